@@ -1,0 +1,121 @@
+//! Header lines that cannot break HTTP.
+//!
+//! What a script writes into a name or value is checked here, once, on the worker's side, where
+//! the script's line is still known (RFC 9110, sections 5.1 and 5.5).
+
+use thiserror::Error;
+
+/// Why a header line was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FieldError {
+    /// A name that is no token.
+    #[error("`{name}` is no header name: letters, digits and !#$%&'*+-.^_`|~ only")]
+    BadName {
+        /// The name, with what cannot be shown escaped.
+        name: String,
+    },
+    /// A value that would end its line or its message.
+    #[error("the value of header `{name}` has a {byte} at position {at}; it would break the response")]
+    BadValue {
+        /// The header's name.
+        name: String,
+        /// `line feed`, `carriage return` or `NUL`.
+        byte: &'static str,
+        /// Counted from 1.
+        at: usize,
+    },
+}
+
+/// Header lines in the making, each ended by CR LF.
+#[derive(Debug, Clone, Default)]
+pub struct HeadLines {
+    lines: Vec<u8>,
+}
+
+impl HeadLines {
+    /// Appends one line. Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
+    /// the hub's to write: a line for the first two is left out, since a wrong one would tear the
+    /// connection's framing.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`] when the line would not be one header.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
+            return Err(FieldError::BadName { name: name.escape_ascii().to_string() });
+        }
+        if let Some(at) = value.iter().position(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            let byte = match value[at] {
+                b'\n' => "line feed",
+                b'\r' => "carriage return",
+                _ => "NUL",
+            };
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(FieldError::BadValue { name, byte, at: at + 1 });
+        }
+        if !name.eq_ignore_ascii_case(b"content-length") && !name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.lines.extend_from_slice(name);
+            self.lines.extend_from_slice(b": ");
+            self.lines.extend_from_slice(value);
+            self.lines.extend_from_slice(b"\r\n");
+        }
+        Ok(())
+    }
+
+    /// Whether a line with this name is there, in any case.
+    pub fn has(&self, name: &[u8]) -> bool {
+        find(&self.lines, name).is_some()
+    }
+
+    /// The lines.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Forgets all lines, keeps the memory.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+    }
+}
+
+/// The value of the first line with this name.
+pub(crate) fn find<'a>(lines: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    lines.split(|b| *b == b'\n').find_map(|line| {
+        let (found, rest) = line.split_at_checked(name.len())?;
+        let value = rest.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name))?;
+        Some(value.trim_ascii())
+    })
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_written_in_order() {
+        let mut lines = HeadLines::default();
+        lines.push(b"x-a", b"1").unwrap();
+        lines.push(b"Set-Cookie", b"a=b; Path=/").unwrap();
+        lines.push(b"Content-Length", b"7").unwrap();
+        assert_eq!(lines.as_bytes(), b"x-a: 1\r\nSet-Cookie: a=b; Path=/\r\n");
+        assert!(lines.has(b"set-cookie") && !lines.has(b"set") && !lines.has(b"content-length"));
+        assert_eq!(find(lines.as_bytes(), b"SET-COOKIE"), Some(&b"a=b; Path=/"[..]));
+    }
+
+    #[test]
+    fn nothing_that_breaks_a_line_gets_in() {
+        let mut lines = HeadLines::default();
+        for name in [&b""[..], b"a b", b"a:", b"a\r\n", b"\xff"] {
+            assert!(matches!(lines.push(name, b"x"), Err(FieldError::BadName { .. })));
+        }
+        for value in [&b"a\r\nb: c"[..], b"\n", b"a\rb", b"\0"] {
+            assert!(matches!(lines.push(b"x", value), Err(FieldError::BadValue { .. })));
+        }
+        assert!(lines.as_bytes().is_empty());
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP as far as a handler needs it: responses to bytes, and views of what a client sent.
+//!
+//! Mongrel2 adds, checks and rewrites nothing in a response, so all of it is made here.
+
+pub mod conditions;
+pub mod cookies;
+pub mod fields;
+pub mod percent;
+pub mod query;
+pub mod response;
+
+pub use conditions::Persistence;
+pub use fields::{FieldError, HeadLines};

@@ -1,0 +1,31 @@
+//! The answers that the hub gives itself, and their words.
+
+/// Text for a status: one line for people, which names no internals.
+pub(super) fn text(status: u16) -> &'static str {
+    match status {
+        400 => "400 Bad Request: this server does not understand the request.\n",
+        404 => "404 Not Found: there is nothing at this address.\n",
+        405 => "405 Method Not Allowed: this address does not take that method; see the Allow header.\n",
+        413 => "413 Content Too Large: the body is larger than this server takes.\n",
+        502 => {
+            "502 Bad Gateway: the program that was answering has died. Whether it did its work is unknown.\n"
+        }
+        503 => "503 Service Unavailable: too many requests are waiting. Try again in a second.\n",
+        504 => "504 Gateway Timeout: the answer took too long.\n",
+        _ => "500 Internal Server Error\n",
+    }
+}
+
+/// The header lines of such an answer; `allow` for 405 and OPTIONS.
+pub(super) fn head(status: u16, allow: Option<&str>) -> String {
+    let mut lines = String::from("Content-Type: text/plain; charset=utf-8\r\n");
+    if let Some(allow) = allow {
+        lines.push_str("Allow: ");
+        lines.push_str(allow);
+        lines.push_str("\r\n");
+    }
+    if status == 503 {
+        lines.push_str("Retry-After: 1\r\n");
+    }
+    lines
+}

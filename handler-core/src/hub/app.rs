@@ -1,0 +1,82 @@
+//! An app: a script, its workers, its routes and its queue.
+
+use super::lifecycle::WorkerId;
+use super::request::RequestKey;
+use super::routes::Routes;
+use crate::worker::protocol::Registration;
+use crate::worker::restart::Backoff;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// One of the hub's apps, counted from 0 in the order of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(pub u16);
+
+/// What the hub needs to know of an app before its script is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppSpec {
+    /// A name for messages: the script's path.
+    pub name: String,
+    /// The prefix of its routes, `/` for none.
+    pub mount: String,
+    /// How many workers run it.
+    pub workers: u32,
+}
+
+/// The place of one worker, which outlives the workers in it.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Seat {
+    pub worker: Option<WorkerId>,
+    pub backoff: Backoff,
+    /// When an empty seat is filled again.
+    pub due: Option<Instant>,
+}
+
+/// Workers of newer code that are not in charge yet.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    pub workers: Vec<WorkerId>,
+    pub registration: Option<Registration>,
+}
+
+/// An app in the hub.
+#[derive(Debug)]
+pub(super) struct App {
+    pub spec: AppSpec,
+    pub seats: Vec<Seat>,
+    pub incoming: Option<Incoming>,
+    pub registration: Registration,
+    pub routes: Routes,
+    /// Requests that no worker could take yet.
+    pub queue: VecDeque<RequestKey>,
+    /// The worker that runs the timers.
+    pub lead: Option<WorkerId>,
+    /// Shown to every client instead of answers, under `kennel dev`, while the code does not load.
+    pub broken: Option<String>,
+}
+
+impl App {
+    pub fn new(spec: AppSpec) -> Self {
+        Self {
+            spec,
+            seats: Vec::new(),
+            incoming: None,
+            registration: Registration::default(),
+            routes: Routes::default(),
+            queue: VecDeque::new(),
+            lead: None,
+            broken: None,
+        }
+    }
+
+    /// Whether its code has been in charge at all.
+    pub fn is_loaded(&self) -> bool {
+        !self.seats.is_empty()
+    }
+
+    /// Whether every worker keeps dying at once, so that waiting is pointless.
+    pub fn is_down(&self, now: Instant) -> bool {
+        self.is_loaded()
+            && self.seats.iter().all(|seat| seat.worker.is_none() && seat.due.is_some_and(|due| due > now))
+    }
+}

@@ -1,0 +1,315 @@
+//! Jobs to workers, and what they make of them back to connections.
+
+use super::Hub;
+use super::answers;
+use super::app::AppId;
+use super::connection::{ConnKey, LinkId};
+use super::intake::own_answer;
+use super::lifecycle::WorkerId;
+use super::request::{Place, Plan, RequestKey};
+use crate::http::Persistence;
+use crate::http::response::{Form, Response};
+use crate::protocol::ConnId;
+use crate::worker::protocol::{Action, Ids, Level, ProtocolError, split_frame};
+use std::time::Instant;
+use tracing::{debug, error, info, warn};
+
+/// A connection with so many bytes unsent gets no further answer before they are gone.
+const OUT_HIGH: usize = 64 << 10;
+/// Where a job's frame holds the serial.
+const SERIAL: std::ops::Range<usize> = 5..13;
+
+impl Hub {
+    /// Starts the next request of a connection, if the one before is answered.
+    pub(super) fn advance(&mut self, key: ConnKey, now: Instant) {
+        while let Some(conn) = self.conns.map.get_mut(&key) {
+            if conn.current.is_some() || conn.closing || conn.out.len() > OUT_HIGH {
+                return;
+            }
+            let Some(request) = conn.waiting.pop_front() else { break };
+            match &self.requests[request].plan {
+                Plan::Run { app, .. } => {
+                    conn.current = Some(request);
+                    let app = *app;
+                    self.submit(request, app, now);
+                }
+                Plan::Answer { .. } => {
+                    conn.current = Some(request);
+                    self.answer_by_plan(request, now);
+                }
+            }
+        }
+        self.conns.list_if_idle(key, now);
+    }
+
+    /// Gives a request to the least loaded worker, or lets it wait, or sends it away.
+    fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
+        if let Some(worker) = self.least_loaded(app) {
+            self.assign(request, worker, now);
+            return;
+        }
+        let state = &mut self.apps[usize::from(app.0)];
+        if state.queue.len() >= self.limits.queue || state.is_down(now) {
+            self.counters.overloaded += 1;
+            self.answer_with(request, 503, now);
+            return;
+        }
+        state.queue.push_back(request);
+        self.requests[request].place = Place::Queue;
+    }
+
+    fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
+        let seats = &self.apps[usize::from(app.0)].seats;
+        seats
+            .iter()
+            .filter_map(|seat| seat.worker)
+            .map(|id| (id, &self.workers[id.0]))
+            .filter(|(_, worker)| worker.takes_jobs() && worker.jobs.len() < self.limits.worker_jobs)
+            .min_by_key(|(_, worker)| worker.jobs.len())
+            .map(|(id, _)| id)
+    }
+
+    fn assign(&mut self, request: RequestKey, id: WorkerId, now: Instant) {
+        let worker = &mut self.workers[id.0];
+        let Plan::Run { job, .. } = &mut self.requests[request].plan else {
+            unreachable!("only jobs are submitted");
+        };
+        worker.serial += 1;
+        job[SERIAL].copy_from_slice(&worker.serial.to_le_bytes());
+        if worker.jobs.is_empty() {
+            worker.stuck_since = now;
+        }
+        worker.orders.extend_from_slice(job);
+        worker.jobs.insert(worker.serial, request);
+        self.requests[request].place = Place::Worker(id, worker.serial);
+    }
+
+    /// Gives waiting requests to workers that have room.
+    pub(super) fn assign_waiting(&mut self, app: AppId, now: Instant) {
+        while !self.apps[usize::from(app.0)].queue.is_empty() {
+            let Some(worker) = self.least_loaded(app) else { return };
+            let request = self.apps[usize::from(app.0)].queue.pop_front();
+            self.assign(request.expect("the queue is not empty"), worker, now);
+        }
+    }
+
+    /// Puts a request that a worker never started back, before those that came later.
+    pub(super) fn requeue(&mut self, request: RequestKey) {
+        let Plan::Run { app, .. } = self.requests[request].plan else { return };
+        self.counters.rerun += 1;
+        self.requests[request].place = Place::Queue;
+        self.apps[usize::from(app.0)].queue.push_front(request);
+    }
+
+    /// One whole batch of a worker's actions, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`] when it makes no sense; the worker should be killed then. What came before
+    /// the error is done.
+    pub fn handle_batch(
+        &mut self,
+        id: WorkerId,
+        mut frames: &[u8],
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
+        while let Some((kind, payload, rest)) = split_frame(frames) {
+            frames = rest;
+            self.handle_action(id, Action::read(kind, payload)?, now);
+        }
+        if !frames.is_empty() {
+            return Err(ProtocolError::Truncated { kind: frames[0] });
+        }
+        if let Some(worker) = self.workers.get(id.0) {
+            self.assign_waiting(worker.app, now);
+        }
+        Ok(())
+    }
+
+    fn handle_action(&mut self, id: WorkerId, action: Action<'_>, now: Instant) {
+        if !self.workers.contains(id.0) {
+            return;
+        }
+        match action {
+            Action::Ready(registration) => self.handle_ready(id, registration, now),
+            Action::Failed(failure) => self.handle_failed(id, failure, now),
+            Action::Respond { serial, status, head, body } => {
+                if let Some(request) = self.take_job(id, serial) {
+                    self.answer(request, Response { status, head, body }, now);
+                }
+            }
+            Action::Done { serial } => {
+                if let Some(request) = self.take_job(id, serial) {
+                    self.finish_raw(request, now);
+                }
+            }
+            Action::Skipped { serial } => {
+                if let Some(request) = self.take_job(id, serial) {
+                    self.requeue(request);
+                }
+            }
+            Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
+            Action::Disconnect { sender, ids } => {
+                for key in self.raw_targets(sender, ids, now) {
+                    self.close_connection(key, now);
+                }
+            }
+            Action::Log { level, text, fields } => self.log(id, level, text, fields),
+        }
+    }
+
+    /// The request behind a worker's serial, which the worker holds no longer.
+    fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<RequestKey> {
+        let worker = &mut self.workers[id.0];
+        let request = worker.jobs.remove(&serial);
+        if request.is_none() {
+            self.counters.answers_too_late += 1;
+        }
+        request
+    }
+
+    /// Answers a request with one of the hub's own pages.
+    pub(super) fn answer_with(&mut self, request: RequestKey, status: u16, now: Instant) {
+        if !self.requests[request].http {
+            self.finish_raw(request, now);
+            return;
+        }
+        let plan = std::mem::replace(&mut self.requests[request].plan, own_answer(status, None));
+        self.recycle(plan);
+        self.answer_by_plan(request, now);
+    }
+
+    fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
+        let empty = Plan::Answer { status: 500, head: String::new(), body: String::new() };
+        let plan = std::mem::replace(&mut self.requests[request].plan, empty);
+        if let Plan::Answer { status, head, body } = plan {
+            let response = Response { status, head: head.as_bytes(), body: body.as_bytes() };
+            self.answer(request, response, now);
+        }
+    }
+
+    /// Writes a request's answer and goes on with its connection.
+    fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
+        let request = self.requests.remove(key);
+        self.recycle(request.plan);
+        if request.gone {
+            self.counters.answers_too_late += 1;
+            self.leave(request.conn, key, now);
+            return;
+        }
+        self.counters.answers += 1;
+        let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone) else {
+            self.leave(request.conn, key, now);
+            return;
+        };
+        let persistence = match self.stopping {
+            Some(_) if request.persistence == Persistence::Open => Persistence::Close,
+            _ => request.persistence,
+        };
+        let form = Form { head_only: request.head_only, persistence, date: &self.date };
+        if response.encode(&mut conn.out, form) == Persistence::Close {
+            conn.closing = true;
+            for waiting in std::mem::take(&mut conn.waiting) {
+                let request = self.requests.remove(waiting);
+                self.recycle(request.plan);
+            }
+        }
+        self.mark_dirty(request.conn);
+        self.leave(request.conn, key, now);
+    }
+
+    /// Ends a raw job, which has no answer of its own.
+    fn finish_raw(&mut self, key: RequestKey, now: Instant) {
+        let request = self.requests.remove(key);
+        self.recycle(request.plan);
+        self.leave(request.conn, key, now);
+    }
+
+    fn leave(&mut self, conn: ConnKey, request: RequestKey, now: Instant) {
+        if let Some(state) = self.conns.map.get_mut(&conn)
+            && state.current == Some(request)
+        {
+            state.current = None;
+            self.advance(conn, now);
+        }
+    }
+
+    /// 504 for requests whose time is over.
+    pub(super) fn expire_requests(&mut self, now: Instant) {
+        let due: Vec<_> =
+            self.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(key, _)| key).collect();
+        for key in due {
+            // An answer to one may have ended others of its connection.
+            let Some(request) = self.requests.get(key) else { continue };
+            let (conn, raw) = (request.conn, request.raw);
+            match request.place {
+                Place::Pipeline => continue,
+                Place::Queue => {
+                    for app in &mut self.apps {
+                        app.queue.retain(|waiting| *waiting != key);
+                    }
+                }
+                Place::Worker(id, serial) => {
+                    self.workers[id.0].jobs.remove(&serial);
+                }
+            }
+            self.counters.timed_out += 1;
+            warn!(link = conn.link.0, conn = %conn.id, raw, "no answer within {:?}: 504", self.limits.request_timeout);
+            self.answer_with(key, 504, now);
+        }
+    }
+
+    fn raw_targets(&mut self, sender: &str, ids: Ids<'_>, now: Instant) -> Vec<ConnKey> {
+        let link =
+            self.links.iter().position(|l| l.up && l.sender.as_ref().is_some_and(|s| s.as_str() == sender));
+        let Some(link) = link else {
+            self.counters.bad_targets += ids.count() as u64;
+            if let Some(held) = self.complaints.pass(now) {
+                warn!(held, "a script addressed `{sender}`, but no such server is connected");
+            }
+            return Vec::new();
+        };
+        let incarnation = self.links[link].incarnation;
+        let link = LinkId(link as u16);
+        let mut keys = Vec::new();
+        for id in ids {
+            match ConnId::try_from(id) {
+                Ok(id) => keys.push(ConnKey { link, incarnation, id }),
+                Err(problem) => {
+                    self.counters.bad_targets += 1;
+                    if let Some(held) = self.complaints.pass(now) {
+                        warn!(held, "a script addressed a connection that cannot be: {problem}");
+                    }
+                }
+            }
+        }
+        keys
+    }
+
+    fn deliver(&mut self, sender: &str, ids: Ids<'_>, payload: &[u8], now: Instant) {
+        let keys = self.raw_targets(sender, ids, now);
+        if !payload.is_empty() {
+            self.multicast(&keys, payload, now);
+        }
+    }
+
+    fn log(&self, id: WorkerId, level: Level, text: &[u8], fields: &[u8]) {
+        let worker = &self.workers[id.0];
+        let app = &self.apps[usize::from(worker.app.0)].spec.name;
+        let text = String::from_utf8_lossy(text);
+        let fields = String::from_utf8_lossy(fields);
+        let fields = Some(&*fields).filter(|f| !f.is_empty());
+        let number = worker.number;
+        match level {
+            Level::Debug => debug!(target: "script", app, worker = number, fields, "{text}"),
+            Level::Info => info!(target: "script", app, worker = number, fields, "{text}"),
+            Level::Warn => warn!(target: "script", app, worker = number, fields, "{text}"),
+            Level::Error => error!(target: "script", app, worker = number, fields, "{text}"),
+        }
+    }
+
+    /// The words of a status, for a log line.
+    pub(super) fn status_text(status: u16) -> &'static str {
+        answers::text(status).trim_end()
+    }
+}

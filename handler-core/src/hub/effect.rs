@@ -1,0 +1,35 @@
+//! What the hub wants done: everything that touches the world.
+
+use super::app::AppId;
+use super::lifecycle::WorkerId;
+use crate::worker::protocol::LoadFailure;
+
+/// One thing to do. Replies and worker orders are not among them, they are fetched as bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Start a process for this worker.
+    StartWorker {
+        /// Under which number the hub will know it.
+        worker: WorkerId,
+        /// Whose script it runs.
+        app: AppId,
+        /// Its number within the app, from 1.
+        number: u32,
+    },
+    /// Kill the process, with SIGKILL.
+    KillWorker(WorkerId),
+    /// Take back from the worker, by its page, the jobs up to `serial` that it has not started; then
+    /// tell [`handle_revoked`](super::Hub::handle_revoked).
+    Revoke {
+        /// From which worker.
+        worker: WorkerId,
+        /// Up to which job.
+        serial: u64,
+    },
+    /// All workers of the app's newest code are ready, and it serves.
+    AppReady(AppId),
+    /// The app's newest code did not load. What served before goes on serving.
+    AppFailed(AppId, LoadFailure),
+    /// A stop is complete: no worker is left.
+    Stopped,
+}

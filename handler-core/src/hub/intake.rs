@@ -1,0 +1,418 @@
+//! What comes from a Mongrel2: its messages, its arrival and its end.
+
+use super::app::AppId;
+use super::connection::{Conn, ConnKey, LinkId};
+use super::request::{Place, Plan, Request, RequestKey};
+use super::routes::{Routes, Target};
+use super::{Hub, answers};
+use crate::http::Persistence;
+use crate::http::percent::normal_path;
+use crate::protocol::{ConnId, Envelope, Head, Kind, Sender};
+use crate::worker::protocol::{Handler, encode_job};
+use std::fmt::Write;
+use std::time::Instant;
+use tracing::{error, info, warn};
+
+/// The most bytes of a bad message that a log line shows.
+const SHOWN: usize = 80;
+/// Buffers larger than this are not kept for the next job.
+const SPARE_SIZE: usize = 16 << 10;
+const SPARE_COUNT: usize = 256;
+
+impl Hub {
+    /// Mongrel2 listens on this link: its subscription arrived, and from now on replies do too.
+    pub fn handle_server_up(&mut self, link: LinkId, subscription: &[u8]) {
+        let state = &mut self.links[usize::from(link.0)];
+        state.begin(subscription);
+        info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
+    }
+
+    /// Mongrel2 is gone. All its connections are, and whatever was on its way to them.
+    pub fn handle_server_down(&mut self, link: LinkId) {
+        let state = &mut self.links[usize::from(link.0)];
+        if !state.up {
+            return;
+        }
+        let incarnation = state.incarnation;
+        state.end();
+        self.outgoing.forget(link);
+        let keys: Vec<_> = self
+            .conns
+            .map
+            .keys()
+            .filter(|key| key.link == link && key.incarnation == incarnation)
+            .copied()
+            .collect();
+        for key in &keys {
+            self.drop_connection(*key);
+        }
+        self.counters.purged += keys.len() as u64;
+        warn!(link = link.0, connections = keys.len(), "mongrel2 is gone; its connections are closed");
+    }
+
+    /// One message of a Mongrel2.
+    pub fn handle_message(&mut self, link: LinkId, message: &[u8], now: Instant) {
+        self.counters.messages += 1;
+        let envelope = match Envelope::parse(message) {
+            Ok(envelope) => envelope,
+            Err(problem) => {
+                self.counters.malformed += 1;
+                if let Some(held) = self.complaints.pass(now) {
+                    let first = message[..message.len().min(SHOWN)].escape_ascii();
+                    warn!(link = link.0, held, "dropped a message that cannot be read: {problem}: {first}");
+                }
+                return;
+            }
+        };
+        if !self.accept_sender(link, envelope.sender, now) {
+            return;
+        }
+        let Ok(id) = ConnId::try_from(envelope.conn_id) else {
+            // A notice about an id that never was, or one from a counter gone past 31 bits: nobody
+            // could be answered.
+            self.refuse(link, &envelope, "a conn id that cannot be addressed", now);
+            return;
+        };
+        let incarnation = self.links[usize::from(link.0)].incarnation;
+        let key = ConnKey { link, incarnation, id };
+        let head = match Head::read(&envelope) {
+            Ok(head) => head,
+            Err(problem) => {
+                self.counters.malformed += 1;
+                self.refuse(link, &envelope, &problem.to_string(), now);
+                self.answer_at_once(key, 400, now);
+                return;
+            }
+        };
+        match head.kind {
+            Kind::Http => self.handle_http(key, &envelope, &head, message, now),
+            Kind::Disconnect => self.handle_disconnect(key, message, now),
+            Kind::Credits { bytes } => self.handle_credits(key, bytes, now),
+            Kind::Refused(refusal) => {
+                self.refuse(link, &envelope, refusal.reason(), now);
+                if envelope.path != b"@*" {
+                    self.answer_at_once(key, 400, now);
+                }
+            }
+            _ if self.is_finished(key) => {}
+            _ if self.raw_app().is_some() => self.enqueue_raw(key, &head, message, now),
+            Kind::UploadStart => {
+                self.refuse(link, &envelope, "a body beyond limits.content_length", now);
+                self.answer_at_once(key, 413, now);
+            }
+            Kind::UploadDone | Kind::UploadPart => {}
+            Kind::Handshake => self.answer_at_once(key, 404, now),
+            Kind::Frame { .. } | Kind::Json | Kind::Xml => {
+                self.refuse(link, &envelope, "no channel takes it", now);
+                self.close_connection(key, now);
+            }
+        }
+    }
+
+    /// Whether a message's sender is the one of this link; the first message says which that is.
+    fn accept_sender(&mut self, link: LinkId, sender: &str, now: Instant) -> bool {
+        let state = &mut self.links[usize::from(link.0)];
+        if state.sender.as_ref().is_some_and(|known| known.as_str() == sender) {
+            return true;
+        }
+        if let Some(known) = &state.sender {
+            self.counters.refused += 1;
+            if let Some(held) = self.complaints.pass(now) {
+                warn!(link = link.0, held, "dropped a message from `{sender}`, this server is `{known}`");
+            }
+            return false;
+        }
+        let Ok(known) = Sender::new(sender) else { return false };
+        if !sender.as_bytes().starts_with(&state.subscription) {
+            error!(
+                link = link.0,
+                "replies to `{sender}` will not arrive: Mongrel2 listens for `{}`; recv_ident must be empty or a \
+                 prefix of send_ident",
+                state.subscription.escape_ascii()
+            );
+        }
+        state.sender = Some(known);
+        true
+    }
+
+    fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
+        self.counters.refused += 1;
+        if let Some(held) = self.complaints.pass(now) {
+            let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
+            warn!(link = link.0, conn = envelope.conn_id, path = %path, held, "refused: {reason}");
+        }
+    }
+
+    /// Whether the connection is closed or being closed: what still arrives from it is ignored.
+    fn is_finished(&self, key: ConnKey) -> bool {
+        self.conns.map.get(&key).is_some_and(|conn| conn.closing || conn.closed || conn.gone)
+    }
+
+    fn raw_app(&self) -> Option<AppId> {
+        self.apps.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
+    }
+
+    fn handle_http(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) {
+        self.counters.requests += 1;
+        if head.spoofed_upload {
+            self.counters.spoofed_uploads += 1;
+        }
+        if head.first_credits.is_some() {
+            self.links[usize::from(key.link.0)].flow_control = true;
+        }
+        let behind = match self.conns.map.get(&key) {
+            Some(conn) if conn.closing || conn.closed || conn.gone => return,
+            Some(conn) => conn.waiting.len(),
+            None => 0,
+        };
+        if behind > self.limits.pipeline {
+            return;
+        }
+        let method = head.method.bytes();
+        let mut persistence = Persistence::of(head);
+        let (plan, raw) = if behind == self.limits.pipeline {
+            self.counters.overloaded += 1;
+            persistence = Persistence::Close;
+            (own_answer(503, None), false)
+        } else {
+            self.plan(key, envelope, head, &method, message, now)
+        };
+        let request = Request {
+            conn: key,
+            plan,
+            place: Place::Pipeline,
+            http: true,
+            raw,
+            head_only: &*method == b"HEAD",
+            persistence,
+            deadline: now + self.limits.request_timeout,
+            gone: false,
+        };
+        self.enqueue(key, request, now);
+    }
+
+    /// Finds who answers an HTTP request, and writes the job or the answer.
+    fn plan(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        method: &[u8],
+        message: &[u8],
+        now: Instant,
+    ) -> (Plan, bool) {
+        if self.stopping.is_some() {
+            return (own_answer(503, None), false);
+        }
+        let path = normal_path(envelope.path);
+        // Mongrel2 also hands over paths that end inside a route's key.
+        let below_route = head.pattern.is_none_or(|pattern| {
+            let pattern = pattern.bytes();
+            let literal = pattern.split(|b| *b == b'(').next().unwrap_or_default();
+            envelope.path.starts_with(literal)
+        });
+        let mut owner: Option<AppId> = None;
+        if below_route {
+            let mut allowed = None;
+            for app in self.apps_for(&path) {
+                owner = owner.or(Some(app));
+                let found = &self.apps[usize::from(app.0)];
+                if let Some(page) = &found.broken {
+                    let head = "Content-Type: text/html; charset=utf-8\r\n".to_owned();
+                    return (Plan::Answer { status: 500, head, body: page.clone() }, false);
+                }
+                match found.routes.find(method, &path) {
+                    Target::Handler(handler, values) => {
+                        let values = values.iter().map(|v| v.as_bytes());
+                        return (self.job(app, Handler::Route(handler), key, values, message), false);
+                    }
+                    Target::Options(allow) => allowed = allowed.or(Some((app, Handler::Options, allow))),
+                    Target::MethodNotAllowed(allow) => {
+                        allowed = allowed.or(Some((app, Handler::MethodNotAllowed, allow)));
+                    }
+                    Target::NotFound => {}
+                }
+            }
+            if let Some((app, handler, allow)) = allowed {
+                if self.apps[usize::from(app.0)].registration.hooks {
+                    let values = [allow.as_bytes()].into_iter();
+                    return (self.job(app, handler, key, values, message), false);
+                }
+                let status = if handler == Handler::Options { 204 } else { 405 };
+                return (own_answer(status, Some(&allow)), false);
+            }
+        } else {
+            self.refuse(key.link, envelope, "the path ends inside its route's key", now);
+        }
+        if let Some(app) = self.raw_app() {
+            return (self.job(app, Handler::Raw, key, [].into_iter(), message), true);
+        }
+        // The page for "nothing here" is the app's whose mount point fits best, if it wants to.
+        if let Some(app) = owner {
+            let registration = &self.apps[usize::from(app.0)].registration;
+            if registration.not_found || registration.hooks {
+                return (self.job(app, Handler::NotFound, key, [].into_iter(), message), false);
+            }
+        }
+        (own_answer(404, None), false)
+    }
+
+    /// The apps that may answer this path, the longest mount point first.
+    fn apps_for(&self, path: &str) -> Vec<AppId> {
+        let routes = |app: &AppId| -> &Routes { &self.apps[usize::from(app.0)].routes };
+        let mut apps: Vec<_> = self.app_ids().filter(|app| routes(app).is_under_mount(path)).collect();
+        apps.sort_by_key(|app| std::cmp::Reverse(routes(app).mount_size()));
+        apps
+    }
+
+    fn job<'p>(
+        &mut self,
+        app: AppId,
+        handler: Handler,
+        key: ConnKey,
+        values: impl Iterator<Item = &'p [u8]>,
+        message: &[u8],
+    ) -> Plan {
+        let mut job = self.spare.pop().unwrap_or_default();
+        let mut name = String::with_capacity(32);
+        write!(name, "{}-{}.{}.{}", self.boot, key.link.0, key.incarnation, key.id)
+            .expect("a String takes any text");
+        encode_job(&mut job, 0, handler, &name, values, message);
+        Plan::Run { app, job }
+    }
+
+    pub(super) fn recycle(&mut self, plan: Plan) {
+        if let Plan::Run { mut job, .. } = plan
+            && job.capacity() <= SPARE_SIZE
+            && self.spare.len() < SPARE_COUNT
+        {
+            job.clear();
+            self.spare.push(job);
+        }
+    }
+
+    /// Puts a message that no route takes behind the others of its connection.
+    fn enqueue_raw(&mut self, key: ConnKey, head: &Head<'_>, message: &[u8], now: Instant) {
+        let Some(app) = self.raw_app() else { return };
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
+        let request = Request {
+            conn: key,
+            plan,
+            place: Place::Pipeline,
+            http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
+            raw: true,
+            head_only: false,
+            persistence: Persistence::Close,
+            deadline: now + self.limits.request_timeout,
+            gone: false,
+        };
+        self.enqueue(key, request, now);
+    }
+
+    fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
+        let request: RequestKey = self.requests.insert(request);
+        self.conns.map.entry(key).or_default().waiting.push_back(request);
+        self.advance(key, now);
+    }
+
+    /// Answers at once and closes, whatever waits on the connection: it does not speak our language.
+    pub(super) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
+        if self.is_finished(key) {
+            return;
+        }
+        let request = Request {
+            conn: key,
+            plan: own_answer(status, None),
+            place: Place::Pipeline,
+            http: true,
+            raw: false,
+            head_only: false,
+            persistence: Persistence::Close,
+            deadline: now + self.limits.request_timeout,
+            gone: false,
+        };
+        self.enqueue(key, request, now);
+    }
+
+    fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
+        let ours = self.conns.map.get(&key).is_some_and(|conn| conn.closed);
+        self.drop_connection(key);
+        if let (Some(app), false) = (self.raw_app(), ours) {
+            let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
+            let request = Request {
+                conn: key,
+                plan,
+                place: Place::Pipeline,
+                http: false,
+                raw: true,
+                head_only: false,
+                persistence: Persistence::Close,
+                deadline: now + self.limits.request_timeout,
+                gone: false,
+            };
+            let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
+            conn.waiting.push_back(self.requests.insert(request));
+            self.advance(key, now);
+        }
+    }
+
+    fn handle_credits(&mut self, key: ConnKey, bytes: u64, now: Instant) {
+        self.links[usize::from(key.link.0)].flow_control = true;
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.pacer.credited(bytes, now);
+            if !conn.out.is_empty() || conn.closing {
+                self.mark_dirty(key);
+            }
+        }
+    }
+
+    /// Forgets a connection whose client is gone. Requests that nobody started are dropped with
+    /// it; what runs is left to end, and its answer is not sent. Raw messages still reach their script.
+    pub(super) fn drop_connection(&mut self, key: ConnKey) {
+        let Some(mut conn) = self.conns.map.remove(&key) else { return };
+        let raw: Vec<_> = conn.waiting.iter().copied().filter(|r| self.requests[*r].raw).collect();
+        for request in conn.waiting.drain(..).filter(|request| !raw.contains(request)) {
+            let request = self.requests.remove(request);
+            self.recycle(request.plan);
+        }
+        let mut keep = !raw.is_empty();
+        if let Some(current) = conn.current {
+            match self.requests[current].place {
+                Place::Queue if !self.requests[current].raw => {
+                    for app in &mut self.apps {
+                        app.queue.retain(|waiting| *waiting != current);
+                    }
+                    let request = self.requests.remove(current);
+                    self.recycle(request.plan);
+                }
+                _ => {
+                    self.requests[current].gone = true;
+                    keep |= self.requests[current].raw;
+                }
+            }
+            if self.requests.get(current).is_none_or(|request| !request.raw) {
+                conn.current = None;
+            }
+        }
+        if keep {
+            let rest = Conn { current: conn.current, waiting: raw.into(), gone: true, ..Conn::default() };
+            self.conns.map.insert(key, rest);
+        }
+    }
+}
+
+/// An answer that needs no script.
+pub(super) fn own_answer(status: u16, allow: Option<&str>) -> Plan {
+    let (head, body) = match status {
+        204 => (format!("Allow: {}\r\n", allow.unwrap_or_default()), String::new()),
+        status => (answers::head(status, allow), answers::text(status).to_owned()),
+    };
+    Plan::Answer { status, head, body }
+}

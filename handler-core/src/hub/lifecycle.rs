@@ -1,0 +1,442 @@
+//! Workers and the code that they run: started, ready, in charge, draining, gone.
+//!
+//! Each app has seats. A dead worker's seat is filled again, at once if it had served. A reload
+//! starts a worker for every seat beside those in charge; only when all of them are ready do they
+//! take the seats, and the old ones finish what they run. Code that does not load changes nothing.
+
+use super::Hub;
+use super::app::{AppId, Incoming, Seat};
+use super::effect::Effect;
+use super::request::RequestKey;
+use super::routes::Routes;
+use crate::worker::page::Pulse;
+use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
+use rustc_hash::FxHashMap;
+use std::time::{Duration, Instant};
+use tracing::{error, info, warn};
+
+/// A worker process. The number is used again after the worker is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub usize);
+
+/// What a worker is up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Its script is being loaded.
+    Loading { since: Instant },
+    /// It takes jobs.
+    Ready { since: Instant },
+    /// It finishes what it has and ends.
+    Draining { since: Instant },
+    /// It is being killed.
+    Killed,
+}
+
+/// A worker as the hub knows it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub app: AppId,
+    /// Its number within the app, from 1.
+    pub number: u32,
+    stage: Stage,
+    served_since: Option<Instant>,
+    /// The serial of the last job given to it.
+    pub serial: u64,
+    /// Its unanswered jobs.
+    pub jobs: FxHashMap<u64, RequestKey>,
+    /// Bytes for it.
+    pub orders: Vec<u8>,
+    pulse: Pulse,
+    /// Since when it has been in the same run of a script.
+    pub stuck_since: Instant,
+    stuck: bool,
+    /// It was killed because a script ran for too long: this job's.
+    hung_job: Option<u64>,
+}
+
+impl Worker {
+    /// After so long in one run of a script a worker gets no new jobs, and gives back those that
+    /// it has not started.
+    const STUCK: Duration = Duration::from_millis(100);
+
+    fn new(app: AppId, number: u32, now: Instant) -> Self {
+        Self {
+            app,
+            number,
+            stage: Stage::Loading { since: now },
+            served_since: None,
+            serial: 0,
+            jobs: FxHashMap::default(),
+            orders: Vec::new(),
+            pulse: Pulse::default(),
+            stuck_since: now,
+            stuck: false,
+            hung_job: None,
+        }
+    }
+
+    pub fn takes_jobs(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. }) && !self.stuck
+    }
+
+    /// Whether a deadline hangs over it.
+    pub fn is_timed(&self) -> bool {
+        !matches!(self.stage, Stage::Ready { .. }) || self.stuck
+    }
+}
+
+impl Hub {
+    /// Starts the newest code of an app, beside what runs: its first workers, or a reload.
+    pub fn load_app(&mut self, app: AppId, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if let Some(incoming) = self.apps[usize::from(app.0)].incoming.take() {
+            incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+        }
+        let count = self.apps[usize::from(app.0)].spec.workers.max(1);
+        let workers = (1..=count).map(|number| self.start_worker(app, number, now)).collect();
+        self.apps[usize::from(app.0)].incoming = Some(Incoming { workers, registration: None });
+    }
+
+    /// Shows `page` (HTML) to every client of the app until newer code is in charge; none: answers again.
+    pub fn set_broken(&mut self, app: AppId, page: Option<String>) {
+        self.apps[usize::from(app.0)].broken = page;
+    }
+
+    /// Begins to stop: nothing new is taken, what runs may finish.
+    pub fn begin_stop(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now);
+        for app in self.app_ids() {
+            if let Some(incoming) = self.apps[usize::from(app.0)].incoming.take() {
+                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+            }
+            for seat in &mut self.apps[usize::from(app.0)].seats {
+                seat.due = None;
+            }
+        }
+        self.stop_idle_workers(now);
+    }
+
+    /// Under a stop, tells workers to end when no request waits for their app any more.
+    fn stop_idle_workers(&mut self, now: Instant) {
+        for app in self.app_ids() {
+            let state = &self.apps[usize::from(app.0)];
+            let app_is_busy = !state.queue.is_empty()
+                || self.requests.iter().any(|(_, request)| request.place == super::request::Place::Pipeline);
+            if !app_is_busy {
+                let seated: Vec<_> = state.seats.iter().filter_map(|seat| seat.worker).collect();
+                seated.into_iter().for_each(|worker| self.drain(worker, now));
+            }
+        }
+    }
+
+    pub(super) fn check_stopped(&mut self) {
+        if self.stopping.is_some() && self.workers.is_empty() && !self.stopped {
+            self.stopped = true;
+            self.effects.push_back(Effect::Stopped);
+        }
+    }
+
+    fn start_worker(&mut self, app: AppId, number: u32, now: Instant) -> WorkerId {
+        let worker = WorkerId(self.workers.insert(Worker::new(app, number, now)));
+        self.effects.push_back(Effect::StartWorker { worker, app, number });
+        worker
+    }
+
+    /// The worker's bytes to write: the owner takes from the front what was written.
+    pub fn take_orders(&mut self, worker: WorkerId) -> Option<&mut Vec<u8>> {
+        self.workers.get_mut(worker.0).map(|worker| &mut worker.orders)
+    }
+
+    pub(super) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {
+        let worker = &mut self.workers[id.0];
+        if !matches!(worker.stage, Stage::Loading { .. }) {
+            return;
+        }
+        worker.stage = Stage::Ready { since: now };
+        worker.served_since = Some(now);
+        let app_id = worker.app;
+        let app = &mut self.apps[usize::from(app_id.0)];
+        if let Some(incoming) = app.incoming.as_mut().filter(|incoming| incoming.workers.contains(&id)) {
+            incoming.registration.get_or_insert(registration);
+            let ready = |id: &WorkerId| matches!(self.workers[id.0].stage, Stage::Ready { .. });
+            if incoming.workers.iter().all(ready) {
+                self.take_over(app_id, now);
+            }
+            return;
+        }
+        if registration != app.registration {
+            warn!(app = app.spec.name, "the script has changed since it was loaded: loading it anew");
+            self.kill(id);
+            self.load_app(app_id, now);
+            return;
+        }
+        self.choose_lead(app_id);
+        self.assign_waiting(app_id, now);
+    }
+
+    /// The incoming workers take the seats; those who had them finish what they run.
+    fn take_over(&mut self, app_id: AppId, now: Instant) {
+        let app = &mut self.apps[usize::from(app_id.0)];
+        let Some(incoming) = app.incoming.take() else { return };
+        let registration = incoming.registration.unwrap_or_default();
+        let routes = match Routes::new(&app.spec.mount, &registration.routes) {
+            Ok(routes) => routes,
+            Err(problem) => {
+                let failure = LoadFailure { message: problem.to_string(), ..LoadFailure::default() };
+                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+                self.effects.push_back(Effect::AppFailed(app_id, failure));
+                return;
+            }
+        };
+        app.routes = routes;
+        app.registration = registration;
+        app.broken = None;
+        app.lead = None;
+        let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();
+        let old = std::mem::replace(&mut app.seats, seats);
+        for id in old.into_iter().filter_map(|seat| seat.worker) {
+            self.drain(id, now);
+        }
+        self.choose_lead(app_id);
+        self.assign_waiting(app_id, now);
+        self.effects.push_back(Effect::AppReady(app_id));
+    }
+
+    fn choose_lead(&mut self, app: AppId) {
+        let app = &mut self.apps[usize::from(app.0)];
+        if app.lead.is_some() {
+            return;
+        }
+        let ready = |id: &WorkerId| matches!(self.workers[id.0].stage, Stage::Ready { .. });
+        if let Some(id) = app.seats.iter().filter_map(|seat| seat.worker).find(ready) {
+            app.lead = Some(id);
+            encode_lead(&mut self.workers[id.0].orders);
+        }
+    }
+
+    pub(super) fn handle_failed(&mut self, id: WorkerId, failure: LoadFailure, now: Instant) {
+        let app_id = self.workers[id.0].app;
+        let app = &mut self.apps[usize::from(app_id.0)];
+        let name = &app.spec.name;
+        match app.incoming.take() {
+            Some(incoming) if incoming.workers.contains(&id) => {
+                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+                self.effects.push_back(Effect::AppFailed(app_id, failure));
+            }
+            other => {
+                // A replacement: the script on disk is broken by now. Its seat is tried again.
+                app.incoming = other;
+                error!(app = name, "a replacement worker did not load: {failure}");
+                self.kill(id);
+            }
+        }
+        self.assign_waiting(app_id, now);
+    }
+
+    fn kill(&mut self, id: WorkerId) {
+        let worker = &mut self.workers[id.0];
+        if worker.stage != Stage::Killed {
+            worker.stage = Stage::Killed;
+            self.effects.push_back(Effect::KillWorker(id));
+        }
+    }
+
+    fn drain(&mut self, id: WorkerId, now: Instant) {
+        let worker = &mut self.workers[id.0];
+        if let Stage::Ready { .. } = worker.stage {
+            worker.stage = Stage::Draining { since: now };
+            encode_stop(&mut worker.orders);
+        } else if let Stage::Loading { .. } = worker.stage {
+            self.kill(id);
+        }
+    }
+
+    /// A worker's process could not be started.
+    pub fn handle_start_failed(&mut self, id: WorkerId, problem: &str, now: Instant) {
+        let failure = LoadFailure { message: problem.to_owned(), ..LoadFailure::default() };
+        self.handle_failed(id, failure, now);
+        self.handle_worker_gone(id, 0, now);
+    }
+
+    /// A worker is dead, and all its batches have been handled, the unsent one too. `started` is the
+    /// serial of the last job that it began.
+    pub fn handle_worker_gone(&mut self, id: WorkerId, started: u64, now: Instant) {
+        let Some(worker) = self.workers.try_remove(id.0) else { return };
+        let app_id = worker.app;
+        let mut jobs: Vec<_> = worker.jobs.into_iter().collect();
+        jobs.sort_unstable();
+        let (begun, fresh) = jobs.split_at(jobs.partition_point(|(serial, _)| *serial <= started));
+        for (_, request) in fresh.iter().rev() {
+            if self.requests[*request].gone && !self.requests[*request].raw {
+                let request = self.requests.remove(*request);
+                self.recycle(request.plan);
+            } else {
+                self.requeue(*request);
+            }
+        }
+
+        let app = &mut self.apps[usize::from(app_id.0)];
+        let name = app.spec.name.clone();
+        if app.lead == Some(id) {
+            app.lead = None;
+        }
+        let mut failure = None;
+        if let Some(incoming) = app.incoming.take_if(|incoming| incoming.workers.contains(&id)) {
+            // It died while loading, without a word of its own.
+            let others: Vec<_> = incoming.workers.into_iter().filter(|other| *other != id).collect();
+            others.into_iter().for_each(|other| self.kill(other));
+            let message = match worker.stage {
+                Stage::Killed => format!("the script did not load within {:?}", self.limits.load_time),
+                _ => "the worker died while it loaded the script".to_owned(),
+            };
+            failure = Some(LoadFailure { message, ..LoadFailure::default() });
+        }
+        let stopping = self.stopping.is_some();
+        let app = &mut self.apps[usize::from(app_id.0)];
+        if let Some(seat) = app.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
+            seat.worker = None;
+            let served = worker.served_since.map(|since| now.saturating_duration_since(since));
+            if !stopping {
+                let pause = seat.backoff.after_death(served);
+                seat.due = Some(now + pause);
+                warn!(
+                    app = name,
+                    worker = worker.number,
+                    running = begun.len(),
+                    given_to_others = fresh.len(),
+                    "a worker died; its seat is filled again in {pause:?}"
+                );
+            }
+        }
+        for (serial, request) in begun {
+            let status = if worker.hung_job == Some(*serial) { 504 } else { 502 };
+            match status {
+                504 => self.counters.timed_out += 1,
+                _ => self.counters.worker_died += 1,
+            }
+            let conn = self.requests[*request].conn;
+            warn!(app = name, link = conn.link.0, conn = %conn.id, "{}", Self::status_text(status));
+            self.answer_with(*request, status, now);
+        }
+        if let Some(failure) = failure {
+            self.effects.push_back(Effect::AppFailed(app_id, failure));
+        }
+        self.choose_lead(app_id);
+        self.assign_waiting(app_id, now);
+        if stopping {
+            self.stop_idle_workers(now);
+        }
+    }
+
+    /// Fills seats whose pause is over.
+    pub(super) fn fill_seats(&mut self, now: Instant) {
+        for app in self.app_ids() {
+            for number in 0..self.apps[usize::from(app.0)].seats.len() {
+                let seat = &mut self.apps[usize::from(app.0)].seats[number];
+                if seat.due.is_some_and(|due| due <= now) {
+                    seat.due = None;
+                    let worker = self.start_worker(app, number as u32 + 1, now);
+                    self.apps[usize::from(app.0)].seats[number].worker = Some(worker);
+                }
+            }
+        }
+    }
+
+    /// The workers whose pulse is worth looking at now.
+    pub fn busy_workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.iter().filter(|(_, w)| !w.jobs.is_empty() || w.stuck).map(|(id, _)| WorkerId(id))
+    }
+
+    /// What a worker's page shows; asked about every [`Hub::PULSE`] while it has jobs.
+    pub fn handle_pulse(&mut self, id: WorkerId, pulse: Pulse, now: Instant) {
+        let Some(worker) = self.workers.get_mut(id.0) else { return };
+        let inside = pulse.turn % 2 == 1 && pulse.turn == worker.pulse.turn;
+        worker.pulse = pulse;
+        if !inside {
+            worker.stuck_since = now;
+            if std::mem::take(&mut worker.stuck) {
+                let app = worker.app;
+                self.assign_waiting(app, now);
+            }
+            return;
+        }
+        let time = now.saturating_duration_since(worker.stuck_since);
+        if time >= Worker::STUCK && !worker.stuck {
+            worker.stuck = true;
+            if worker.jobs.keys().any(|serial| *serial > pulse.started) {
+                self.effects.push_back(Effect::Revoke { worker: id, serial: worker.serial });
+            }
+        }
+        if time >= self.limits.script_time && worker.stage != Stage::Killed {
+            worker.hung_job = Some(pulse.running);
+            error!(
+                app = self.apps[usize::from(worker.app.0)].spec.name,
+                worker = worker.number,
+                "a script ran for {:?} without pause: its worker is killed",
+                self.limits.script_time
+            );
+            self.kill(id);
+        }
+    }
+
+    /// The answer to [`Effect::Revoke`]: `started` is the serial of the last job that the worker
+    /// keeps. The others run elsewhere.
+    pub fn handle_revoked(&mut self, id: WorkerId, started: u64, now: Instant) {
+        let Some(worker) = self.workers.get_mut(id.0) else { return };
+        let mut fresh: Vec<_> =
+            worker.jobs.iter().filter(|(s, _)| **s > started).map(|(s, r)| (*s, *r)).collect();
+        fresh.sort_unstable();
+        for (serial, _) in &fresh {
+            worker.jobs.remove(serial);
+        }
+        let app = worker.app;
+        for (_, request) in fresh.into_iter().rev() {
+            self.requeue(request);
+        }
+        self.assign_waiting(app, now);
+    }
+
+    /// Deadlines of workers: loading, draining, stopping.
+    pub(super) fn check_workers(&mut self, now: Instant) {
+        let over: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| match worker.stage {
+                Stage::Loading { since } => now >= since + self.limits.load_time,
+                Stage::Draining { since } => now >= since + self.limits.stop_time,
+                Stage::Ready { .. } | Stage::Killed => false,
+            })
+            .map(|(id, worker)| (WorkerId(id), worker.app, worker.number))
+            .collect();
+        for (id, app, number) in over {
+            warn!(app = self.apps[usize::from(app.0)].spec.name, worker = number, "out of time: killed");
+            self.kill(id);
+        }
+        match self.stopping {
+            Some(since) if now >= since + self.limits.stop_time => {
+                let all: Vec<_> = self.workers.iter().map(|(id, _)| WorkerId(id)).collect();
+                all.into_iter().for_each(|worker| self.kill(worker));
+            }
+            Some(_) => self.stop_idle_workers(now),
+            None => {}
+        }
+    }
+
+    /// Says in the log who serves an app now.
+    pub fn describe(&self, app: AppId) -> String {
+        let app = &self.apps[usize::from(app.0)];
+        format!("{} ({} workers, {} routes)", app.spec.name, app.seats.len(), app.registration.routes.len())
+    }
+
+    /// Kills every worker now.
+    pub fn stop_at_once(&mut self) {
+        info!("stopping at once");
+        let all: Vec<_> = self.workers.iter().map(|(id, _)| WorkerId(id)).collect();
+        all.into_iter().for_each(|worker| self.kill(worker));
+    }
+}

@@ -1,0 +1,47 @@
+//! Every bound of the hub, with its name and its default, in one place.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// The bounds in force. Names are those of `[limits]` in `kennel.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// From a request's arrival to its answer; then 504.
+    pub request_timeout: Duration,
+    /// How long a script may run without pause; then its worker is killed and the request gets 504.
+    pub script_time: Duration,
+    /// How long a script may take to load.
+    pub load_time: Duration,
+    /// How long running work may go on after a stop or a reload.
+    pub stop_time: Duration,
+    /// Requests of one app that wait for a worker; one more gets 503.
+    pub queue: usize,
+    /// Unanswered jobs that one worker may hold.
+    pub worker_jobs: usize,
+    /// Requests that one connection may have waiting behind the one that runs (pipelining).
+    pub pipeline: usize,
+    /// Bytes of replies that wait for one Mongrel2 beyond libzmq's own queue.
+    pub spill: usize,
+    /// Targets of one reply, Mongrel2's `limits.handler_targets`.
+    pub handler_targets: usize,
+    /// Memory of one worker's scripts, bytes.
+    pub worker_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            script_time: Duration::from_secs(10),
+            load_time: Duration::from_secs(10),
+            stop_time: Duration::from_secs(10),
+            queue: 1000,
+            worker_jobs: 1024,
+            pipeline: 64,
+            spill: 64 << 20,
+            handler_targets: 128,
+            worker_memory: 256 << 20,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The state machine between Mongrel2 and the workers.
+//!
+//! The hub opens nothing, reads no clock and starts no process: bytes and `now` come in by its
+//! `handle_*` methods, and what is to be done comes out by `poll_*` and `take_*`. So a test can
+//! play hours of crashes in a second.
+//!
+//! One turn, as [`serve`](crate::serve) drives it:
+//!
+//! 1. what happened: [`handle_message`](Hub::handle_message) for each message of a Mongrel2,
+//!    [`handle_batch`](Hub::handle_batch) for each batch of a worker,
+//!    [`handle_worker_gone`](Hub::handle_worker_gone), [`handle_server_up`](Hub::handle_server_up)
+//!    and so on;
+//! 2. [`finish_turn`](Hub::finish_turn): time passes, and what is to be sent is put together;
+//! 3. [`drain_replies`](Hub::drain_replies), [`take_orders`](Hub::take_orders) and
+//!    [`poll_effect`](Hub::poll_effect) until they are empty;
+//! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
+//!
+//! Its parts: [`intake`] reads messages and finds who answers, `dispatch` gives jobs to workers and
+//! takes their answers, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
+//! workers, code and their replacement.
+
+mod answers;
+mod app;
+mod connection;
+mod counters;
+mod dispatch;
+mod effect;
+mod intake;
+mod lifecycle;
+mod limits;
+mod link;
+mod output;
+mod pacing;
+mod request;
+pub mod routes;
+#[cfg(test)]
+mod tests;
+
+pub use app::{AppId, AppSpec};
+pub use connection::{ConnKey, LinkId};
+pub use counters::Counters;
+pub use effect::Effect;
+pub use lifecycle::WorkerId;
+pub use limits::Limits;
+
+use app::App;
+use connection::Connections;
+use counters::Complaints;
+use lifecycle::Worker;
+use link::Link;
+use output::Outgoing;
+use request::Request;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The hub. See the [module](self) for how it is driven.
+#[derive(Debug)]
+pub struct Hub {
+    limits: Limits,
+    /// Makes connection names unique over restarts of the hub.
+    boot: String,
+    /// The Date header's value.
+    date: String,
+    links: Vec<Link>,
+    apps: Vec<App>,
+    workers: Slab<Worker>,
+    conns: Connections,
+    requests: Slab<Request>,
+    outgoing: Outgoing,
+    effects: VecDeque<Effect>,
+    counters: Counters,
+    complaints: Complaints,
+    /// Buffers of finished jobs, to be used again.
+    spare: Vec<Vec<u8>>,
+    next_deadline_check: Option<Instant>,
+    stopping: Option<Instant>,
+    stopped: bool,
+}
+
+impl Hub {
+    /// How often deadlines of requests and the pulse of workers are looked at.
+    pub const PULSE: Duration = Duration::from_millis(50);
+
+    /// A hub for so many Mongrel2 Handlers. `boot` is any text that no other start of this hub
+    /// ever had; it becomes part of connection names.
+    pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
+        Self {
+            limits,
+            boot: boot.to_owned(),
+            date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
+            links: (0..links).map(|_| Link::default()).collect(),
+            apps: apps.into_iter().map(App::new).collect(),
+            workers: Slab::new(),
+            conns: Connections::default(),
+            requests: Slab::new(),
+            outgoing: Outgoing::default(),
+            effects: VecDeque::new(),
+            counters: Counters::default(),
+            complaints: Complaints::default(),
+            spare: Vec::new(),
+            next_deadline_check: None,
+            stopping: None,
+            stopped: false,
+        }
+    }
+
+    /// What was seen so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The number of connections that wait for something, and of requests without an answer.
+    pub fn load(&self) -> (usize, usize) {
+        (self.conns.map.len(), self.requests.len())
+    }
+
+    /// Sets the value of the Date header, an HTTP date; once a second is enough.
+    pub fn set_date(&mut self, date: String) {
+        self.date = date;
+    }
+
+    /// The ids of all apps.
+    pub fn app_ids(&self) -> impl Iterator<Item = AppId> + use<> {
+        (0..self.apps.len() as u16).map(AppId)
+    }
+
+    /// The app's registered routes: how many, for messages.
+    pub fn route_count(&self) -> usize {
+        self.apps.iter().map(|app| app.registration.routes.len()).sum()
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Lets time pass: deadlines, pauses that are over, connections to forget. Then puts together
+    /// what this turn has to send.
+    pub fn finish_turn(&mut self, now: Instant) {
+        if self.next_deadline_check.is_some_and(|due| due <= now) {
+            self.next_deadline_check = None;
+            self.expire_requests(now);
+            self.check_workers(now);
+        }
+        self.fill_seats(now);
+        self.conns.sweep(now);
+        self.flush(now);
+        if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
+            self.next_deadline_check = Some(now + Self::PULSE);
+        }
+        self.check_stopped();
+    }
+
+    fn is_waiting_for_something(&self) -> bool {
+        !self.requests.is_empty() || self.stopping.is_some() || self.workers.iter().any(|(_, w)| w.is_timed())
+    }
+
+    /// When [`finish_turn`](Self::finish_turn) has something to do though nothing happens.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let seats = self.apps.iter().flat_map(|app| &app.seats).filter_map(|seat| seat.due);
+        seats
+            .chain(self.next_deadline_check)
+            .chain(self.outgoing.next_paced())
+            .chain(self.conns.next_sweep())
+            .min()
+    }
+}

@@ -1,0 +1,169 @@
+//! Bytes to connections, within what Mongrel2 bears.
+//!
+//! Answers grow in their connection's buffer during a turn. At its end each connection that has
+//! something gets one message, if its [pacer](super::pacing) lets it; the rest waits for its
+//! window or its credits. A close is a message of its own, behind everything else.
+
+use super::Hub;
+use super::connection::{ConnKey, LinkId};
+use super::pacing::{Allowance, Pacer};
+use crate::protocol::{ConnId, Targets, reply};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Instant;
+
+/// Encoded replies, and who is to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// The replies of this turn, one after the other.
+    bytes: Vec<u8>,
+    replies: Vec<(LinkId, Range<usize>)>,
+    /// Connections with something to send.
+    dirty: Vec<ConnKey>,
+    /// Connections that wait for their pacing window, oldest first.
+    paced: VecDeque<(Instant, ConnKey)>,
+}
+
+impl Outgoing {
+    /// When the next paced connection may go on.
+    pub fn next_paced(&self) -> Option<Instant> {
+        self.paced.front().map(|(due, _)| *due)
+    }
+
+    /// Drops the replies to a server that is gone.
+    pub fn forget(&mut self, link: LinkId) {
+        self.replies.retain(|(to, _)| *to != link);
+    }
+}
+
+impl Hub {
+    /// Hands out the replies of this turn, each with its link, in order.
+    pub fn drain_replies(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
+        for (link, range) in self.outgoing.replies.drain(..) {
+            send(link, &self.outgoing.bytes[range]);
+        }
+        self.outgoing.bytes.clear();
+        self.outgoing.bytes.shrink_to(1 << 20);
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.map.get_mut(&key)
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.outgoing.dirty.push(key);
+        }
+    }
+
+    /// Closes a connection once everything for it is sent. What it still sends is ignored.
+    pub(super) fn close_connection(&mut self, key: ConnKey, _now: Instant) {
+        let conn = self.conns.map.entry(key).or_default();
+        if !conn.closed && !conn.gone {
+            conn.closing = true;
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Sends the same bytes to many connections: to those that are free in as few replies as
+    /// possible, to the others behind what they are waiting for.
+    pub(super) fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
+        let Some(link) = keys.first().map(|key| key.link) else { return };
+        let flow_control = self.links[usize::from(link.0)].flow_control;
+        let mut free: Vec<ConnId> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let conn = self.conns.map.entry(*key).or_default();
+            if conn.closing || conn.closed || conn.gone {
+                continue;
+            }
+            let room = match conn.pacer.allowance(flow_control, now) {
+                Allowance::Send(bytes) => bytes >= payload.len(),
+                Allowance::Wait(_) | Allowance::WaitForCredits => false,
+            };
+            if room && conn.out.is_empty() {
+                conn.pacer.sent(payload.len(), flow_control, now);
+                free.push(key.id);
+                self.conns.list_if_idle(*key, now);
+            } else {
+                conn.out.extend_from_slice(payload);
+                self.mark_dirty(*key);
+            }
+        }
+        let Some(sender) = &self.links[usize::from(link.0)].sender else { return };
+        for targets in Targets::split(&free, self.limits.handler_targets) {
+            let start = self.outgoing.bytes.len();
+            reply::encode(&mut self.outgoing.bytes, sender, targets, payload);
+            self.outgoing.replies.push((link, start..self.outgoing.bytes.len()));
+        }
+    }
+
+    /// Puts together what connections have to send.
+    pub(super) fn flush(&mut self, now: Instant) {
+        while let Some((due, key)) = self.outgoing.paced.front().copied() {
+            if due > now {
+                break;
+            }
+            self.outgoing.paced.pop_front();
+            self.mark_dirty(key);
+        }
+        // Flushing may let a connection go on, and its next answer may be the hub's own.
+        while !self.outgoing.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.outgoing.dirty);
+            for key in dirty.drain(..) {
+                self.flush_connection(key, now);
+            }
+            if self.outgoing.dirty.is_empty() {
+                self.outgoing.dirty = dirty;
+            }
+        }
+    }
+
+    fn flush_connection(&mut self, key: ConnKey, now: Instant) {
+        let link = &self.links[usize::from(key.link.0)];
+        let Some(conn) = self.conns.map.get_mut(&key) else { return };
+        conn.dirty = false;
+        let Some(sender) = link.sender.as_ref().filter(|_| link.incarnation == key.incarnation) else {
+            return;
+        };
+        let targets = Targets::one(&key.id);
+        loop {
+            let allowed = match conn.pacer.allowance(link.flow_control, now) {
+                _ if conn.out.is_empty() && !conn.closing => break,
+                // A close takes no credits, but a place among the sixteen.
+                Allowance::WaitForCredits if conn.out.is_empty() => 0,
+                Allowance::Send(bytes) => bytes,
+                Allowance::Wait(due) => {
+                    self.outgoing.paced.push_back((due, key));
+                    conn.dirty = false;
+                    return;
+                }
+                Allowance::WaitForCredits => return,
+            };
+            let start = self.outgoing.bytes.len();
+            if conn.out.is_empty() {
+                reply::encode_close(&mut self.outgoing.bytes, sender, targets);
+                conn.pacer.sent(0, link.flow_control, now);
+                conn.closing = false;
+                conn.closed = true;
+            } else if conn.out.len() <= allowed {
+                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out);
+                conn.pacer.sent(conn.out.len(), link.flow_control, now);
+                conn.out.clear();
+                conn.out.shrink_to(4096);
+            } else {
+                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out[..allowed]);
+                conn.pacer.sent(allowed, link.flow_control, now);
+                conn.out.drain(..allowed);
+            }
+            self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
+            if conn.closed {
+                break;
+            }
+        }
+        if !conn.closed {
+            self.advance(key, now);
+        }
+        self.conns.list_if_idle(key, now);
+    }
+}
+
+const _: () = assert!(Pacer::MESSAGES as usize * 2 <= 16, "two windows must fit Mongrel2's queue");

@@ -1,0 +1,144 @@
+//! How much may be sent to one connection now.
+//!
+//! Mongrel2 holds at most 16 undelivered replies for a connection, whatever their size, and cuts it
+//! off at the seventeenth; its queue drains only while it reads no replies. It does not say when
+//! one was delivered, so we send at most [`MESSAGES`](Pacer::MESSAGES) in a
+//! [`WINDOW`](Pacer::WINDOW) and let the rest grow together in the connection's buffer: two
+//! adjacent windows stay within the 16.
+//!
+//! Under `download.flow_control` the limit is bytes, 102,400 of them, and every written reply comes
+//! back as a notice: then the sum is exact and the window does not matter.
+
+use std::time::{Duration, Instant};
+
+/// What one connection was sent lately.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Pacer {
+    window_start: Option<Instant>,
+    sent_in_window: u8,
+    /// Bytes sent under flow control and not yet reported as written.
+    outstanding: usize,
+    last_use: Option<Instant>,
+}
+
+/// What may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowance {
+    /// One message of at most this many bytes.
+    Send(usize),
+    /// Nothing before this time.
+    Wait(Instant),
+    /// Nothing before a notice says that bytes were written.
+    WaitForCredits,
+}
+
+impl Pacer {
+    /// Messages to one connection within a window.
+    pub const MESSAGES: u8 = 8;
+    /// The window, in which Mongrel2 gets round to writing (measured: 16 in 10 ms always passed).
+    pub const WINDOW: Duration = Duration::from_millis(10);
+    /// How often idle connections are looked at.
+    pub const SWEEP: Duration = Duration::from_secs(1);
+    /// Mongrel2's allowance under flow control, bytes.
+    pub const CREDITS: usize = 102_400;
+    /// How long a closed connection is remembered: messages that were under way still arrive.
+    const CLOSED: Duration = Duration::from_secs(2);
+    /// After so long without a notice Mongrel2 has dropped the connection (`limits.min_ping` and a tick).
+    const LOST: Duration = Duration::from_secs(150);
+
+    /// Says what may be sent now.
+    pub fn allowance(&self, flow_control: bool, now: Instant) -> Allowance {
+        if flow_control {
+            return match Self::CREDITS - self.outstanding.min(Self::CREDITS) {
+                0 => Allowance::WaitForCredits,
+                bytes => Allowance::Send(bytes),
+            };
+        }
+        match self.window_start {
+            Some(start) if now < start + Self::WINDOW && self.sent_in_window >= Self::MESSAGES => {
+                Allowance::Wait(start + Self::WINDOW)
+            }
+            _ => Allowance::Send(usize::MAX),
+        }
+    }
+
+    /// Counts a message of so many bytes; 0 is a close.
+    pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
+        self.last_use = Some(now);
+        if flow_control {
+            self.outstanding += bytes;
+        }
+        match self.window_start {
+            Some(start) if now < start + Self::WINDOW => self.sent_in_window += 1,
+            _ => {
+                self.window_start = Some(now);
+                self.sent_in_window = 1;
+            }
+        }
+    }
+
+    /// A notice said that so many bytes were written.
+    pub fn credited(&mut self, bytes: u64, now: Instant) {
+        self.last_use = Some(now);
+        self.outstanding = self.outstanding.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Whether an idle connection's past no longer matters.
+    pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
+        let age = self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        if closed {
+            age >= Self::CLOSED
+        } else if self.outstanding > 0 {
+            age >= Self::LOST
+        } else {
+            age >= Self::WINDOW
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ninth_message_of_a_window_waits() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        for _ in 0..8 {
+            assert_eq!(pacer.allowance(false, start), Allowance::Send(usize::MAX));
+            pacer.sent(1, false, start);
+        }
+        let end = start + Pacer::WINDOW;
+        assert_eq!(pacer.allowance(false, start), Allowance::Wait(end));
+        assert_eq!(pacer.allowance(false, end), Allowance::Send(usize::MAX));
+        pacer.sent(1, false, end);
+        assert_eq!(pacer.allowance(false, end), Allowance::Send(usize::MAX));
+    }
+
+    #[test]
+    fn flow_control_never_lets_more_out_than_was_granted() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.sent(102_000, true, now);
+        assert_eq!(pacer.allowance(true, now), Allowance::Send(400));
+        pacer.sent(400, true, now);
+        assert_eq!(pacer.allowance(true, now), Allowance::WaitForCredits);
+        pacer.credited(1000, now);
+        assert_eq!(pacer.allowance(true, now), Allowance::Send(1000));
+        pacer.credited(u64::MAX, now);
+        assert_eq!(pacer.allowance(true, now), Allowance::Send(102_400));
+    }
+
+    #[test]
+    fn an_idle_past_is_forgotten_when_it_is_over() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.sent(1, false, now);
+        assert!(!pacer.is_settled(false, now));
+        assert!(pacer.is_settled(false, now + Pacer::WINDOW));
+        assert!(!pacer.is_settled(true, now + Pacer::WINDOW));
+        assert!(pacer.is_settled(true, now + Duration::from_secs(2)));
+        pacer.sent(1, true, now);
+        assert!(!pacer.is_settled(false, now + Duration::from_secs(100)));
+    }
+}

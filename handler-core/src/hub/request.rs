@@ -1,0 +1,48 @@
+//! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
+
+use super::app::AppId;
+use super::connection::ConnKey;
+use super::lifecycle::WorkerId;
+use crate::http::Persistence;
+use std::time::Instant;
+
+/// A request's place in the hub's table.
+pub(super) type RequestKey = usize;
+
+/// What will answer it.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// A worker of this app runs this job. The frame is complete but for its serial, and is kept
+    /// until the answer: a worker that dies before it starts the job leaves it to another.
+    Run { app: AppId, job: Vec<u8> },
+    /// The hub itself.
+    Answer { status: u16, head: String, body: String },
+}
+
+/// Where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind another request of its connection.
+    Pipeline,
+    /// In its app's queue.
+    Queue,
+    /// At a worker, under this serial.
+    Worker(WorkerId, u64),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub conn: ConnKey,
+    pub plan: Plan,
+    pub place: Place,
+    /// It wants an HTTP answer; raw messages of other kinds do not.
+    pub http: bool,
+    /// It is run by the raw handler, which answers by itself.
+    pub raw: bool,
+    pub head_only: bool,
+    pub persistence: Persistence,
+    pub deadline: Instant,
+    /// The client left; an answer is dropped.
+    pub gone: bool,
+}

@@ -1,0 +1,278 @@
+//! Which handler answers a path: a tree for each app, made of what its script registered.
+
+use crate::http::percent::normal_path;
+use crate::worker::protocol::RouteSpec;
+use matchit::Router;
+use thiserror::Error;
+
+/// Why routes cannot be served together.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// A path that does not begin with a slash.
+    #[error("route `{path}` must begin with `/`")]
+    NoSlash {
+        /// The path as written.
+        path: String,
+    },
+    /// A parameter that is not written as it should be.
+    #[error(
+        "route `{path}`: {reason}; write `{{name}}` for one segment, `{{*rest}}` at the end for the rest"
+    )]
+    BadPattern {
+        /// The path as written.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two routes that would match the same paths under different names.
+    #[error("route `{path}` conflicts with `{other}` ({place}): one path would match both")]
+    Conflict {
+        /// The path as written.
+        path: String,
+        /// The route that was there first.
+        other: String,
+        /// Where that was registered.
+        place: String,
+    },
+    /// The same method and path twice.
+    #[error("{method} `{path}` is taken already ({place})")]
+    Duplicate {
+        /// The method.
+        method: String,
+        /// The path as written.
+        path: String,
+        /// Where it was registered first.
+        place: String,
+    },
+}
+
+/// The handlers of one path, by method.
+#[derive(Debug, Clone, Default)]
+struct Methods {
+    path: String,
+    place: String,
+    handlers: Vec<(String, u32)>,
+}
+
+impl Methods {
+    fn get(&self, method: &[u8]) -> Option<u32> {
+        self.handlers.iter().find(|(name, _)| name.as_bytes() == method).map(|(_, handler)| *handler)
+    }
+
+    /// What an Allow header says: HEAD comes with GET, OPTIONS always.
+    fn allow(&self) -> String {
+        let mut names: Vec<&str> = self.handlers.iter().map(|(name, _)| name.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        if !names.contains(&"OPTIONS") {
+            names.push("OPTIONS");
+        }
+        names.sort_unstable();
+        names.join(", ")
+    }
+}
+
+/// What a path and a method lead to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target<'p> {
+    /// A handler and the path's values, not percent-decoded.
+    Handler(u32, Vec<&'p str>),
+    /// The path is known; the method is OPTIONS, which nobody claimed. The Allow list.
+    Options(String),
+    /// The path is known, the method is not. The Allow list.
+    MethodNotAllowed(String),
+    /// No route has this path.
+    NotFound,
+}
+
+/// The routes of one app.
+#[derive(Debug, Default, Clone)]
+pub struct Routes {
+    tree: Router<Methods>,
+    mount: String,
+}
+
+impl Routes {
+    /// Builds the tree. `mount` is put before every path; `/` means none.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] for the first route that cannot be served.
+    pub fn new(mount: &str, specs: &[RouteSpec]) -> Result<Self, RouteError> {
+        let mut routes = Self { tree: Router::new(), mount: mount.trim_end_matches('/').to_owned() };
+        for spec in specs {
+            routes.add(spec)?;
+        }
+        Ok(routes)
+    }
+
+    /// Adds one route to those that are there.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`]; the tree may then hold some of the route's methods.
+    pub fn add(&mut self, spec: &RouteSpec) -> Result<(), RouteError> {
+        let path = || spec.path.clone();
+        if !spec.path.starts_with('/') {
+            return Err(RouteError::NoSlash { path: path() });
+        }
+        let pattern = format!("{}{}", self.mount, normal_pattern(&spec.path));
+        let fresh = Methods { path: path(), place: spec.place.clone(), handlers: Vec::new() };
+        match self.tree.insert(pattern.clone(), fresh) {
+            Ok(()) => {}
+            // The same pattern once more is how a path gets its second method.
+            Err(matchit::InsertError::Conflict { with }) if with == pattern => {}
+            Err(matchit::InsertError::Conflict { with }) => {
+                let (other, place) = match self.tree.at_mut(&with) {
+                    Ok(found) => (found.value.path.clone(), found.value.place.clone()),
+                    Err(_) => (with, "the same app".to_owned()),
+                };
+                return Err(RouteError::Conflict { path: path(), other, place });
+            }
+            Err(error) => {
+                return Err(RouteError::BadPattern { path: path(), reason: error.to_string() });
+            }
+        }
+        let methods = self.tree.at_mut(&pattern).map(|found| found.value);
+        let Ok(methods) = methods else {
+            let reason = "it does not match itself".to_owned();
+            return Err(RouteError::BadPattern { path: path(), reason });
+        };
+        for method in &spec.methods {
+            if methods.get(method.as_bytes()).is_some() {
+                let place = methods.place.clone();
+                return Err(RouteError::Duplicate { method: method.clone(), path: path(), place });
+            }
+            methods.handlers.push((method.clone(), spec.handler));
+        }
+        Ok(())
+    }
+
+    /// Finds who answers. `path` is in its [normal form](normal_path).
+    pub fn find<'p>(&self, method: &[u8], path: &'p str) -> Target<'p> {
+        let Ok(found) = self.tree.at(path) else { return Target::NotFound };
+        let methods = found.value;
+        let handler = methods.get(method).or_else(|| methods.get(b"GET").filter(|_| method == b"HEAD"));
+        match handler {
+            Some(handler) => Target::Handler(handler, found.params.iter().map(|(_, v)| v).collect()),
+            None if method == b"OPTIONS" => Target::Options(methods.allow()),
+            None => Target::MethodNotAllowed(methods.allow()),
+        }
+    }
+
+    /// Whether `path` lies below the mount point.
+    pub fn is_under_mount(&self, path: &str) -> bool {
+        path.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The length of the mount point: the longest one that fits a path owns it.
+    pub fn mount_size(&self) -> usize {
+        self.mount.len()
+    }
+}
+
+/// The names of a route's values, in path order.
+pub fn parameter_names(path: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = path;
+    while let Some(start) = rest.find('{') {
+        rest = &rest[start + 1..];
+        if let Some(escaped) = rest.strip_prefix('{') {
+            rest = escaped;
+            continue;
+        }
+        let Some(end) = rest.find('}') else { break };
+        names.push(rest[..end].trim_start_matches('*'));
+        rest = &rest[end + 1..];
+    }
+    names
+}
+
+/// Brings the literal parts of a pattern into the normal form of paths, keeps the parameters.
+fn normal_pattern(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(start) = rest.find('{') {
+        let end = rest[start..].find('}').map_or(rest.len(), |size| start + size + 1);
+        out.push_str(&normal_path(rest[..start].as_bytes()));
+        out.push_str(&rest[start..end]);
+        rest = &rest[end..];
+    }
+    out.push_str(&normal_path(rest.as_bytes()));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(methods: &[&str], path: &str, handler: u32) -> RouteSpec {
+        let methods = methods.iter().map(|m| (*m).to_owned()).collect();
+        RouteSpec { methods, path: path.to_owned(), handler, place: format!("app.lua:{handler}") }
+    }
+
+    fn routes() -> Routes {
+        let specs = [
+            spec(&["GET"], "/", 1),
+            spec(&["GET"], "/users/{id}", 2),
+            spec(&["POST", "PUT"], "/users/{id}", 3),
+            spec(&["GET"], "/users/me", 4),
+            spec(&["GET"], "/files/{*rest}", 5),
+            spec(&["GET"], "/café", 6),
+        ];
+        Routes::new("/", &specs).unwrap()
+    }
+
+    #[test]
+    fn paths_lead_to_handlers_with_their_values() {
+        let routes = routes();
+        assert_eq!(routes.find(b"GET", "/"), Target::Handler(1, vec![]));
+        assert_eq!(routes.find(b"GET", "/users/7"), Target::Handler(2, vec!["7"]));
+        assert_eq!(routes.find(b"PUT", "/users/7"), Target::Handler(3, vec!["7"]));
+        assert_eq!(routes.find(b"GET", "/users/me"), Target::Handler(4, vec![]));
+        assert_eq!(routes.find(b"GET", "/files/a/b"), Target::Handler(5, vec!["a/b"]));
+        assert_eq!(routes.find(b"GET", &normal_path(b"/caf%c3%a9")), Target::Handler(6, vec![]));
+        assert_eq!(routes.find(b"GET", "/users/"), Target::NotFound);
+    }
+
+    #[test]
+    fn head_comes_with_get_and_the_rest_is_told_what_is_allowed() {
+        let routes = routes();
+        assert_eq!(routes.find(b"HEAD", "/"), Target::Handler(1, vec![]));
+        let allow = "GET, HEAD, OPTIONS, POST, PUT".to_owned();
+        assert_eq!(routes.find(b"DELETE", "/users/7"), Target::MethodNotAllowed(allow.clone()));
+        assert_eq!(routes.find(b"OPTIONS", "/users/7"), Target::Options(allow));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_its_neighbour() {
+        let new = |specs: &[RouteSpec]| Routes::new("/", specs).unwrap_err().to_string();
+        assert_eq!(new(&[spec(&["GET"], "users", 1)]), "route `users` must begin with `/`");
+        assert_eq!(
+            new(&[spec(&["GET"], "/a/{x}", 1), spec(&["GET"], "/a/{y}", 2)]),
+            "route `/a/{y}` conflicts with `/a/{x}` (app.lua:1): one path would match both"
+        );
+        assert_eq!(
+            new(&[spec(&["GET"], "/a", 1), spec(&["GET"], "/a", 2)]),
+            "GET `/a` is taken already (app.lua:1)"
+        );
+        for bad in ["/{", "/{}", "/{*a}/b", "/}"] {
+            assert!(Routes::new("/", &[spec(&["GET"], bad, 1)]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mount_point_is_put_before_every_path() {
+        let routes = Routes::new("/shop/", &[spec(&["GET"], "/{id}", 1)]).unwrap();
+        assert_eq!(routes.find(b"GET", "/shop/7"), Target::Handler(1, vec!["7"]));
+        assert!(routes.is_under_mount("/shop/x") && !routes.is_under_mount("/shopping"));
+    }
+
+    #[test]
+    fn parameters_are_named_in_path_order() {
+        assert_eq!(parameter_names("/a/{x}/{*rest}"), ["x", "rest"]);
+        assert_eq!(parameter_names("/{{no}}"), Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,1 @@
+//! The hub by simulation.

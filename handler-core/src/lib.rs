@@ -1,0 +1,22 @@
+//! Mongrel2 handlers: everything between the server's ZeroMQ sockets and somebody's script.
+//!
+//! From the ground up; each part knows only those before it:
+//!
+//! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
+//! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
+//! * [`hub`]: the state machine between the two, without any input or output of its own;
+//! * [`transport`]: ZeroMQ to the servers;
+//! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
+//!
+//! A worker in another language needs `worker` and `protocol` alone; without the feature
+//! `transport` neither ZeroMQ nor the loop is built.
+
+pub mod http;
+pub mod hub;
+pub mod protocol;
+#[cfg(feature = "transport")]
+pub mod serve;
+#[cfg(feature = "transport")]
+pub mod transport;
+pub mod worker;

@@ -1,0 +1,22 @@
+//! What travels between Mongrel2 and a handler, as types.
+//!
+//! A request is one ZeroMQ frame, `SENDER CONN_ID PATH HEADERS BODY`: [`Envelope`] cuts it into
+//! slices, [`Headers`] reads its header block in either form without copying, [`Head`] says what
+//! kind of message it is. A reply is [`reply`]'s business; it is built from [`Sender`] and
+//! [`Targets`] only, so that one which Mongrel2 would punish cannot be written.
+
+pub mod address;
+pub mod envelope;
+pub mod headers;
+pub mod netstring;
+pub mod reply;
+pub mod request;
+pub mod tnetstring;
+
+pub use address::{AddressError, ConnId, Sender, Targets};
+pub use envelope::{Envelope, EnvelopeError, Protocol};
+pub use headers::{HeaderError, Headers, Text, Values};
+pub use request::{Head, Kind, Refusal, Version};
+
+#[cfg(test)]
+mod captures;

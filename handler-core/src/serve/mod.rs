@@ -1,0 +1,410 @@
+//! The poll loop: the one place where sockets, clocks and processes meet the hub.
+//!
+//! One thread sleeps in one epoll over libzmq's descriptors, the workers' socket pairs and the
+//! inputs of the program (signals, a file watcher). What it reads it gives to the [`Hub`]; what the
+//! hub wants done it does. Everything worth a decision is decided in the hub, or by the program's
+//! [`Observer`].
+
+mod date;
+mod seats;
+
+use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
+use crate::transport::{Descriptor, Endpoint, Event, Mongrel2s, TransportError};
+use crate::worker::process::WorkerCommand;
+use crate::worker::protocol::{LoadFailure, Start};
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use seats::Seats;
+use std::io::{self, Read};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+/// An app to serve.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// What the hub knows of it.
+    pub spec: AppSpec,
+    /// How its workers are started.
+    pub command: WorkerCommand,
+    /// What they are told; each gets its own number.
+    pub start: Start,
+}
+
+/// What to serve.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The bounds.
+    pub limits: Limits,
+    /// The servers.
+    pub endpoints: Vec<Endpoint>,
+    /// The apps.
+    pub apps: Vec<App>,
+}
+
+/// The program's ways to say something to the loop: each byte read is one word.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Stop; a second byte stops at once.
+    pub stop: UnixStream,
+    /// Load the apps' newest code.
+    pub reload: UnixStream,
+}
+
+/// What the program learns while the loop runs, and decides.
+pub trait Observer {
+    /// Every server listens and every app's workers are ready. Called once.
+    fn ready(&mut self, hub: &Hub);
+    /// Newer code of an app is in charge.
+    fn reloaded(&mut self, hub: &Hub, app: AppId);
+    /// An app's code did not load. `first`: there is no older code that serves. `Break` ends the loop.
+    fn load_failed(
+        &mut self,
+        hub: &mut Hub,
+        app: AppId,
+        failure: &LoadFailure,
+        first: bool,
+    ) -> std::ops::ControlFlow<()>;
+    /// A process of the program's own to watch: a Mongrel2, by its pidfd.
+    fn companion(&self) -> Option<BorrowedFd<'_>>;
+    /// That process has ended. `Break` ends the loop; else [`companion`](Self::companion) is asked
+    /// for the next one.
+    fn companion_ended(&mut self) -> std::ops::ControlFlow<()>;
+    /// A server has not been reached for a second since the start.
+    fn waiting(&mut self, endpoint: &Endpoint);
+}
+
+/// Why the loop could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// An address that libzmq does not take.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The system refused something that the loop cannot do without.
+    #[error("the poll loop failed: {0}")]
+    System(#[from] io::Error),
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As asked.
+    Stopped,
+    /// The observer broke it off.
+    Broken,
+}
+
+const STOP: u64 = 0;
+const RELOAD: u64 = 1;
+const COMPANION: u64 = 2;
+const LINKS: u64 = 8;
+/// Workers' tokens begin here; links stay below.
+const WORKERS: u64 = 1 << 32;
+
+/// Serves until told to stop.
+///
+/// # Errors
+///
+/// [`ServeError`] when an address is wrong or the system runs out of descriptors.
+pub fn run(plan: Plan, inputs: Inputs, observer: &mut dyn Observer) -> Result<Ending, ServeError> {
+    Loop::new(plan, inputs)?.run(observer)
+}
+
+struct Loop {
+    poller: OwnedFd,
+    hub: Hub,
+    servers: Mongrel2s,
+    seats: Seats,
+    inputs: Inputs,
+    apps: Vec<App>,
+    ready_apps: Vec<bool>,
+    ready: bool,
+    started: Instant,
+    told_waiting: bool,
+    last_pulse: Instant,
+    date_second: u64,
+    stops: u32,
+    /// Links that have more messages than one turn takes.
+    unfinished: Vec<u64>,
+    end: Option<Ending>,
+}
+
+impl Loop {
+    fn new(plan: Plan, inputs: Inputs) -> Result<Self, ServeError> {
+        let now = Instant::now();
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        for (socket, token) in [(&inputs.stop, STOP), (&inputs.reload, RELOAD)] {
+            socket.set_nonblocking(true)?;
+            let data = epoll::EventData::new_u64(token);
+            epoll::add(&poller, socket, data, epoll::EventFlags::IN).map_err(io::Error::from)?;
+        }
+        let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
+        let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
+        let spill = plan.limits.spill;
+        let links = plan.endpoints.len();
+        Ok(Self {
+            poller,
+            hub: Hub::new(plan.limits, &boot, links, specs),
+            servers: Mongrel2s::new(plan.endpoints, spill, now),
+            seats: Seats::default(),
+            inputs,
+            ready_apps: vec![false; plan.apps.len()],
+            apps: plan.apps,
+            ready: false,
+            started: now,
+            told_waiting: false,
+            last_pulse: now,
+            date_second: 0,
+            stops: 0,
+            unfinished: Vec::new(),
+            end: None,
+        })
+    }
+
+    fn run(mut self, observer: &mut dyn Observer) -> Result<Ending, ServeError> {
+        self.watch_companion(observer)?;
+        for app in self.hub.app_ids() {
+            self.hub.load_app(app, self.started);
+        }
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+        let mut now = self.started;
+        loop {
+            self.servers.connect(&self.poller, LINKS, now)?;
+            let mut fresh = self.servers.take_fresh();
+            while !fresh.is_empty() {
+                fresh.into_iter().for_each(|token| self.service_link(token, now));
+                fresh = self.servers.take_fresh();
+            }
+            self.turn(observer, now)?;
+            if let Some(ending) = self.end {
+                self.servers.close(Duration::from_secs(1));
+                return Ok(ending);
+            }
+
+            let timeout = self
+                .timeout(now)
+                .map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
+            events.clear();
+            match epoll::wait(&self.poller, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            now = Instant::now();
+            self.update_date();
+            for event in &events {
+                self.handle_token(event.data.u64(), observer, now)?;
+            }
+            for token in std::mem::take(&mut self.unfinished) {
+                self.service_link(token, now);
+            }
+        }
+    }
+
+    /// Lets the hub finish its turn and does what it wants done.
+    fn turn(&mut self, observer: &mut dyn Observer, now: Instant) -> Result<(), ServeError> {
+        if now.duration_since(self.last_pulse) >= Hub::PULSE {
+            self.last_pulse = now;
+            let busy: Vec<_> = self.hub.busy_workers().collect();
+            for worker in busy {
+                if let Some(pulse) = self.seats.pulse(worker) {
+                    self.hub.handle_pulse(worker, pulse, now);
+                }
+            }
+        }
+        loop {
+            self.hub.finish_turn(now);
+            let servers = &mut self.servers;
+            self.hub.drain_replies(|link, reply| {
+                if let Err(dropped) = servers.send(usize::from(link.0), reply, now) {
+                    let address = &reply[..reply.len().min(60)];
+                    warn!(
+                        link = link.0,
+                        waiting = dropped.waiting,
+                        "dropped a reply, too much waits for this server: {}",
+                        address.escape_ascii()
+                    );
+                }
+            });
+            self.seats.write_orders(&mut self.hub, &self.poller, WORKERS);
+            let mut acted = false;
+            while let Some(effect) = self.hub.poll_effect() {
+                acted = true;
+                self.perform(effect, observer, now)?;
+            }
+            if !acted {
+                break;
+            }
+        }
+        self.check_ready(observer, now);
+        Ok(())
+    }
+
+    fn perform(
+        &mut self,
+        effect: Effect,
+        observer: &mut dyn Observer,
+        now: Instant,
+    ) -> Result<(), ServeError> {
+        match effect {
+            Effect::StartWorker { worker, app, number } => {
+                let app = &self.apps[usize::from(app.0)];
+                let start = Start { number, ..app.start.clone() };
+                match self.seats.start(worker, &app.command, &start, &self.poller, WORKERS) {
+                    Ok(()) => {}
+                    Err(problem) => {
+                        let program = app.command.program.to_string_lossy().into_owned();
+                        let text = format!("cannot start a worker (`{program}`): {problem}");
+                        self.hub.handle_start_failed(worker, &text, now);
+                    }
+                }
+            }
+            Effect::KillWorker(worker) => self.seats.kill(worker),
+            Effect::Revoke { worker, serial } => {
+                if let Some(started) = self.seats.revoke(worker, serial) {
+                    self.hub.handle_revoked(worker, started, now);
+                }
+            }
+            Effect::AppReady(app) => {
+                if std::mem::replace(&mut self.ready_apps[usize::from(app.0)], true) {
+                    observer.reloaded(&self.hub, app);
+                }
+            }
+            Effect::AppFailed(app, failure) => {
+                let first = !self.ready_apps[usize::from(app.0)];
+                if observer.load_failed(&mut self.hub, app, &failure, first).is_break() {
+                    self.seats.kill_all();
+                    self.end = Some(Ending::Broken);
+                }
+            }
+            Effect::Stopped => self.end = Some(Ending::Stopped),
+        }
+        Ok(())
+    }
+
+    fn check_ready(&mut self, observer: &mut dyn Observer, now: Instant) {
+        if self.ready {
+            return;
+        }
+        if self.servers.all_up() && self.ready_apps.iter().all(|ready| *ready) {
+            self.ready = true;
+            observer.ready(&self.hub);
+        } else if !self.told_waiting && now.duration_since(self.started) >= Duration::from_secs(1) {
+            self.told_waiting = true;
+            for (link, endpoint) in self.servers.endpoints().enumerate() {
+                if !self.servers.is_up(link) {
+                    observer.waiting(endpoint);
+                }
+            }
+        }
+    }
+
+    fn handle_token(
+        &mut self,
+        token: u64,
+        observer: &mut dyn Observer,
+        now: Instant,
+    ) -> Result<(), ServeError> {
+        match token {
+            STOP => {
+                for _ in 0..words(&mut self.inputs.stop) {
+                    self.stop(now);
+                }
+            }
+            RELOAD => {
+                if words(&mut self.inputs.reload) > 0 {
+                    info!("loading the newest code");
+                    for app in self.hub.app_ids() {
+                        self.hub.load_app(app, now);
+                    }
+                }
+            }
+            COMPANION => {
+                if self.stops == 0 && observer.companion_ended().is_break() {
+                    self.seats.kill_all();
+                    self.end = Some(Ending::Broken);
+                } else {
+                    self.watch_companion(observer)?;
+                }
+            }
+            WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, now),
+            token => self.service_link(token, now),
+        }
+        Ok(())
+    }
+
+    fn service_link(&mut self, token: u64, now: Instant) {
+        let hub = &mut self.hub;
+        let more = self.servers.service(&self.poller, LINKS, token - LINKS, now, |link, event| {
+            let link = LinkId(link as u16);
+            match event {
+                Event::Up(subscription) => hub.handle_server_up(link, subscription),
+                Event::Down => hub.handle_server_down(link),
+                Event::Message(message) => hub.handle_message(link, message, now),
+            }
+        });
+        if more {
+            self.unfinished.push(token);
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.stops += 1;
+        if self.stops == 1 {
+            info!("stopping: what runs may finish");
+            let hub = &mut self.hub;
+            // What has arrived is served: to lose it would be to lose it in silence.
+            self.servers
+                .stop_receiving(|link, message| hub.handle_message(LinkId(link as u16), message, now));
+            self.hub.begin_stop(now);
+        } else {
+            self.hub.stop_at_once();
+        }
+    }
+
+    fn watch_companion(&self, observer: &dyn Observer) -> io::Result<()> {
+        if let Some(descriptor) = observer.companion() {
+            let data = epoll::EventData::new_u64(COMPANION);
+            epoll::add(&self.poller, descriptor, data, epoll::EventFlags::IN | epoll::EventFlags::ONESHOT)?;
+        }
+        Ok(())
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
+        [self.hub.next_timeout(), self.servers.next_timeout(), waiting]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.saturating_duration_since(now))
+    }
+
+    fn update_date(&mut self) {
+        let second = date::unix_nanos() as u64 / 1_000_000_000;
+        if second != self.date_second {
+            self.date_second = second;
+            self.hub.set_date(date::http_date(second));
+        }
+    }
+}
+
+/// How many bytes there are to read.
+fn words(socket: &mut UnixStream) -> usize {
+    let mut bytes = [0; 64];
+    match socket.read(&mut bytes) {
+        Ok(0) => {
+            error!("the program closed its side of an input");
+            0
+        }
+        Ok(count) => count,
+        Err(_) => 0,
+    }
+}
+
+const _: () = assert!(Descriptor::COUNT == 4);

@@ -1,0 +1,202 @@
+//! The worker processes: bytes in, bytes out, and their last words.
+
+use crate::hub::{Hub, WorkerId};
+use crate::worker::page::Pulse;
+use crate::worker::process::{WorkerCommand, WorkerProcess};
+use crate::worker::protocol::{BATCH_HEAD, Start, encode_start, split_batch};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
+use tracing::{error, warn};
+
+/// One worker's process and what was read of its next batch.
+struct Seated {
+    process: WorkerProcess,
+    inbox: Vec<u8>,
+    /// Orders of the hub that the socket did not take yet; the first goes out before the hub's.
+    unsent: Vec<u8>,
+    received: u32,
+    waits_to_write: bool,
+}
+
+/// All worker processes, by the hub's numbers.
+#[derive(Default)]
+pub(super) struct Seats {
+    workers: Vec<Option<Seated>>,
+}
+
+const READ_SIZE: usize = 64 << 10;
+const SIGKILL: i32 = 9;
+
+impl Seats {
+    /// Starts a process and tells it what to load.
+    pub(super) fn start(
+        &mut self,
+        worker: WorkerId,
+        command: &WorkerCommand,
+        start: &Start,
+        poller: &OwnedFd,
+        base: u64,
+    ) -> io::Result<()> {
+        let process = command.spawn()?;
+        let data = EventData::new_u64(base + worker.0 as u64);
+        epoll::add(poller, &process.socket, data, EventFlags::IN)?;
+        let mut unsent = Vec::new();
+        encode_start(&mut unsent, start);
+        if self.workers.len() <= worker.0 {
+            self.workers.resize_with(worker.0 + 1, || None);
+        }
+        let seated = Seated { process, inbox: Vec::new(), unsent, received: 0, waits_to_write: false };
+        self.workers[worker.0] = Some(seated);
+        Ok(())
+    }
+
+    fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Seated> {
+        self.workers.get_mut(worker.0)?.as_mut()
+    }
+
+    fn get(&self, worker: WorkerId) -> Option<&Seated> {
+        self.workers.get(worker.0)?.as_ref()
+    }
+
+    pub(super) fn pulse(&self, worker: WorkerId) -> Option<Pulse> {
+        self.get(worker).map(|seated| seated.process.page.pulse())
+    }
+
+    pub(super) fn revoke(&self, worker: WorkerId, serial: u64) -> Option<u64> {
+        self.get(worker).map(|seated| seated.process.page.revoke(serial))
+    }
+
+    /// Sends SIGKILL. Its end is noticed like any other: by end of file.
+    pub(super) fn kill(&mut self, worker: WorkerId) {
+        if let Some(seated) = self.get_mut(worker) {
+            let _ = seated.process.child.kill();
+        }
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for seated in self.workers.iter_mut().flatten() {
+            let _ = seated.process.child.kill();
+            let _ = seated.process.child.wait();
+        }
+    }
+
+    /// Writes to each worker what the hub has for it, in one piece.
+    pub(super) fn write_orders(&mut self, hub: &mut Hub, poller: &OwnedFd, base: u64) {
+        for (number, seated) in self.workers.iter_mut().enumerate() {
+            let Some(seated) = seated else { continue };
+            let Some(orders) = hub.take_orders(WorkerId(number)) else { continue };
+            if !seated.unsent.is_empty() {
+                seated.unsent.append(orders);
+                seated.write_unsent();
+            } else if !orders.is_empty() {
+                let written = seated.process.socket.write(orders).unwrap_or(0);
+                if written < orders.len() {
+                    seated.unsent.extend_from_slice(&orders[written..]);
+                }
+                orders.clear();
+                orders.shrink_to(1 << 20);
+            }
+            let waits = !seated.unsent.is_empty();
+            if waits != seated.waits_to_write {
+                seated.waits_to_write = waits;
+                let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+                let data = EventData::new_u64(base + number as u64);
+                if let Err(problem) = epoll::modify(poller, &seated.process.socket, data, flags) {
+                    warn!(worker = number, "cannot watch a worker's socket: {problem}");
+                }
+            }
+        }
+    }
+
+    /// Reads what a worker wrote and gives whole batches to the hub; at its end, also what it had
+    /// ready but not sent.
+    pub(super) fn read(&mut self, token: u64, hub: &mut Hub, now: Instant) {
+        let worker = WorkerId(token as usize);
+        let Some(seated) = self.get_mut(worker) else { return };
+        match seated.read(worker, hub, now) {
+            Ok(true) => {}
+            Ok(false) => self.bury(worker, hub, now),
+            Err(problem) => {
+                error!(worker = worker.0, "a worker is killed, its messages make no sense: {problem}");
+                self.kill(worker);
+                self.bury(worker, hub, now);
+            }
+        }
+    }
+
+    fn bury(&mut self, worker: WorkerId, hub: &mut Hub, now: Instant) {
+        let Some(mut seated) = self.workers.get_mut(worker.0).and_then(Option::take) else { return };
+        // It closed its end, so it is dead or about to be; it must not touch the page any more.
+        let _ = seated.process.child.kill();
+        if let Ok(status) = seated.process.child.wait()
+            && !status.success()
+            && status.signal() != Some(SIGKILL)
+        {
+            warn!(worker = worker.0, "a worker process ended: {status}");
+        }
+        let unsent = seated.process.page.unsent(seated.received);
+        if let Err(problem) = hub.handle_batch(worker, &unsent, now) {
+            error!(worker = worker.0, "the last words of a worker make no sense: {problem}");
+        }
+        hub.handle_worker_gone(worker, seated.process.page.pulse().started, now);
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+impl Seated {
+    fn write_unsent(&mut self) {
+        if let Ok(written) = self.process.socket.write(&self.unsent) {
+            self.unsent.drain(..written);
+        }
+    }
+
+    /// `Ok(false)`: end of file.
+    fn read(
+        &mut self,
+        worker: WorkerId,
+        hub: &mut Hub,
+        now: Instant,
+    ) -> Result<bool, Box<dyn std::error::Error>> {
+        loop {
+            // A batch that is larger than a read is read in pieces that fit it.
+            let have = self.inbox.len();
+            let room = match self.inbox.first_chunk::<4>() {
+                Some(size) => {
+                    let whole = u32::from_le_bytes(*size) as usize + BATCH_HEAD;
+                    whole.saturating_sub(have).clamp(READ_SIZE, 4 << 20)
+                }
+                None => READ_SIZE,
+            };
+            self.inbox.reserve(room);
+            let room = self.inbox.capacity() - have;
+            let count = match rustix::io::read(&self.process.socket, spare_capacity(&mut self.inbox)) {
+                Ok(0) | Err(Errno::CONNRESET) => return Ok(false),
+                Ok(count) => count,
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
+                Err(e) => return Err(e.into()),
+            };
+            let mut rest = &self.inbox[..];
+            while let Some((number, frames, after)) = split_batch(rest)? {
+                self.received = number;
+                rest = after;
+                hub.handle_batch(worker, frames, now)?;
+            }
+            let used = self.inbox.len() - rest.len();
+            self.inbox.drain(..used);
+            self.inbox.shrink_to(4 * READ_SIZE);
+            if count < room {
+                return Ok(true);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A worker's own side of the socket pair: read orders, write actions.
+//!
+//! Every worker process uses this, whatever language it runs. Writing blocks: the hub always reads.
+
+use super::page::{Outbox, Page};
+use super::protocol::{self, Action};
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// The environment variable that tells a worker its descriptors, `SOCKET,PAGE`.
+pub const ENVIRONMENT: &str = "KENNEL_WORKER";
+
+const READ_SIZE: usize = 64 << 10;
+
+/// What a wait for orders ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Bytes were read.
+    Orders,
+    /// The time is over.
+    Timeout,
+    /// The hub is gone.
+    End,
+}
+
+/// What the hub says.
+#[derive(Debug)]
+pub struct Orders {
+    socket: UnixStream,
+    inbox: Vec<u8>,
+    read: usize,
+}
+
+/// What the worker says.
+#[derive(Debug)]
+pub struct Actions {
+    socket: UnixStream,
+    outbox: Outbox,
+    scratch: Vec<u8>,
+}
+
+/// Takes the descriptors that the hub left in the environment.
+///
+/// # Errors
+///
+/// When this process was not started by a hub.
+pub fn from_environment() -> io::Result<(Orders, Actions)> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+    let text = std::env::var(ENVIRONMENT)
+        .map_err(|_| invalid(format!("a worker is started by kennel, which sets {ENVIRONMENT}")))?;
+    let numbers = text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let Some((socket, page)) = numbers else {
+        return Err(invalid(format!("{ENVIRONMENT}={text}: expected two descriptors")));
+    };
+    let socket = UnixStream::from(owned(socket)?);
+    open(socket, Page::map(&owned(page)?)?)
+}
+
+/// Uses a socket and a page that are already at hand.
+///
+/// # Errors
+///
+/// When the socket cannot be shared by both halves.
+pub fn open(socket: UnixStream, page: Page) -> io::Result<(Orders, Actions)> {
+    let orders = Orders { socket: socket.try_clone()?, inbox: Vec::new(), read: 0 };
+    Ok((orders, Actions { socket, outbox: Outbox::new(page), scratch: Vec::new() }))
+}
+
+impl Orders {
+    /// Waits for orders, at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Wake> {
+        if let Some(timeout) = timeout {
+            let timeout = Timespec::try_from(timeout).ok();
+            let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut sockets, timeout.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => return Ok(Wake::Timeout),
+                Ok(_) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.inbox.drain(..self.read);
+        self.read = 0;
+        self.inbox.shrink_to(4 * READ_SIZE);
+        self.inbox.reserve(READ_SIZE);
+        match rustix::io::read(&self.socket, spare_capacity(&mut self.inbox)) {
+            Ok(0) | Err(Errno::CONNRESET) => Ok(Wake::End),
+            Ok(_) => Ok(Wake::Orders),
+            Err(Errno::INTR) => Ok(Wake::Timeout),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The next whole order that was read, as kind and payload for [`protocol::Order::read`].
+    pub fn next_order(&mut self) -> Option<(u8, &[u8])> {
+        let (kind, payload, rest) = protocol::split_frame(&self.inbox[self.read..])?;
+        self.read = self.inbox.len() - rest.len();
+        Some((kind, payload))
+    }
+}
+
+impl Actions {
+    /// The shared page.
+    pub fn page(&self) -> &Page {
+        self.outbox.page()
+    }
+
+    /// Whether everything has been written.
+    pub fn is_flushed(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Puts an action into the outbox. It leaves with the next [`flush`](Self::flush), or before.
+    ///
+    /// # Errors
+    ///
+    /// When the hub is gone.
+    pub fn push(&mut self, action: &Action<'_>) -> io::Result<()> {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        protocol::encode_action(&mut frame, action);
+        let result = self.push_frame(&frame);
+        frame.shrink_to(1 << 20);
+        self.scratch = frame;
+        result
+    }
+
+    fn push_frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.outbox.push(frame) {
+            return Ok(());
+        }
+        self.flush()?;
+        if self.outbox.push(frame) {
+            return Ok(());
+        }
+        self.socket.write_all(&self.outbox.head(frame.len()))?;
+        self.socket.write_all(frame)?;
+        self.outbox.sent();
+        Ok(())
+    }
+
+    /// Writes what is in the outbox.
+    ///
+    /// # Errors
+    ///
+    /// When the hub is gone.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.outbox.is_empty() {
+            self.socket.write_all(self.outbox.batch())?;
+            self.outbox.sent();
+        }
+        Ok(())
+    }
+}
+
+#[allow(unsafe_code, reason = "a descriptor that was inherited has no owner yet")]
+fn owned(number: i32) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no descriptor of a worker"));
+    }
+    // SAFETY: the hub made this descriptor for this process, named it once, and nobody else here
+    // knows it. A wrong number fails at its first use.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{Order, split_batch};
+    use super::*;
+    use std::io::Read;
+
+    fn pair() -> (UnixStream, Orders, Actions) {
+        let (hub, worker) = UnixStream::pair().unwrap();
+        let (_page, fd) = Page::create().unwrap();
+        let (orders, actions) = open(worker, Page::map(&fd).unwrap()).unwrap();
+        (hub, orders, actions)
+    }
+
+    #[test]
+    fn an_order_that_comes_in_pieces_is_read_when_whole() {
+        let (mut hub, mut link, _actions) = pair();
+        let mut bytes = Vec::new();
+        protocol::encode_lead(&mut bytes);
+        protocol::encode_stop(&mut bytes);
+        hub.write_all(&bytes[..7]).unwrap();
+        assert_eq!(link.wait(None).unwrap(), Wake::Orders);
+        let (kind, payload) = link.next_order().unwrap();
+        assert_eq!(Order::read(kind, payload), Ok(Order::Lead));
+        assert!(link.next_order().is_none());
+        hub.write_all(&bytes[7..]).unwrap();
+        assert_eq!(link.wait(Some(Duration::from_secs(5))).unwrap(), Wake::Orders);
+        let (kind, payload) = link.next_order().unwrap();
+        assert_eq!(Order::read(kind, payload), Ok(Order::Stop));
+        assert_eq!(link.wait(Some(Duration::ZERO)).unwrap(), Wake::Timeout);
+        drop(hub);
+        assert_eq!(link.wait(None).unwrap(), Wake::End);
+    }
+
+    #[test]
+    fn an_answer_larger_than_the_outbox_is_a_batch_of_its_own() {
+        let (mut hub, orders, mut link) = pair();
+        let body = vec![b'x'; 1 << 20];
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            hub.read_to_end(&mut all).unwrap();
+            all
+        });
+        link.push(&Action::Done { serial: 1 }).unwrap();
+        link.push(&Action::Respond { serial: 2, status: 200, head: b"", body: &body }).unwrap();
+        link.push(&Action::Done { serial: 3 }).unwrap();
+        link.flush().unwrap();
+        drop((orders, link));
+        let all = reader.join().unwrap();
+        let (first, _, rest) = split_batch(&all).unwrap().unwrap();
+        let (second, frames, rest) = split_batch(rest).unwrap().unwrap();
+        let (third, _, rest) = split_batch(rest).unwrap().unwrap();
+        assert_eq!((first, second, third), (1, 2, 3));
+        assert!(frames.len() > body.len() && rest.is_empty());
+    }
+}

@@ -1,0 +1,263 @@
+//! The page of memory that a worker shares with the hub, for what must outlive the worker.
+//!
+//! When a worker dies, three questions decide the fate of its jobs, and only memory that does not
+//! die with it can answer them: which job was the last that it *started* (those after it run
+//! elsewhere; it and its unanswered elders are not run twice); which answers were *ready* but had not been written
+//! to the socket pair (they are taken from the outbox below and nobody gets a 502 for them);
+//! and, while it lives, whether it is *inside a script* right now. None of it costs a system call.
+//!
+//! ```text
+//!    0  u64  started    serial of the last job started           worker writes
+//!    8  u64  turn       odd while a script runs                   worker writes
+//!   16  u32  committed  bytes of whole frames in the outbox       worker writes
+//!   20  u32  number     number of the batch in the outbox         worker writes
+//!   24  u64  running    serial of the job inside a script, or 0    worker writes
+//!  128  u64  revoked    jobs up to this serial, if not started, are taken back    hub writes
+//! 4088  u32, u32        the batch's head (size, number) once it is sent
+//! 4096                  the outbox: frames of the batch being built
+//! ```
+#![allow(unsafe_code, reason = "memory shared with another process can only be reached through raw pointers")]
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of frames that the outbox holds; larger ones go to the socket pair directly.
+pub const OUTBOX_SIZE: usize = 128 << 10;
+
+const STARTED: usize = 0;
+const TURN: usize = 8;
+const COMMITTED: usize = 16;
+const NUMBER: usize = 20;
+const RUNNING: usize = 24;
+const REVOKED: usize = 128;
+const OUTBOX: usize = 4096;
+const SIZE: usize = OUTBOX + OUTBOX_SIZE;
+
+/// A mapping of the shared page, on either side.
+#[derive(Debug)]
+pub struct Page {
+    map: MmapRaw,
+}
+
+/// What the hub can see of a living worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pulse {
+    /// The serial of the last job started.
+    pub started: u64,
+    /// Odd while a script runs; grows with every turn.
+    pub turn: u64,
+    /// The serial of the job that is running, 0 for none (a timer, say).
+    pub running: u64,
+}
+
+impl Page {
+    /// Makes a new page and the descriptor by which the worker maps it too.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no memory or no descriptor left.
+    pub fn create() -> io::Result<(Self, OwnedFd)> {
+        let fd = memfd_create("kennel-worker", MemfdFlags::empty())?;
+        ftruncate(&fd, SIZE as u64)?;
+        Ok((Self::map(&fd)?, fd))
+    }
+
+    /// Maps the page behind a descriptor that [`Page::create`] made.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be mapped, or is no such page.
+    pub fn map(fd: &impl AsFd) -> io::Result<Self> {
+        let size = rustix::fs::fstat(fd)?.st_size;
+        if size != SIZE as i64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a worker's page"));
+        }
+        let map = MmapOptions::new().len(SIZE).map_raw(&fd.as_fd())?;
+        Ok(Self { map })
+    }
+
+    fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: the map is SIZE bytes, aligned to a memory page, and lives as long as `self`; all
+        // offsets are multiples of eight below SIZE; both processes use atomics for these words.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) }
+    }
+
+    fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: as in `u64_at`, with multiples of four.
+        unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(offset).cast()) }
+    }
+
+    /// Hub: what the worker is doing.
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            started: self.u64_at(STARTED).load(Ordering::Acquire),
+            turn: self.u64_at(TURN).load(Ordering::Acquire),
+            running: self.u64_at(RUNNING).load(Ordering::Acquire),
+        }
+    }
+
+    /// Hub: takes back the jobs up to `serial` that have not started, and says which was the last
+    /// one that had. A worker that was just about to start one either sees this and reports it
+    /// as skipped, or its start is seen here, or both.
+    pub fn revoke(&self, serial: u64) -> u64 {
+        self.u64_at(REVOKED).store(serial, Ordering::SeqCst);
+        self.u64_at(STARTED).load(Ordering::SeqCst)
+    }
+
+    /// Hub: the frames of a dead worker's last batch, when the socket pair ended before it.
+    /// `received` is the number of the last batch that arrived whole, 0 for none.
+    pub fn unsent(&self, received: u32) -> Vec<u8> {
+        let number = self.u32_at(NUMBER).load(Ordering::Acquire);
+        let size = self.u32_at(COMMITTED).load(Ordering::Acquire) as usize;
+        if number == received || size > OUTBOX_SIZE {
+            return Vec::new();
+        }
+        let mut frames = vec![0; size];
+        // SAFETY: the range lies inside the map, and the process that wrote it is dead.
+        unsafe {
+            let outbox = self.map.as_ptr().add(OUTBOX);
+            std::ptr::copy_nonoverlapping(outbox, frames.as_mut_ptr(), size);
+        }
+        frames
+    }
+
+    /// Worker: says that job `serial` starts. `false`: the hub has taken it back, leave it alone.
+    #[inline]
+    pub fn start(&self, serial: u64) -> bool {
+        self.u64_at(STARTED).store(serial, Ordering::SeqCst);
+        serial > self.u64_at(REVOKED).load(Ordering::SeqCst)
+    }
+
+    /// Worker: a script begins to run for job `running`, or ends to (0). Calls come in pairs.
+    #[inline]
+    pub fn turn(&self, running: u64) {
+        self.u64_at(RUNNING).store(running, Ordering::Relaxed);
+        let turn = self.u64_at(TURN);
+        turn.store(turn.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+}
+
+/// A worker's side of the outbox: the batch that it is building.
+#[derive(Debug)]
+pub struct Outbox {
+    page: Page,
+    size: usize,
+    number: u32,
+}
+
+impl Outbox {
+    /// Takes over the page's outbox; the first batch is number 1.
+    pub fn new(page: Page) -> Self {
+        page.u32_at(NUMBER).store(1, Ordering::Release);
+        Self { page, size: 0, number: 1 }
+    }
+
+    /// The page, for its other words.
+    pub fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Appends one whole frame; from now on it survives this process. `false`: there is no room,
+    /// send what is here first.
+    #[inline]
+    pub fn push(&mut self, frame: &[u8]) -> bool {
+        let end = self.size + frame.len();
+        if end > OUTBOX_SIZE {
+            return false;
+        }
+        // SAFETY: the range lies inside the map; the hub reads it only after this process is dead.
+        unsafe {
+            let outbox = self.page.map.as_mut_ptr().add(OUTBOX + self.size);
+            std::ptr::copy_nonoverlapping(frame.as_ptr(), outbox, frame.len());
+        }
+        self.size = end;
+        self.page.u32_at(COMMITTED).store(end as u32, Ordering::Release);
+        true
+    }
+
+    /// The head for a batch of `size` bytes that bypasses the outbox.
+    pub fn head(&self, size: usize) -> [u8; 8] {
+        let mut head = [0; 8];
+        head[..4].copy_from_slice(&(size as u32).to_le_bytes());
+        head[4..].copy_from_slice(&self.number.to_le_bytes());
+        head
+    }
+
+    /// The batch as it goes over the socket pair: head and frames in one piece.
+    pub fn batch(&mut self) -> &[u8] {
+        let head = self.head(self.size);
+        // SAFETY: head and frames lie inside the map, next to each other; nothing writes there
+        // while the slice lives, since that would need `&mut self`.
+        unsafe {
+            let start = self.page.map.as_mut_ptr().add(OUTBOX - head.len());
+            std::ptr::copy_nonoverlapping(head.as_ptr(), start, head.len());
+            std::slice::from_raw_parts(start, head.len() + self.size)
+        }
+    }
+
+    /// Says that the socket pair has the whole batch, and begins the next one.
+    pub fn sent(&mut self) {
+        // In this order, a death in between leaves an empty batch or an old number, never both new.
+        self.page.u32_at(COMMITTED).store(0, Ordering::Release);
+        self.number = self.number.wrapping_add(1);
+        self.page.u32_at(NUMBER).store(self.number, Ordering::Release);
+        self.size = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both_sides() -> (Page, Outbox) {
+        let (hub, fd) = Page::create().unwrap();
+        let worker = Page::map(&fd).unwrap();
+        (hub, Outbox::new(worker))
+    }
+
+    #[test]
+    fn frames_that_were_not_sent_are_found_after_death() {
+        let (hub, mut outbox) = both_sides();
+        assert!(outbox.push(b"one"));
+        assert_eq!(outbox.batch(), b"\x03\0\0\0\x01\0\0\0one");
+        outbox.sent();
+        assert_eq!(hub.unsent(1), b"");
+        assert!(outbox.push(b"two"));
+        assert!(outbox.push(b"three"));
+        assert_eq!(hub.unsent(1), b"twothree");
+        assert_eq!(hub.unsent(2), b"", "the batch arrived, but its sender died before it could say so");
+    }
+
+    #[test]
+    fn a_full_outbox_says_so() {
+        let (_hub, mut outbox) = both_sides();
+        assert!(outbox.push(&vec![0; OUTBOX_SIZE]));
+        assert!(!outbox.push(b"x"));
+    }
+
+    #[test]
+    fn a_revoked_job_does_not_start() {
+        let (hub, outbox) = both_sides();
+        assert!(outbox.page().start(1));
+        assert_eq!(hub.revoke(3), 1);
+        assert!(!outbox.page().start(2));
+        assert!(!outbox.page().start(3));
+        assert!(outbox.page().start(4));
+        outbox.page().turn(4);
+        assert_eq!(hub.pulse(), Pulse { started: 4, turn: 1, running: 4 });
+    }
+
+    #[test]
+    fn another_file_is_no_page() {
+        let fd = memfd_create("other", MemfdFlags::empty()).unwrap();
+        assert!(Page::map(&fd).is_err());
+    }
+}

@@ -1,0 +1,562 @@
+//! What hub and worker say to each other, as bytes.
+//!
+//! Both directions are streams of frames: one byte of kind, four bytes of size, the payload. All
+//! numbers are little-endian; a field of varying size is preceded by four bytes of size. What a
+//! worker writes is grouped in numbered batches (`size`, `number`, frames), and the hub applies a
+//! batch whole or not at all: that is what makes the [page](super::page) able to say which
+//! answers of a dead worker were ready but not yet sent.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Bytes before a frame's payload: kind and size.
+pub const FRAME_HEAD: usize = 5;
+/// Bytes before a batch's frames: size and number.
+pub const BATCH_HEAD: usize = 8;
+/// The largest batch that the hub accepts, bytes. A body has to fit one.
+pub const MAX_BATCH: usize = 256 << 20;
+
+/// Why bytes are no message between hub and worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A kind that this version does not know.
+    #[error("unknown frame kind {kind}")]
+    UnknownKind {
+        /// The kind's number.
+        kind: u8,
+    },
+    /// A frame that ends inside a field.
+    #[error("frame of kind {kind} is cut short")]
+    Truncated {
+        /// The kind's number.
+        kind: u8,
+    },
+    /// A field whose value has no meaning.
+    #[error("frame of kind {kind} has an impossible {field}")]
+    BadField {
+        /// The kind's number.
+        kind: u8,
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A batch beyond [`MAX_BATCH`].
+    #[error("a batch of {size} bytes, at most {MAX_BATCH} are accepted")]
+    BatchTooLarge {
+        /// The size announced.
+        size: usize,
+    },
+}
+
+/// What a worker is told when it starts; travels as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The worker's number within its app, from 1.
+    pub number: u32,
+    /// The script's path.
+    pub source: String,
+    /// The app's own settings, a JSON object.
+    pub config: serde_json::Value,
+    /// Whether errors may be shown to the client.
+    pub dev: bool,
+    /// The memory that scripts may use, bytes.
+    pub memory: usize,
+}
+
+/// One route that a script registered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteSpec {
+    /// Methods in upper case.
+    pub methods: Vec<String>,
+    /// The path pattern, `/users/{id}`.
+    pub path: String,
+    /// The number that jobs for it carry.
+    pub handler: u32,
+    /// Where it was registered, `app.lua:12`.
+    pub place: String,
+}
+
+/// What a worker has to offer once its script is loaded; travels as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The HTTP routes, in the order of registration.
+    pub routes: Vec<RouteSpec>,
+    /// Whether the script wants every response to pass by it, so that the hub must not answer 404
+    /// and the like alone.
+    pub hooks: bool,
+    /// Whether the script replaces the page for paths without a route.
+    pub not_found: bool,
+    /// Whether the script takes the messages that no route takes.
+    pub raw: bool,
+}
+
+/// Why a script did not load; travels as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadFailure {
+    /// What is wrong, in one line without the place.
+    pub message: String,
+    /// The script's file, when known.
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    pub line: Option<u32>,
+    /// The language's own traceback, perhaps empty.
+    pub traceback: String,
+}
+
+impl std::fmt::Display for LoadFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What a job asks the worker to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handler {
+    /// A registered route, by its number.
+    Route(u32),
+    /// The page for paths without a route.
+    NotFound,
+    /// The answer to a known path with an unknown method; the one parameter is the Allow list.
+    MethodNotAllowed,
+    /// The answer to OPTIONS; the one parameter is the Allow list.
+    Options,
+    /// The raw handler. It ends with [`Action::Done`].
+    Raw,
+}
+
+impl Handler {
+    const NOT_FOUND: u32 = u32::MAX;
+    const METHOD_NOT_ALLOWED: u32 = u32::MAX - 1;
+    const OPTIONS: u32 = u32::MAX - 2;
+    const RAW: u32 = u32::MAX - 3;
+
+    fn to_number(self) -> u32 {
+        match self {
+            Self::Route(number) => number,
+            Self::NotFound => Self::NOT_FOUND,
+            Self::MethodNotAllowed => Self::METHOD_NOT_ALLOWED,
+            Self::Options => Self::OPTIONS,
+            Self::Raw => Self::RAW,
+        }
+    }
+
+    fn from_number(number: u32) -> Self {
+        match number {
+            Self::NOT_FOUND => Self::NotFound,
+            Self::METHOD_NOT_ALLOWED => Self::MethodNotAllowed,
+            Self::OPTIONS => Self::Options,
+            Self::RAW => Self::Raw,
+            number => Self::Route(number),
+        }
+    }
+}
+
+/// Hub to worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order<'a> {
+    /// The first message: load this script.
+    Start(Start),
+    /// Run a handler.
+    Job {
+        /// Counts the jobs of this worker from 1.
+        serial: u64,
+        /// What to run.
+        handler: Handler,
+        /// The connection's name, unique over servers and their restarts.
+        conn: &'a str,
+        /// The path's values as sent, not percent-decoded, in path order.
+        params: Params<'a>,
+        /// Mongrel2's message, untouched.
+        message: &'a [u8],
+    },
+    /// Run the app's timers from now on: one worker of an app does.
+    Lead,
+    /// Finish what runs, take nothing new, end.
+    Stop,
+}
+
+/// A job's path values: fields in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params<'a>(&'a [u8]);
+
+impl<'a> Iterator for Params<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let size = u32::from_le_bytes(*self.0.first_chunk()?) as usize;
+        let (value, rest) = self.0[4..].split_at_checked(size)?;
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+/// How grave a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For whoever looks for a bug.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something is not as it should be.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// Worker to hub.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action<'a> {
+    /// The script is loaded.
+    Ready(Registration),
+    /// The script did not load; the worker ends.
+    Failed(LoadFailure),
+    /// The answer to an HTTP job.
+    Respond {
+        /// The job's number.
+        serial: u64,
+        /// 200 to 999.
+        status: u16,
+        /// Header lines, each ended by CR LF, without Content-Length and Connection.
+        head: &'a [u8],
+        /// The body, whole.
+        body: &'a [u8],
+    },
+    /// A raw job has ended.
+    Done {
+        /// The job's number.
+        serial: u64,
+    },
+    /// A job was left alone because the hub had taken it back.
+    Skipped {
+        /// The job's number.
+        serial: u64,
+    },
+    /// Bytes for connections of the server whose ident is `sender`.
+    Deliver {
+        /// The Handler's ident, from the message that brought the ids.
+        sender: &'a str,
+        /// Conn ids.
+        ids: Ids<'a>,
+        /// What they get.
+        payload: &'a [u8],
+    },
+    /// Close connections of the server whose ident is `sender`.
+    Disconnect {
+        /// The Handler's ident.
+        sender: &'a str,
+        /// Conn ids.
+        ids: Ids<'a>,
+    },
+    /// A line for the log.
+    Log {
+        /// How grave.
+        level: Level,
+        /// The text, UTF-8 or not.
+        text: &'a [u8],
+        /// Further fields as a JSON object; empty for none.
+        fields: &'a [u8],
+    },
+}
+
+/// Conn ids in a row, eight bytes each, signed: the hub judges them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids<'a>(&'a [u8]);
+
+impl Iterator for Ids<'_> {
+    type Item = i64;
+
+    fn next(&mut self) -> Option<i64> {
+        let (id, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i64::from_le_bytes(*id))
+    }
+}
+
+/// Appends one frame, whose payload `fill` writes.
+fn frame(out: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+    out.push(kind);
+    let size_at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    fill(out);
+    let size = u32::try_from(out.len() - size_at - 4).expect("frames are far below 4 GiB");
+    out[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+}
+
+fn field(out: &mut Vec<u8>, bytes: &[u8]) {
+    let size = u32::try_from(bytes.len()).expect("fields are far below 4 GiB");
+    out.extend_from_slice(&size.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn json(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("these types are always JSON");
+}
+
+/// Appends a [`Order::Start`].
+pub fn encode_start(out: &mut Vec<u8>, start: &Start) {
+    frame(out, 1, |out| json(out, start));
+}
+
+/// Appends a [`Order::Job`].
+pub fn encode_job<'p>(
+    out: &mut Vec<u8>,
+    serial: u64,
+    handler: Handler,
+    conn: &str,
+    params: impl Iterator<Item = &'p [u8]>,
+    message: &[u8],
+) {
+    frame(out, 2, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.extend_from_slice(&handler.to_number().to_le_bytes());
+        field(out, conn.as_bytes());
+        let size_at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        params.for_each(|value| field(out, value));
+        let size = (out.len() - size_at - 4) as u32;
+        out[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+        out.extend_from_slice(message);
+    });
+}
+
+/// Appends a [`Order::Lead`].
+pub fn encode_lead(out: &mut Vec<u8>) {
+    frame(out, 3, |_| {});
+}
+
+/// Appends a [`Order::Stop`].
+pub fn encode_stop(out: &mut Vec<u8>) {
+    frame(out, 4, |_| {});
+}
+
+/// Appends an action's frame.
+pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
+    match action {
+        Action::Ready(registration) => frame(out, 1, |out| json(out, registration)),
+        Action::Failed(failure) => frame(out, 2, |out| json(out, failure)),
+        Action::Respond { serial, status, head, body } => frame(out, 3, |out| {
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.extend_from_slice(&status.to_le_bytes());
+            field(out, head);
+            out.extend_from_slice(body);
+        }),
+        Action::Done { serial } => frame(out, 4, |out| out.extend_from_slice(&serial.to_le_bytes())),
+        Action::Skipped { serial } => frame(out, 5, |out| out.extend_from_slice(&serial.to_le_bytes())),
+        Action::Deliver { sender, ids, payload } => frame(out, 6, |out| {
+            field(out, sender.as_bytes());
+            field(out, ids.0);
+            out.extend_from_slice(payload);
+        }),
+        Action::Disconnect { sender, ids } => frame(out, 7, |out| {
+            field(out, sender.as_bytes());
+            out.extend_from_slice(ids.0);
+        }),
+        Action::Log { level, text, fields } => frame(out, 8, |out| {
+            out.push(*level as u8);
+            field(out, text);
+            out.extend_from_slice(fields);
+        }),
+    }
+}
+
+/// Conn ids as the bytes of [`Ids`].
+pub fn encode_ids(ids: impl IntoIterator<Item = i64>) -> Vec<u8> {
+    ids.into_iter().flat_map(i64::to_le_bytes).collect()
+}
+
+impl<'a> Ids<'a> {
+    /// Reads ids from what [`encode_ids`] made.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Splits the first whole frame off `input`: `(kind, payload, rest)`. `None`: more is to come.
+pub fn split_frame(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&kind, rest) = input.split_first()?;
+    let (size, rest) = rest.split_first_chunk()?;
+    let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
+    Some((kind, payload, rest))
+}
+
+/// Splits the first whole batch off `input`: `(number, frames, rest)`. `None`: more is to come.
+///
+/// # Errors
+///
+/// [`ProtocolError::BatchTooLarge`].
+pub fn split_batch(input: &[u8]) -> Result<Option<(u32, &[u8], &[u8])>, ProtocolError> {
+    let Some((head, rest)) = input.split_first_chunk::<BATCH_HEAD>() else { return Ok(None) };
+    let [a, b, c, d, number @ ..] = *head;
+    let size = u32::from_le_bytes([a, b, c, d]) as usize;
+    if size > MAX_BATCH {
+        return Err(ProtocolError::BatchTooLarge { size });
+    }
+    let number = u32::from_le_bytes(number);
+    Ok(rest.split_at_checked(size).map(|(frames, rest)| (number, frames, rest)))
+}
+
+/// Takes fields off a frame's payload.
+struct Fields<'a> {
+    kind: u8,
+    left: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn short(&self) -> ProtocolError {
+        ProtocolError::Truncated { kind: self.kind }
+    }
+
+    fn bad(&self, field: &'static str) -> ProtocolError {
+        ProtocolError::BadField { kind: self.kind, field }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
+        let (array, rest) = self.left.split_first_chunk().ok_or(self.short())?;
+        self.left = rest;
+        Ok(*array)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], ProtocolError> {
+        let size = u32::from_le_bytes(self.array()?) as usize;
+        let (bytes, rest) = self.left.split_at_checked(size).ok_or(self.short())?;
+        self.left = rest;
+        Ok(bytes)
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<&'a str, ProtocolError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| self.bad(field))
+    }
+
+    fn json<T: Deserialize<'a>>(&self) -> Result<T, ProtocolError> {
+        serde_json::from_slice(self.left).map_err(|_| self.bad("JSON object"))
+    }
+}
+
+impl<'a> Order<'a> {
+    /// Reads a frame of the hub.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`] when hub and worker are of different versions.
+    pub fn read(kind: u8, payload: &'a [u8]) -> Result<Self, ProtocolError> {
+        let mut fields = Fields { kind, left: payload };
+        Ok(match kind {
+            1 => Self::Start(fields.json()?),
+            2 => Self::Job {
+                serial: u64::from_le_bytes(fields.array()?),
+                handler: Handler::from_number(u32::from_le_bytes(fields.array()?)),
+                conn: fields.text("connection name")?,
+                params: Params(fields.bytes()?),
+                message: fields.left,
+            },
+            3 => Self::Lead,
+            4 => Self::Stop,
+            kind => return Err(ProtocolError::UnknownKind { kind }),
+        })
+    }
+}
+
+impl<'a> Action<'a> {
+    /// Reads a frame of a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`] when the worker is of another version or out of its mind.
+    pub fn read(kind: u8, payload: &'a [u8]) -> Result<Self, ProtocolError> {
+        let mut fields = Fields { kind, left: payload };
+        Ok(match kind {
+            1 => Self::Ready(fields.json()?),
+            2 => Self::Failed(fields.json()?),
+            3 => {
+                let serial = u64::from_le_bytes(fields.array()?);
+                let status = u16::from_le_bytes(fields.array()?);
+                if !(200..1000).contains(&status) {
+                    return Err(fields.bad("status"));
+                }
+                Self::Respond { serial, status, head: fields.bytes()?, body: fields.left }
+            }
+            4 => Self::Done { serial: u64::from_le_bytes(fields.array()?) },
+            5 => Self::Skipped { serial: u64::from_le_bytes(fields.array()?) },
+            6 => Self::Deliver {
+                sender: fields.text("sender")?,
+                ids: Ids(fields.bytes()?),
+                payload: fields.left,
+            },
+            7 => Self::Disconnect { sender: fields.text("sender")?, ids: Ids(fields.left) },
+            8 => Self::Log {
+                level: match fields.array()? {
+                    [0] => Level::Debug,
+                    [1] => Level::Info,
+                    [2] => Level::Warn,
+                    [3] => Level::Error,
+                    _ => return Err(fields.bad("level")),
+                },
+                text: fields.bytes()?,
+                fields: fields.left,
+            },
+            kind => return Err(ProtocolError::UnknownKind { kind }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_arrives_as_it_was_sent() {
+        let mut bytes = Vec::new();
+        let values = [&b"a%20b"[..], b""];
+        encode_job(&mut bytes, 7, Handler::Route(3), "0.1.9", values.into_iter(), b"raw");
+        let (kind, payload, rest) = split_frame(&bytes).unwrap();
+        assert!(rest.is_empty());
+        match Order::read(kind, payload).unwrap() {
+            Order::Job { serial: 7, handler: Handler::Route(3), conn: "0.1.9", params, message: b"raw" } => {
+                assert_eq!(params.collect::<Vec<_>>(), values);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_action_survives_the_round_trip_and_no_prefix_panics() {
+        let ids = encode_ids([1, -1, i64::MAX]);
+        let actions = [
+            Action::Ready(Registration { hooks: true, ..Default::default() }),
+            Action::Failed(LoadFailure { message: "no".into(), line: Some(3), ..Default::default() }),
+            Action::Respond { serial: 1, status: 200, head: b"a: b\r\n", body: b"body" },
+            Action::Done { serial: u64::MAX },
+            Action::Skipped { serial: 2 },
+            Action::Deliver { sender: "m2", ids: Ids::new(&ids), payload: b"x" },
+            Action::Disconnect { sender: "m2", ids: Ids::new(&ids) },
+            Action::Log { level: Level::Warn, text: b"\xff", fields: b"{}" },
+        ];
+        for action in actions {
+            let mut bytes = Vec::new();
+            encode_action(&mut bytes, &action);
+            let (kind, payload, _) = split_frame(&bytes).unwrap();
+            assert_eq!(Action::read(kind, payload), Ok(action));
+            for end in 0..bytes.len() {
+                assert!(split_frame(&bytes[..end]).is_none());
+            }
+            for end in 0..payload.len() {
+                let _ = Action::read(kind, &payload[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_is_whole_or_not_there() {
+        let bytes = [3, 0, 0, 0, 9, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(split_batch(&bytes), Ok(Some((9, &[1, 2, 3][..], &[4][..]))));
+        assert_eq!(split_batch(&bytes[..10]), Ok(None));
+        assert!(split_batch(&[0xff; 8]).is_err());
+    }
+}

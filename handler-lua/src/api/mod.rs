@@ -1,0 +1,121 @@
+//! What scripts can call, and the state behind it.
+//!
+//! The functions here are the runtime's (`runtime/*.lua`), which gives them their names and their
+//! manners; none is called by a script directly. They return a problem as text instead of raising
+//! it, so that the runtime can raise it at the script's line.
+
+mod app;
+mod log;
+mod raw;
+mod request;
+mod response;
+mod time;
+
+use crate::convert;
+use crate::traceback::RUNTIME_CHUNK;
+use handler_core::hub::routes::Routes;
+use handler_core::worker::link::Actions;
+use handler_core::worker::protocol::Start;
+use mlua::{Lua, Table, Value};
+use rustc_hash::FxHashSet;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use time::Timers;
+
+/// What the functions share.
+struct State {
+    actions: Rc<RefCell<Actions>>,
+    timers: RefCell<Timers>,
+    /// Serials of jobs that were started and not answered.
+    jobs: RefCell<FxHashSet<u64>>,
+    routes: RefCell<Routes>,
+    start: Start,
+    array: Table,
+}
+
+/// The native half of the runtime.
+pub(crate) struct Api {
+    state: Rc<State>,
+    native: Table,
+}
+
+impl Api {
+    pub(crate) fn new(lua: &Lua, start: &Start, actions: Rc<RefCell<Actions>>) -> mlua::Result<Self> {
+        let array = lua.create_table()?;
+        let state = Rc::new(State {
+            actions,
+            timers: RefCell::default(),
+            jobs: RefCell::default(),
+            routes: RefCell::default(),
+            start: start.clone(),
+            array: array.clone(),
+        });
+        let native = lua.create_table()?;
+        native.set("null", Value::NULL)?;
+        native.set("config", convert::to_lua(lua, &start.config, &array)?)?;
+        native.set("array", array)?;
+        native.set("worker", start.number)?;
+        app::register(lua, &native, &state)?;
+        log::register(lua, &native, &state)?;
+        raw::register(lua, &native, &state)?;
+        request::register(lua, &native, &state)?;
+        response::register(lua, &native, &state)?;
+        time::register(lua, &native, &state)?;
+        Ok(Self { state, native })
+    }
+
+    pub(crate) fn job_started(&self, serial: u64) {
+        self.state.jobs.borrow_mut().insert(serial);
+    }
+
+    /// Whether the job was still unanswered.
+    pub(crate) fn job_ended(&self, serial: u64) -> bool {
+        self.state.jobs.borrow_mut().remove(&serial)
+    }
+
+    pub(crate) fn unanswered(&self) -> usize {
+        self.state.jobs.borrow().len()
+    }
+
+    pub(crate) fn take_work(&self) -> bool {
+        self.state.timers.borrow_mut().take_work()
+    }
+
+    pub(crate) fn take_due_timer(&self) -> Option<(u64, u64)> {
+        self.state.timers.borrow_mut().take_due()
+    }
+
+    pub(crate) fn until_next_timer(&self) -> Option<Duration> {
+        self.state.timers.borrow().until_next()
+    }
+
+    pub(crate) fn has_pending_tasks(&self) -> bool {
+        self.state.timers.borrow().until_next().is_some()
+    }
+
+    /// Before a stop: tasks that belong to no request sleep on for ever.
+    pub(crate) fn forget_idle_timers(&self) {
+        self.state.timers.borrow_mut().forget_idle();
+    }
+}
+
+/// Loads the runtime's own chunks and returns the functions that drive it.
+pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
+    let chunk = |source: &str| lua.load(source).set_name(format!("={RUNTIME_CHUNK}")).into_function();
+    let native = &api.native;
+    let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
+    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
+    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
+    let app: Table =
+        chunk(include_str!("../runtime/app.lua"))?.call((native, &scheduler, &request, &response))?;
+    chunk(include_str!("../runtime/init.lua"))?.call((native, &scheduler, &request, &response, &app))
+}
+
+/// Bytes of an argument that has to be a string.
+fn bytes_of(value: &Value) -> Option<mlua::BorrowedBytes> {
+    match value {
+        Value::String(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}

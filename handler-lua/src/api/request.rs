@@ -1,0 +1,196 @@
+//! Views of the raw message. Each call reads just what was asked for.
+
+use super::State;
+use handler_core::http::{cookies, query};
+use handler_core::protocol::{Envelope, Text};
+use mlua::{Lua, LuaString, Table, Value};
+use std::rc::Rc;
+
+/// Whether a header is the client's own: Mongrel2 writes its names in upper case, and the two of
+/// uploads are its business too.
+fn is_clients(name: &[u8]) -> bool {
+    !name.first().is_some_and(u8::is_ascii_uppercase) && !name.starts_with(b"x-mongrel2-upload-")
+}
+
+fn lower(name: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    match name.iter().any(u8::is_ascii_uppercase) {
+        true => name.to_ascii_lowercase().into(),
+        false => name.into(),
+    }
+}
+
+/// The first value of a header, by its exact name.
+fn first<'a>(envelope: &Envelope<'a>, name: &[u8]) -> Option<Text<'a>> {
+    envelope.headers.get(name)?.first()
+}
+
+fn text(lua: &Lua, value: Option<Text<'_>>) -> mlua::Result<Value> {
+    match value {
+        Some(value) => Ok(Value::String(lua.create_string(value.bytes())?)),
+        None => Ok(Value::Nil),
+    }
+}
+
+/// Hands each raw message, parsed, to `read`. The runtime passes messages that the hub has parsed
+/// already; another string is a script's meddling and reads as empty.
+macro_rules! view {
+    ($native:expr, $lua:expr, $name:literal, $read:expr) => {
+        let read = $read;
+        let function = $lua.create_function(move |lua: &Lua, raw: LuaString| {
+            let raw = raw.as_bytes();
+            match Envelope::parse(&raw) {
+                Ok(envelope) => read(lua, &envelope),
+                Err(_) => Ok(Value::Nil),
+            }
+        })?;
+        $native.set($name, function)?;
+    };
+}
+
+/// The same with a name.
+macro_rules! named_view {
+    ($native:expr, $lua:expr, $name:literal, $read:expr) => {
+        let read = $read;
+        let function = $lua.create_function(move |lua: &Lua, (raw, name): (LuaString, LuaString)| {
+            let (raw, name) = (raw.as_bytes(), name.as_bytes());
+            match Envelope::parse(&raw) {
+                Ok(envelope) => read(lua, &envelope, &*name),
+                Err(_) => Ok(Value::Nil),
+            }
+        })?;
+        $native.set($name, function)?;
+    };
+}
+
+pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::Result<()> {
+    named_view!(native, lua, "server_field", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
+        text(lua, first(m, name))
+    });
+    named_view!(native, lua, "header", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
+        let name = lower(name);
+        text(lua, first(m, &name).filter(|_| is_clients(&name)))
+    });
+    named_view!(native, lua, "header_all", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
+        let name = lower(name);
+        let list = lua.create_table()?;
+        if let Some(values) = m.headers.get(&name).filter(|_| is_clients(&name)) {
+            for value in values.iter() {
+                list.raw_push(lua.create_string(value.bytes())?)?;
+            }
+        }
+        Ok(Value::Table(list))
+    });
+    view!(native, lua, "headers", |lua: &Lua, m: &Envelope<'_>| {
+        let list = lua.create_table_with_capacity(32, 0)?;
+        let headers = m.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name));
+        for (name, values) in headers {
+            for value in values.iter() {
+                list.raw_push(lua.create_string(name)?)?;
+                list.raw_push(lua.create_string(value.bytes())?)?;
+            }
+        }
+        Ok(Value::Table(list))
+    });
+    named_view!(native, lua, "arg", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
+        let query = first(m, b"QUERY").map(Text::bytes).unwrap_or_default();
+        match query::pairs(&query).find(|(found, _)| **found == *name) {
+            Some((_, value)) => Ok(Value::String(lua.create_string(value)?)),
+            None => Ok(Value::Nil),
+        }
+    });
+    named_view!(native, lua, "arg_all", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
+        let query = first(m, b"QUERY").map(Text::bytes).unwrap_or_default();
+        let list = lua.create_table()?;
+        for (_, value) in query::pairs(&query).filter(|(found, _)| **found == *name) {
+            list.raw_push(lua.create_string(value)?)?;
+        }
+        Ok(Value::Table(list))
+    });
+    view!(native, lua, "args", |lua: &Lua, m: &Envelope<'_>| {
+        let query = first(m, b"QUERY").map(Text::bytes).unwrap_or_default();
+        let list = lua.create_table()?;
+        for (name, value) in query::pairs(&query) {
+            list.raw_push(lua.create_string(name)?)?;
+            list.raw_push(lua.create_string(value)?)?;
+        }
+        Ok(Value::Table(list))
+    });
+    view!(native, lua, "path", |lua: &Lua, m: &Envelope<'_>| {
+        Ok(Value::String(lua.create_string(m.path)?))
+    });
+    view!(native, lua, "body", |lua: &Lua, m: &Envelope<'_>| {
+        Ok(Value::String(lua.create_string(m.body)?))
+    });
+    view!(native, lua, "cookies", |lua: &Lua, m: &Envelope<'_>| {
+        let table = lua.create_table()?;
+        if let Some(values) = m.headers.get(b"cookie") {
+            for header in values.iter() {
+                for (name, value) in cookies::pairs(&header.bytes()) {
+                    // The first of a name is the most specific one (RFC 6265, 5.4).
+                    let name = lua.create_string(name)?;
+                    if !table.contains_key(&name)? {
+                        table.raw_set(name, lua.create_string(value)?)?;
+                    }
+                }
+            }
+        }
+        Ok(Value::Table(table))
+    });
+
+    // The body as UTF-8, or nil and the problem.
+    let body_text = |lua: &Lua, raw: LuaString| {
+        let raw = raw.as_bytes();
+        let Ok(envelope) = Envelope::parse(&raw) else { return Ok((None, None)) };
+        let content_type = first(&envelope, b"content-type").map(Text::bytes).unwrap_or_default();
+        match decode_text(envelope.body, &content_type) {
+            Ok(text) => Ok((Some(lua.create_string(text.as_bytes())?), None)),
+            Err(problem) => Ok((None, Some(problem))),
+        }
+    };
+    native.set("text", lua.create_function(body_text)?)
+}
+
+/// Decodes a body by the charset of its content type, UTF-8 unless told otherwise.
+fn decode_text<'a>(body: &'a [u8], content_type: &[u8]) -> Result<std::borrow::Cow<'a, str>, String> {
+    let charset = content_type.split(|b| *b == b';').skip(1).find_map(|parameter| {
+        let parameter = parameter.trim_ascii();
+        let (name, value) = parameter.split_at_checked(8)?;
+        name.eq_ignore_ascii_case(b"charset=").then(|| value.trim_ascii().trim_quotes())
+    });
+    let label = charset.unwrap_or(b"utf-8");
+    let Some(encoding) = encoding_rs::Encoding::for_label(label) else {
+        return Err(format!("the charset `{}` of the body is not known", label.escape_ascii()));
+    };
+    encoding
+        .decode_without_bom_handling_and_without_replacement(body)
+        .ok_or_else(|| format!("the body is not {}", encoding.name()))
+}
+
+trait TrimQuotes {
+    fn trim_quotes(&self) -> &Self;
+}
+
+impl TrimQuotes for [u8] {
+    fn trim_quotes(&self) -> &Self {
+        self.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_follows_the_declared_charset() {
+        assert_eq!(decode_text("é".as_bytes(), b"").unwrap(), "é");
+        assert_eq!(decode_text(b"\xe9", b"text/plain; Charset=\"ISO-8859-1\"").unwrap(), "é");
+        assert!(decode_text(b"\xe9", b"text/plain").unwrap_err().contains("UTF-8"));
+        assert!(decode_text(b"x", b"text/plain; charset=klingon").unwrap_err().contains("klingon"));
+    }
+
+    #[test]
+    fn server_fields_are_not_client_headers() {
+        assert!(is_clients(b"host") && is_clients(b"x-forwarded-for"));
+        assert!(!is_clients(b"METHOD") && !is_clients(b"x-mongrel2-upload-start"));
+    }
+}

@@ -1,0 +1,73 @@
+//! Timers, on which tasks sleep.
+
+use super::State;
+use mlua::{Lua, Table};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The longest sleep; more is for ever.
+const LONGEST: f64 = 365.0 * 86_400.0;
+
+/// Who is to be woken when.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    /// Time, number of the timer, serial of the job that sleeps (0: none).
+    heap: BinaryHeap<Reverse<(Instant, u64, u64)>>,
+    last: u64,
+    has_work: bool,
+}
+
+impl Timers {
+    fn add(&mut self, due: Instant, serial: u64) -> u64 {
+        self.last += 1;
+        self.heap.push(Reverse((due, self.last, serial)));
+        self.last
+    }
+
+    /// The next timer whose time has come, with its job.
+    pub(super) fn take_due(&mut self) -> Option<(u64, u64)> {
+        let Reverse((due, timer, serial)) = *self.heap.peek()?;
+        if due > Instant::now() {
+            return None;
+        }
+        self.heap.pop();
+        Some((timer, serial))
+    }
+
+    /// How long the loop may sleep; `None`: until the hub has something.
+    pub(super) fn until_next(&self) -> Option<Duration> {
+        if self.has_work {
+            return Some(Duration::ZERO);
+        }
+        self.heap.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn take_work(&mut self) -> bool {
+        std::mem::take(&mut self.has_work)
+    }
+
+    pub(super) fn forget_idle(&mut self) {
+        self.heap.retain(|Reverse((_, _, serial))| *serial > 0);
+    }
+}
+
+pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
+    let shared = Rc::clone(state);
+    let timer = move |_: &Lua, (seconds, serial): (f64, f64)| {
+        let due = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
+        Ok(shared.timers.borrow_mut().add(due, serial as u64) as f64)
+    };
+    native.set("timer", lua.create_function(timer)?)?;
+
+    let begin = Instant::now();
+    native.set("now", lua.create_function(move |_: &Lua, ()| Ok(begin.elapsed().as_secs_f64()))?)?;
+
+    let shared = Rc::clone(state);
+    let has_work = move |_: &Lua, ()| {
+        shared.timers.borrow_mut().has_work = true;
+        Ok(())
+    };
+    native.set("has_work", lua.create_function(has_work)?)
+}

@@ -1,0 +1,95 @@
+//! Brings a script in: where `require` looks, how much memory it may use, what it registers.
+
+use crate::traceback;
+use handler_core::worker::protocol::{LoadFailure, Registration, Start};
+use mlua::{Function, Lua, Table};
+use std::path::Path;
+
+/// Makes modules beside the script, in its folder and below, known to `require`.
+pub(crate) fn set_search_path(lua: &Lua, source: &Path) -> mlua::Result<()> {
+    let folder = match source.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_string_lossy().into_owned(),
+        _ => ".".to_owned(),
+    };
+    let package: Table = lua.globals().get("package")?;
+    for (key, patterns) in [("path", "{}/?.lua;{}/?/init.lua;"), ("cpath", "{}/?.so;")] {
+        let old: String = package.get(key)?;
+        package.set(key, patterns.replace("{}", &folder) + &old)?;
+    }
+    Ok(())
+}
+
+/// Runs the script, whose result must be its app.
+pub(crate) fn run(lua: &Lua, load: &Function, start: &Start) -> Result<Registration, LoadFailure> {
+    let failed = |error: mlua::Error| from_error(&error);
+    let source = std::fs::read(&start.source).map_err(|problem| LoadFailure {
+        message: format!("cannot read the script: {}", plain(&problem)),
+        file: Some(start.source.clone()),
+        ..LoadFailure::default()
+    })?;
+    // A first line for the shell, as in `#!/usr/bin/env kennel`, is no Lua.
+    let text = if source.starts_with(b"#") {
+        let end = source.iter().position(|b| *b == b'\n').unwrap_or(source.len());
+        &source[end..]
+    } else {
+        &source[..]
+    };
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let chunk = lua
+        .load(text)
+        .set_name(format!("@{}", start.source))
+        .set_mode(mlua::chunk::ChunkMode::Text)
+        .into_function()
+        .map_err(failed)?;
+    let registered: Table = load.call(chunk).map_err(failed)?;
+    registration(&registered).map_err(failed)
+}
+
+fn registration(table: &Table) -> mlua::Result<Registration> {
+    let mut routes = Vec::new();
+    for route in table.get::<Table>("routes")?.sequence_values::<Table>() {
+        let route = route?;
+        routes.push(handler_core::worker::protocol::RouteSpec {
+            methods: route.get::<Table>("methods")?.sequence_values().collect::<Result<_, _>>()?,
+            path: route.get("path")?,
+            handler: route.get("handler")?,
+            place: route.get("place")?,
+        });
+    }
+    Ok(Registration {
+        routes,
+        hooks: table.get("hooks")?,
+        not_found: table.get("not_found")?,
+        raw: table.get("raw")?,
+    })
+}
+
+/// An error of mlua in the user's words: the innermost message, and Lua's traceback.
+fn from_error(error: &mlua::Error) -> LoadFailure {
+    match error {
+        mlua::Error::SyntaxError { message, .. } => traceback::failure(message, ""),
+        mlua::Error::CallbackError { traceback, cause } => {
+            let inner = from_error(cause);
+            LoadFailure { traceback: traceback::clean(traceback), ..inner }
+        }
+        mlua::Error::RuntimeError(text) => {
+            let (message, trace) = text.split_once("\nstack traceback:").unwrap_or((text, ""));
+            traceback::failure(message, trace)
+        }
+        mlua::Error::MemoryError(_) => LoadFailure {
+            message: "not enough memory; limits.worker_memory says how much a worker may use".into(),
+            ..LoadFailure::default()
+        },
+        other => traceback::failure(&other.to_string(), ""),
+    }
+}
+
+/// An I/O problem without numbers.
+fn plain(problem: &std::io::Error) -> String {
+    match problem.kind() {
+        std::io::ErrorKind::NotFound => "no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+        _ => problem.to_string(),
+    }
+}

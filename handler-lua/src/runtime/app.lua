@@ -1,0 +1,290 @@
+-- kennel.app(): what a script registers, and how a job finds it.
+
+local native, scheduler, request, response = ...
+
+local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW = -1, -2, -3, -4
+
+local App = {}
+App.__index = App
+
+local function check_function(fn, what, level)
+  if type(fn) ~= "function" then
+    error(what .. " takes a function, not a " .. type(fn), level + 1)
+  end
+end
+
+local function new_app()
+  local app = {
+    handlers = {}, -- by number: { fn, names of its values, "GET /path" }
+    routes = {},
+    before_hooks = {},
+    after_hooks = {},
+    timers = {},
+    start_tasks = {},
+    stop_tasks = {},
+  }
+  return setmetatable(app, App)
+end
+
+local function add_route(app, methods, path, fn, level)
+  if type(path) ~= "string" then
+    error("a route's path must be a string, not a " .. type(path), level)
+  end
+  if type(fn) ~= "function" then
+    error("route `" .. path .. "` takes a function, not a " .. type(fn), level)
+  end
+  local number = #app.handlers
+  local info = debug.getinfo(level, "Sl")
+  local place = info.short_src .. ":" .. info.currentline
+  local names, problem = native.add_route(methods, path, number, place)
+  if problem then
+    error(problem, level)
+  end
+  app.handlers[number + 1] = { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")" }
+  app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
+end
+
+-- `level` counts from add_route to the script, past the method that the script called: that method
+-- must not call it as its last act, which would leave no trace of it on the stack.
+
+for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options" }) do
+  App[method] = function(app, path, fn)
+    add_route(app, { method:upper() }, path, fn, 3)
+    return app
+  end
+end
+
+function App.route(app, methods, path, fn)
+  if type(methods) == "string" then
+    methods = { methods }
+  end
+  if type(methods) ~= "table" or #methods == 0 then
+    error("app:route takes a method or a list of methods first", 2)
+  end
+  local upper = {}
+  for at, method in ipairs(methods) do
+    if type(method) ~= "string" or not method:match("^%w+$") then
+      error("`" .. tostring(method) .. "` is no HTTP method", 2)
+    end
+    upper[at] = method:upper()
+  end
+  add_route(app, upper, path, fn, 3)
+  return app
+end
+
+function App.before(app, fn)
+  check_function(fn, "app:before", 2)
+  table.insert(app.before_hooks, fn)
+end
+function App.after(app, fn)
+  check_function(fn, "app:after", 2)
+  table.insert(app.after_hooks, fn)
+end
+function App.not_found(app, fn)
+  check_function(fn, "app:not_found", 2)
+  app.not_found_page = fn
+end
+function App.error(app, fn)
+  check_function(fn, "app:error", 2)
+  app.error_page = fn
+end
+function App.raw(app, fn)
+  check_function(fn, "app:raw", 2)
+  app.raw_handler = fn
+end
+function App.start(app, fn)
+  check_function(fn, "app:start", 2)
+  table.insert(app.start_tasks, fn)
+end
+function App.stop(app, fn)
+  check_function(fn, "app:stop", 2)
+  table.insert(app.stop_tasks, fn)
+end
+function App.every(app, seconds, fn)
+  if type(seconds) ~= "number" or not (seconds > 0) then
+    error("app:every takes a number of seconds above 0", 2)
+  end
+  check_function(fn, "app:every", 2)
+  table.insert(app.timers, { seconds, fn })
+end
+
+-- An error as { message, traceback }, or a Failure as it is.
+local function caught(problem)
+  if type(problem) == "table" and getmetatable(problem) == request.Failure then
+    return problem
+  end
+  local message = type(problem) == "table" and getmetatable(problem) == nil and native.json_encode(problem)
+    or tostring(problem)
+  return { message = message, traceback = debug.traceback("", 2) }
+end
+
+-- Runs fn(...); an error goes to the log and nowhere else.
+local function guard(fn, ...)
+  local ok, problem = xpcall(fn, caught, ...)
+  if not ok then
+    native.log("error", "a task failed: " .. problem.message .. native.clean_traceback(problem.traceback or ""))
+  end
+  return ok
+end
+
+-- The text of the pages that the hub would give, were there no hooks.
+local pages = {
+  [NOT_FOUND] = { 404, "404 Not Found: there is nothing at this address.\n" },
+  [NOT_ALLOWED] = { 405, "405 Method Not Allowed: this address does not take that method; see the Allow header.\n" },
+  [OPTIONS] = { 204, "" },
+}
+
+local function page(number, allow)
+  local status, text = pages[number][1], pages[number][2]
+  local made = response.make(text, status, text ~= "" and response.TEXT or nil, response.no_headers())
+  if allow then
+    made.headers["allow"] = allow
+  end
+  return made
+end
+
+local function run_handler(app, req, number, ...)
+  if number >= 0 then
+    local handler = app.handlers[number + 1]
+    local names = handler[2]
+    if names then
+      local params = {}
+      for at = 1, #names do
+        params[names[at]] = (select(at, ...))
+      end
+      rawset(req, "params", params)
+    end
+    local value = handler[1](req, ...)
+    if value == nil then
+      error("the handler of " .. handler[3] .. " returned nothing", 0)
+    end
+    return value
+  elseif number == NOT_FOUND and app.not_found_page then
+    local value = app.not_found_page(req)
+    if value == nil then
+      error("the function given to app:not_found returned nothing", 0)
+    end
+    if type(value) == "string" then
+      return response.make(value, 404, response.TEXT, response.no_headers())
+    end
+    return value
+  end
+  return page(number, ...)
+end
+
+local function run_after(app, req, value)
+  local made = response.to_response(value)
+  for _, hook in ipairs(app.after_hooks) do
+    local changed = hook(req, made)
+    if changed ~= nil then
+      made = response.to_response(changed)
+    end
+  end
+  return made
+end
+
+local function answer(app, serial, req, number, ...)
+  local value
+  local hooks = app.before_hooks
+  for at = 1, #hooks do
+    value = hooks[at](req)
+    if value ~= nil then
+      break
+    end
+  end
+  if value == nil then
+    value = run_handler(app, req, number, ...)
+  end
+  if app.after_hooks[1] then
+    value = run_after(app, req, value)
+  end
+  response.send(serial, value)
+end
+
+local function answer_failure(app, serial, req, problem)
+  local value
+  if problem.status then
+    local text = problem.status .. " " .. problem.message .. "\n"
+    value = response.make(text, problem.status, response.TEXT, response.no_headers())
+  elseif app.error_page then
+    value = app.error_page(req, problem.message, problem.traceback)
+    if value == nil then
+      error("the function given to app:error returned nothing", 0)
+    end
+    if type(value) == "string" then
+      value = response.make(value, 500, response.TEXT, response.no_headers())
+    end
+  else
+    local body, content_type = native.error_page(req[1], problem.message, problem.traceback)
+    value = response.make(body, 500, content_type, response.no_headers())
+  end
+  if app.after_hooks[1] then
+    value = run_after(app, req, value)
+  end
+  response.send(serial, value)
+end
+
+local function log_failure(req, problem)
+  if not problem.status then
+    native.log_failure(req[1], problem.message, problem.traceback or "")
+  end
+end
+
+-- The task of an HTTP job.
+local function serve(app, serial, number, raw, conn, ...)
+  local req = request.new(raw, conn)
+  local ok, problem = xpcall(answer, caught, app, serial, req, number, ...)
+  if ok then
+    return
+  end
+  log_failure(req, problem)
+  local first = problem
+  ok, problem = xpcall(answer_failure, caught, app, serial, req, first)
+  if not ok then
+    -- The error page or an after hook failed too.
+    log_failure(req, problem)
+    native.respond(serial, 500, response.TEXT, nil, "500 Internal Server Error\n")
+  end
+end
+
+-- The task of a raw job.
+local function serve_raw(app, serial, raw)
+  guard(app.raw_handler, native.message(raw))
+  native.done(serial)
+end
+
+local function keep_time(seconds, fn)
+  local due = native.now() + seconds
+  while true do
+    scheduler.sleep(math.max(0, due - native.now()))
+    guard(fn)
+    -- A run that took too long skips the ones it missed.
+    due = math.max(due + seconds, native.now())
+  end
+end
+
+return {
+  App = App,
+  new = new_app,
+  guard = guard,
+  job = function(app, serial, number, raw, conn, ...)
+    if number == RAW then
+      return scheduler.start(serial, serve_raw, app, serial, raw)
+    end
+    return scheduler.start(serial, serve, app, serial, number, raw, conn, ...)
+  end,
+  lead = function(app)
+    for _, timer in ipairs(app.timers) do
+      scheduler.start(0, keep_time, timer[1], timer[2])
+    end
+  end,
+  run_tasks = function(tasks)
+    for _, task in ipairs(tasks) do
+      scheduler.start(0, guard, task)
+    end
+  end,
+  lost = function(serial, reason)
+    native.log("error", "a handler will not answer: " .. reason)
+    native.respond(serial, 500, response.TEXT, nil, "500 Internal Server Error\n")
+  end,
+}

@@ -1,0 +1,124 @@
+-- The module `kennel`, and the handles by which the worker's loop drives it.
+
+local native, scheduler, request, response, apps = ...
+
+local kennel = {
+  null = native.null,
+  json_encode = function(value)
+    local text, problem = native.json_encode(value)
+    return text or error(problem, 2)
+  end,
+  json_decode = function(text)
+    if type(text) ~= "string" then
+      error("kennel.json_decode takes a string, not a " .. type(text), 2)
+    end
+    local ok, value = native.json_decode(text)
+    if ok then
+      return value
+    end
+    error("not JSON: " .. value, 2)
+  end,
+  array = function(list)
+    if list ~= nil and type(list) ~= "table" then
+      error("kennel.array takes a table, not a " .. type(list), 2)
+    end
+    return setmetatable(list or {}, native.array)
+  end,
+  sleep = scheduler.sleep,
+  spawn = scheduler.spawn,
+  config = native.config,
+  worker = native.worker,
+  log = {},
+}
+
+for name, fn in pairs(response.api) do
+  kennel[name] = fn
+end
+
+for _, level in ipairs({ "debug", "info", "warn", "error" }) do
+  kennel.log[level] = function(text, fields)
+    if fields ~= nil and type(fields) ~= "table" then
+      error("kennel.log." .. level .. " takes a text and a table of fields", 2)
+    end
+    local encoded, problem
+    if fields then
+      encoded, problem = native.json_encode(fields)
+      if not encoded then
+        error(problem, 2)
+      end
+    end
+    native.log(level, tostring(text), encoded)
+  end
+end
+
+function kennel.deliver(sender, ids, bytes)
+  if type(bytes) ~= "string" then
+    error("kennel.deliver takes a sender, a list of conn ids and a string", 2)
+  end
+  local problem = native.deliver(sender, ids, bytes)
+  if problem then
+    error(problem, 2)
+  end
+end
+
+function kennel.disconnect(sender, ids)
+  local problem = native.deliver(sender, ids, nil)
+  if problem then
+    error(problem, 2)
+  end
+end
+
+local the_app
+function kennel.app()
+  if the_app then
+    error("this script has an app already; kennel.app() is called once", 2)
+  end
+  the_app = apps.new()
+  return the_app
+end
+
+function print(...)
+  local parts = {}
+  for at = 1, select("#", ...) do
+    parts[at] = tostring((select(at, ...)))
+  end
+  native.log("info", table.concat(parts, "\t"))
+end
+
+scheduler.lost = apps.lost
+package.loaded.kennel = kennel
+
+return {
+  -- Checks what the script returned; gives the registration.
+  load = function(chunk)
+    local app = chunk()
+    if getmetatable(app) ~= apps.App then
+      local hint = the_app and "; end it with `return app`"
+        or '; it begins with `local app = require("kennel").app()` and ends with `return app`'
+      error("the script must return its app" .. hint, 0)
+    end
+    the_app = app
+    return {
+      routes = app.routes,
+      hooks = app.before_hooks[1] ~= nil or app.after_hooks[1] ~= nil,
+      not_found = app.not_found_page ~= nil,
+      raw = app.raw_handler ~= nil,
+    }
+  end,
+  start = function()
+    apps.run_tasks(the_app.start_tasks)
+  end,
+  stop = function()
+    apps.run_tasks(the_app.stop_tasks)
+  end,
+  lead = function()
+    apps.lead(the_app)
+  end,
+  job = function(serial, number, raw, conn, ...)
+    return apps.job(the_app, serial, number, raw, conn, ...)
+  end,
+  wake = scheduler.wake,
+  run_waiting = function()
+    scheduler.run_waiting(apps.guard)
+  end,
+}

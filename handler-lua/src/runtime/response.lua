@@ -1,0 +1,221 @@
+-- What handlers return, and how it becomes an answer.
+
+local native = ...
+
+local Response = {}
+Response.__index = Response
+
+-- Header names are compared in lower case; a value may be a list.
+local Headers = {
+  __index = function(headers, name)
+    if type(name) == "string" then
+      return rawget(headers, name:lower())
+    end
+  end,
+  __newindex = function(headers, name, value)
+    rawset(headers, type(name) == "string" and name:lower() or name, value)
+  end,
+}
+
+local TEXT = "text/plain; charset=utf-8"
+local HTML = "text/html; charset=utf-8"
+local JSON = "application/json"
+
+-- The functions down to `make` return what is wrong, so that those a script calls can raise it at
+-- the script's line.
+
+local function headers_of(given)
+  local headers = setmetatable({}, Headers)
+  if given == nil then
+    return headers
+  end
+  if type(given) ~= "table" then
+    return nil, "headers must be a table of names and values, not a " .. type(given)
+  end
+  for name, value in pairs(given) do
+    local problem = native.check_header(name, value)
+    if problem then
+      return nil, problem
+    end
+    headers[name] = value
+  end
+  return headers
+end
+
+local function add_cookies(headers, cookies)
+  if type(cookies) ~= "table" then
+    return "cookies must be a table of names and values, not a " .. type(cookies)
+  end
+  local lines = headers["set-cookie"] or {}
+  if type(lines) == "string" then
+    lines = { lines }
+  end
+  local names = {}
+  for name in pairs(cookies) do
+    names[#names + 1] = tostring(name)
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local line, problem = native.cookie(name, cookies[name])
+    if not line then
+      return problem
+    end
+    lines[#lines + 1] = line
+  end
+  headers["set-cookie"] = lines
+end
+
+local function status_problem(status)
+  if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 999 then
+    return "status must be a whole number from 200 to 999, not " .. tostring(status)
+  end
+end
+
+local function make(body, status, content_type, headers)
+  if content_type and not headers["content-type"] then
+    headers["content-type"] = content_type
+  end
+  return setmetatable({ status = status, headers = headers, body = body }, Response)
+end
+
+local function build(body, options)
+  if options ~= nil and type(options) ~= "table" then
+    return nil, "the second argument is a table of options, not a " .. type(options)
+  end
+  options = options or {}
+  local status = options.status or 200
+  local problem = status_problem(status)
+  if problem then
+    return nil, problem
+  end
+  local headers
+  headers, problem = headers_of(options.headers)
+  if not problem and options.cookies ~= nil then
+    problem = add_cookies(headers, options.cookies)
+  end
+  if problem then
+    return nil, problem
+  end
+  local kind = type(body)
+  if kind == "string" then
+    return make(body, status, TEXT, headers)
+  elseif kind == "nil" then
+    return make("", status, nil, headers)
+  elseif kind == "table" then
+    body, problem = native.json_encode(body)
+    return body and make(body, status, JSON, headers), problem
+  end
+  return nil, "a body is a string or a table, not a " .. kind
+end
+
+local function response(body, options)
+  local made, problem = build(body, options)
+  if problem then
+    error("kennel.response: " .. problem, 2)
+  end
+  return made
+end
+
+local function typed(content_type, name)
+  return function(body, options)
+    if type(body) ~= "string" then
+      error("kennel." .. name .. " takes a string, not a " .. type(body), 2)
+    end
+    local made, problem = build(body, options)
+    if problem then
+      error("kennel." .. name .. ": " .. problem, 2)
+    end
+    made.headers["content-type"] = content_type
+    return made
+  end
+end
+
+local function json(value, options)
+  local text, problem = native.json_encode(value)
+  local made
+  if text then
+    made, problem = build(text, options)
+  end
+  if problem then
+    error("kennel.json: " .. problem, 2)
+  end
+  made.headers["content-type"] = JSON
+  return made
+end
+
+local function redirect(url, status)
+  if type(url) ~= "string" then
+    error("kennel.redirect takes an address, not a " .. type(url), 2)
+  end
+  status = status or 303
+  if status ~= 301 and status ~= 302 and status ~= 303 and status ~= 307 and status ~= 308 then
+    error("kennel.redirect takes status 301, 302, 303, 307 or 308, not " .. tostring(status), 2)
+  end
+  local problem = native.check_header("location", url)
+  if problem then
+    error(problem, 2)
+  end
+  return make("", status, nil, setmetatable({ location = url }, Headers))
+end
+
+-- Turns what a handler returned into a response object.
+local function to_response(value)
+  local kind = type(value)
+  if kind == "string" then
+    return make(value, 200, TEXT, setmetatable({}, Headers))
+  elseif kind == "table" then
+    if getmetatable(value) == Response then
+      return value
+    end
+    local text, problem = native.json_encode(value)
+    if not text then
+      error(problem, 0)
+    end
+    return make(text, 200, JSON, setmetatable({}, Headers))
+  end
+  error("a handler returns a string, a table or a response, not a " .. kind, 0)
+end
+
+-- Sends what a handler returned; raises an error when it is no answer.
+local function send(serial, value)
+  local kind = type(value)
+  local problem
+  if kind == "string" then
+    problem = native.respond(serial, 200, TEXT, nil, value)
+  elseif kind == "table" and getmetatable(value) ~= Response then
+    local text
+    text, problem = native.json_encode(value)
+    problem = problem or native.respond(serial, 200, JSON, nil, text)
+  else
+    local made = to_response(value)
+    local body = made.body
+    if type(body) ~= "string" then
+      error("the body of a response must be a string, not a " .. type(body), 0)
+    end
+    problem = status_problem(made.status) or native.respond(serial, made.status, nil, made.headers, body)
+  end
+  if problem then
+    error(problem, 0)
+  end
+end
+
+return {
+  to_response = to_response,
+  send = send,
+  make = make,
+  no_headers = function()
+    return setmetatable({}, Headers)
+  end,
+  TEXT = TEXT,
+  HTML = HTML,
+  api = {
+    response = response,
+    html = typed(HTML, "html"),
+    text = typed(TEXT, "text"),
+    json = json,
+    redirect = redirect,
+    no_content = function()
+      return make("", 204, nil, setmetatable({}, Headers))
+    end,
+  },
+}

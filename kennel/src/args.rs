@@ -1,0 +1,157 @@
+//! What can be typed.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs Mongrel2 handlers written in Lua, so that no client notices when code crashes, hangs or is replaced.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kennel",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve apps
+    #[command(after_help = "Examples:
+  kennel run app.lua                           with a Mongrel2 of its own, on 127.0.0.1:6767
+  kennel run --listen 0.0.0.0:80 app.lua
+  kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
+  kennel run                                   what kennel.toml says")]
+    Run(Serve),
+    /// Serve apps while you write them: reload on change, errors in the browser
+    #[command(after_help = "Examples:
+  kennel dev app.lua                           then open http://127.0.0.1:6767")]
+    Dev(Serve),
+    /// Load everything, serve nothing: say what is wrong, all of it, and what is in force
+    #[command(after_help = "Examples:
+  kennel check app.lua
+  kennel check --json                          what kennel.toml says, for machines")]
+    Check(Check),
+    /// Show what an app answers to
+    #[command(after_help = "Examples:
+  kennel routes app.lua
+  kennel routes --json app.lua | jq -r '.[].path'")]
+    Routes(Check),
+    /// Show raw Mongrel2 messages as JSON, one line each
+    #[command(after_help = "Examples:
+  kennel decode message.m2
+  cat *.m2 | kennel decode | jq .kind")]
+    Decode {
+        /// Files of one message, or several in a row; standard input if there is none
+        files: Vec<PathBuf>,
+    },
+    /// Tell a running kennel to load the newest code (SIGHUP does the same)
+    #[command(after_help = "Examples:
+  kennel reload
+  kennel reload --pid 4711")]
+    Reload(Signal),
+    /// Tell a running kennel to stop when what runs is finished (SIGTERM does the same)
+    #[command(after_help = "Examples:
+  kennel stop
+  kennel stop --pid 4711")]
+    Stop(Signal),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  kennel completions bash > /etc/bash_completion.d/kennel")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// A worker process; started by kennel itself
+    #[command(hide = true)]
+    WorkerLua,
+    /// Becomes another program that ends when this one's parent does
+    #[command(hide = true)]
+    Companion {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For machines, one object a line
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Scripts (.lua); those of kennel.toml if there is none
+    #[arg(value_name = "APP")]
+    pub(crate) apps: Vec<String>,
+    /// Workers of each app [default: one per core]
+    #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) workers: Option<u32>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    #[command(flatten)]
+    pub(crate) addresses: Addresses,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value = "text", env = "KENNEL_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// How much is logged
+    #[arg(long, value_enum, default_value = "info", env = "KENNEL_LOG_LEVEL")]
+    pub(crate) log_level: LogLevel,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigFile {
+    /// The settings file [default: kennel.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "KENNEL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Addresses {
+    /// Where Kennel's own Mongrel2 listens [default: 127.0.0.1:6767]
+    #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_LISTEN", conflicts_with_all = ["send_spec", "recv_spec"])]
+    pub(crate) listen: Option<String>,
+    /// An existing Mongrel2 handler's send_spec; repeat for several, each with its --recv-spec
+    #[arg(long, value_name = "SPEC", env = "KENNEL_SEND_SPEC", value_delimiter = ',')]
+    pub(crate) send_spec: Vec<String>,
+    /// The same handler's recv_spec
+    #[arg(long, value_name = "SPEC", env = "KENNEL_RECV_SPEC", value_delimiter = ',')]
+    pub(crate) recv_spec: Vec<String>,
+    /// Its recv_ident, to be checked against what Mongrel2 subscribes to
+    #[arg(long, value_name = "IDENT", env = "KENNEL_RECV_IDENT", value_delimiter = ',')]
+    pub(crate) recv_ident: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// Scripts (.lua); those of kennel.toml if there is none
+    #[arg(value_name = "APP")]
+    pub(crate) apps: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Signal {
+    /// Which process, when several run in this directory
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<i32>,
+}

@@ -1,0 +1,195 @@
+//! `kennel run` and `kennel dev`.
+
+use super::check::with_traceback;
+use crate::apps;
+use crate::args::{LogFormat, Serve as Args};
+use crate::config::Config;
+use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::log;
+use crate::own_server::{DEFAULT_LISTEN, OwnServer};
+use crate::run_files::RunFiles;
+use crate::watch;
+use anyhow::Context;
+use handler_core::hub::{AppId, Hub};
+use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
+use handler_core::transport::Endpoint;
+use handler_core::worker::error_page;
+use handler_core::worker::protocol::LoadFailure;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracing::{error, info};
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// For customers.
+    Run,
+    /// For whoever writes the app.
+    Dev,
+}
+
+pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
+    let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
+    let limits = config.limits();
+    let apps = apps::resolve(&args.apps, &config, args.workers, &limits, mode == Mode::Dev)?;
+    let existing = existing_servers(args, &config)?;
+    log::start(args.log_format, args.log_level);
+
+    let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
+    let listen = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
+    let (own, _files) = match existing.is_empty() {
+        true => (Some(OwnServer::start(files, listen, public_folder(&apps).as_deref())?), None),
+        false => (None, Some(files)),
+    };
+    let endpoints = own.as_ref().map_or(existing, |own| vec![own.endpoint()]);
+
+    let (stop, stop_signal) = UnixStream::pair()?;
+    let (reload, reload_signal) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        pipe::register(signal, stop_signal.try_clone()?)?;
+    }
+    pipe::register(SIGHUP, reload_signal.try_clone()?)?;
+    let sources: Vec<_> = apps.iter().map(|app| PathBuf::from(&app.spec.name)).collect();
+    let _watch = match mode {
+        Mode::Dev => {
+            Some(watch::start(&sources, reload_signal.try_clone()?).context("cannot watch for changes")?)
+        }
+        Mode::Run => None,
+    };
+
+    let mut observer = Host { own, mode, format: args.log_format, apps: apps.clone(), failure: None };
+    let plan = Plan { limits, endpoints, apps };
+    match serve::run(plan, Inputs { stop, reload }, &mut observer) {
+        Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
+        Ok(Ending::Broken) => match observer.failure {
+            Some(failure) => Err(failure),
+            None => Ok(ExitCode::from(WRONG_INPUT)),
+        },
+        Err(problem) => Err(match problem {
+            serve::ServeError::Transport(problem) => wrong_input(problem),
+            other => other.into(),
+        }),
+    }
+}
+
+/// The servers that were named, on the command line or else in kennel.toml.
+fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint>> {
+    let addresses = &args.addresses;
+    if addresses.send_spec.len() != addresses.recv_spec.len() {
+        return Err(wrong_input(format!(
+            "--send-spec and --recv-spec come in pairs; there are {} and {}",
+            addresses.send_spec.len(),
+            addresses.recv_spec.len()
+        )));
+    }
+    if addresses.recv_ident.len() > addresses.send_spec.len() {
+        return Err(wrong_input("there are more --recv-ident than --send-spec"));
+    }
+    let mut endpoints = Vec::new();
+    for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
+        let recv_ident = addresses.recv_ident.get(number).cloned();
+        endpoints.push(Endpoint { send_spec: send_spec.clone(), recv_spec: recv_spec.clone(), recv_ident });
+    }
+    if endpoints.is_empty() && addresses.listen.is_none() {
+        for server in &config.mongrel2 {
+            let (send_spec, recv_spec) = (server.send_spec.clone(), server.recv_spec.clone());
+            endpoints.push(Endpoint { send_spec, recv_spec, recv_ident: server.recv_ident.clone() });
+        }
+    }
+    for endpoint in &endpoints {
+        for spec in [&endpoint.send_spec, &endpoint.recv_spec] {
+            let path = spec.strip_prefix("tcp://").or(spec.strip_prefix("ipc://"));
+            if path.is_none_or(|path| path.is_empty() || (spec.starts_with("tcp:") && !path.contains(':'))) {
+                return Err(wrong_input(format!(
+                    "`{spec}` is no address; write tcp://HOST:PORT or ipc://PATH, as in Mongrel2's configuration"
+                )));
+            }
+        }
+    }
+    Ok(endpoints)
+}
+
+/// The folder `public` beside the first app that has one.
+fn public_folder(apps: &[App]) -> Option<PathBuf> {
+    apps.iter()
+        .map(|app| Path::new(&app.spec.name).parent().unwrap_or(Path::new("")).join("public"))
+        .find(|folder| folder.is_dir())
+}
+
+/// What the program does about what the loop tells it.
+struct Host {
+    own: Option<OwnServer>,
+    mode: Mode,
+    format: LogFormat,
+    apps: Vec<App>,
+    failure: Option<anyhow::Error>,
+}
+
+impl Observer for Host {
+    fn ready(&mut self, hub: &Hub) {
+        let apps: Vec<_> = hub.app_ids().map(|app| hub.describe(app)).collect();
+        let place = match &self.own {
+            Some(own) => {
+                own.await_listening();
+                own.url()
+            }
+            None => "mongrel2 is connected".to_owned(),
+        };
+        log::ready(self.format, &format!("{place}, {}", apps.join(", ")));
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn reloaded(&mut self, hub: &Hub, app: AppId) {
+        info!("newest code is in charge: {}", hub.describe(app));
+    }
+
+    fn load_failed(
+        &mut self,
+        hub: &mut Hub,
+        app: AppId,
+        failure: &LoadFailure,
+        first: bool,
+    ) -> ControlFlow<()> {
+        let name = &self.apps[usize::from(app.0)].spec.name;
+        let text = with_traceback(failure);
+        match (self.mode, first) {
+            (Mode::Run, true) => {
+                self.failure = Some(wrong_input(text));
+                return ControlFlow::Break(());
+            }
+            (Mode::Run, false) => error!("{name} did not load, what ran before goes on: {text}"),
+            (Mode::Dev, _) => {
+                error!("{name} did not load: {text}");
+                hub.set_broken(app, Some(error_page::render(&format!("loading {name}"), failure)));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn companion(&self) -> Option<BorrowedFd<'_>> {
+        self.own.as_ref().and_then(OwnServer::descriptor)
+    }
+
+    fn companion_ended(&mut self) -> ControlFlow<()> {
+        if let Some(own) = &mut self.own
+            && let Err(problem) = own.revive()
+        {
+            self.failure = Some(problem);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn waiting(&mut self, endpoint: &Endpoint) {
+        info!(
+            "waiting for a mongrel2 whose handler has send_spec {} and recv_spec {}",
+            endpoint.send_spec, endpoint.recv_spec
+        );
+    }
+}

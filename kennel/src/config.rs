@@ -1,0 +1,287 @@
+//! `kennel.toml`: what it may say, and errors with the place and the nearest known key.
+
+use handler_core::hub::Limits;
+use serde::{Deserialize, Deserializer};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// The file that is read when none is named.
+pub(crate) const DEFAULT_FILE: &str = "kennel.toml";
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where Kennel's own Mongrel2 listens.
+    pub(crate) listen: Option<String>,
+    /// Existing Mongrel2 handlers.
+    #[serde(default)]
+    pub(crate) mongrel2: Vec<Mongrel2>,
+    /// The apps.
+    #[serde(default)]
+    pub(crate) app: Vec<App>,
+    /// Bounds that differ from their defaults.
+    #[serde(default)]
+    limits: LimitSettings,
+}
+
+/// An existing Mongrel2 handler.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mongrel2 {
+    pub(crate) send_spec: String,
+    pub(crate) recv_spec: String,
+    pub(crate) recv_ident: Option<String>,
+}
+
+/// An app.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct App {
+    pub(crate) source: String,
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) workers: Option<u32>,
+    pub(crate) mount: Option<String>,
+    #[serde(default)]
+    pub(crate) config: toml::Table,
+}
+
+/// `[limits]`: the names are those of [`Limits`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitSettings {
+    #[serde(default, deserialize_with = "duration")]
+    request_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    script_time: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    load_time: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    stop_time: Option<Duration>,
+    #[serde(default, deserialize_with = "size")]
+    queue: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    worker_jobs: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    pipeline: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    spill: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    handler_targets: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    worker_memory: Option<usize>,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// It is not there, or may not be read.
+    #[error("cannot read `{}`: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    /// It says something wrong.
+    #[error("{}:{line}:{column}: {message}\n  {text}\n  {marker}{hint}", path.display())]
+    Wrong {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        message: String,
+        /// The line itself.
+        text: String,
+        /// Carets below the place.
+        marker: String,
+        hint: String,
+    },
+}
+
+impl Config {
+    /// Reads the file that was named, or the default one if it is there.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(problem) if named.is_none() && problem.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(cause) => Err(ConfigError::Unreadable { path: path.to_owned(), cause }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|problem| describe(path, text, &problem))
+    }
+
+    /// The bounds in force.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        let set = &self.limits;
+        let assign = [
+            (&mut limits.request_timeout, set.request_timeout),
+            (&mut limits.script_time, set.script_time),
+            (&mut limits.load_time, set.load_time),
+            (&mut limits.stop_time, set.stop_time),
+        ];
+        assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
+        let assign = [
+            (&mut limits.queue, set.queue),
+            (&mut limits.worker_jobs, set.worker_jobs),
+            (&mut limits.pipeline, set.pipeline),
+            (&mut limits.spill, set.spill),
+            (&mut limits.handler_targets, set.handler_targets),
+            (&mut limits.worker_memory, set.worker_memory),
+        ];
+        assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
+        limits
+    }
+}
+
+/// Turns toml's error into one with place, line, carets and the nearest known key.
+fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
+    let span = problem.span().unwrap_or(0..0);
+    let start = span.start.min(text.len());
+    let before = &text[..start];
+    let line = before.matches('\n').count() + 1;
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = text[line_start..start].chars().count() + 1;
+    let shown = text[line_start..].lines().next().unwrap_or_default();
+    let room = shown.chars().count().saturating_sub(column - 1).max(1);
+    let width = text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, room);
+    let message = problem.message().to_owned();
+    let hint = suggestion(&message).map_or(String::new(), |known| format!(" did you mean `{known}`?"));
+    ConfigError::Wrong {
+        path: path.to_owned(),
+        line,
+        column,
+        message,
+        text: shown.to_owned(),
+        marker: " ".repeat(column - 1) + &"^".repeat(width),
+        hint,
+    }
+}
+
+/// The known key that is nearest to the unknown one; serde names both in backticks.
+fn suggestion(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field ")?;
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let wrong = names.next()?;
+    names
+        .map(|known| (strsim::damerau_levenshtein(wrong, known), known))
+        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
+        .min()
+        .map(|(_, known)| known.to_owned())
+}
+
+/// `"30s"`, `"500ms"`, `"1m 30s"`, or a number of seconds; above 0.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a time like \"30s\" or \"500ms\"")]
+    enum Written {
+        Text(String),
+        Seconds(f64),
+    }
+    let wrong =
+        |text: &str| serde::de::Error::custom(format!("`{text}` is no time; write \"30s\" or \"500ms\""));
+    let time = match Written::deserialize(deserializer)? {
+        Written::Text(text) => humantime::parse_duration(&text).map_err(|_| wrong(&text))?,
+        Written::Seconds(seconds) => {
+            Duration::try_from_secs_f64(seconds).map_err(|_| wrong(&seconds.to_string()))?
+        }
+    };
+    if time.is_zero() || time > Duration::from_secs(366 * 86_400) {
+        return Err(serde::de::Error::custom("a time must be above 0 and below a year"));
+    }
+    Ok(Some(time))
+}
+
+/// A whole number above 0, or `"64KiB"`, `"256MiB"`, `"1GiB"`.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a whole number or a size like \"64KiB\" or \"256MiB\"")]
+    enum Written {
+        Number(i64),
+        Text(String),
+    }
+    let value = match Written::deserialize(deserializer)? {
+        Written::Number(number) => usize::try_from(number).ok(),
+        Written::Text(text) => {
+            let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+            let unit = match text[digits.len()..].trim() {
+                "" | "B" => Some(1),
+                "KiB" | "K" | "k" => Some(1 << 10),
+                "MiB" | "M" => Some(1 << 20),
+                "GiB" | "G" => Some(1 << 30),
+                _ => None,
+            };
+            digits.parse::<usize>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit))
+        }
+    };
+    match value.filter(|value| *value > 0) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            Err(serde::de::Error::custom("expected a number above 0, or a size like \"64KiB\" or \"256MiB\""))
+        }
+    }
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    match u32::try_from(number) {
+        Ok(number @ 1..=256) => Ok(Some(number)),
+        _ => Err(serde::de::Error::custom("`workers` must be from 1 to 256")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        Config::parse(Path::new("kennel.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_full_file_is_understood() {
+        let text = r#"
+            listen = "127.0.0.1:8080"
+            [[mongrel2]]
+            send_spec = "tcp://127.0.0.1:9999"
+            recv_spec = "tcp://127.0.0.1:9998"
+            [[app]]
+            source = "chat.lua"
+            workers = 2
+            mount = "/chat"
+            [app.config]
+            greeting = "hi"
+            [limits]
+            request_timeout = "1m 30s"
+            script_time = 2.5
+            worker_memory = "64MiB"
+        "#;
+        let config = Config::parse(Path::new("kennel.toml"), text).unwrap();
+        assert_eq!(config.app[0].config["greeting"].as_str(), Some("hi"));
+        let limits = config.limits();
+        assert_eq!(limits.request_timeout, Duration::from_secs(90));
+        assert_eq!(limits.script_time, Duration::from_millis(2500));
+        assert_eq!(limits.worker_memory, 64 << 20);
+        assert_eq!(limits.queue, Limits::default().queue);
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place_and_the_nearest_known_one() {
+        let text = problem("listen = \"x\"\n[limits]\nrequest_timeuot = 1\n");
+        assert!(text.starts_with("kennel.toml:3:1: unknown field `request_timeuot`"), "{text}");
+        assert!(
+            text.contains("\n  request_timeuot = 1\n  ^^^^^^^^^^^^^^^ did you mean `request_timeout`?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn wrong_types_and_impossible_values_are_shown_with_their_place() {
+        assert!(problem("[[app]]\nsource = 1\n").starts_with("kennel.toml:2:10: "));
+        assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
+        assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
+        assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
+        assert!(problem("[limits\n").starts_with("kennel.toml:1:"));
+    }
+}

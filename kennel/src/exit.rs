@@ -1,0 +1,59 @@
+//! What the program ends with: 0 fine, 1 failed, 2 the user's input is wrong, 3 it cannot reach what
+//! it needs, 130 interrupted. A closed pipe is no error.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+/// The user's input is wrong.
+pub(crate) const WRONG_INPUT: u8 = 2;
+/// What is needed cannot be reached.
+pub(crate) const UNREACHABLE: u8 = 3;
+
+/// An error with the exit code that it deserves; anything else ends with 1.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    code: u8,
+    message: String,
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Coded {}
+
+/// What the user gave is wrong.
+pub(crate) fn wrong_input(message: impl fmt::Display) -> anyhow::Error {
+    Coded { code: WRONG_INPUT, message: message.to_string() }.into()
+}
+
+/// What is needed is not there.
+pub(crate) fn unreachable(message: impl fmt::Display) -> anyhow::Error {
+    Coded { code: UNREACHABLE, message: message.to_string() }.into()
+}
+
+/// Prints the error of a command, if there is one, and gives the exit code.
+pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let problem = match result {
+        Ok(code) => return code,
+        Err(problem) => problem,
+    };
+    if problem.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    let label = match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => "\u{1b}[1;31merror:\u{1b}[0m",
+        false => "error:",
+    };
+    eprintln!("{label} {problem:#}");
+    problem.downcast_ref::<Coded>().map_or(ExitCode::FAILURE, |coded| ExitCode::from(coded.code))
+}
+
+/// Prints clap's word on the command line; help and version are no errors.
+pub(crate) fn usage(problem: &clap::Error) -> ExitCode {
+    let _ = problem.print();
+    if problem.use_stderr() { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
+}

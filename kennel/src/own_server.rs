@@ -1,0 +1,247 @@
+//! A Mongrel2 of Kennel's own: its configuration, its process, its end.
+//!
+//! The configuration lies in [`RunFiles`], the process is a child that dies with this one, even when
+//! this one is killed.
+
+use crate::exit::{unreachable, wrong_input};
+use crate::run_files::RunFiles;
+use anyhow::Context;
+use handler_core::transport::Endpoint;
+use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
+use mongrel2_conf::{mimetypes, public_files, store};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// Where it listens unless told otherwise.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:6767";
+
+const PROGRAM: &str = "mongrel2";
+const UUID: &str = "kennel";
+/// A server that ends sooner than this after its start is not started again.
+const MIN_LIFE: Duration = Duration::from_secs(1);
+
+/// The settings of the server, with the reason for each.
+const SETTINGS: [(&str, &str); 6] = [
+    // It is a child process that is watched.
+    ("server.daemonize", "0"),
+    // Browsers send more than 4 KiB of headers when sites set many cookies.
+    ("limits.buffer_size", "16384"),
+    // Headers may come in this many pieces, less two; slow lines make many.
+    ("limits.client_read_retries", "64"),
+    // Bodies come whole, up to here; larger ones get 413.
+    ("limits.content_length", "4194304"),
+    // Connections at a time.
+    ("superpoll.max_fd", "20480"),
+    ("disable.access_logging", "1"),
+];
+
+/// The server and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    files: RunFiles,
+    address: SocketAddr,
+    process: Option<(Child, OwnedFd)>,
+    started: Instant,
+}
+
+impl OwnServer {
+    /// Writes the configuration and starts the server. `public` is a folder that it serves itself.
+    pub(crate) fn start(files: RunFiles, listen: &str, public: Option<&Path>) -> anyhow::Result<Self> {
+        let address = parse_address(listen)?;
+        TcpListener::bind(address).map_err(|problem| taken(address, &problem))?;
+        let folder = files.folder().to_string_lossy().into_owned();
+        write_config(&folder, address, public).context("cannot write the configuration of mongrel2")?;
+        let mut server = Self { files, address, process: None, started: Instant::now() };
+        server.spawn()?;
+        Ok(server)
+    }
+
+    /// How the hub reaches it.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let folder = self.files.folder().display();
+        Endpoint {
+            send_spec: format!("ipc://{folder}/requests"),
+            recv_spec: format!("ipc://{folder}/replies"),
+            recv_ident: None,
+        }
+    }
+
+    /// Where browsers reach it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until it accepts connections.
+    pub(crate) fn await_listening(&self) {
+        let address = match self.address.ip().is_unspecified() {
+            true => SocketAddr::new([127, 0, 0, 1].into(), self.address.port()),
+            false => self.address,
+        };
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err()
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Readable when the process has ended.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(|(_, descriptor)| descriptor.as_fd())
+    }
+
+    /// After its end: starts it again, unless it had hardly begun.
+    pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
+        if let Some((mut child, _)) = self.process.take() {
+            let status = child.wait()?;
+            if self.started.elapsed() < MIN_LIFE {
+                return Err(unreachable(format!(
+                    "mongrel2 does not run ({status}); it says:\n{}",
+                    last_lines(&self.log_file())
+                )));
+            }
+            warn!("mongrel2 ended ({status}); starting it again");
+        }
+        self.spawn()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.files.folder().join("mongrel2.log")
+    }
+
+    fn spawn(&mut self) -> anyhow::Result<()> {
+        let folder = self.files.folder();
+        // What a killed server left would keep the next one from starting.
+        let _ = std::fs::remove_file(folder.join("mongrel2.pid"));
+        if find_program(PROGRAM).is_none() {
+            return Err(unreachable(
+                "mongrel2 is not installed; on Debian and Ubuntu: apt install mongrel2-core\n  \
+                 or serve an existing one: --send-spec and --recv-spec",
+            ));
+        }
+        let log = File::create(self.log_file())?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(["companion", PROGRAM])
+            .arg(folder.join("config.sqlite"))
+            .arg(UUID)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("cannot start mongrel2")?;
+        let pid = Pid::from_child(&child);
+        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+        info!(process = child.id(), "mongrel2 starts on {}", self.address);
+        self.started = Instant::now();
+        self.process = Some((child, descriptor));
+        Ok(())
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        let Some((mut child, _)) = self.process.take() else { return };
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
+    let wrong = || {
+        wrong_input(format!(
+            "`{listen}` is no address to listen on; write ADDRESS:PORT, as in {DEFAULT_LISTEN}"
+        ))
+    };
+    let address = listen.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)?;
+    if address.port() == 0 {
+        return Err(wrong_input(format!("`{listen}`: Mongrel2 cannot choose a port itself; name one")));
+    }
+    Ok(address)
+}
+
+fn taken(address: SocketAddr, problem: &io::Error) -> anyhow::Error {
+    match problem.kind() {
+        io::ErrorKind::AddrInUse => unreachable(format!(
+            "port {} of {} is taken by another program; choose another with --listen",
+            address.port(),
+            address.ip()
+        )),
+        io::ErrorKind::PermissionDenied => unreachable(format!(
+            "this user may not listen on port {}; ports below 1024 need more rights, or choose another with --listen",
+            address.port()
+        )),
+        io::ErrorKind::AddrNotAvailable => wrong_input(format!(
+            "{} is no address of this machine; choose another with --listen",
+            address.ip()
+        )),
+        _ => unreachable(format!("cannot listen on {address}: {problem}")),
+    }
+}
+
+fn write_config(folder: &str, address: SocketAddr, public: Option<&Path>) -> anyhow::Result<()> {
+    let handler = Handler {
+        send_spec: format!("ipc://{folder}/requests"),
+        send_ident: "kennel".into(),
+        recv_spec: format!("ipc://{folder}/replies"),
+        recv_ident: "kennel".into(),
+        raw_payload: true,
+        protocol: Protocol::Tnetstring,
+    };
+    let routes = match public {
+        Some(public) => {
+            for danger in public_files::dangers(public)? {
+                warn!("asking for {} would stop mongrel2: it cannot be read as a file", danger.display());
+            }
+            let base = format!("{}/", public.canonicalize()?.display());
+            public_files::routes(public, &Dir::new(&base), &handler)?
+        }
+        None => vec![Route::new("/", Target::Handler(handler))],
+    };
+    let server = Server {
+        uuid: UUID.into(),
+        name: "kennel".into(),
+        access_log: format!("{folder}/access.log"),
+        error_log: format!("{folder}/error.log"),
+        pid_file: format!("{folder}/mongrel2.pid"),
+        control_port: format!("ipc://{folder}/control"),
+        default_host: "localhost".into(),
+        bind_addr: address.ip().to_string(),
+        port: address.port(),
+        hosts: vec![Host::new("localhost", routes)],
+        ..Server::default()
+    };
+    let settings = SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
+    store::write(&config, &Path::new(folder).join("config.sqlite"))?;
+    Ok(())
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The end of a log, for an error message.
+fn last_lines(file: &Path) -> String {
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  {line}\n")).collect()
+}

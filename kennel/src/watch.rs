@@ -1,0 +1,59 @@
+//! Watches the folders of apps and says when code has changed, for `kennel dev`.
+
+use notify::{EventKind, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Editors write a file in several steps; this long after the last one it is whole.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Files whose change means new code.
+const CODE: [&str; 4] = ["lua", "html", "json", "toml"];
+
+/// Keeps watching while it lives.
+pub(crate) struct Watch {
+    _watcher: notify::RecommendedWatcher,
+}
+
+/// Writes a byte to `reload` whenever something below the scripts' folders has changed.
+pub(crate) fn start(sources: &[PathBuf], mut reload: UnixStream) -> notify::Result<Watch> {
+    let (sender, changes) = mpsc::channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if let Ok(event) = event
+            && matters(&event)
+        {
+            let _ = sender.send(());
+        }
+    })?;
+    let folders: BTreeSet<&Path> = sources.iter().filter_map(|source| source.parent()).collect();
+    for folder in folders {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        watcher.watch(folder, RecursiveMode::Recursive)?;
+    }
+    std::thread::Builder::new().name("watch".into()).spawn(move || {
+        while changes.recv().is_ok() {
+            while changes.recv_timeout(SETTLE).is_ok() {}
+            if reload.write_all(b"r").is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(Watch { _watcher: watcher })
+}
+
+fn matters(event: &notify::Event) -> bool {
+    let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
+    let is_code = |path: &PathBuf| {
+        let hidden = path.components().any(|part| {
+            let name = part.as_os_str().to_string_lossy();
+            name.len() > 1 && name.starts_with('.') && name != ".."
+        });
+        let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e));
+        known && (!hidden || !path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER))
+    };
+    changed && event.paths.iter().any(is_code)
+}

@@ -1,0 +1,104 @@
+//! Requests as Mongrel2 sends them: `SENDER CONN_ID PATH HEADERS BODY`, headers as a tnetstring.
+//!
+//! One message is built per connection and sent again and again with another token, so that the feeder spends its
+//! time on sending and not on building.
+
+use std::io::Write as _;
+
+use crate::ledger::{ConnId, Token};
+
+/// Who the feeder says it is: PUSH identity, sender and subscription, as with `send_ident` and `recv_ident`.
+pub(crate) const IDENT: &str = "whole-way";
+
+/// Tokens are written with so many digits, so that all messages of a connection are equally long.
+pub(crate) const TOKEN_BYTES: usize = 10;
+
+/// What Mongrel2 itself puts into a request, in its order.
+const SERVER_HEADERS: [(&str, &str); 7] = [
+    ("REMOTE_ADDR", "127.0.0.1"),
+    ("METHOD", "GET"),
+    ("URL_SCHEME", "http"),
+    ("PATTERN", "/"),
+    ("URI", "/"),
+    ("VERSION", "HTTP/1.1"),
+    ("PATH", "/"),
+];
+
+/// What a browser sends, 15 with the token, in no order that a handler could lean on; the last is Mongrel2's.
+const CLIENT_HEADERS: [(&str, &str); 16] = [
+    ("sec-fetch-mode", "navigate"),
+    ("accept-language", "en-US,en;q=0.9,de;q=0.8"),
+    ("host", "localhost:6767"),
+    ("sec-ch-ua-mobile", "?0"),
+    ("upgrade-insecure-requests", "1"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+    ),
+    ("sec-fetch-site", "none"),
+    ("x-seq", "0000000000"),
+    (
+        "accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    ),
+    ("cookie", "session=eyJ1c2VyIjo3LCJuIjoxMn0.k2Jx0w; theme=dark"),
+    ("sec-ch-ua", "\"Chromium\";v=\"131\", \"Not_A Brand\";v=\"24\""),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("connection", "keep-alive"),
+    ("sec-ch-ua-platform", "\"Linux\""),
+    ("sec-fetch-dest", "document"),
+    ("x-forwarded-for", "127.0.0.1"),
+];
+
+/// The messages of all connections, one each.
+pub(crate) struct Requests {
+    headers: Vec<u8>,
+    by_slot: Vec<Request>,
+}
+
+struct Request {
+    conn_id: Option<ConnId>,
+    message: Vec<u8>,
+    token_at: usize,
+}
+
+impl Requests {
+    /// Room for the messages of `connections` connections.
+    pub(crate) fn new(connections: usize) -> Requests {
+        let mut dict = Vec::new();
+        for (name, value) in SERVER_HEADERS.iter().chain(&CLIENT_HEADERS) {
+            let _ = write!(dict, "{}:{name},{}:{value},", name.len(), value.len());
+        }
+        let mut headers = format!("{}:", dict.len()).into_bytes();
+        headers.extend_from_slice(&dict);
+        headers.push(b'}');
+        let empty = || Request { conn_id: None, message: Vec::new(), token_at: 0 };
+        Requests { headers, by_slot: std::iter::repeat_with(empty).take(connections).collect() }
+    }
+
+    /// The message that carries `token` on the connection in `slot`, which now is `conn_id`.
+    pub(crate) fn encode(&mut self, slot: usize, conn_id: ConnId, token: Token) -> &[u8] {
+        let request = &mut self.by_slot[slot];
+        if request.conn_id != Some(conn_id) {
+            request.message.clear();
+            let _ = write!(request.message, "{IDENT} {} / ", conn_id.0);
+            request.message.extend_from_slice(&self.headers);
+            request.message.extend_from_slice(b"0:,");
+            let name = b":x-seq,10:";
+            let at = memchr::memmem::find(&request.message, name).unwrap();
+            request.token_at = at + name.len();
+            request.conn_id = Some(conn_id);
+        }
+        let mut rest = token.0;
+        for digit in request.message[request.token_at..][..TOKEN_BYTES].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        &request.message
+    }
+}
+
+/// The notice that a client is gone.
+pub(crate) fn disconnect(conn_id: ConnId) -> Vec<u8> {
+    format!("{IDENT} {} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},", conn_id.0).into_bytes()
+}

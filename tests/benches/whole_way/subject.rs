@@ -1,0 +1,176 @@
+//! The table of handlers to measure. A new one is a new entry of [`SUBJECTS`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::scratch::Scratch;
+
+/// A handler to measure.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// What `--only` and the table call it.
+    pub(crate) name: &'static str,
+    /// Whether its body is the request's token. If not, its replies are told apart by their order.
+    pub(crate) echoes: bool,
+    /// The most CPU that it may take per request, as a multiple of what `bare` takes.
+    pub(crate) most: Option<Most>,
+    kind: Kind,
+}
+
+/// Targets of one subject, as ratios to `bare` in the same round.
+#[derive(Debug)]
+pub(crate) struct Most {
+    pub(crate) busy: f64,
+    pub(crate) quiet: f64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// `bare_handler` of this package.
+    Bare,
+    /// `kennel run` with this script.
+    Script { file: &'static str, text: &'static str },
+}
+
+/// A pair of subjects of which one must take less CPU in its workers.
+pub(crate) struct Contrast {
+    pub(crate) cheap: &'static str,
+    pub(crate) dear: &'static str,
+    /// How many times as much the dear one must take at least.
+    pub(crate) least: f64,
+}
+
+/// Reading no header must not pay for headers.
+pub(crate) const CONTRASTS: [Contrast; 1] = [Contrast { cheap: "lua-none", dear: "lua-all", least: 2.0 }];
+
+/// The yardstick comes first, so that it is measured right before the others in each round.
+pub(crate) static SUBJECTS: [Subject; 4] = [
+    Subject { name: "bare", echoes: true, most: None, kind: Kind::Bare },
+    Subject {
+        name: "lua",
+        echoes: true,
+        most: Some(Most { busy: 2.0, quiet: 1.5 }),
+        kind: Kind::Script {
+            file: "hello.lua",
+            text: r#"
+local kennel = require "kennel"
+local app = kennel.app()
+app:get("/", function(req) return req.headers["x-seq"] end)
+return app
+"#,
+        },
+    },
+    Subject {
+        name: "lua-none",
+        echoes: false,
+        most: None,
+        kind: Kind::Script {
+            file: "none.lua",
+            text: r#"
+local kennel = require "kennel"
+local app = kennel.app()
+app:get("/", function(req) return "0000000000" end)
+return app
+"#,
+        },
+    },
+    Subject {
+        name: "lua-all",
+        echoes: true,
+        most: None,
+        kind: Kind::Script {
+            file: "all.lua",
+            text: r#"
+local kennel = require "kennel"
+local app = kennel.app()
+app:get("/", function(req)
+  local token
+  for name, value in req.headers:pairs() do
+    if name == "x-seq" then token = value end
+  end
+  return token
+end)
+return app
+"#,
+        },
+    },
+];
+
+impl Subject {
+    /// Whether the others are measured as a ratio to this one.
+    pub(crate) fn is_yardstick(&self) -> bool {
+        matches!(self.kind, Kind::Bare)
+    }
+
+    /// The program to start.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such file, a sentence that says what to do about it.
+    pub(crate) fn program(&self) -> Result<PathBuf, String> {
+        match self.kind {
+            Kind::Bare => Ok(PathBuf::from(env!("CARGO_BIN_EXE_bare_handler"))),
+            Kind::Script { .. } => kennel(),
+        }
+    }
+
+    /// The arguments to start it with; writes its script into `scratch`. `reply_bytes` is only for `bare`.
+    pub(crate) fn arguments(
+        &self,
+        send_spec: &str,
+        recv_spec: &str,
+        scratch: &Scratch,
+        reply_bytes: usize,
+    ) -> Result<Vec<OsString>, String> {
+        Ok(match self.kind {
+            Kind::Bare => vec![send_spec.into(), recv_spec.into(), reply_bytes.to_string().into()],
+            Kind::Script { file, text } => {
+                let script = scratch.write(file, text)?;
+                let flags = ["run", "--send-spec", send_spec, "--recv-spec", recv_spec, "--workers", "1"];
+                flags.into_iter().map(OsString::from).chain([script.into()]).collect()
+            }
+        })
+    }
+}
+
+/// The subjects of these names (all of them if there are none), and always the yardstick.
+///
+/// # Errors
+///
+/// A sentence about a name that is not in the table.
+pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Subject>, String> {
+    for name in names {
+        if SUBJECTS.iter().all(|subject| subject.name != name) {
+            let known: Vec<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
+            return Err(format!("there is no subject `{name}`; there are {}", known.join(", ")));
+        }
+    }
+    let wanted = |subject: &&Subject| {
+        names.is_empty() || subject.is_yardstick() || names.iter().any(|name| name == subject.name)
+    };
+    Ok(SUBJECTS.iter().filter(wanted).collect())
+}
+
+/// Finds the `kennel` program: `KENNEL_BIN`, or the one that cargo built for the profile of this benchmark.
+fn kennel() -> Result<PathBuf, String> {
+    let path = match std::env::var_os("KENNEL_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let benchmark =
+                std::env::current_exe().map_err(|error| format!("no current program: {error}"))?;
+            // target/release/deps/whole_way-HASH
+            let profile = benchmark.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+            profile.join("kennel")
+        }
+    };
+    // Absolute, because the handler starts in another directory.
+    let path = std::path::absolute(&path).unwrap_or(path);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!(
+            "there is no `kennel` program at {}\n       build it with `cargo build --release -p kennel`, or name one in KENNEL_BIN",
+            path.display()
+        ))
+    }
+}
