@@ -9,14 +9,11 @@
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
 //!
-//! A worker in another language needs `worker` and `protocol` alone; without the feature
-//! `transport` neither ZeroMQ nor the loop is built.
+//! A worker in another language needs `worker` and `protocol` alone.
 
 pub mod http;
 pub mod hub;
 pub mod protocol;
-#[cfg(feature = "transport")]
 pub mod serve;
-#[cfg(feature = "transport")]
 pub mod transport;
 pub mod worker;

@@ -1,6 +1,6 @@
 //! The poll loop: the one place where sockets, clocks and processes meet the hub.
 //!
-//! One thread sleeps in one epoll over libzmq's descriptors, the workers' socket pairs and the
+//! One thread sleeps in one epoll over the servers' connections, the workers' socket pairs and the
 //! inputs of the program (signals, a file watcher). What it reads it gives to the [`Hub`]; what the
 //! hub wants done it does. Everything worth a decision is decided in the hub, or by the program's
 //! [`Observer`].
@@ -9,7 +9,7 @@ mod date;
 mod seats;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
-use crate::transport::{Descriptor, Endpoint, Event, Mongrel2s, TransportError};
+use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use rustix::buffer::spare_capacity;
@@ -81,9 +81,6 @@ pub trait Observer {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// An address that libzmq does not take.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
     /// The system refused something that the loop cannot do without.
     #[error("the poll loop failed: {0}")]
     System(#[from] io::Error),
@@ -128,8 +125,6 @@ struct Loop {
     last_pulse: Instant,
     date_second: u64,
     stops: u32,
-    /// Links that have more messages than one turn takes.
-    unfinished: Vec<u64>,
     end: Option<Ending>,
 }
 
@@ -149,7 +144,7 @@ impl Loop {
         Ok(Self {
             poller,
             hub: Hub::new(plan.limits, &boot, links, specs),
-            servers: Mongrel2s::new(plan.endpoints, spill, now),
+            servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
             inputs,
             ready_apps: vec![false; plan.apps.len()],
@@ -160,7 +155,6 @@ impl Loop {
             last_pulse: now,
             date_second: 0,
             stops: 0,
-            unfinished: Vec::new(),
             end: None,
         })
     }
@@ -173,15 +167,10 @@ impl Loop {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         let mut now = self.started;
         loop {
-            self.servers.connect(&self.poller, LINKS, now)?;
-            let mut fresh = self.servers.take_fresh();
-            while !fresh.is_empty() {
-                fresh.into_iter().for_each(|token| self.service_link(token, now));
-                fresh = self.servers.take_fresh();
-            }
+            self.servers.connect(&self.poller, now);
             self.turn(observer, now)?;
             if let Some(ending) = self.end {
-                self.servers.close(Duration::from_secs(1));
+                self.servers.close(&self.poller, Duration::from_secs(1));
                 return Ok(ending);
             }
 
@@ -197,9 +186,6 @@ impl Loop {
             self.update_date();
             for event in &events {
                 self.handle_token(event.data.u64(), observer, now)?;
-            }
-            for token in std::mem::take(&mut self.unfinished) {
-                self.service_link(token, now);
             }
         }
     }
@@ -219,7 +205,7 @@ impl Loop {
             self.hub.finish_turn(now);
             let servers = &mut self.servers;
             self.hub.drain_replies(|link, reply| {
-                if let Err(dropped) = servers.send(usize::from(link.0), reply, now) {
+                if let Err(dropped) = servers.send(usize::from(link.0), reply) {
                     let address = &reply[..reply.len().min(60)];
                     warn!(
                         link = link.0,
@@ -229,6 +215,8 @@ impl Loop {
                     );
                 }
             });
+            let hub = &mut self.hub;
+            self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
             self.seats.write_orders(&mut self.hub, &self.poller, WORKERS);
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
@@ -338,7 +326,7 @@ impl Loop {
 
     fn service_link(&mut self, token: u64, now: Instant) {
         let hub = &mut self.hub;
-        let more = self.servers.service(&self.poller, LINKS, token - LINKS, now, |link, event| {
+        self.servers.service(&self.poller, token, now, |link, event| {
             let link = LinkId(link as u16);
             match event {
                 Event::Up(subscription) => hub.handle_server_up(link, subscription),
@@ -346,9 +334,6 @@ impl Loop {
                 Event::Message(message) => hub.handle_message(link, message, now),
             }
         });
-        if more {
-            self.unfinished.push(token);
-        }
     }
 
     fn stop(&mut self, now: Instant) {
@@ -374,9 +359,6 @@ impl Loop {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.unfinished.is_empty() {
-            return Some(Duration::ZERO);
-        }
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         [self.hub.next_timeout(), self.servers.next_timeout(), waiting]
             .into_iter()
@@ -406,5 +388,3 @@ fn words(socket: &mut UnixStream) -> usize {
         Err(_) => 0,
     }
 }
-
-const _: () = assert!(Descriptor::COUNT == 4);

@@ -1,20 +1,25 @@
 //! Several Mongrel2 Handlers at once: connect, receive, send, notice their end, connect again.
+//!
+//! For each a pair of connections. First one as XPUB to `recv_spec`; when Mongrel2's subscription has
+//! arrived through it, replies are heard, and only then one as PULL to `send_spec`, which
+//! brings requests. When either ends, the server is gone and both are thrown away with all that
+//! is in them: the next pair belongs to another run of the server, whose numbers mean other clients.
 
-use super::link::{Fate, Watched};
-use super::spill::Spill;
+use super::address::Address;
+use super::connection::{Connection, Lost};
+use super::zmtp::Role;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use thiserror::Error;
-use zmq::{Context, Message};
+use tracing::{debug, warn};
 
 /// Where one Mongrel2 Handler is: its two addresses as in Mongrel2's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Mongrel2's PUSH: requests come from here.
-    pub send_spec: String,
+    pub send_spec: Address,
     /// Mongrel2's SUB: replies go there.
-    pub recv_spec: String,
-    /// The subscription to insist on, when known.
+    pub recv_spec: Address,
+    /// The subscription that is expected, when known.
     pub recv_ident: Option<String>,
 }
 
@@ -29,25 +34,6 @@ pub enum Event<'a> {
     Message(&'a [u8]),
 }
 
-/// Which of a link's descriptors is readable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Descriptor {
-    /// Subscriptions.
-    Publisher,
-    /// The end of the publisher's connection.
-    PublisherMonitor,
-    /// Messages.
-    Puller,
-    /// The end of the puller's connection.
-    PullerMonitor,
-}
-
-impl Descriptor {
-    const ALL: [Self; 4] = [Self::Publisher, Self::PublisherMonitor, Self::Puller, Self::PullerMonitor];
-    /// How many tokens a link takes.
-    pub const COUNT: u64 = 4;
-}
-
 /// A message that could not be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
@@ -55,64 +41,50 @@ pub struct Dropped {
     pub waiting: usize,
 }
 
-/// Why a link cannot be used at all.
-#[derive(Debug, Error)]
-#[error("cannot connect to `{spec}`: {cause}")]
-pub struct TransportError {
-    /// The address as given.
-    pub spec: String,
-    /// What libzmq says.
-    pub cause: zmq::Error,
-}
-
+#[derive(Debug)]
 struct Link {
     endpoint: Endpoint,
-    publisher: Option<Watched>,
-    puller: Option<Watched>,
+    publisher: Option<Connection>,
+    puller: Option<Connection>,
+    /// The subscription was seen.
     up: bool,
-    spill: Spill,
-    retry_spill: Option<Instant>,
-    reconnect: Option<Instant>,
-    /// Makes the names of monitors unique.
-    attempt: u64,
-    /// It stays down: this hub takes nothing more.
+    /// When to connect, or to give up what has not become a connection.
+    due: Option<Instant>,
+    /// The last problem that was told, so that it is told once.
+    told: String,
+}
+
+/// The connections to all servers.
+#[derive(Debug)]
+pub struct Mongrel2s {
+    links: Vec<Link>,
+    /// Bytes that may wait for one server.
+    spill: usize,
+    base: u64,
+    /// Nothing more is received.
     closing: bool,
 }
 
-/// The sockets to all servers, on one ZeroMQ context.
-pub struct Mongrel2s {
-    context: Context,
-    links: Vec<Link>,
-    message: Message,
-    /// Tokens of new sockets: libzmq's descriptors tell of changes only, and one may have come
-    /// before anybody watched.
-    fresh: Vec<u64>,
-}
-
 impl Mongrel2s {
-    /// Messages received from one link before others get their turn.
-    const BATCH: usize = 64;
     /// Between two attempts to reach a server that is not there.
-    const RECONNECT: Duration = Duration::from_millis(30);
-    /// Between two attempts to send what libzmq refused, should it not report that it may again.
-    const RETRY_SPILL: Duration = Duration::from_millis(5);
+    const RECONNECT: Duration = Duration::from_millis(20);
+    /// A peer that has not said all it must by then is given up.
+    const HANDSHAKE: Duration = Duration::from_secs(5);
+    /// Tokens that a link takes.
+    const TOKENS: u64 = 2;
 
-    /// Prepares a link for each endpoint; [`connect`](Self::connect) makes the connections.
-    /// `spill` bounds the bytes that wait for one server beyond libzmq's own queue.
-    pub fn new(endpoints: Vec<Endpoint>, spill: usize, now: Instant) -> Self {
+    /// Prepares a link for each endpoint; [`connect`](Self::connect) makes the connections. `spill`
+    /// bounds the bytes that wait for one server. Tokens begin at `base`, two for each link.
+    pub fn new(endpoints: Vec<Endpoint>, spill: usize, base: u64, now: Instant) -> Self {
         let link = |endpoint| Link {
             endpoint,
             publisher: None,
             puller: None,
             up: false,
-            spill: Spill::new(spill),
-            retry_spill: None,
-            reconnect: Some(now),
-            attempt: 0,
-            closing: false,
+            due: Some(now),
+            told: String::new(),
         };
-        let links = endpoints.into_iter().map(link).collect();
-        Self { context: Context::new(), links, message: Message::new(), fresh: Vec::new() }
+        Self { links: endpoints.into_iter().map(link).collect(), spill, base, closing: false }
     }
 
     /// The endpoints, in order.
@@ -120,189 +92,188 @@ impl Mongrel2s {
         self.links.iter().map(|link| &link.endpoint)
     }
 
-    /// Whether every server listens.
+    /// Whether every server listens and is listened to.
     pub fn all_up(&self) -> bool {
-        self.links.iter().all(|link| link.up)
+        self.links.iter().all(Link::is_complete)
     }
 
-    /// Whether this server listens.
+    /// Whether this server listens and is listened to.
     pub fn is_up(&self, link: usize) -> bool {
-        self.links[link].up
+        self.links[link].is_complete()
     }
 
-    /// Makes the connections that are due and sends again what libzmq refused. Descriptors are put
-    /// under watch of `poller`; the token of each is its link's number times [`Descriptor::COUNT`]
-    /// plus its place in [`Descriptor`], from `base` on.
-    ///
-    /// # Errors
-    ///
-    /// [`TransportError`] when libzmq refuses an address.
-    pub fn connect(&mut self, poller: &OwnedFd, base: u64, now: Instant) -> Result<(), TransportError> {
+    /// Makes the connections that are due.
+    pub fn connect(&mut self, poller: &OwnedFd, now: Instant) {
+        if self.closing {
+            return;
+        }
         for (number, link) in self.links.iter_mut().enumerate() {
-            if link.retry_spill.is_some_and(|due| due <= now) {
-                link.retry_spill = None;
-                link.send_spill(now);
-            }
-            if link.reconnect.is_none_or(|due| due > now) || link.closing {
+            if link.due.is_none_or(|due| due > now) {
                 continue;
             }
-            link.reconnect = None;
-            link.attempt += 1;
-            let spec = link.endpoint.recv_spec.clone();
-            let name = format!("p{number}-{}", link.attempt);
-            let publisher = Watched::publisher(&self.context, &spec, &name);
-            let publisher = publisher.map_err(|cause| TransportError { spec: spec.clone(), cause })?;
-            let token = base + number as u64 * Descriptor::COUNT;
-            publisher
-                .watch(poller, token, token + 1)
-                .map_err(|_| TransportError { spec, cause: zmq::Error::EMFILE })?;
-            link.publisher = Some(publisher);
-            self.fresh.extend([token, token + 1]);
+            // An attempt that is still under way has had its time.
+            link.publisher = None;
+            link.puller = None;
+            let token = self.base + number as u64 * Self::TOKENS;
+            match Connection::open(&link.endpoint.recv_spec, Role::Xpub, poller, token) {
+                Ok(connection) => {
+                    link.publisher = Some(connection);
+                    link.due = Some(now + Self::HANDSHAKE);
+                }
+                Err(problem) => link.failed(&problem, now),
+            }
         }
-        Ok(())
-    }
-
-    /// Tokens that have to be serviced once though nothing was heard of them.
-    pub fn take_fresh(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.fresh)
     }
 
     /// When [`connect`](Self::connect) has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.links.iter().flat_map(|link| [link.reconnect, link.retry_spill]).flatten().min()
+        self.links.iter().filter_map(|link| link.due).min().filter(|_| !self.closing)
     }
 
-    /// Finds out what happened behind a token. `sink` gets the events in order. `true`: there may be
-    /// more, call again soon.
+    /// Does what can be done at a token's socket. `sink` gets what happened, in order.
     pub fn service(
         &mut self,
         poller: &OwnedFd,
-        base: u64,
         token: u64,
         now: Instant,
         mut sink: impl FnMut(usize, Event<'_>),
-    ) -> bool {
-        let (number, descriptor) = (token / Descriptor::COUNT, token % Descriptor::COUNT);
-        let number = number as usize;
-        let Some(link) = self.links.get_mut(number) else { return false };
-        match Descriptor::ALL[descriptor as usize] {
-            Descriptor::PublisherMonitor | Descriptor::PullerMonitor => {
-                let lost =
-                    [&link.publisher, &link.puller].into_iter().flatten().any(|s| s.fate() == Fate::Lost);
-                if lost && link.take_down(now) {
-                    sink(number, Event::Down);
-                }
-                false
-            }
-            Descriptor::Publisher => {
-                link.send_spill(now);
-                while link.publisher.as_ref().is_some_and(|p| p.receive(&mut self.message)) {
-                    match self.message.split_first() {
-                        Some((1, topic)) if !link.up => {
-                            let name = format!("q{number}-{}", link.attempt);
-                            let puller = Watched::puller(&self.context, &link.endpoint.send_spec, &name);
-                            let token = base + number as u64 * Descriptor::COUNT;
-                            match puller {
-                                Ok(puller) if puller.watch(poller, token + 2, token + 3).is_ok() => {
-                                    link.puller = Some(puller);
-                                    self.fresh.extend([token + 2, token + 3]);
-                                }
-                                _ => {
-                                    link.take_down(now);
-                                    break;
-                                }
-                            }
-                            link.up = true;
-                            sink(number, Event::Up(topic));
-                        }
-                        Some((0, _)) => {
-                            if link.take_down(now) {
-                                sink(number, Event::Down);
-                            }
-                        }
-                        _ => {}
-                    }
-                }
-                false
-            }
-            Descriptor::Puller => {
-                for _ in 0..Self::BATCH {
-                    if !link.puller.as_ref().is_some_and(|p| p.receive(&mut self.message)) {
-                        return false;
-                    }
-                    sink(number, Event::Message(&self.message));
-                }
-                true
+    ) {
+        let number = ((token - self.base) / Self::TOKENS) as usize;
+        let Some(link) = self.links.get_mut(number) else { return };
+        let result = if (token - self.base).is_multiple_of(Self::TOKENS) {
+            link.service_publisher(poller, token, now, |event| sink(number, event))
+        } else {
+            link.service_puller(poller, |event| sink(number, event))
+        };
+        if let Err(problem) = result {
+            let was_up = link.up;
+            link.failed(&problem, now);
+            if was_up {
+                sink(number, Event::Down);
             }
         }
     }
 
-    /// Sends one message, or keeps it until libzmq takes it.
+    /// Keeps one message to be sent by [`flush`](Self::flush).
     ///
     /// # Errors
     ///
     /// [`Dropped`] when the server is gone, or too much waits for it.
     #[inline]
-    pub fn send(&mut self, link: usize, message: &[u8], now: Instant) -> Result<(), Dropped> {
+    pub fn send(&mut self, link: usize, message: &[u8]) -> Result<(), Dropped> {
         let link = &mut self.links[link];
-        let Some(publisher) = link.publisher.as_ref().filter(|_| link.up) else {
+        let Some(publisher) = link.publisher.as_mut().filter(|_| link.up) else {
             return Err(Dropped { waiting: 0 });
         };
-        if link.spill.is_empty() && publisher.socket.send(message, zmq::DONTWAIT).is_ok() {
-            return Ok(());
+        let waiting = publisher.unsent();
+        if waiting > 0 && waiting + message.len() > self.spill {
+            return Err(Dropped { waiting });
         }
-        if !link.spill.push(message) {
-            return Err(Dropped { waiting: link.spill.bytes() });
-        }
-        link.retry_spill.get_or_insert(now + Self::RETRY_SPILL);
+        publisher.push(message);
         Ok(())
+    }
+
+    /// Writes what was kept, in one piece for each server. `sink` hears of servers that are gone.
+    pub fn flush(&mut self, poller: &OwnedFd, now: Instant, mut sink: impl FnMut(usize)) {
+        for (number, link) in self.links.iter_mut().enumerate() {
+            let Some(publisher) = link.publisher.as_mut().filter(|p| link.up && p.unsent() > 0) else {
+                continue;
+            };
+            if let Err(problem) = publisher.write(poller) {
+                link.failed(&problem, now);
+                sink(number);
+            }
+        }
     }
 
     /// Takes no further messages than those that have arrived, which `sink` gets now.
     pub fn stop_receiving(&mut self, mut sink: impl FnMut(usize, &[u8])) {
+        self.closing = true;
         for (number, link) in self.links.iter_mut().enumerate() {
-            link.closing = true;
-            let Some(puller) = link.puller.take() else { continue };
-            let _ = puller.socket.disconnect(&link.endpoint.send_spec);
-            while puller.receive(&mut self.message) {
-                sink(number, &self.message);
+            if let Some(mut puller) = link.puller.take() {
+                puller.read_rest(|message| sink(number, message));
             }
         }
     }
 
-    /// Waits until libzmq has handed everything to the system, at most for `patience`.
-    pub fn close(mut self, patience: Duration) {
-        let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    /// Writes what is left, at most for `patience`, and ends all connections.
+    pub fn close(mut self, poller: &OwnedFd, patience: Duration) {
+        let deadline = Instant::now() + patience;
         for link in &mut self.links {
-            if let Some(publisher) = link.publisher.take() {
-                let _ = publisher.socket.set_linger(patience);
+            if let Some(publisher) = link.publisher.as_mut().filter(|_| link.up) {
+                publisher.write_rest(poller, deadline);
             }
         }
-        // Dropping the context waits for the sockets that linger.
-    }
-
-    /// Bytes that wait beyond libzmq's own queues.
-    pub fn spilled(&self) -> usize {
-        self.links.iter().map(|link| link.spill.bytes()).sum()
     }
 }
 
 impl Link {
-    /// Throws the sockets away. `true` if the server was up until now.
-    fn take_down(&mut self, now: Instant) -> bool {
-        let was_up = std::mem::take(&mut self.up);
-        self.publisher = None;
-        self.puller = None;
-        self.spill.clear();
-        self.retry_spill = None;
-        self.reconnect = Some(now + Mongrel2s::RECONNECT);
-        was_up
+    fn is_complete(&self) -> bool {
+        self.up && self.puller.as_ref().is_some_and(Connection::is_open)
     }
 
-    fn send_spill(&mut self, now: Instant) {
-        let Some(publisher) = self.publisher.as_ref().filter(|_| !self.spill.is_empty()) else { return };
-        if self.spill.drain(|message| publisher.socket.send(message, zmq::DONTWAIT)).is_err() {
-            self.retry_spill = Some(now + Mongrel2s::RETRY_SPILL);
+    fn service_publisher(
+        &mut self,
+        poller: &OwnedFd,
+        token: u64,
+        now: Instant,
+        mut sink: impl FnMut(Event<'_>),
+    ) -> Result<(), Lost> {
+        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+        let mut subscribed = None;
+        let mut unsubscribed = false;
+        publisher.read(|message| match message.split_first() {
+            Some((1, topic)) => subscribed = Some(topic.to_vec()),
+            Some((0, _)) => unsubscribed = true,
+            _ => {}
+        })?;
+        publisher.write(poller)?;
+        if unsubscribed {
+            return Err(Lost::Closed);
         }
+        if let (Some(topic), false) = (subscribed, self.up) {
+            if let Some(expected) = self.endpoint.recv_ident.as_ref().filter(|e| e.as_bytes() != topic) {
+                warn!(
+                    "{}: recv_ident is `{}`, expected `{expected}`",
+                    self.endpoint.recv_spec,
+                    topic.escape_ascii()
+                );
+            }
+            self.puller = Some(Connection::open(&self.endpoint.send_spec, Role::Pull, poller, token + 1)?);
+            self.up = true;
+            self.due = Some(now + Mongrel2s::HANDSHAKE);
+            sink(Event::Up(&topic));
+        }
+        Ok(())
+    }
+
+    fn service_puller(&mut self, poller: &OwnedFd, mut sink: impl FnMut(Event<'_>)) -> Result<(), Lost> {
+        let Some(puller) = &mut self.puller else { return Ok(()) };
+        puller.read(|message| sink(Event::Message(message)))?;
+        puller.write(poller)?;
+        if self.due.is_some() && puller.is_open() {
+            self.due = None;
+            self.told.clear();
+        }
+        Ok(())
+    }
+
+    /// Throws the connections away; the next attempt follows soon.
+    fn failed(&mut self, problem: &Lost, now: Instant) {
+        self.up = false;
+        self.publisher = None;
+        self.puller = None;
+        self.due = Some(now + Mongrel2s::RECONNECT);
+        let text = problem.to_string();
+        if text == self.told {
+            return;
+        }
+        let (requests, replies) = (&self.endpoint.send_spec, &self.endpoint.recv_spec);
+        // A server that is not there is nothing strange; one that speaks in tongues is.
+        match problem {
+            Lost::Protocol(_) => warn!("no mongrel2 at {requests} and {replies}: {text}"),
+            Lost::Closed | Lost::System(_) => debug!("no mongrel2 at {requests} and {replies}: {text}"),
+        }
+        self.told = text;
     }
 }

@@ -12,7 +12,7 @@ use crate::watch;
 use anyhow::Context;
 use handler_core::hub::{AppId, Hub};
 use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
-use handler_core::transport::Endpoint;
+use handler_core::transport::{Address, Endpoint};
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -70,10 +70,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
             Some(failure) => Err(failure),
             None => Ok(ExitCode::from(WRONG_INPUT)),
         },
-        Err(problem) => Err(match problem {
-            serve::ServeError::Transport(problem) => wrong_input(problem),
-            other => other.into(),
-        }),
+        Err(problem) => Err(problem.into()),
     }
 }
 
@@ -90,25 +87,17 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
     if addresses.recv_ident.len() > addresses.send_spec.len() {
         return Err(wrong_input("there are more --recv-ident than --send-spec"));
     }
+    let endpoint = |send_spec: &str, recv_spec: &str, recv_ident: Option<String>| {
+        let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
+        anyhow::Ok(Endpoint { send_spec: parse(send_spec)?, recv_spec: parse(recv_spec)?, recv_ident })
+    };
     let mut endpoints = Vec::new();
     for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
-        let recv_ident = addresses.recv_ident.get(number).cloned();
-        endpoints.push(Endpoint { send_spec: send_spec.clone(), recv_spec: recv_spec.clone(), recv_ident });
+        endpoints.push(endpoint(send_spec, recv_spec, addresses.recv_ident.get(number).cloned())?);
     }
     if endpoints.is_empty() && addresses.listen.is_none() {
         for server in &config.mongrel2 {
-            let (send_spec, recv_spec) = (server.send_spec.clone(), server.recv_spec.clone());
-            endpoints.push(Endpoint { send_spec, recv_spec, recv_ident: server.recv_ident.clone() });
-        }
-    }
-    for endpoint in &endpoints {
-        for spec in [&endpoint.send_spec, &endpoint.recv_spec] {
-            let path = spec.strip_prefix("tcp://").or(spec.strip_prefix("ipc://"));
-            if path.is_none_or(|path| path.is_empty() || (spec.starts_with("tcp:") && !path.contains(':'))) {
-                return Err(wrong_input(format!(
-                    "`{spec}` is no address; write tcp://HOST:PORT or ipc://PATH, as in Mongrel2's configuration"
-                )));
-            }
+            endpoints.push(endpoint(&server.send_spec, &server.recv_spec, server.recv_ident.clone())?);
         }
     }
     Ok(endpoints)
