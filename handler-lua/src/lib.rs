@@ -11,4 +11,4 @@ mod load;
 mod traceback;
 mod worker;
 
-pub use worker::{WorkerError, run};
+pub use worker::{WorkerError, run, serve};

@@ -6,17 +6,14 @@
 use crate::api::{self, Api};
 use crate::load;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
-use handler_core::worker::protocol::{Action, Handler, Level, Order, ProtocolError, Start};
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use handler_core::worker::protocol::{Action, Level, LoadFailure, Order, ProtocolError, Start};
+use mlua::state::{GcIncParams, GcMode};
+use mlua::{Function, Lua, Table};
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 use thiserror::Error;
-
-/// Answers that are ready wait at most about this long for others to leave with them.
-const FLUSH: Duration = Duration::from_micros(300);
 
 /// Why a worker could not go on.
 #[derive(Debug, Error)]
@@ -43,10 +40,18 @@ pub fn run() -> Result<(), WorkerError> {
     // A hub that is killed takes its workers along, even those inside an endless loop.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(io::Error::from)?;
-    let (mut orders, actions) = link::from_environment()?;
-    let actions = Rc::new(RefCell::new(actions));
+    let (orders, actions) = link::from_environment()?;
+    serve(orders, actions)
+}
+
+/// The same for a worker whose hub is at hand: a test, a benchmark.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn serve(mut orders: Orders, actions: Actions) -> Result<(), WorkerError> {
     let Some(start) = first_order(&mut orders)? else { return Ok(()) };
-    Worker::new(start, actions)?.serve(&mut orders)
+    Worker::new(start, orders, actions)?.serve()
 }
 
 /// Waits for the order that says what to load; `None`: the hub is gone.
@@ -68,7 +73,7 @@ struct Runtime {
     start: Function,
     stop: Function,
     lead: Function,
-    job: Function,
+    run_jobs: Function,
     wake: Function,
     run_waiting: Function,
 }
@@ -77,6 +82,7 @@ struct Worker {
     lua: Lua,
     api: Api,
     runtime: Runtime,
+    orders: Rc<RefCell<Orders>>,
     actions: Rc<RefCell<Actions>>,
     start: Start,
     stopping: bool,
@@ -85,62 +91,49 @@ struct Worker {
 
 impl Worker {
     #[allow(unsafe_code, reason = "scripts may use FFI and C modules: a crash costs this process alone")]
-    fn new(start: Start, actions: Rc<RefCell<Actions>>) -> Result<Self, WorkerError> {
+    fn new(start: Start, orders: Orders, actions: Actions) -> Result<Self, WorkerError> {
         // SAFETY: nothing outside this process depends on its memory; what a script breaks with FFI or
         // a C module ends this worker, and the hub replaces it.
         let lua = unsafe { Lua::unsafe_new() };
         if start.memory > 0 {
             lua.set_memory_limit(start.memory)?;
         }
+        // Requests leave much garbage and little that lives: collect when memory has grown fourfold.
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(400)));
         load::set_search_path(&lua, Path::new(&start.source))?;
-        let api = Api::new(&lua, &start, Rc::clone(&actions))?;
+        let (orders, actions) = (Rc::new(RefCell::new(orders)), Rc::new(RefCell::new(actions)));
+        let api = Api::new(&lua, &start, Rc::clone(&orders), Rc::clone(&actions))?;
         let runtime: Table = api::load_runtime(&lua, &api)?;
         let runtime = Runtime {
             load: runtime.get("load")?,
             start: runtime.get("start")?,
             stop: runtime.get("stop")?,
             lead: runtime.get("lead")?,
-            job: runtime.get("job")?,
+            run_jobs: runtime.get("run_jobs")?,
             wake: runtime.get("wake")?,
             run_waiting: runtime.get("run_waiting")?,
         };
-        Ok(Self { lua, api, runtime, actions, start, stopping: false, stop_tasks_started: false })
+        Ok(Self { lua, api, runtime, orders, actions, start, stopping: false, stop_tasks_started: false })
     }
 
-    fn serve(mut self, orders: &mut Orders) -> Result<(), WorkerError> {
+    fn serve(mut self) -> Result<(), WorkerError> {
         match load::run(&self.lua, &self.runtime.load, &self.start) {
             Ok(registration) => self.actions.borrow_mut().push(&Action::Ready(registration))?,
-            Err(failure) => {
-                let mut actions = self.actions.borrow_mut();
-                actions.push(&Action::Failed(failure))?;
-                actions.flush()?;
-                // The hub ends this process when it has read that.
-                drop(actions);
-                while orders.wait(None)? != Wake::End {
-                    while orders.next_order().is_some() {}
-                }
-                return Ok(());
-            }
+            Err(failure) => return self.report(failure),
         }
-        self.call(0, &self.runtime.start.clone(), ());
-        let mut oldest_unsent = Instant::now();
+        self.call(0, &self.runtime.start, ());
         loop {
-            while let Some((kind, payload)) = orders.next_order() {
-                let order = Order::read(kind, payload)?;
-                self.obey(order)?;
-                if !self.actions.borrow().is_flushed() && oldest_unsent.elapsed() > FLUSH {
-                    self.actions.borrow_mut().flush()?;
-                    oldest_unsent = Instant::now();
-                }
+            self.obey_orders()?;
+            while let Some((timer, serial)) = self.api.take_due_timer() {
+                self.call(serial, &self.runtime.wake, timer as f64);
             }
-            self.run_timers();
             while self.api.take_work() {
-                self.call(0, &self.runtime.run_waiting.clone(), ());
+                self.call(0, &self.runtime.run_waiting, ());
             }
             if self.stopping && self.api.unanswered() == 0 {
                 if !self.stop_tasks_started {
                     self.stop_tasks_started = true;
-                    self.call(0, &self.runtime.stop.clone(), ());
+                    self.call(0, &self.runtime.stop, ());
                 }
                 if !self.api.has_pending_tasks() {
                     self.actions.borrow_mut().flush()?;
@@ -148,76 +141,68 @@ impl Worker {
                 }
             }
             self.actions.borrow_mut().flush()?;
-            if orders.wait(self.api.until_next_timer())? == Wake::End {
+            if self.orders.borrow_mut().wait(self.api.until_next_timer())? == Wake::End {
                 return Ok(());
             }
-            oldest_unsent = Instant::now();
         }
     }
 
-    fn obey(&mut self, order: Order<'_>) -> Result<(), WorkerError> {
-        match order {
-            Order::Start(_) => {}
-            Order::Lead => self.call(0, &self.runtime.lead.clone(), ()),
-            Order::Stop => {
-                self.stopping = true;
-                self.api.forget_idle_timers();
-            }
-            Order::Job { serial, handler, conn, params, message } => {
-                if !self.actions.borrow().page().start(serial) {
-                    self.actions.borrow_mut().push(&Action::Skipped { serial })?;
-                    return Ok(());
-                }
-                self.api.job_started(serial);
-                match self.arguments(serial, handler, conn, params, message) {
-                    Ok(arguments) => self.call(serial, &self.runtime.job.clone(), arguments),
-                    Err(problem) => self.fail(serial, &problem),
-                }
-            }
+    /// Tells the hub why the script did not load. The hub then ends this process.
+    fn report(&self, failure: LoadFailure) -> Result<(), WorkerError> {
+        let mut actions = self.actions.borrow_mut();
+        actions.push(&Action::Failed(failure))?;
+        actions.flush()?;
+        let mut orders = self.orders.borrow_mut();
+        while orders.wait(None)? != Wake::End {
+            while orders.next_order().is_some() {}
         }
         Ok(())
     }
 
-    fn arguments<'p>(
-        &self,
-        serial: u64,
-        handler: Handler,
-        conn: &str,
-        params: impl Iterator<Item = &'p [u8]>,
-        message: &[u8],
-    ) -> mlua::Result<MultiValue> {
-        let number = match handler {
-            Handler::Route(number) => i64::from(number),
-            Handler::NotFound => -1,
-            Handler::MethodNotAllowed => -2,
-            Handler::Options => -3,
-            Handler::Raw => -4,
-        };
-        let mut arguments = MultiValue::with_capacity(5);
-        // Serials stay far below 2^53, so a Lua number holds them exactly.
-        arguments.push_back(Value::Number(serial as f64));
-        arguments.push_back(Value::Integer(number));
-        arguments.push_back(Value::String(self.lua.create_string(message)?));
-        arguments.push_back(Value::String(self.lua.create_string(conn)?));
-        for value in params {
-            let value = handler_core::http::percent::decode(value, false);
-            arguments.push_back(Value::String(self.lua.create_string(value)?));
+    /// Does all that was ordered, in order.
+    fn obey_orders(&mut self) -> Result<(), WorkerError> {
+        self.api.begin_batch();
+        loop {
+            let kind = self.orders.borrow().peek_kind();
+            match kind {
+                None => return Ok(()),
+                Some(Order::JOB) => self.run_jobs(),
+                Some(_) => {
+                    let lead = match self.orders.borrow_mut().next_order() {
+                        Some((kind, payload)) => match Order::read(kind, payload)? {
+                            Order::Lead => true,
+                            Order::Stop => {
+                                self.stopping = true;
+                                self.api.forget_idle_timers();
+                                false
+                            }
+                            Order::Start(_) | Order::Job { .. } => false,
+                        },
+                        None => false,
+                    };
+                    if lead {
+                        self.call(0, &self.runtime.lead, ());
+                    }
+                }
+            }
         }
-        Ok(arguments)
     }
 
-    fn run_timers(&mut self) {
-        while let Some((timer, serial)) = self.api.take_due_timer() {
-            self.call(serial, &self.runtime.wake.clone(), timer as f64);
+    /// Lets the runtime take jobs until the next order is none.
+    fn run_jobs(&self) {
+        if let Err(problem) = self.runtime.run_jobs.call::<()>(()) {
+            let serial = self.api.running();
+            self.api.set_running(0);
+            self.fail(serial, &problem);
         }
     }
 
     /// Calls into the runtime, which catches the script's errors itself: what arrives here is out of
     /// memory, or worse.
     fn call(&self, serial: u64, function: &Function, arguments: impl mlua::IntoLuaMulti) {
-        self.actions.borrow().page().turn(serial);
+        self.api.set_running(serial);
         let result = function.call::<()>(arguments);
-        self.actions.borrow().page().turn(0);
+        self.api.set_running(0);
         if let Err(problem) = result {
             self.fail(serial, &problem);
         }
@@ -236,7 +221,7 @@ impl Worker {
         let answer = Action::Respond {
             serial,
             status: 500,
-            head: b"content-type: text/plain; charset=utf-8\r\n",
+            head: b"Content-Type: text/plain; charset=utf-8\r\n",
             body: b"500 Internal Server Error\n",
         };
         // When the hub is gone the next wait says so.

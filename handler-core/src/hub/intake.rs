@@ -9,7 +9,6 @@ use crate::http::Persistence;
 use crate::http::percent::normal_path;
 use crate::protocol::{ConnId, Envelope, Head, Kind, Sender};
 use crate::worker::protocol::{Handler, encode_job};
-use std::fmt::Write;
 use std::time::Instant;
 use tracing::{error, info, warn};
 
@@ -167,9 +166,14 @@ impl Hub {
         if head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
-        let behind = match self.conns.map.get(&key) {
+        let behind = match self.conns.map.get_mut(&key) {
             Some(conn) if conn.closing || conn.closed || conn.gone => return,
-            Some(conn) => conn.waiting.len(),
+            Some(conn) => {
+                if conn.is_idle() {
+                    conn.pacer.heard(now);
+                }
+                conn.waiting.len()
+            }
             None => 0,
         };
         if behind > self.limits.pipeline {
@@ -281,10 +285,15 @@ impl Hub {
         message: &[u8],
     ) -> Plan {
         let mut job = self.spare.pop().unwrap_or_default();
-        let mut name = String::with_capacity(32);
-        write!(name, "{}-{}.{}.{}", self.boot, key.link.0, key.incarnation, key.id)
-            .expect("a String takes any text");
+        let mut name = std::mem::take(&mut self.name);
+        name.truncate(self.boot.len());
+        let mut digits = itoa::Buffer::new();
+        for (mark, number) in [('-', key.link.0.into()), ('.', key.incarnation), ('.', key.id.get())] {
+            name.push(mark);
+            name.push_str(digits.format(number));
+        }
         encode_job(&mut job, 0, handler, &name, values, message);
+        self.name = name;
         Plan::Run { app, job }
     }
 

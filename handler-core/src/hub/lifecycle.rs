@@ -147,9 +147,10 @@ impl Hub {
         worker
     }
 
-    /// The worker's bytes to write: the owner takes from the front what was written.
-    pub fn take_orders(&mut self, worker: WorkerId) -> Option<&mut Vec<u8>> {
-        self.workers.get_mut(worker.0).map(|worker| &mut worker.orders)
+    /// The bytes to write to a worker, to be emptied by whoever writes them, and the serial of the last
+    /// job among them or before.
+    pub fn take_orders(&mut self, worker: WorkerId) -> Option<(&mut Vec<u8>, u64)> {
+        self.workers.get_mut(worker.0).map(|worker| (&mut worker.orders, worker.serial))
     }
 
     pub(super) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {

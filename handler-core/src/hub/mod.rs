@@ -60,6 +60,8 @@ pub struct Hub {
     limits: Limits,
     /// Makes connection names unique over restarts of the hub.
     boot: String,
+    /// Where those are written; always begins with `boot`.
+    name: String,
     /// The Date header's value.
     date: String,
     links: Vec<Link>,
@@ -88,6 +90,7 @@ impl Hub {
         Self {
             limits,
             boot: boot.to_owned(),
+            name: boot.to_owned(),
             date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
             links: (0..links).map(|_| Link::default()).collect(),
             apps: apps.into_iter().map(App::new).collect(),

@@ -37,6 +37,8 @@ impl Pacer {
     pub const MESSAGES: u8 = 8;
     /// The window, in which Mongrel2 gets round to writing (measured: 16 in 10 ms always passed).
     pub const WINDOW: Duration = Duration::from_millis(10);
+    /// The least time from an answer to the next request (measured: 78 µs is the median on loopback).
+    const ROUND_TRIP: Duration = Duration::from_micros(50);
     /// How often idle connections are looked at.
     pub const SWEEP: Duration = Duration::from_secs(1);
     /// Mongrel2's allowance under flow control, bytes.
@@ -77,6 +79,14 @@ impl Pacer {
         }
     }
 
+    /// The client sent a request while it had no other under way: it has what it was sent before. One
+    /// that comes sooner than an answer can go out and be answered was pipelined and proves nothing.
+    pub fn heard(&mut self, now: Instant) {
+        if self.last_use.is_some_and(|at| now.saturating_duration_since(at) >= Self::ROUND_TRIP) {
+            self.sent_in_window = 0;
+        }
+    }
+
     /// A notice said that so many bytes were written.
     pub fn credited(&mut self, bytes: u64, now: Instant) {
         self.last_use = Some(now);
@@ -113,6 +123,26 @@ mod tests {
         assert_eq!(pacer.allowance(false, end), Allowance::Send(usize::MAX));
         pacer.sent(1, false, end);
         assert_eq!(pacer.allowance(false, end), Allowance::Send(usize::MAX));
+    }
+
+    #[test]
+    fn a_client_that_asks_again_after_each_answer_never_waits() {
+        let mut now = Instant::now();
+        let mut pacer = Pacer::default();
+        for _ in 0..100 {
+            pacer.heard(now);
+            assert_eq!(pacer.allowance(false, now), Allowance::Send(usize::MAX));
+            pacer.sent(1, false, now);
+            now += Pacer::ROUND_TRIP;
+        }
+        for _ in 0..7 {
+            pacer.heard(now - Pacer::ROUND_TRIP / 2);
+            pacer.sent(1, false, now);
+        }
+        assert!(
+            matches!(pacer.allowance(false, now), Allowance::Wait(_)),
+            "pipelined requests prove nothing"
+        );
     }
 
     #[test]

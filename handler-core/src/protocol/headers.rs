@@ -153,7 +153,27 @@ impl<'a> Headers<'a> {
     /// own in upper case. `None` when it is absent or the block breaks before it.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<Values<'a>> {
+        if self.protocol == Protocol::Tnetstring {
+            return self.get_tnetstring(name);
+        }
         self.iter().map_while(Result::ok).find(|(key, _)| *key == name).map(|(_, values)| values)
+    }
+}
+
+impl<'a> Headers<'a> {
+    /// Skips from header to header by their sizes, and looks at nothing but names of the right size.
+    fn get_tnetstring(&self, name: &[u8]) -> Option<Values<'a>> {
+        let mut left = self.block;
+        while !left.is_empty() {
+            let (key, _, rest) = netstring::parse_marked(left).ok()?;
+            if key.len() == name.len() && key == name {
+                let found = HeaderIter { protocol: self.protocol, block: left, at: 0, done: false };
+                return found.map_while(Result::ok).next().map(|(_, values)| values);
+            }
+            let (_, _, rest) = netstring::parse_marked(rest).ok()?;
+            left = rest;
+        }
+        None
     }
 }
 

@@ -61,6 +61,25 @@ impl NetstringError {
 /// [`NetstringError`], all but `NoComma`.
 #[inline]
 pub fn parse_marked(input: &[u8]) -> Result<(&[u8], u8, &[u8]), NetstringError> {
+    // One or two digits and a colon begin nearly all that Mongrel2 sends.
+    let digit =
+        |at: usize| input.get(at).map(|byte| usize::from(byte.wrapping_sub(b'0'))).filter(|d| *d < 10);
+    if let (Some(first), Some(second)) = (digit(0), input.get(1)) {
+        let (size, start) = match (second, digit(1), input.get(2)) {
+            (b':', _, _) => (first, 2),
+            (_, Some(second), Some(b':')) => (first * 10 + second, 3),
+            _ => return parse_long(input),
+        };
+        if let Some(&mark) = input.get(start + size) {
+            return Ok((&input[start..start + size], mark, &input[start + size + 1..]));
+        }
+    }
+    parse_long(input)
+}
+
+/// The same for any size, and for all that is wrong.
+#[cold]
+fn parse_long(input: &[u8]) -> Result<(&[u8], u8, &[u8]), NetstringError> {
     let mut size = 0;
     let mut digits = 0;
     while let Some(byte @ b'0'..=b'9') = input.get(digits) {

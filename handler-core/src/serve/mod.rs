@@ -174,8 +174,9 @@ impl Loop {
                 return Ok(ending);
             }
 
+            self.seats.wait_for_held(now);
             let timeout = self
-                .timeout(now)
+                .timeout(Instant::now())
                 .map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
             events.clear();
             match epoll::wait(&self.poller, spare_capacity(&mut events), timeout.as_ref()) {
@@ -217,7 +218,7 @@ impl Loop {
             });
             let hub = &mut self.hub;
             self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
-            self.seats.write_orders(&mut self.hub, &self.poller, WORKERS);
+            self.seats.write_orders(&mut self.hub, &self.poller, WORKERS, now);
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
                 acted = true;
@@ -360,7 +361,7 @@ impl Loop {
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
-        [self.hub.next_timeout(), self.servers.next_timeout(), waiting]
+        [self.hub.next_timeout(), self.servers.next_timeout(), self.seats.next_timeout(), waiting]
             .into_iter()
             .flatten()
             .min()

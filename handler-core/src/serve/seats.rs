@@ -6,11 +6,12 @@ use crate::worker::process::{WorkerCommand, WorkerProcess};
 use crate::worker::protocol::{BATCH_HEAD, Start, encode_start, split_batch};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 /// One worker's process and what was read of its next batch.
@@ -21,6 +22,10 @@ struct Seated {
     unsent: Vec<u8>,
     received: u32,
     waits_to_write: bool,
+    /// The serial of the last job that was written.
+    sent: u64,
+    /// Since when orders are held back.
+    held_since: Option<Instant>,
 }
 
 /// All worker processes, by the hub's numbers.
@@ -33,6 +38,30 @@ const READ_SIZE: usize = 64 << 10;
 const SIGKILL: i32 = 9;
 
 impl Seats {
+    /// How long orders are held back at most.
+    const HOLD: Duration = Duration::from_micros(300);
+
+    /// While orders are held back there is nothing to be done for new requests: waits until one of
+    /// those workers has something to say, at most until the orders must go.
+    pub(super) fn wait_for_held(&self, now: Instant) {
+        let held = || self.workers.iter().flatten().filter(|seated| seated.held_since.is_some());
+        let Some(since) = held().filter_map(|seated| seated.held_since).min() else { return };
+        let left = (since + Self::HOLD).saturating_duration_since(now);
+        let mut sockets: Vec<_> =
+            held().map(|seated| PollFd::new(&seated.process.socket, PollFlags::IN)).collect();
+        let _ = poll(&mut sockets, Timespec::try_from(left).ok().as_ref());
+    }
+
+    /// When held orders have to be written.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.workers
+            .iter()
+            .flatten()
+            .filter_map(|seated| seated.held_since)
+            .min()
+            .map(|since| since + Self::HOLD)
+    }
+
     /// Starts a process and tells it what to load.
     pub(super) fn start(
         &mut self,
@@ -50,7 +79,15 @@ impl Seats {
         if self.workers.len() <= worker.0 {
             self.workers.resize_with(worker.0 + 1, || None);
         }
-        let seated = Seated { process, inbox: Vec::new(), unsent, received: 0, waits_to_write: false };
+        let seated = Seated {
+            process,
+            inbox: Vec::new(),
+            unsent,
+            received: 0,
+            waits_to_write: false,
+            sent: 0,
+            held_since: None,
+        };
         self.workers[worker.0] = Some(seated);
         Ok(())
     }
@@ -85,11 +122,21 @@ impl Seats {
         }
     }
 
-    /// Writes to each worker what the hub has for it, in one piece.
-    pub(super) fn write_orders(&mut self, hub: &mut Hub, poller: &OwnedFd, base: u64) {
+    /// Writes to each worker what the hub has for it, in one piece. A worker that has not begun the
+    /// last job it got does not need more yet: what comes meanwhile goes with one write, and wakes
+    /// it once.
+    pub(super) fn write_orders(&mut self, hub: &mut Hub, poller: &OwnedFd, base: u64, now: Instant) {
         for (number, seated) in self.workers.iter_mut().enumerate() {
             let Some(seated) = seated else { continue };
-            let Some(orders) = hub.take_orders(WorkerId(number)) else { continue };
+            let Some((orders, serial)) = hub.take_orders(WorkerId(number)) else { continue };
+            if !orders.is_empty() && seated.process.page.pulse().started < seated.sent {
+                let since = *seated.held_since.get_or_insert(now);
+                if now.saturating_duration_since(since) < Self::HOLD {
+                    continue;
+                }
+            }
+            seated.held_since = None;
+            seated.sent = serial;
             if !seated.unsent.is_empty() {
                 seated.unsent.append(orders);
                 seated.write_unsent();

@@ -7,6 +7,7 @@ use super::protocol::{self, Action};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -34,6 +35,8 @@ pub struct Orders {
     socket: UnixStream,
     inbox: Vec<u8>,
     read: usize,
+    /// The last look found something, so the next one may.
+    hopeful: bool,
 }
 
 /// What the worker says.
@@ -67,7 +70,7 @@ pub fn from_environment() -> io::Result<(Orders, Actions)> {
 ///
 /// When the socket cannot be shared by both halves.
 pub fn open(socket: UnixStream, page: Page) -> io::Result<(Orders, Actions)> {
-    let orders = Orders { socket: socket.try_clone()?, inbox: Vec::new(), read: 0 };
+    let orders = Orders { socket: socket.try_clone()?, inbox: Vec::new(), read: 0, hopeful: false };
     Ok((orders, Actions { socket, outbox: Outbox::new(page), scratch: Vec::new() }))
 }
 
@@ -78,25 +81,37 @@ impl Orders {
     ///
     /// When the socket fails.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Wake> {
-        if let Some(timeout) = timeout {
-            let timeout = Timespec::try_from(timeout).ok();
-            let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut sockets, timeout.as_ref()) {
-                Ok(0) | Err(Errno::INTR) => return Ok(Wake::Timeout),
-                Ok(_) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
         self.inbox.drain(..self.read);
         self.read = 0;
         self.inbox.shrink_to(4 * READ_SIZE);
         self.inbox.reserve(READ_SIZE);
-        match rustix::io::read(&self.socket, spare_capacity(&mut self.inbox)) {
-            Ok(0) | Err(Errno::CONNRESET) => Ok(Wake::End),
-            Ok(_) => Ok(Wake::Orders),
-            Err(Errno::INTR) => Ok(Wake::Timeout),
-            Err(e) => Err(e.into()),
+        loop {
+            // Under load more is there already, and asking for it costs one call instead of two.
+            if std::mem::take(&mut self.hopeful) {
+                match recv(&self.socket, spare_capacity(&mut self.inbox), RecvFlags::DONTWAIT) {
+                    Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Wake::End),
+                    Ok(_) => {
+                        self.hopeful = true;
+                        return Ok(Wake::Orders);
+                    }
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(problem) => return Err(problem.into()),
+                }
+            }
+            // Not a blocking read: that would be woken each time the hub reads what was sent to it.
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+            let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut sockets, timeout.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => return Ok(Wake::Timeout),
+                Ok(_) => self.hopeful = true,
+                Err(problem) => return Err(problem.into()),
+            }
         }
+    }
+
+    /// The kind of the next whole order, which stays.
+    pub fn peek_kind(&self) -> Option<u8> {
+        protocol::split_frame(&self.inbox[self.read..]).map(|(kind, ..)| kind)
     }
 
     /// The next whole order that was read, as kind and payload for [`protocol::Order::read`].

@@ -170,7 +170,7 @@ pub enum Order<'a> {
         /// What to run.
         handler: Handler,
         /// The connection's name, unique over servers and their restarts.
-        conn: &'a str,
+        conn: &'a [u8],
         /// The path's values as sent, not percent-decoded, in path order.
         params: Params<'a>,
         /// Mongrel2's message, untouched.
@@ -440,22 +440,36 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Order<'a> {
+    /// The kind of a job's frame.
+    pub const JOB: u8 = 2;
+
+    /// Reads the payload of a job's frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`Order::read`].
+    #[inline]
+    pub fn read_job(payload: &'a [u8]) -> Result<Self, ProtocolError> {
+        let mut fields = Fields { kind: Self::JOB, left: payload };
+        Ok(Self::Job {
+            serial: u64::from_le_bytes(fields.array()?),
+            handler: Handler::from_number(u32::from_le_bytes(fields.array()?)),
+            conn: fields.bytes()?,
+            params: Params(fields.bytes()?),
+            message: fields.left,
+        })
+    }
+
     /// Reads a frame of the hub.
     ///
     /// # Errors
     ///
     /// [`ProtocolError`] when hub and worker are of different versions.
     pub fn read(kind: u8, payload: &'a [u8]) -> Result<Self, ProtocolError> {
-        let mut fields = Fields { kind, left: payload };
+        let fields = Fields { kind, left: payload };
         Ok(match kind {
             1 => Self::Start(fields.json()?),
-            2 => Self::Job {
-                serial: u64::from_le_bytes(fields.array()?),
-                handler: Handler::from_number(u32::from_le_bytes(fields.array()?)),
-                conn: fields.text("connection name")?,
-                params: Params(fields.bytes()?),
-                message: fields.left,
-            },
+            Self::JOB => Self::read_job(payload)?,
             3 => Self::Lead,
             4 => Self::Stop,
             kind => return Err(ProtocolError::UnknownKind { kind }),
@@ -518,7 +532,7 @@ mod tests {
         let (kind, payload, rest) = split_frame(&bytes).unwrap();
         assert!(rest.is_empty());
         match Order::read(kind, payload).unwrap() {
-            Order::Job { serial: 7, handler: Handler::Route(3), conn: "0.1.9", params, message: b"raw" } => {
+            Order::Job { serial: 7, handler: Handler::Route(3), conn: b"0.1.9", params, message: b"raw" } => {
                 assert_eq!(params.collect::<Vec<_>>(), values);
             }
             other => panic!("{other:?}"),

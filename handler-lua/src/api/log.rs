@@ -1,6 +1,6 @@
 //! Lines for the log, and the words for a script's failure.
 
-use super::State;
+use super::{State, message_of};
 use crate::traceback;
 use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::error_page;
@@ -58,7 +58,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
 
 /// `GET /path?query` of a message.
 fn title(raw: &[u8]) -> String {
-    let Ok(envelope) = Envelope::parse(raw) else { return "a message".to_owned() };
+    let Ok(envelope) = Envelope::parse(message_of(raw)) else { return "a message".to_owned() };
     let field = |name: &[u8]| envelope.headers.get(name).and_then(|values| values.first()).map(Text::bytes);
     let method = field(b"METHOD").unwrap_or_default();
     let uri = field(b"URI").unwrap_or(envelope.path.into());

@@ -5,6 +5,7 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod hot;
 mod log;
 mod raw;
 mod request;
@@ -14,18 +15,23 @@ mod time;
 use crate::convert;
 use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
-use handler_core::worker::link::Actions;
-use handler_core::worker::protocol::Start;
+use handler_core::worker::link::{Actions, Orders};
+use handler_core::worker::protocol::{Order, Start};
 use mlua::{Lua, Table, Value};
 use rustc_hash::FxHashSet;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::Timers;
 
 /// What the functions share.
 struct State {
+    orders: Rc<RefCell<Orders>>,
     actions: Rc<RefCell<Actions>>,
+    /// The serial of the job whose script runs, 0 for none.
+    running: Cell<u64>,
+    /// When the oldest answer that was not sent may have been given.
+    unsent_since: Cell<Instant>,
     timers: RefCell<Timers>,
     /// Serials of jobs that were started and not answered.
     jobs: RefCell<FxHashSet<u64>>,
@@ -41,10 +47,18 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(lua: &Lua, start: &Start, actions: Rc<RefCell<Actions>>) -> mlua::Result<Self> {
+    pub(crate) fn new(
+        lua: &Lua,
+        start: &Start,
+        orders: Rc<RefCell<Orders>>,
+        actions: Rc<RefCell<Actions>>,
+    ) -> mlua::Result<Self> {
         let array = lua.create_table()?;
         let state = Rc::new(State {
+            orders,
             actions,
+            running: Cell::new(0),
+            unsent_since: Cell::new(Instant::now()),
             timers: RefCell::default(),
             jobs: RefCell::default(),
             routes: RefCell::default(),
@@ -57,6 +71,7 @@ impl Api {
         native.set("array", array)?;
         native.set("worker", start.number)?;
         app::register(lua, &native, &state)?;
+        hot::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
@@ -65,8 +80,19 @@ impl Api {
         Ok(Self { state, native })
     }
 
-    pub(crate) fn job_started(&self, serial: u64) {
-        self.state.jobs.borrow_mut().insert(serial);
+    /// The serial of the job whose script runs, 0 for none.
+    pub(crate) fn running(&self) -> u64 {
+        self.state.running.get()
+    }
+
+    /// A script begins to run for a job (0: for nobody), or ends to.
+    pub(crate) fn set_running(&self, serial: u64) {
+        self.state.set_running(serial);
+    }
+
+    /// Everything given so far is sent, or about to be.
+    pub(crate) fn begin_batch(&self) {
+        self.state.unsent_since.set(Instant::now());
     }
 
     /// Whether the job was still unanswered.
@@ -110,6 +136,14 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let app: Table =
         chunk(include_str!("../runtime/app.lua"))?.call((native, &scheduler, &request, &response))?;
     chunk(include_str!("../runtime/init.lua"))?.call((native, &scheduler, &request, &response, &app))
+}
+
+/// The message inside a job's frame, which is what scripts' requests hold.
+fn message_of(job: &[u8]) -> &[u8] {
+    match Order::read_job(job) {
+        Ok(Order::Job { message, .. }) => message,
+        _ => b"",
+    }
 }
 
 /// Bytes of an argument that has to be a string.

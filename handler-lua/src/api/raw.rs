@@ -1,6 +1,6 @@
 //! The raw level: whole messages to scripts, bytes to any connection.
 
-use super::{State, bytes_of};
+use super::{State, bytes_of, message_of};
 use handler_core::protocol::{ConnId, Envelope, Sender};
 use handler_core::worker::protocol::{Action, Ids, encode_ids};
 use mlua::{Lua, LuaString, Table, Value};
@@ -10,7 +10,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     let message = |lua: &Lua, raw: LuaString| {
         let raw = raw.as_bytes();
         let message = lua.create_table()?;
-        let Ok(envelope) = Envelope::parse(&raw) else { return Ok(message) };
+        let Ok(envelope) = Envelope::parse(message_of(&raw)) else { return Ok(message) };
         message.set("sender", envelope.sender)?;
         message.set("conn_id", envelope.conn_id)?;
         message.set("path", lua.create_string(envelope.path)?)?;

@@ -1,18 +1,19 @@
 //! Views of the raw message. Each call reads just what was asked for.
 
-use super::State;
+use super::{State, message_of};
 use handler_core::http::{cookies, query};
 use handler_core::protocol::{Envelope, Text};
+use handler_core::worker::protocol::Order;
 use mlua::{Lua, LuaString, Table, Value};
 use std::rc::Rc;
 
 /// Whether a header is the client's own: Mongrel2 writes its names in upper case, and the two of
 /// uploads are its business too.
-fn is_clients(name: &[u8]) -> bool {
+pub(super) fn is_clients(name: &[u8]) -> bool {
     !name.first().is_some_and(u8::is_ascii_uppercase) && !name.starts_with(b"x-mongrel2-upload-")
 }
 
-fn lower(name: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn lower(name: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     match name.iter().any(u8::is_ascii_uppercase) {
         true => name.to_ascii_lowercase().into(),
         false => name.into(),
@@ -20,15 +21,8 @@ fn lower(name: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 }
 
 /// The first value of a header, by its exact name.
-fn first<'a>(envelope: &Envelope<'a>, name: &[u8]) -> Option<Text<'a>> {
+pub(super) fn first<'a>(envelope: &Envelope<'a>, name: &[u8]) -> Option<Text<'a>> {
     envelope.headers.get(name)?.first()
-}
-
-fn text(lua: &Lua, value: Option<Text<'_>>) -> mlua::Result<Value> {
-    match value {
-        Some(value) => Ok(Value::String(lua.create_string(value.bytes())?)),
-        None => Ok(Value::Nil),
-    }
 }
 
 /// Hands each raw message, parsed, to `read`. The runtime passes messages that the hub has parsed
@@ -38,7 +32,7 @@ macro_rules! view {
         let read = $read;
         let function = $lua.create_function(move |lua: &Lua, raw: LuaString| {
             let raw = raw.as_bytes();
-            match Envelope::parse(&raw) {
+            match Envelope::parse(message_of(&raw)) {
                 Ok(envelope) => read(lua, &envelope),
                 Err(_) => Ok(Value::Nil),
             }
@@ -53,7 +47,7 @@ macro_rules! named_view {
         let read = $read;
         let function = $lua.create_function(move |lua: &Lua, (raw, name): (LuaString, LuaString)| {
             let (raw, name) = (raw.as_bytes(), name.as_bytes());
-            match Envelope::parse(&raw) {
+            match Envelope::parse(message_of(&raw)) {
                 Ok(envelope) => read(lua, &envelope, &*name),
                 Err(_) => Ok(Value::Nil),
             }
@@ -63,13 +57,6 @@ macro_rules! named_view {
 }
 
 pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::Result<()> {
-    named_view!(native, lua, "server_field", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
-        text(lua, first(m, name))
-    });
-    named_view!(native, lua, "header", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
-        let name = lower(name);
-        text(lua, first(m, &name).filter(|_| is_clients(&name)))
-    });
     named_view!(native, lua, "header_all", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
         let name = lower(name);
         let list = lua.create_table()?;
@@ -137,10 +124,16 @@ pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::R
         Ok(Value::Table(table))
     });
 
+    let conn = |lua: &Lua, job: LuaString| match Order::read_job(&job.as_bytes()) {
+        Ok(Order::Job { conn, .. }) => Ok(Some(lua.create_string(conn)?)),
+        _ => Ok(None),
+    };
+    native.set("conn", lua.create_function(conn)?)?;
+
     // The body as UTF-8, or nil and the problem.
     let body_text = |lua: &Lua, raw: LuaString| {
         let raw = raw.as_bytes();
-        let Ok(envelope) = Envelope::parse(&raw) else { return Ok((None, None)) };
+        let Ok(envelope) = Envelope::parse(message_of(&raw)) else { return Ok((None, None)) };
         let content_type = first(&envelope, b"content-type").map(Text::bytes).unwrap_or_default();
         match decode_text(envelope.body, &content_type) {
             Ok(text) => Ok((Some(lua.create_string(text.as_bytes())?), None)),

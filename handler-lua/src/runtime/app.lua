@@ -4,6 +4,8 @@ local native, scheduler, request, response = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW = -1, -2, -3, -4
 
+local start = scheduler.start
+
 local App = {}
 App.__index = App
 
@@ -143,18 +145,21 @@ local function page(number, allow)
   return made
 end
 
-local function run_handler(app, req, number, ...)
+-- `values` are the path's values in order, or nil when there are none.
+local function run_handler(app, req, number, values)
   if number >= 0 then
     local handler = app.handlers[number + 1]
-    local names = handler[2]
-    if names then
-      local params = {}
+    local value
+    if values then
+      local params, names = {}, handler[2]
       for at = 1, #names do
-        params[names[at]] = (select(at, ...))
+        params[names[at]] = values[at]
       end
       rawset(req, "params", params)
+      value = handler[1](req, unpack(values))
+    else
+      value = handler[1](req)
     end
-    local value = handler[1](req, ...)
     if value == nil then
       error("the handler of " .. handler[3] .. " returned nothing", 0)
     end
@@ -169,7 +174,7 @@ local function run_handler(app, req, number, ...)
     end
     return value
   end
-  return page(number, ...)
+  return page(number, values and values[1])
 end
 
 local function run_after(app, req, value)
@@ -183,7 +188,7 @@ local function run_after(app, req, value)
   return made
 end
 
-local function answer(app, serial, req, number, ...)
+local function answer(app, serial, req, number, values)
   local value
   local hooks = app.before_hooks
   for at = 1, #hooks do
@@ -193,7 +198,7 @@ local function answer(app, serial, req, number, ...)
     end
   end
   if value == nil then
-    value = run_handler(app, req, number, ...)
+    value = run_handler(app, req, number, values)
   end
   if app.after_hooks[1] then
     value = run_after(app, req, value)
@@ -231,9 +236,9 @@ local function log_failure(req, problem)
 end
 
 -- The task of an HTTP job.
-local function serve(app, serial, number, raw, conn, ...)
-  local req = request.new(raw, conn)
-  local ok, problem = xpcall(answer, caught, app, serial, req, number, ...)
+local function serve(app, serial, number, job, values)
+  local req = request.new(job)
+  local ok, problem = xpcall(answer, caught, app, serial, req, number, values)
   if ok then
     return
   end
@@ -248,8 +253,8 @@ local function serve(app, serial, number, raw, conn, ...)
 end
 
 -- The task of a raw job.
-local function serve_raw(app, serial, raw)
-  guard(app.raw_handler, native.message(raw))
+local function serve_raw(app, serial, _, job)
+  guard(app.raw_handler, native.message(job))
   native.done(serial)
 end
 
@@ -267,11 +272,8 @@ return {
   App = App,
   new = new_app,
   guard = guard,
-  job = function(app, serial, number, raw, conn, ...)
-    if number == RAW then
-      return scheduler.start(serial, serve_raw, app, serial, raw)
-    end
-    return scheduler.start(serial, serve, app, serial, number, raw, conn, ...)
+  job = function(app, serial, number, job, values)
+    return start(serial, number == RAW and serve_raw or serve, app, serial, number, job, values)
   end,
   lead = function(app)
     for _, timer in ipairs(app.timers) do

@@ -88,6 +88,8 @@ end
 scheduler.lost = apps.lost
 package.loaded.kennel = kennel
 
+local next_job, start_job = native.next, apps.job
+
 return {
   -- Checks what the script returned; gives the registration.
   load = function(chunk)
@@ -114,8 +116,12 @@ return {
   lead = function()
     apps.lead(the_app)
   end,
-  job = function(serial, number, raw, conn, ...)
-    return apps.job(the_app, serial, number, raw, conn, ...)
+  run_jobs = function()
+    local serial, number, job, values = next_job()
+    while serial do
+      start_job(the_app, serial, number, job, values)
+      serial, number, job, values = next_job()
+    end
   end,
   wake = scheduler.wake,
   run_waiting = function()

@@ -9,7 +9,8 @@ local Request = {}
 local fields = {}
 local methods = {}
 
-local RAW, CONN = 1, 2
+-- Where the request and its views keep the job, which holds the raw message.
+local RAW = 1
 
 Request.__index = function(req, key)
   local method = methods[key]
@@ -32,30 +33,20 @@ local function fail(status, message)
 end
 
 -- A view of names and values: v["name"] is the first value, v:all("name") all of them, pairs(v) or
--- v:pairs() walks them in order.
-local function view(first, all, list)
-  local view_methods = {
-    all = function(self, name)
-      return all(rawget(self, RAW), name)
-    end,
-    pairs = function(self)
-      local items, at = list(rawget(self, RAW)), -1
-      return function()
-        at = at + 2
-        return items[at], items[at + 1]
-      end
-    end,
-  }
+-- v:pairs() walks them in order. Its metatable and its methods.
+local function view(index, view_methods, all, list)
+  view_methods.all = function(self, name)
+    return all(rawget(self, RAW), name)
+  end
+  view_methods.pairs = function(self)
+    local items, at = list(rawget(self, RAW)), -1
+    return function()
+      at = at + 2
+      return items[at], items[at + 1]
+    end
+  end
   return {
-    __index = function(self, name)
-      local method = view_methods[name]
-      if method then
-        return method
-      end
-      if type(name) == "string" then
-        return first(rawget(self, RAW), name)
-      end
-    end,
+    __index = index,
     __newindex = function()
       error("what the client sent cannot be changed", 2)
     end,
@@ -63,8 +54,18 @@ local function view(first, all, list)
   }
 end
 
-local Headers = view(native.header, native.header_all, native.headers)
-local Args = view(native.arg, native.arg_all, native.args)
+local Headers = view(native.header, native.header_methods, native.header_all, native.headers)
+
+local arg_methods = {}
+local Args = view(function(self, name)
+  local method = arg_methods[name]
+  if method then
+    return method
+  end
+  if type(name) == "string" then
+    return native.arg(rawget(self, RAW), name)
+  end
+end, arg_methods, native.arg_all, native.args)
 
 function fields.headers(req)
   return setmetatable({ req[RAW] }, Headers)
@@ -91,7 +92,7 @@ function fields.remote_addr(req)
   return native.server_field(req[RAW], "REMOTE_ADDR")
 end
 function fields.host(req)
-  return native.header(req[RAW], "host") or ""
+  return req.headers.host or ""
 end
 function fields.url(req)
   return req.scheme .. "://" .. req.host .. (native.server_field(req[RAW], "URI") or req.path)
@@ -110,7 +111,7 @@ function fields.params()
   return {}
 end
 function fields.conn(req)
-  return setmetatable({ id = req[CONN], transport = "http", request = req }, {
+  return setmetatable({ id = native.conn(req[RAW]), transport = "http", request = req }, {
     __index = function(_, key)
       if key == "send" or key == "join" or key == "leave" or key == "close" then
         error("conn:" .. key .. " is for channels; an HTTP request is answered by what its handler returns", 2)
@@ -132,7 +133,7 @@ end
 
 return {
   Failure = Failure,
-  new = function(raw, conn)
-    return setmetatable({ raw, conn }, Request)
+  new = function(job)
+    return setmetatable({ job }, Request)
   end,
 }

@@ -20,6 +20,8 @@ local Headers = {
 local TEXT = "text/plain; charset=utf-8"
 local HTML = "text/html; charset=utf-8"
 local JSON = "application/json"
+-- The same two for native.answer.
+local PLAIN, AS_JSON = 0, 1
 
 -- The functions down to `make` return what is wrong, so that those a script calls can raise it at
 -- the script's line.
@@ -181,11 +183,13 @@ local function send(serial, value)
   local kind = type(value)
   local problem
   if kind == "string" then
-    problem = native.respond(serial, 200, TEXT, nil, value)
+    native.answer(serial, PLAIN, value)
   elseif kind == "table" and getmetatable(value) ~= Response then
     local text
     text, problem = native.json_encode(value)
-    problem = problem or native.respond(serial, 200, JSON, nil, text)
+    if text then
+      native.answer(serial, AS_JSON, text)
+    end
   else
     local made = to_response(value)
     local body = made.body

@@ -20,42 +20,41 @@ local waiting, waiting_first, waiting_last = {}, 1, 0
 -- The serial of the job that is running; 0 for tasks of nobody.
 local current = 0
 
-local function body(task, ...)
-  task(...)
+-- Five arguments, not any number: handlers pass here at every request, and varargs cost.
+local function body(task, a, b, c, d, e)
+  task(a, b, c, d, e)
   return body(yield(FREE))
 end
 
-local function settle(co, serial, previous, ok, signal, timer)
-  current = previous
-  if ok and signal == FREE then
-    free_count = free_count + 1
-    free[free_count] = co
-  elseif ok and signal == PAUSE then
-    sleeping[timer], sleeping_serial[timer] = co, serial
-  elseif ok then
-    scheduler.lost(serial, "coroutine.yield was called outside of a coroutine of the script's own")
-  else
+local function settle(co, serial, ok, signal, timer)
+  if not ok then
     scheduler.lost(serial, tostring(signal))
+  elseif signal == PAUSE then
+    sleeping[timer], sleeping_serial[timer] = co, serial
+  else
+    scheduler.lost(serial, "coroutine.yield was called outside of a coroutine of the script's own")
   end
 end
 
-local function step(co, serial, ...)
-  local previous = current
-  current = serial
-  return settle(co, serial, previous, resume(co, ...))
-end
-
--- Runs task(...) for a job, until it ends or pauses.
-function scheduler.start(serial, task, ...)
+-- Runs task(a, b, c, d, e) for a job, until it ends or pauses.
+function scheduler.start(serial, task, a, b, c, d, e)
   local co
   if free_count > 0 then
     co = free[free_count]
-    free[free_count] = nil
     free_count = free_count - 1
   else
     co = create(body)
   end
-  return step(co, serial, task, ...)
+  local previous = current
+  current = serial
+  local ok, signal, timer = resume(co, task, a, b, c, d, e)
+  current = previous
+  if signal == FREE and ok then
+    free_count = free_count + 1
+    free[free_count] = co
+    return
+  end
+  return settle(co, serial, ok, signal, timer)
 end
 
 -- Goes on with what slept on this timer.
@@ -63,7 +62,16 @@ function scheduler.wake(timer)
   local co, serial = sleeping[timer], sleeping_serial[timer]
   if co then
     sleeping[timer], sleeping_serial[timer] = nil, nil
-    return step(co, serial)
+    local previous = current
+    current = serial
+    local ok, signal, next_timer = resume(co)
+    current = previous
+    if ok and signal == FREE then
+      free_count = free_count + 1
+      free[free_count] = co
+      return
+    end
+    return settle(co, serial, ok, signal, next_timer)
   end
 end
 
@@ -94,7 +102,9 @@ function scheduler.run_waiting(guard)
     local entry = waiting[at]
     waiting[at] = nil
     waiting_first = at + 1
-    scheduler.start(0, guard, entry[1], unpack(entry, 3, entry[2] + 2))
+    scheduler.start(0, guard, function()
+      return entry[1](unpack(entry, 3, entry[2] + 2))
+    end)
   end
 end
 

@@ -1,0 +1,134 @@
+//! What a request costs in a Lua worker alone: a thread plays the hub on the other end of the socket
+//! pair, gives batches of jobs and takes the answers. CPU time of the worker's thread only.
+//!
+//! `cargo bench -p handler-lua --bench worker [-- PART_OF_A_NAME]`
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
+
+use handler_core::worker::link;
+use handler_core::worker::page::Page;
+use handler_core::worker::protocol::{Handler, Start, encode_job, encode_start, split_batch};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const BATCH: u64 = 32;
+const BATCHES: u64 = 5000;
+
+const SUBJECTS: [(&str, &str); 6] = [
+    ("text, no header read", r#"return "hello""#),
+    ("text, one header read", r#"return req.headers["x-seq"]"#),
+    (
+        "text, all headers read",
+        "local n = 0 for _ in req.headers:pairs() do n = n + 1 end return tostring(n)",
+    ),
+    ("a small table as JSON", r#"return { hello = "world", n = 1 }"#),
+    ("an HTML response object", r#"return kennel.html("<p>hello</p>")"#),
+    (
+        "ten request fields",
+        "local _ = req.path, req.query, req.host, req.scheme, req.version, req.remote_addr, \
+        req.args.a, req.cookies.a, req.body return req.method",
+    ),
+];
+
+fn main() {
+    // `cargo test --benches` only sees whether it runs.
+    let batches = match std::env::var("BATCHES") {
+        Ok(n) => n.parse().unwrap(),
+        Err(_) if std::env::args().any(|arg| arg == "--bench") => BATCHES,
+        Err(_) => 3,
+    };
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    for (name, body) in SUBJECTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+        let cost = measure(body, batches);
+        println!("{name:28} {:6.0} ns", cost.as_nanos() as f64 / (batches * BATCH) as f64);
+    }
+}
+
+fn message() -> Vec<u8> {
+    let headers = [
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("METHOD", "GET"),
+        ("URL_SCHEME", "http"),
+        ("PATTERN", "/"),
+        ("QUERY", "a=1&b=2"),
+        ("URI", "/?a=1&b=2"),
+        ("VERSION", "HTTP/1.1"),
+        ("PATH", "/"),
+        ("host", "localhost:6767"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+        ("accept-language", "en-US,en;q=0.5"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("connection", "keep-alive"),
+        ("cookie", "a=1; b=2"),
+        ("upgrade-insecure-requests", "1"),
+        ("sec-fetch-dest", "document"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-site", "none"),
+        ("sec-fetch-user", "?1"),
+        ("priority", "u=1"),
+        ("cache-control", "max-age=0"),
+        ("x-seq", "0000000000000001"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ];
+    let block: String = headers
+        .iter()
+        .map(|(name, value)| format!("{}:{name},{}:{value},", name.len(), value.len()))
+        .collect();
+    format!("bench 1 / {}:{block}}}0:,", block.len()).into_bytes()
+}
+
+fn measure(body: &str, batches: u64) -> Duration {
+    let script = std::env::temp_dir().join(format!("kennel-bench-{}.lua", std::process::id()));
+    let source = format!(
+        "local kennel = require 'kennel'\nlocal app = kennel.app()\napp:get('/', function(req) {body} end)\nreturn app\n"
+    );
+    std::fs::write(&script, source).unwrap();
+    let (mut hub, socket) = UnixStream::pair().unwrap();
+    let (_page, descriptor) = Page::create().unwrap();
+    let worker = std::thread::spawn(move || {
+        let page = Page::map(&descriptor).unwrap();
+        let (orders, actions) = link::open(socket, page).unwrap();
+        handler_lua::serve(orders, actions).unwrap();
+        let id = rustix::thread::gettid().as_raw_nonzero();
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/schedstat")).unwrap();
+        Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+    });
+    let mut out = Vec::new();
+    let start = Start { number: 1, source: script.to_string_lossy().into_owned(), ..Start::default() };
+    encode_start(&mut out, &start);
+    hub.write_all(&out).unwrap();
+    let mut inbox = Vec::new();
+    read_frames(&mut hub, &mut inbox, 1);
+    std::fs::remove_file(&script).unwrap();
+
+    let message = message();
+    for batch in 0..batches {
+        out.clear();
+        for job in 1..=BATCH {
+            encode_job(&mut out, batch * BATCH + job, Handler::Route(0), "b-0.0.1", [].into_iter(), &message);
+        }
+        hub.write_all(&out).unwrap();
+        read_frames(&mut hub, &mut inbox, BATCH);
+    }
+    drop(hub);
+    worker.join().unwrap()
+}
+
+/// Reads until so many frames have come.
+fn read_frames(hub: &mut UnixStream, inbox: &mut Vec<u8>, mut missing: u64) {
+    let mut chunk = [0; 64 << 10];
+    while missing > 0 {
+        let count = hub.read(&mut chunk).unwrap();
+        assert!(count > 0, "the worker ended");
+        inbox.extend_from_slice(&chunk[..count]);
+        while let Some((_, mut frames, rest)) = split_batch(inbox).unwrap() {
+            while let Some((kind, payload, after)) = handler_core::worker::protocol::split_frame(frames) {
+                assert!(kind == 1 || kind == 3, "{}", String::from_utf8_lossy(payload));
+                missing -= 1;
+                frames = after;
+            }
+            *inbox = rest.to_vec();
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The functions that every request passes: the next job, a header, a plain answer.
+//!
+//! They are C functions, written against Lua's own API: a call through mlua takes ten times as many
+//! instructions (references for each argument, a heap for results), and with three calls a request that
+//! was half of a worker's time. Everything else goes through mlua.
+//!
+//! What holds for all of them: the first upvalue is the [`State`], which lives as long as the Lua
+//! state; arguments come from the runtime, but a script that gets at these functions may pass
+//! anything, so types are checked; nothing that needs dropping is alive when Lua may raise an error.
+
+#![allow(unsafe_code, reason = "Lua's C API works on raw stacks; measured above")]
+
+use super::request::{first, is_clients, lower};
+use super::{State, message_of};
+use handler_core::protocol::{Envelope, Text};
+use handler_core::worker::protocol::{Action, Handler, Order};
+use mlua::ffi;
+use mlua::{Lua, Table, Value};
+use std::ffi::c_int;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Answers that are ready wait at most about this long for others to leave with them.
+const FLUSH: Duration = Duration::from_micros(300);
+
+/// Header lines of answers without headers of their own, by the kind that the runtime passes.
+const HEADS: [&[u8]; 2] =
+    [b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Type: application/json\r\n"];
+
+pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
+    let header_methods = lua.create_table()?;
+    let functions: [(&str, ffi::lua_CFunction); 4] =
+        [("next", next), ("header", header), ("server_field", server_field), ("answer", answer)];
+    for (name, function) in functions {
+        let state: *const State = Rc::as_ptr(state);
+        // SAFETY: the argument is on the stack; pushes one pointer below it and makes a closure with both as
+        // upvalues, which becomes the one result. `Api` holds the `Rc` for as long as the Lua state lives.
+        let function: Value = unsafe {
+            lua.exec_raw(&header_methods, |lua| {
+                ffi::lua_pushlightuserdata(lua, state.cast_mut().cast());
+                ffi::lua_insert(lua, 1);
+                ffi::lua_pushcclosure(lua, function, 2);
+            })?
+        };
+        native.set(name, function)?;
+    }
+    native.set("header_methods", header_methods)
+}
+
+/// # Safety
+///
+/// `lua` runs one of the closures made by [`register`].
+unsafe fn state<'a>(lua: *mut ffi::lua_State) -> &'a State {
+    // SAFETY: the first upvalue is the pointer that `register` put there; see the module's text.
+    unsafe { &*ffi::lua_touserdata(lua, ffi::lua_upvalueindex(1)).cast() }
+}
+
+/// The bytes of a string argument; none for anything else.
+///
+/// # Safety
+///
+/// They are valid as long as the argument stays on the stack.
+unsafe fn bytes<'a>(lua: *mut ffi::lua_State, at: c_int) -> &'a [u8] {
+    // SAFETY: for a string, lua_tolstring gives its address and size and changes nothing.
+    unsafe {
+        if ffi::lua_type(lua, at) != ffi::LUA_TSTRING {
+            return b"";
+        }
+        let mut size = 0;
+        let start = ffi::lua_tolstring(lua, at, &raw mut size);
+        std::slice::from_raw_parts(start.cast(), size)
+    }
+}
+
+/// # Safety
+///
+/// There is a free slot on the stack, and nothing that needs dropping is alive: this may raise an error.
+unsafe fn push_bytes(lua: *mut ffi::lua_State, bytes: &[u8]) {
+    // SAFETY: Lua copies the bytes.
+    unsafe {
+        ffi::lua_pushlstring(lua, bytes.as_ptr().cast(), bytes.len());
+    }
+}
+
+/// `next()`: serial, handler's number, the job, and a list of its path values if it has any; nothing
+/// when there is no job.
+unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures. The job lies in the buffer of orders, which
+    // nobody touches until the loop waits again.
+    unsafe {
+        let Some(job) = state(lua).next_job() else { return 0 };
+        let job: &[u8] = &*job;
+        let Ok(Order::Job { serial, handler, params, .. }) = Order::read_job(job) else { return 0 };
+        let number = match handler {
+            Handler::Route(number) => number as isize,
+            Handler::NotFound => -1,
+            Handler::MethodNotAllowed => -2,
+            Handler::Options => -3,
+            Handler::Raw => -4,
+        };
+        // Serials stay far below 2^53, so a Lua number holds them exactly.
+        ffi::lua_pushnumber(lua, serial as f64);
+        ffi::lua_pushinteger(lua, number as ffi::lua_Integer);
+        push_bytes(lua, job);
+        let mut params = params.peekable();
+        if params.peek().is_none() {
+            return 3;
+        }
+        ffi::lua_createtable(lua, 2, 0);
+        for (at, value) in params.enumerate() {
+            if value.contains(&b'%') {
+                push_decoded(lua, value);
+            } else {
+                push_bytes(lua, value);
+            }
+            ffi::lua_rawseti(lua, -2, at as ffi::lua_Integer + 1);
+        }
+        4
+    }
+}
+
+/// # Safety
+///
+/// As [`push_bytes`]. A failure to allocate leaks the decoded copy, which is small.
+#[cold]
+unsafe fn push_decoded(lua: *mut ffi::lua_State, value: &[u8]) {
+    let decoded = handler_core::http::percent::decode(value, false);
+    // SAFETY: as the caller promises.
+    unsafe { push_bytes(lua, &decoded) }
+}
+
+/// # Safety
+///
+/// As [`push_bytes`].
+unsafe fn push_text(lua: *mut ffi::lua_State, value: Option<Text<'_>>) -> c_int {
+    let Some(value) = value else { return 0 };
+    // SAFETY: as the caller promises; a value with escapes is copied, and leaks if memory is out.
+    unsafe { push_bytes(lua, &value.bytes()) }
+    1
+}
+
+/// `header(view, name)`, the `__index` of a request's headers: the first value of a client's header, or
+/// nothing; or the method of that name (the second upvalue holds them). `view[1]` is the job.
+unsafe extern "C-unwind" fn header(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the view and the name stay on the stack, and so does the job once it is pushed.
+    unsafe {
+        if ffi::lua_type(lua, 1) != ffi::LUA_TTABLE {
+            return 0;
+        }
+        let name = bytes(lua, 2);
+        if matches!(name, b"all" | b"pairs") {
+            ffi::lua_pushvalue(lua, 2);
+            ffi::lua_rawget(lua, ffi::lua_upvalueindex(2));
+            return 1;
+        }
+        ffi::lua_rawgeti(lua, 1, 1);
+        let Ok(envelope) = Envelope::parse(message_of(bytes(lua, -1))) else { return 0 };
+        let value = {
+            let name = lower(name);
+            if is_clients(&name) { first(&envelope, &name) } else { None }
+        };
+        push_text(lua, value)
+    }
+}
+
+/// `server_field(job, name)`: a field that Mongrel2 wrote, or nothing.
+unsafe extern "C-unwind" fn server_field(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as in `header`.
+    unsafe {
+        let (job, name) = (bytes(lua, 1), bytes(lua, 2));
+        let Ok(envelope) = Envelope::parse(message_of(job)) else { return 0 };
+        push_text(lua, first(&envelope, name))
+    }
+}
+
+/// `answer(serial, kind, body)`: 200 with a body of the kind in [`HEADS`].
+unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the body stays on the stack until this returns; nothing here raises an error.
+    unsafe {
+        let serial = ffi::lua_tonumber(lua, 1) as u64;
+        let kind = ffi::lua_tonumber(lua, 2) as usize;
+        let body = bytes(lua, 3);
+        let state = state(lua);
+        if state.jobs.borrow_mut().remove(&serial) {
+            let head = HEADS[kind.min(HEADS.len() - 1)];
+            state.push(&Action::Respond { serial, status: 200, head, body });
+        }
+    }
+    0
+}
+
+impl State {
+    /// A script begins to run for a job (0: for nobody), or ends to.
+    pub(super) fn set_running(&self, serial: u64) {
+        self.running.set(serial);
+        self.actions.borrow().page().turn(serial);
+    }
+
+    /// Takes the next job, if that is the next order, and says in the page that it starts. Before
+    /// that, the one before has ended.
+    fn next_job(&self) -> Option<*const [u8]> {
+        let mut orders = self.orders.borrow_mut();
+        let mut actions = self.actions.borrow_mut();
+        if self.running.replace(0) != 0 {
+            actions.page().turn(0);
+            if !actions.is_flushed() && self.unsent_since.get().elapsed() > FLUSH {
+                // When the hub is gone the loop's next wait says so.
+                let _ = actions.flush();
+                self.unsent_since.set(std::time::Instant::now());
+            }
+        }
+        while orders.peek_kind() == Some(Order::JOB) {
+            let (_, job) = orders.next_order()?;
+            let Ok(Order::Job { serial, .. }) = Order::read_job(job) else { continue };
+            if !actions.page().start(serial) {
+                let _ = actions.push(&Action::Skipped { serial });
+                continue;
+            }
+            self.jobs.borrow_mut().insert(serial);
+            self.running.set(serial);
+            actions.page().turn(serial);
+            return Some(job);
+        }
+        None
+    }
+}
