@@ -21,7 +21,10 @@ pub(crate) fn set_search_path(lua: &Lua, source: &Path) -> mlua::Result<()> {
 
 /// Runs the script, whose result must be its app.
 pub(crate) fn run(lua: &Lua, load: &Function, start: &Start) -> Result<Registration, LoadFailure> {
-    let failed = |error: mlua::Error| from_error(&error);
+    let failed = |error: mlua::Error| {
+        let failure = from_error(&error);
+        LoadFailure { file: failure.file.or_else(|| Some(start.source.clone())), ..failure }
+    };
     let source = std::fs::read(&start.source).map_err(|problem| LoadFailure {
         message: format!("cannot read the script: {}", plain(&problem)),
         file: Some(start.source.clone()),

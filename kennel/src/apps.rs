@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
+use crate::role::WORKER_LUA;
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::worker::process::WorkerCommand;
@@ -47,7 +48,7 @@ pub(crate) fn resolve(
                 mount,
                 workers: workers.or(settings.workers).unwrap_or_else(default_workers),
             },
-            command: WorkerCommand { program: program.clone(), arguments: vec!["worker-lua".into()] },
+            command: WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] },
             start: Start {
                 number: 0,
                 source,

@@ -65,15 +65,6 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// A worker process; started by kennel itself
-    #[command(hide = true)]
-    WorkerLua,
-    /// Becomes another program that ends when this one's parent does
-    #[command(hide = true)]
-    Companion {
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<std::ffi::OsString>,
-    },
 }
 
 /// How log lines are written.

@@ -1,5 +1,6 @@
 //! `kennel.toml`: what it may say, and errors with the place and the nearest known key.
 
+use crate::exit::plain;
 use handler_core::hub::Limits;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub(crate) const DEFAULT_FILE: &str = "kennel.toml";
 pub(crate) struct Config {
     /// Where Kennel's own Mongrel2 listens.
     pub(crate) listen: Option<String>,
+    /// Whether that Mongrel2 counts what its clients have not read yet.
+    pub(crate) flow_control: Option<bool>,
     /// Existing Mongrel2 handlers.
     #[serde(default)]
     pub(crate) mongrel2: Vec<Mongrel2>,
@@ -77,7 +80,7 @@ struct LimitSettings {
 #[derive(Debug, Error)]
 pub(crate) enum ConfigError {
     /// It is not there, or may not be read.
-    #[error("cannot read `{}`: {cause}", path.display())]
+    #[error("cannot read `{}`: {}", path.display(), plain(cause))]
     Unreadable { path: PathBuf, cause: std::io::Error },
     /// It says something wrong.
     #[error("{}:{line}:{column}: {message}\n  {text}\n  {marker}{hint}", path.display())]

@@ -35,13 +35,28 @@ pub(crate) fn unreachable(message: impl fmt::Display) -> anyhow::Error {
     Coded { code: UNREACHABLE, message: message.to_string() }.into()
 }
 
+/// What went wrong with a file, without the system's number for it.
+pub(crate) fn plain(problem: &io::Error) -> String {
+    match problem.kind() {
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::IsADirectory => "it is a directory".into(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".into(),
+        _ => problem.to_string(),
+    }
+}
+
 /// Prints the error of a command, if there is one, and gives the exit code.
 pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let problem = match result {
         Ok(code) => return code,
         Err(problem) => problem,
     };
-    if problem.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+    let kind = problem.chain().find_map(|cause| {
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        cause.downcast_ref::<io::Error>().map(io::Error::kind).or(json)
+    });
+    if kind == Some(io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
     let label = match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {

@@ -1,7 +1,7 @@
 //! `kennel`: runs Mongrel2 handlers written in Lua.
 //!
 //! `args` says what can be typed, `commands` has one file for each command, `exit` what the program
-//! ends with.
+//! ends with. `role` is what kennel starts itself as.
 
 mod apps;
 mod args;
@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod log;
 mod own_server;
+mod role;
 mod run_files;
 mod watch;
 
@@ -17,6 +18,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(result) = role::play(&arguments) {
+        return exit::report(result);
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(problem) => return exit::usage(&problem),

@@ -4,6 +4,7 @@
 //! this one is killed.
 
 use crate::exit::{unreachable, wrong_input};
+use crate::role::COMPANION;
 use crate::run_files::RunFiles;
 use anyhow::Context;
 use handler_core::transport::{Address, Endpoint};
@@ -11,7 +12,7 @@ use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, 
 use mongrel2_conf::{mimetypes, public_files, store};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open, setrlimit};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -58,11 +59,17 @@ pub(crate) struct OwnServer {
 
 impl OwnServer {
     /// Writes the configuration and starts the server. `public` is a folder that it serves itself.
-    pub(crate) fn start(files: RunFiles, listen: &str, public: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        files: RunFiles,
+        listen: &str,
+        flow_control: bool,
+        public: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let address = parse_address(listen)?;
         TcpListener::bind(address).map_err(|problem| taken(address, &problem))?;
         let folder = files.folder().to_string_lossy().into_owned();
-        write_config(&folder, address, public).context("cannot write the configuration of mongrel2")?;
+        write_config(&folder, address, flow_control, public)
+            .context("cannot write the configuration of mongrel2")?;
         let mut server = Self { files, address, process: None, started: Instant::now() };
         server.spawn()?;
         Ok(server)
@@ -83,17 +90,25 @@ impl OwnServer {
         format!("http://{}", self.address)
     }
 
-    /// Waits until it accepts connections.
-    pub(crate) fn await_listening(&self) {
+    /// Waits until it answers. It listens long before: for the first half second of its life it takes
+    /// connections and looks at none. What is sent is no HTTP, so that it answers by itself.
+    pub(crate) fn await_answer(&self) {
         let address = match self.address.ip().is_unspecified() {
             true => SocketAddr::new([127, 0, 0, 1].into(), self.address.port()),
             false => self.address,
         };
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err()
-            && Instant::now() < deadline
-        {
-            std::thread::sleep(Duration::from_millis(2));
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < deadline {
+            let answered =
+                TcpStream::connect_timeout(&address, Duration::from_millis(200)).and_then(|mut stream| {
+                    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+                    stream.write_all(b"\r\n\r\n")?;
+                    stream.read(&mut [0; 16])
+                });
+            if answered.is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -133,7 +148,7 @@ impl OwnServer {
         }
         let log = File::create(self.log_file())?;
         let child = Command::new(std::env::current_exe()?)
-            .args(["companion", PROGRAM])
+            .args([COMPANION, &std::process::id().to_string(), PROGRAM])
             .arg(folder.join("config.sqlite"))
             .arg(UUID)
             .stdin(Stdio::null())
@@ -199,7 +214,12 @@ fn taken(address: SocketAddr, problem: &io::Error) -> anyhow::Error {
     }
 }
 
-fn write_config(folder: &str, address: SocketAddr, public: Option<&Path>) -> anyhow::Result<()> {
+fn write_config(
+    folder: &str,
+    address: SocketAddr,
+    flow_control: bool,
+    public: Option<&Path>,
+) -> anyhow::Result<()> {
     let handler = Handler {
         send_spec: format!("ipc://{folder}/requests"),
         send_ident: "kennel".into(),
@@ -235,6 +255,7 @@ fn write_config(folder: &str, address: SocketAddr, public: Option<&Path>) -> any
     };
     let mut settings: Vec<_> =
         SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    settings.push(("download.flow_control".to_owned(), u8::from(flow_control).to_string()));
     settings.push(("superpoll.max_fd".to_owned(), allow_descriptors().to_string()));
     let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
     store::write(&config, &Path::new(folder).join("config.sqlite"))?;

@@ -1,1 +1,22 @@
-//! Under construction.
+//! What tests from the outside need: a site that runs, clients that send exact bytes, and a Mongrel2
+//! of any make.
+//!
+//! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
+//! * [`client`]: an HTTP client that sends exactly the bytes it is given.
+//! * [`server`]: a real Mongrel2 that is not Kennel's own.
+//! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
+//! * [`command`]: `kennel` run to its end, with what it printed.
+//! * [`process`], [`log`], [`wait`]: processes, log lines and events, always with a deadline.
+//! * [`binary`], [`folder`], [`port`]: where the program is, and what a test has for itself alone.
+
+pub mod binary;
+pub mod client;
+pub mod command;
+pub mod fake;
+pub mod folder;
+pub mod log;
+pub mod port;
+pub mod process;
+pub mod server;
+pub mod site;
+pub mod wait;

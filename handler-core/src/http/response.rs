@@ -36,9 +36,12 @@ impl Response<'_> {
         out.extend_from_slice(number.format(self.status).as_bytes());
         out.push(b' ');
         out.extend_from_slice(reason(self.status).as_bytes());
-        out.extend_from_slice(b"\r\nDate: ");
-        out.extend_from_slice(form.date.as_bytes());
         out.extend_from_slice(b"\r\n");
+        if fields::find(self.head, b"date").is_none() {
+            out.extend_from_slice(b"Date: ");
+            out.extend_from_slice(form.date.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
         out.extend_from_slice(self.head);
         // RFC 9110, 8.6: neither has a body, and a 304 may not claim a length it does not know.
         let bodiless = matches!(self.status, 204 | 304);
@@ -143,6 +146,12 @@ mod tests {
             written(200, "x: y\r\n", "hi", false, Persistence::Open),
             "HTTP/1.1 200 OK\r\nDate: D\r\nx: y\r\nContent-Length: 2\r\n\r\nhi"
         );
+    }
+
+    #[test]
+    fn a_date_of_the_scripts_own_is_the_only_one() {
+        let text = written(200, "date: D2\r\n", "", false, Persistence::Open);
+        assert_eq!(text.to_lowercase().matches("date:").count(), 1);
     }
 
     #[test]

@@ -74,9 +74,8 @@ impl App {
         !self.seats.is_empty()
     }
 
-    /// Whether every worker keeps dying at once, so that waiting is pointless.
-    pub fn is_down(&self, now: Instant) -> bool {
-        self.is_loaded()
-            && self.seats.iter().all(|seat| seat.worker.is_none() && seat.due.is_some_and(|due| due > now))
+    /// Whether every worker keeps dying at once, so that waiting for one is pointless.
+    pub fn is_down(&self) -> bool {
+        self.is_loaded() && self.seats.iter().all(|seat| seat.backoff.is_hopeless())
     }
 }

@@ -51,6 +51,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Whether everything for it is sent, and written as far as Mongrel2 tells.
+    pub fn is_delivered(&self) -> bool {
+        self.gone || (self.out.is_empty() && !self.closing && self.pacer.is_all_written())
+    }
+
     /// Whether nothing is left to do.
     pub fn is_idle(&self) -> bool {
         self.current.is_none() && self.waiting.is_empty() && self.out.is_empty() && !self.dirty

@@ -35,32 +35,98 @@ pub struct Counters {
     pub bad_targets: u64,
 }
 
-/// Lets a few complaints of a kind pass each second and counts the others, so that a hostile client
-/// cannot fill the disk with log lines.
+impl Counters {
+    /// Those that are not zero, with their names, for a log line.
+    pub fn summary(&self) -> String {
+        let named = [
+            ("messages", self.messages),
+            ("requests", self.requests),
+            ("answers", self.answers),
+            ("answers_too_late", self.answers_too_late),
+            ("malformed", self.malformed),
+            ("refused", self.refused),
+            ("spoofed_uploads", self.spoofed_uploads),
+            ("worker_died", self.worker_died),
+            ("overloaded", self.overloaded),
+            ("timed_out", self.timed_out),
+            ("rerun", self.rerun),
+            ("purged", self.purged),
+            ("bad_targets", self.bad_targets),
+        ];
+        let shown: Vec<_> =
+            named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")).collect();
+        shown.join(" ")
+    }
+}
+
+/// What is complained about in the log; each kind has a brake of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Complaint {
+    /// Messages that cannot be read.
+    Malformed,
+    /// Messages that are not acted on.
+    Refused,
+    /// Messages of a sender that does not belong to the link.
+    Sender,
+    /// Targets of raw deliveries that cannot be.
+    Target,
+}
+
+/// The brakes of all kinds.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(super) struct Complaints([Brake; 4]);
+
+impl Complaints {
+    /// Whether this complaint may be logged.
+    pub fn pass(&mut self, kind: Complaint, now: Instant) -> bool {
+        self.0[kind as usize].pass(now)
+    }
+
+    /// The number of complaints of each kind that were held back in a second that is over.
+    pub fn take_held(&mut self, now: Instant) -> impl Iterator<Item = (Complaint, u64)> {
+        let kinds = [Complaint::Malformed, Complaint::Refused, Complaint::Sender, Complaint::Target];
+        kinds.into_iter().filter_map(move |kind| Some((kind, self.0[kind as usize].take_held(now)?)))
+    }
+
+    /// When there is something held back to be told.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let due = |brake: &Brake| brake.since.filter(|_| brake.held > 0).map(|since| since + Brake::SECOND);
+        self.0.iter().filter_map(due).min()
+    }
+}
+
+/// Lets a few complaints pass each second and counts the others, so that a hostile client cannot fill
+/// the disk with log lines.
+#[derive(Debug, Default)]
+struct Brake {
     since: Option<Instant>,
     passed: u32,
     held: u64,
 }
 
-impl Complaints {
+impl Brake {
+    const SECOND: Duration = Duration::from_secs(1);
     const PER_SECOND: u32 = 5;
 
-    /// Whether this complaint may be logged; with the number of those held back before it.
-    pub fn pass(&mut self, now: Instant) -> Option<u64> {
-        let fresh =
-            self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1));
-        if fresh {
+    /// The number of complaints held back, once the second is over; they are told then.
+    fn take_held(&mut self, now: Instant) -> Option<u64> {
+        let over = self.since.is_some_and(|since| now.saturating_duration_since(since) >= Self::SECOND);
+        if !over || self.held == 0 {
+            return None;
+        }
+        Some(std::mem::take(&mut self.held))
+    }
+
+    fn pass(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Self::SECOND) {
             self.since = Some(now);
             self.passed = 0;
         }
-        if self.passed == Self::PER_SECOND {
-            self.held += 1;
-            return None;
-        }
         self.passed += 1;
-        Some(std::mem::take(&mut self.held))
+        if self.passed > Self::PER_SECOND {
+            self.held += 1;
+        }
+        self.passed <= Self::PER_SECOND
     }
 }
 
@@ -71,8 +137,12 @@ mod tests {
     #[test]
     fn a_flood_of_complaints_is_five_lines_a_second_and_a_count() {
         let (mut complaints, now) = (Complaints::default(), Instant::now());
-        let passed = (0..100).filter(|_| complaints.pass(now).is_some()).count();
+        let passed = (0..100).filter(|_| complaints.pass(Complaint::Refused, now)).count();
         assert_eq!(passed, 5);
-        assert_eq!(complaints.pass(now + Duration::from_secs(1)), Some(95));
+        assert!(complaints.pass(Complaint::Malformed, now), "another kind has its own five");
+        assert_eq!(complaints.take_held(now).count(), 0);
+        let later = complaints.next_timeout().unwrap();
+        assert_eq!(complaints.take_held(later).collect::<Vec<_>>(), [(Complaint::Refused, 95)]);
+        assert!(complaints.pass(Complaint::Refused, later));
     }
 }

@@ -4,6 +4,7 @@ use super::Hub;
 use super::answers;
 use super::app::AppId;
 use super::connection::{ConnKey, LinkId};
+use super::counters::Complaint;
 use super::intake::own_answer;
 use super::lifecycle::WorkerId;
 use super::request::{Place, Plan, RequestKey};
@@ -49,7 +50,7 @@ impl Hub {
             return;
         }
         let state = &mut self.apps[usize::from(app.0)];
-        if state.queue.len() >= self.limits.queue || state.is_down(now) {
+        if state.queue.len() >= self.limits.queue || state.is_down() {
             self.counters.overloaded += 1;
             self.answer_with(request, 503, now);
             return;
@@ -58,7 +59,7 @@ impl Hub {
         self.requests[request].place = Place::Queue;
     }
 
-    fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
+    pub(super) fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
         let seats = &self.apps[usize::from(app.0)].seats;
         seats
             .iter()
@@ -162,6 +163,7 @@ impl Hub {
     fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<RequestKey> {
         let worker = &mut self.workers[id.0];
         let request = worker.jobs.remove(&serial);
+        worker.has_answered = true;
         if request.is_none() {
             self.counters.answers_too_late += 1;
         }
@@ -264,8 +266,8 @@ impl Hub {
             self.links.iter().position(|l| l.up && l.sender.as_ref().is_some_and(|s| s.as_str() == sender));
         let Some(link) = link else {
             self.counters.bad_targets += ids.count() as u64;
-            if let Some(held) = self.complaints.pass(now) {
-                warn!(held, "a script addressed `{sender}`, but no such server is connected");
+            if self.complaints.pass(Complaint::Target, now) {
+                warn!("a script addressed `{sender}`, but no such server is connected");
             }
             return Vec::new();
         };
@@ -277,8 +279,8 @@ impl Hub {
                 Ok(id) => keys.push(ConnKey { link, incarnation, id }),
                 Err(problem) => {
                     self.counters.bad_targets += 1;
-                    if let Some(held) = self.complaints.pass(now) {
-                        warn!(held, "a script addressed a connection that cannot be: {problem}");
+                    if self.complaints.pass(Complaint::Target, now) {
+                        warn!("a script addressed a connection that cannot be: {problem}");
                     }
                 }
             }
@@ -296,7 +298,8 @@ impl Hub {
     fn log(&self, id: WorkerId, level: Level, text: &[u8], fields: &[u8]) {
         let worker = &self.workers[id.0];
         let app = &self.apps[usize::from(worker.app.0)].spec.name;
-        let text = String::from_utf8_lossy(text);
+        // A line feed in what a script logs must not look like a line of the log.
+        let text = String::from_utf8_lossy(text).replace('\n', "\n    ");
         let fields = String::from_utf8_lossy(fields);
         let fields = Some(&*fields).filter(|f| !f.is_empty());
         let number = worker.number;

@@ -2,6 +2,7 @@
 
 use super::app::AppId;
 use super::connection::{Conn, ConnKey, LinkId};
+use super::counters::Complaint;
 use super::request::{Place, Plan, Request, RequestKey};
 use super::routes::{Routes, Target};
 use super::{Hub, answers};
@@ -56,9 +57,9 @@ impl Hub {
             Ok(envelope) => envelope,
             Err(problem) => {
                 self.counters.malformed += 1;
-                if let Some(held) = self.complaints.pass(now) {
+                if self.complaints.pass(Complaint::Malformed, now) {
                     let first = message[..message.len().min(SHOWN)].escape_ascii();
-                    warn!(link = link.0, held, "dropped a message that cannot be read: {problem}: {first}");
+                    warn!(link = link.0, "dropped a message that cannot be read: {problem}: {first}");
                 }
                 return;
             }
@@ -116,8 +117,8 @@ impl Hub {
         }
         if let Some(known) = &state.sender {
             self.counters.refused += 1;
-            if let Some(held) = self.complaints.pass(now) {
-                warn!(link = link.0, held, "dropped a message from `{sender}`, this server is `{known}`");
+            if self.complaints.pass(Complaint::Sender, now) {
+                warn!(link = link.0, "dropped a message from `{sender}`, this server is `{known}`");
             }
             return false;
         }
@@ -136,9 +137,9 @@ impl Hub {
 
     fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
         self.counters.refused += 1;
-        if let Some(held) = self.complaints.pass(now) {
+        if self.complaints.pass(Complaint::Refused, now) {
             let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
-            warn!(link = link.0, conn = envelope.conn_id, path = %path, held, "refused: {reason}");
+            warn!(link = link.0, conn = envelope.conn_id, path = %path, "refused: {reason}");
         }
     }
 

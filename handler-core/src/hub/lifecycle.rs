@@ -6,11 +6,13 @@
 
 use super::Hub;
 use super::app::{AppId, Incoming, Seat};
+use super::connection::Conn;
 use super::effect::Effect;
 use super::request::RequestKey;
 use super::routes::Routes;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
+use crate::worker::restart::Backoff;
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
@@ -40,6 +42,8 @@ pub(super) struct Worker {
     pub number: u32,
     stage: Stage,
     served_since: Option<Instant>,
+    /// It has answered something, so it is no failure, however soon it dies.
+    pub has_answered: bool,
     /// The serial of the last job given to it.
     pub serial: u64,
     /// Its unanswered jobs.
@@ -65,6 +69,7 @@ impl Worker {
             number,
             stage: Stage::Loading { since: now },
             served_since: None,
+            has_answered: false,
             serial: 0,
             jobs: FxHashMap::default(),
             orders: Vec::new(),
@@ -134,9 +139,18 @@ impl Hub {
         }
     }
 
-    pub(super) fn check_stopped(&mut self) {
-        if self.stopping.is_some() && self.workers.is_empty() && !self.stopped {
+    /// Whether a Mongrel2 counts what its clients have not read: then what was sent to them has arrived
+    /// only when its notices say so, and a stop has to go on listening.
+    pub fn expects_credits(&self) -> bool {
+        self.links.iter().any(|link| link.up && link.flow_control)
+    }
+
+    pub(super) fn check_stopped(&mut self, now: Instant) {
+        let Some(since) = self.stopping.filter(|_| self.workers.is_empty() && !self.stopped) else { return };
+        let out_of_time = now >= since + self.limits.stop_time;
+        if out_of_time || self.conns.map.values().all(Conn::is_delivered) {
             self.stopped = true;
+            info!("stopped: {}", self.counters.summary());
             self.effects.push_back(Effect::Stopped);
         }
     }
@@ -221,6 +235,10 @@ impl Hub {
     }
 
     pub(super) fn handle_failed(&mut self, id: WorkerId, failure: LoadFailure, now: Instant) {
+        if self.workers[id.0].stage == Stage::Killed {
+            // Its fellow has said so already.
+            return;
+        }
         let app_id = self.workers[id.0].app;
         let app = &mut self.apps[usize::from(app_id.0)];
         let name = &app.spec.name;
@@ -301,7 +319,10 @@ impl Hub {
         let app = &mut self.apps[usize::from(app_id.0)];
         if let Some(seat) = app.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
             seat.worker = None;
-            let served = worker.served_since.map(|since| now.saturating_duration_since(since));
+            let served = match worker.has_answered {
+                true => Some(Backoff::GRACE),
+                false => worker.served_since.map(|since| now.saturating_duration_since(since)),
+            };
             if !stopping {
                 let pause = seat.backoff.after_death(served);
                 seat.due = Some(now + pause);
@@ -329,6 +350,12 @@ impl Hub {
         }
         self.choose_lead(app_id);
         self.assign_waiting(app_id, now);
+        if self.apps[usize::from(app_id.0)].is_down() && self.least_loaded(app_id).is_none() {
+            for request in std::mem::take(&mut self.apps[usize::from(app_id.0)].queue) {
+                self.counters.overloaded += 1;
+                self.answer_with(request, 503, now);
+            }
+        }
         if stopping {
             self.stop_idle_workers(now);
         }
@@ -431,7 +458,10 @@ impl Hub {
     /// Says in the log who serves an app now.
     pub fn describe(&self, app: AppId) -> String {
         let app = &self.apps[usize::from(app.0)];
-        format!("{} ({} workers, {} routes)", app.spec.name, app.seats.len(), app.registration.routes.len())
+        let count = |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+        let workers = count(app.seats.len(), "worker");
+        let routes = count(app.registration.routes.len(), "route");
+        format!("{} ({workers}, {routes})", app.spec.name)
     }
 
     /// Kills every worker now.

@@ -53,6 +53,7 @@ use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// The hub. See the [module](self) for how it is driven.
 #[derive(Debug)]
@@ -146,13 +147,16 @@ impl Hub {
             self.expire_requests(now);
             self.check_workers(now);
         }
+        for (kind, held) in self.complaints.take_held(now) {
+            warn!(?kind, "{held} more complaints of this kind were not logged one by one");
+        }
         self.fill_seats(now);
         self.conns.sweep(now);
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
             self.next_deadline_check = Some(now + Self::PULSE);
         }
-        self.check_stopped();
+        self.check_stopped(now);
     }
 
     fn is_waiting_for_something(&self) -> bool {
@@ -166,6 +170,7 @@ impl Hub {
             .chain(self.next_deadline_check)
             .chain(self.outgoing.next_paced())
             .chain(self.conns.next_sweep())
+            .chain(self.complaints.next_timeout())
             .min()
     }
 }

@@ -93,6 +93,11 @@ impl Pacer {
         self.outstanding = self.outstanding.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
+    /// Whether nothing is under way that a notice will report.
+    pub fn is_all_written(&self) -> bool {
+        self.outstanding == 0
+    }
+
     /// Whether an idle connection's past no longer matters.
     pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
         let age = self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at));

@@ -341,10 +341,13 @@ impl Loop {
         self.stops += 1;
         if self.stops == 1 {
             info!("stopping: what runs may finish");
-            let hub = &mut self.hub;
-            // What has arrived is served: to lose it would be to lose it in silence.
-            self.servers
-                .stop_receiving(|link, message| hub.handle_message(LinkId(link as u16), message, now));
+            if !self.hub.expects_credits() {
+                // What has arrived is served: to lose it would be to lose it in silence. What has not
+                // stays in Mongrel2 for whoever comes next.
+                let hub = &mut self.hub;
+                self.servers
+                    .stop_receiving(|link, message| hub.handle_message(LinkId(link as u16), message, now));
+            }
             self.hub.begin_stop(now);
         } else {
             self.hub.stop_at_once();

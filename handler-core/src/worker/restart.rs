@@ -17,6 +17,11 @@ impl Backoff {
     /// The longest pause.
     pub const MAX: Duration = Duration::from_secs(5);
 
+    /// Whether the last few workers all died at once, so that nobody should wait for the next.
+    pub fn is_hopeless(&self) -> bool {
+        self.failures >= 3
+    }
+
     /// Says how long to wait after a death. `served` is the time since the worker was ready,
     /// `None` when it never was.
     pub fn after_death(&mut self, served: Option<Duration>) -> Duration {
@@ -48,6 +53,7 @@ mod tests {
     fn one_that_never_serves_is_tried_ever_more_slowly() {
         let mut backoff = Backoff::default();
         let pauses: Vec<_> = (0..12).map(|_| backoff.after_death(None).as_millis()).collect();
+        assert!(backoff.is_hopeless());
         assert_eq!(pauses, [0, 50, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000, 5000]);
         assert_eq!(backoff.after_death(Some(Backoff::GRACE)), Duration::ZERO);
         assert_eq!(backoff.after_death(None), Duration::ZERO);

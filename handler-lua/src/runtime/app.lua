@@ -229,6 +229,17 @@ local function answer_failure(app, serial, req, problem)
   response.send(serial, value)
 end
 
+-- An error raised by what a handler calls as its last act has lost the handler's line: the place where the
+-- handler was registered is the nearest that is known.
+local function place(app, number, problem)
+  local text = problem.message and problem.message:match("^%[kennel%]:%d+: (.*)$")
+  if text then
+    local handler = app.handlers[number + 1]
+    problem.message = handler and ("in the handler of " .. handler[3] .. ": " .. text) or text
+  end
+  return problem
+end
+
 local function log_failure(req, problem)
   if not problem.status then
     native.log_failure(req[1], problem.message, problem.traceback or "")
@@ -242,12 +253,14 @@ local function serve(app, serial, number, job, values)
   if ok then
     return
   end
-  log_failure(req, problem)
-  local first = problem
+  local first = place(app, number, problem)
+  log_failure(req, first)
   ok, problem = xpcall(answer_failure, caught, app, serial, req, first)
   if not ok then
-    -- The error page or an after hook failed too.
-    log_failure(req, problem)
+    -- The error page or an after hook failed too; perhaps just as before.
+    if problem.message ~= first.message then
+      log_failure(req, place(app, number, problem))
+    end
     native.respond(serial, 500, response.TEXT, nil, "500 Internal Server Error\n")
   end
 end

@@ -13,6 +13,10 @@ local Headers = {
     end
   end,
   __newindex = function(headers, name, value)
+    local problem = value ~= nil and native.check_header(name, value)
+    if problem then
+      error(problem, 2)
+    end
     rawset(headers, type(name) == "string" and name:lower() or name, value)
   end,
 }

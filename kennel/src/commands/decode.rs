@@ -1,6 +1,6 @@
 //! `kennel decode`: raw Mongrel2 messages as JSON, one line each.
 
-use crate::exit::wrong_input;
+use crate::exit::{plain, wrong_input};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use handler_core::protocol::{Envelope, Head, Kind};
 use serde_json::{Map, Value, json};
@@ -17,8 +17,9 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         all_fine &= decode_all(&input, &mut out)?;
     }
     for file in files {
-        let input = std::fs::read(file)
-            .map_err(|problem| wrong_input(format!("cannot read `{}`: {problem}", file.display())))?;
+        let input = std::fs::read(file).map_err(|problem| {
+            wrong_input(format!("cannot read `{}`: {}", file.display(), plain(&problem)))
+        })?;
         all_fine &= decode_all(&input, &mut out)?;
     }
     out.flush()?;
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_the_hub_would_refuse_says_why() {
-        let (fine, lines) = decoded(br#"m2 1 / 39:{"METHOD":"JSON","VERSION":"HTTP/1.1"},0:,"#);
+        let (fine, lines) = decoded(br#"m2 1 / 38:{"METHOD":"JSON","VERSION":"HTTP/1.1"},0:,"#);
         assert!(fine);
         assert_eq!(lines[0]["kind"], "refused");
         assert!(lines[0]["reason"].as_str().unwrap().contains("JSON"));

@@ -7,9 +7,8 @@ mod serve;
 mod signal;
 
 use crate::args::{Args, Command};
-use anyhow::Context;
 use clap::CommandFactory;
-use std::os::unix::process::CommandExt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Does what was typed.
@@ -23,17 +22,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Reload(args) => signal::run(&args, rustix::process::Signal::HUP),
         Command::Stop(args) => signal::run(&args, rustix::process::Signal::TERM),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "kennel", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "kennel", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
-        }
-        Command::WorkerLua => {
-            handler_lua::run().map_err(|problem| anyhow::anyhow!("{problem}"))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Companion { command } => {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-            let (program, arguments) = command.split_first().context("no program named")?;
-            Err(std::process::Command::new(program).args(arguments).exec().into())
         }
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     let listen = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
-        true => (Some(OwnServer::start(files, listen, public_folder(&apps).as_deref())?), None),
+        true => {
+            let (public, flow_control) = (public_folder(&apps), config.flow_control.unwrap_or(true));
+            (Some(OwnServer::start(files, listen, flow_control, public.as_deref())?), None)
+        }
         false => (None, Some(files)),
     };
     let endpoints = own.as_ref().map_or(existing, |own| vec![own.endpoint()]);
@@ -124,7 +127,7 @@ impl Observer for Host {
         let apps: Vec<_> = hub.app_ids().map(|app| hub.describe(app)).collect();
         let place = match &self.own {
             Some(own) => {
-                own.await_listening();
+                own.await_answer();
                 own.url()
             }
             None => "mongrel2 is connected".to_owned(),

@@ -1,0 +1,40 @@
+# Two commands for a fresh Debian or Ubuntu: `make demo` and `make test`. Both install what is missing
+# first, and say what.
+
+export CARGO_TERM_COLOR ?= auto
+LISTEN ?= 127.0.0.1:6767
+
+.PHONY: demo test check bench needs clean
+
+## Build, and serve examples/hello-lua on http://127.0.0.1:6767 until ^C
+demo: needs
+	cargo build --release -p kennel
+	@echo
+	@echo "Open http://$(LISTEN) in a browser. ^C ends it."
+	@echo
+	target/release/kennel dev --listen $(LISTEN) examples/hello-lua/hello.lua
+
+## Run every check and every test
+test: needs check
+	cargo build -p kennel --locked
+	cargo test --workspace --locked
+
+## Formatting, lints, documentation
+check: needs
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+## Measure: parse and encode alone, a worker alone, and the whole way beside a bare handler
+bench: needs
+	cargo build --release -p kennel
+	cargo bench -p handler-core --bench wire
+	cargo bench -p handler-lua --bench worker
+	cargo bench -p tests --bench whole_way -- --check
+
+needs:
+	@scripts/install-missing
+
+clean:
+	cargo clean
+	rm -rf .kennel

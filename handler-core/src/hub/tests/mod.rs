@@ -1,0 +1,16 @@
+//! The hub's rules, each with made-up time, and all of them together in a simulation.
+//!
+//! `site` is a hub with a Mongrel2 and workers that do what a test says; `mongrel2` writes the
+//! server's messages and reads replies as strictly as it does.
+
+mod answers;
+mod code;
+mod mongrel2;
+mod order;
+mod raw;
+mod sending;
+mod servers;
+mod simulation;
+mod site;
+mod stopping;
+mod workers;

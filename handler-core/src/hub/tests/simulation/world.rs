@@ -1,0 +1,340 @@
+//! The world of the simulation: its loop, its chances, its end. What happens in it is in `traffic` and
+//! `work`.
+
+mod traffic;
+mod work;
+
+use super::super::mongrel2::{self, Form, Reply};
+use super::super::site::{app, millis, route, seconds};
+use super::client::{Client, Speaks};
+use super::random::Random;
+use super::worker::Worker;
+use crate::hub::{AppSpec, Effect, Hub, Limits, WorkerId};
+use crate::worker::protocol::Registration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Ids from here on belong to nobody, or to a hostile message.
+const STRANGERS: i64 = 5000;
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub messages: u64,
+    pub answered: u64,
+    pub reruns: u64,
+    pub deaths: u64,
+    pub restarts: u64,
+    pub reloads: u64,
+    pub timed_out: u64,
+    pub overloaded: u64,
+    pub malformed: u64,
+    pub too_late: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.answered += other.answered;
+        self.reruns += other.reruns;
+        self.deaths += other.deaths;
+        self.restarts += other.restarts;
+        self.reloads += other.reloads;
+        self.timed_out += other.timed_out;
+        self.overloaded += other.overloaded;
+        self.malformed += other.malformed;
+        self.too_late += other.too_late;
+    }
+}
+
+struct Link {
+    up: bool,
+    flow_control: bool,
+    form: Form,
+    sender: String,
+    clients: BTreeMap<i64, Client>,
+    next_id: i64,
+    incarnation: u32,
+    has_spoken: bool,
+}
+
+pub(super) struct World {
+    hub: Hub,
+    now: Instant,
+    random: Random,
+    links: Vec<Link>,
+    workers: BTreeMap<WorkerId, Worker>,
+    registrations: Vec<Registration>,
+    ready: Vec<bool>,
+    /// No deadlines and no nonsense, so that the order in which jobs begin can be checked.
+    calm: bool,
+    raw: bool,
+    last_tag: u64,
+    last_delivery: u64,
+    last_pulse: Instant,
+    stopped: bool,
+    pub totals: Totals,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let calm = random.percent(40);
+        let limits = Limits {
+            request_timeout: if calm { seconds(3600) } else { seconds(1 + random.below(3) as u64) },
+            script_time: millis(400),
+            load_time: seconds(1),
+            stop_time: seconds(2),
+            queue: 2 + random.below(30),
+            worker_jobs: 1 + random.below(6),
+            pipeline: 1 + random.below(8),
+            ..Limits::default()
+        };
+        let raw = random.percent(50);
+        let hooks = random.percent(25);
+        let two = AppSpec { name: "two.lua".into(), mount: "/two".into(), workers: 1 };
+        let apps = vec![app(1 + random.below(4) as u32), two];
+        let routes = vec![route(&["GET"], "/users/{tag}", 0), route(&["POST"], "/b", 1)];
+        let first = Registration { routes, hooks, raw, ..Registration::default() };
+        let second = Registration { raw: false, ..first.clone() };
+        let links = (0..1 + random.below(3)).map(|number| Link {
+            up: false,
+            flow_control: random.percent(40),
+            form: if random.percent(50) { Form::Json } else { Form::Tnetstring },
+            sender: format!("m2-{number}"),
+            clients: BTreeMap::new(),
+            next_id: 1,
+            incarnation: 0,
+            has_spoken: false,
+        });
+        let links: Vec<_> = links.collect();
+        let now = Instant::now();
+        let hub = Hub::new(limits, "boot", links.len(), apps);
+        let mut world = Self {
+            hub,
+            now,
+            random,
+            links,
+            workers: BTreeMap::new(),
+            registrations: vec![first, second],
+            ready: vec![false; 2],
+            calm,
+            raw,
+            last_tag: 0,
+            last_delivery: 0,
+            last_pulse: now,
+            stopped: false,
+            totals: Totals::default(),
+        };
+        for app in world.hub.app_ids() {
+            world.hub.load_app(app, now);
+        }
+        while !world.ready.iter().all(|ready| *ready) {
+            world.worker_acts();
+            world.pass(millis(10));
+            for app in world.hub.app_ids() {
+                if !world.ready[usize::from(app.0)] && world.random.percent(1) {
+                    world.hub.load_app(app, world.now);
+                }
+            }
+        }
+        for link in 0..world.links.len() {
+            world.server_starts(link);
+        }
+        world
+    }
+
+    pub fn step(&mut self) {
+        match self.random.below(1000) {
+            0..320 => self.client_talks(),
+            320..640 => self.worker_acts(),
+            640..780 => {
+                let time = match self.random.below(40) {
+                    0 => self.random.below(1_000_000),
+                    1..4 => self.random.below(60_000),
+                    4..20 => self.random.below(4000),
+                    _ => self.random.below(200),
+                };
+                self.pass(Duration::from_micros(time as u64));
+            }
+            780..860 => self.server_reports(),
+            860..900 => self.client_leaves(),
+            900..915 => self.worker_dies(),
+            915..925 => self.worker_hangs(),
+            925..930 => self.reload(),
+            930..933 => self.server_restarts(),
+            933..960 => self.hostile_message(),
+            _ => self.worker_delivers(),
+        }
+        if self.random.percent(70) {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        while !self.stopped {
+            self.hub.finish_turn(self.now);
+            let mut replies = Vec::new();
+            self.hub.drain_replies(|link, reply| {
+                let read = Reply::parse(link, reply);
+                replies.push(read.unwrap_or_else(|e| panic!("{e}: {}", reply.escape_ascii())));
+            });
+            replies.iter().for_each(|reply| self.receive(reply));
+            for (id, worker) in &mut self.workers {
+                let (orders, last) = self.hub.take_orders(*id).expect("the worker is known");
+                let orders = std::mem::take(orders);
+                assert!(last >= worker.started);
+                worker.reader.take(&orders);
+                worker.inbox.extend(worker.reader.jobs.drain(..));
+            }
+            let mut acted = false;
+            while let Some(effect) = self.hub.poll_effect() {
+                acted = true;
+                self.perform(effect);
+            }
+            if !acted {
+                break;
+            }
+        }
+        assert!(
+            self.stopped || self.hub.next_timeout().is_none_or(|due| due > self.now),
+            "the loop would spin"
+        );
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::StartWorker { worker, app, .. } => {
+                if self.ready[usize::from(app.0)] && self.random.percent(3) {
+                    self.hub.handle_start_failed(worker, "no", self.now);
+                } else {
+                    let old = self.workers.insert(worker, Worker::new(app));
+                    assert!(old.is_none(), "a number is used again only after its worker is gone");
+                }
+            }
+            Effect::KillWorker(id) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.killed = true;
+                }
+            }
+            Effect::Revoke { worker: id, serial } => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.revoked = serial;
+                    let started = worker.started;
+                    self.hub.handle_revoked(id, started, self.now);
+                }
+            }
+            Effect::AppReady(app) => self.ready[usize::from(app.0)] = true,
+            Effect::AppFailed(..) => {}
+            Effect::Stopped => {
+                assert!(self.workers.is_empty());
+                self.stopped = true;
+            }
+        }
+    }
+
+    fn receive(&mut self, reply: &Reply) {
+        let link = &mut self.links[usize::from(reply.link.0)];
+        assert!(link.up, "sent to a server that is gone");
+        assert_eq!(reply.sender, link.sender);
+        for id in &reply.ids {
+            let id = i64::from(*id);
+            if id >= STRANGERS {
+                link.clients.entry(id).or_insert_with(|| Client::new(Speaks::Anything));
+            }
+            let client =
+                link.clients.get_mut(&id).unwrap_or_else(|| panic!("{reply:?} is for no client of this run"));
+            client.receive(&reply.payload, link.flow_control, self.now);
+            if id >= STRANGERS && client.closed {
+                // A hostile message may come again under the same number.
+                link.clients.remove(&id);
+            }
+        }
+    }
+
+    /// Time passes; the loop wakes up when it should, or a little late.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.turn();
+        while let Some(due) = self.hub.next_timeout().filter(|due| *due <= end && !self.stopped) {
+            let late = Duration::from_micros(self.random.below(1500) as u64);
+            self.now = (due + late).min(end);
+            self.pulse();
+            self.turn();
+        }
+        self.now = end;
+        self.pulse();
+        self.turn();
+    }
+
+    fn pulse(&mut self) {
+        if self.now - self.last_pulse >= Hub::PULSE {
+            self.last_pulse = self.now;
+            let busy: Vec<_> = self.hub.busy_workers().collect();
+            for id in busy {
+                if let Some(worker) = self.workers.get(&id) {
+                    self.hub.handle_pulse(id, worker.pulse(), self.now);
+                }
+            }
+        }
+    }
+
+    /// Everybody gets time to finish, with or without a stop; then nobody may wait for anything.
+    pub fn settle(&mut self) {
+        self.turn();
+        let stop = self.random.percent(40);
+        if stop {
+            self.hub.begin_stop(self.now);
+        }
+        for number in 0..self.links.len() {
+            if !self.links[number].up {
+                self.server_starts(number);
+            }
+        }
+        for _ in 0..160 {
+            let ids: Vec<_> = self.workers.keys().copied().collect();
+            for id in ids {
+                for _ in 0..12 {
+                    self.worker_does(id, true);
+                }
+                self.flush(id);
+            }
+            self.pay_all();
+            self.pass(millis(50));
+            if self.stopped {
+                break;
+            }
+        }
+        assert_eq!(self.stopped, stop, "a stop is bounded");
+        self.links.iter().flat_map(|link| link.clients.values()).for_each(Client::settle);
+        if !stop {
+            self.pass(seconds(200));
+            assert_eq!(self.hub.load(), (0, 0), "something is left over");
+        }
+        let counters = self.hub.counters();
+        self.totals.answered = counters.answers;
+        self.totals.reruns = counters.rerun;
+        self.totals.timed_out = counters.timed_out;
+        self.totals.overloaded = counters.overloaded;
+        self.totals.malformed = counters.malformed;
+        self.totals.too_late = counters.answers_too_late;
+    }
+
+    fn pay_all(&mut self) {
+        for number in 0..self.links.len() {
+            let link = &mut self.links[number];
+            if !link.flow_control {
+                continue;
+            }
+            let (form, sender) = (link.form, link.sender.clone());
+            let mut due = Vec::new();
+            for (id, client) in &mut link.clients {
+                if !client.mute && !client.gone && !client.closed {
+                    due.extend(client.unreported.drain(..).map(|size| (*id, size)));
+                }
+            }
+            for (id, size) in due {
+                self.send(number, &mongrel2::credits(form, &sender, id, size));
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What else this program can be: kennel starts itself again as a worker, and as the guard of a Mongrel2
+//! that must not outlive it. Neither is typed by a person, so neither is among the commands.
+
+use crate::exit::wrong_input;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+/// The first argument of a worker.
+pub(crate) const WORKER_LUA: &str = "worker-lua";
+/// The first argument of a guard; then its parent's process id, then the program and its arguments.
+pub(crate) const COMPANION: &str = "companion";
+
+/// Plays the part that the arguments name, if they name one.
+pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
+    match arguments.get(1)?.to_str()? {
+        WORKER_LUA if arguments.len() == 2 => Some(worker()),
+        COMPANION => Some(companion(&arguments[2..])),
+        _ => None,
+    }
+}
+
+fn worker() -> anyhow::Result<ExitCode> {
+    handler_lua::run().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes the program, which the kernel kills when the parent ends.
+fn companion(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let [parent, program, rest @ ..] = arguments else {
+        return Err(wrong_input("a companion needs its parent's process id and a program"));
+    };
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A parent that ended before that call is not noticed by the kernel any more.
+    let alive = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string());
+    if alive.as_deref() != parent.to_str() {
+        return Ok(ExitCode::FAILURE);
+    }
+    Err(Command::new(program).args(rest).exec().into())
+}

@@ -1,0 +1,245 @@
+//! A real Mongrel2 that is not Kennel's own: configured by the test, killed and started again by it.
+//!
+//! Mongrel2 accepts nobody in its first half second, so tests that do not care which server they
+//! have borrow one that runs [already](warm).
+
+use crate::client::Client;
+use crate::folder::Folder;
+use crate::port::Port;
+use crate::process;
+use crate::wait;
+use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Target};
+use mongrel2_conf::{mimetypes, store};
+use std::fs::File;
+use std::ops::Deref;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+pub use mongrel2_conf::model::Protocol as HeaderProtocol;
+
+/// How a server is to be.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How headers are written.
+    pub protocol: Protocol,
+    /// Route keys; each has a Handler of its own.
+    pub routes: Vec<String>,
+    /// What a reply must begin with, for each Handler the same.
+    pub recv_ident: String,
+    /// Settings beyond the few that tests need.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for Setup {
+    /// One Handler at `/`, JSON headers, Mongrel2's default settings.
+    fn default() -> Self {
+        let (protocol, routes) = (Protocol::Json, vec!["/".to_owned()]);
+        Self { protocol, routes, recv_ident: String::new(), settings: Vec::new() }
+    }
+}
+
+impl Setup {
+    /// With a setting.
+    pub fn setting(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With headers as tnetstrings.
+    pub fn tnetstring(mut self) -> Self {
+        self.protocol = Protocol::Tnetstring;
+        self
+    }
+
+    /// With these route keys.
+    pub fn routes(mut self, routes: &[&str]) -> Self {
+        self.routes = routes.iter().map(|route| (*route).to_owned()).collect();
+        self
+    }
+}
+
+/// The server and its files. It is killed when dropped.
+#[derive(Debug)]
+pub struct Mongrel2 {
+    folder: Folder,
+    port: Port,
+    running: Option<Running>,
+    specs: Vec<(String, String)>,
+}
+
+/// The process, and a shell that ends it when this process ends, in whatever way.
+#[derive(Debug)]
+struct Running {
+    guard: Child,
+    server: u32,
+}
+
+/// The shell's standard input is a pipe from here: its end is ours. Then nobody needs the files.
+const GUARD: &str =
+    "mongrel2 config.sqlite \"$0\" > output.log 2>&1 & read line; kill -9 $!; rm -rf \"$PWD\"";
+
+const UUID: &str = "site";
+
+impl Mongrel2 {
+    /// Writes its configuration, starts it and waits until it accepts connections.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed or does not start.
+    pub fn start(setup: Setup) -> Self {
+        let mut server = Self::prepare(setup);
+        server.start_again();
+        server
+    }
+
+    /// Writes its configuration without starting it.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused.
+    pub fn prepare(setup: Setup) -> Self {
+        let (folder, port) = (Folder::new(), Port::free());
+        let at = folder.path().display();
+        let spec = |number| (format!("ipc://{at}/requests{number}"), format!("ipc://{at}/replies{number}"));
+        let specs: Vec<_> = (0..setup.routes.len()).map(spec).collect();
+        let handler = |number: usize, (send, recv): &(String, String)| Handler {
+            send_spec: send.clone(),
+            send_ident: format!("{}site-{number}", setup.recv_ident),
+            recv_spec: recv.clone(),
+            recv_ident: setup.recv_ident.clone(),
+            raw_payload: true,
+            protocol: setup.protocol,
+        };
+        let targets = specs.iter().enumerate().map(|(number, spec)| Target::Handler(handler(number, spec)));
+        let routes = setup.routes.iter().zip(targets).map(|(path, target)| Route::new(path.clone(), target));
+        let server = Server {
+            uuid: UUID.into(),
+            name: UUID.into(),
+            access_log: format!("{at}/access.log"),
+            error_log: format!("{at}/error.log"),
+            pid_file: format!("{at}/mongrel2.pid"),
+            control_port: format!("ipc://{at}/control"),
+            port: port.number(),
+            hosts: vec![Host::new("localhost", routes.collect())],
+            ..Server::default()
+        };
+        let mut settings = setup.settings;
+        settings.push(("server.daemonize".into(), "0".into()));
+        let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
+        store::write(&config, &folder.path().join("config.sqlite"))
+            .expect("a configuration that can be written");
+        Self { folder, port, running: None, specs }
+    }
+
+    /// Starts it, the first time or after [`kill`](Self::kill).
+    ///
+    /// # Panics
+    ///
+    /// When it does not accept connections in time.
+    pub fn start_again(&mut self) {
+        let folder = self.folder.path();
+        let _ = std::fs::remove_file(folder.join("mongrel2.pid"));
+        File::create(folder.join("output.log")).expect("a log file");
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, UUID])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let guard = guard.expect("there is a shell");
+        let server = wait::until_some("mongrel2 starts (is mongrel2-core installed?)", || {
+            let is_server = |pid: &u32| process::command_line(*pid).starts_with("mongrel2 ");
+            process::children(guard.id()).into_iter().find(is_server)
+        });
+        self.running = Some(Running { guard, server });
+        let port = self.port.number();
+        wait::until("mongrel2 listens", || {
+            let log = || std::fs::read_to_string(folder.join("output.log")).unwrap_or_default();
+            assert!(process::is_alive(server), "mongrel2 ended: {}", log());
+            Client::try_connect(port).is_ok()
+        });
+    }
+
+    /// `kill -9`, and waits for its end.
+    pub fn kill(&mut self) {
+        let Some(Running { mut guard, server }) = self.running.take() else { return };
+        process::kill(server);
+        wait::until("mongrel2 is gone", || !process::is_alive(server));
+        let _ = guard.kill();
+        let _ = guard.wait();
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub fn process(&self) -> u32 {
+        self.running.as_ref().expect("it was started").server
+    }
+
+    /// The port of 127.0.0.1 on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// `(send_spec, recv_spec)` of each Handler.
+    pub fn specs(&self) -> &[(String, String)] {
+        &self.specs
+    }
+
+    /// Its folder: error log, temporary files.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
+
+impl Drop for Mongrel2 {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A server that runs already, as Kennel configures its own.
+///
+/// # Panics
+///
+/// As [`Mongrel2::start`].
+pub fn warm() -> Warm {
+    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let server = idle.unwrap_or_else(|| {
+        let setup = Setup { recv_ident: "warm".into(), ..Setup::default() }
+            .tnetstring()
+            .setting("limits.buffer_size", "16384")
+            .setting("limits.client_read_retries", "64")
+            .setting("limits.content_length", "4194304");
+        Mongrel2::start(setup)
+    });
+    Warm { server: Some(server) }
+}
+
+static IDLE: Mutex<Vec<Mongrel2>> = Mutex::new(Vec::new());
+
+/// A borrowed server, which others get afterwards.
+#[derive(Debug)]
+pub struct Warm {
+    server: Option<Mongrel2>,
+}
+
+impl Deref for Warm {
+    type Target = Mongrel2;
+
+    fn deref(&self) -> &Mongrel2 {
+        self.server.as_ref().expect("there until dropped")
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        // After a failure its state is not known.
+        if !std::thread::panicking() {
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).extend(self.server.take());
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A site: scripts in a folder of their own, a `kennel` that serves them, and its end.
+
+use crate::client::{Client, Response};
+use crate::command::{self, Finished};
+use crate::fake::FakeMongrel2;
+use crate::folder::Folder;
+use crate::log::Log;
+use crate::port::Port;
+use crate::process::{self, Signal};
+use crate::server::{self, Mongrel2, Warm};
+use crate::wait;
+use std::process::{Child, Stdio};
+
+/// The script's first line; what a test writes begins on line 2.
+const BEGIN: &str = "local kennel = require \"kennel\"; local app = kennel.app()\n";
+const END: &str = "\nreturn app\n";
+
+/// A script around what a test cares about: `kennel` and `app` are there, and the app is returned.
+/// The first line of `body` is line 2.
+pub fn script(body: &str) -> String {
+    format!("{BEGIN}{body}{END}")
+}
+
+/// What a site shall be, before it starts.
+#[derive(Debug)]
+pub struct Plan {
+    folder: Folder,
+    command: &'static str,
+    workers: u32,
+    arguments: Vec<String>,
+    apps: Vec<String>,
+    servers: Vec<(String, String)>,
+    port: Option<u16>,
+    warm: Option<Warm>,
+}
+
+/// A running `kennel`. It is killed when dropped, and all of its own with it.
+#[derive(Debug)]
+pub struct Site {
+    folder: Folder,
+    hub: Child,
+    log: Log,
+    port: u16,
+    _own_port: Option<Port>,
+    _warm: Option<Warm>,
+}
+
+impl Plan {
+    fn new(body: &str) -> Self {
+        let plan = Self {
+            folder: Folder::new(),
+            command: "run",
+            workers: 2,
+            arguments: Vec::new(),
+            apps: vec!["app.lua".to_owned()],
+            servers: Vec::new(),
+            port: None,
+            warm: None,
+        };
+        plan.file("app.lua", &script(body))
+    }
+
+    /// With a file beside `app.lua`, or another `app.lua`.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        self.folder.write(name, content);
+        self
+    }
+
+    /// With this `kennel.toml`.
+    pub fn config(self, toml: &str) -> Self {
+        self.file("kennel.toml", toml)
+    }
+
+    /// With so many workers instead of 2.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// With an argument.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With the apps of `kennel.toml` and their numbers of workers, rather than `app.lua`.
+    pub fn configured_apps(mut self) -> Self {
+        self.apps.clear();
+        self.workers = 0;
+        self
+    }
+
+    /// Under `kennel dev`.
+    pub fn dev(mut self) -> Self {
+        self.command = "dev";
+        self
+    }
+
+    /// Behind this server, and others given before. The site's port is the first one's.
+    pub fn behind(mut self, server: &Mongrel2) -> Self {
+        self.servers.extend_from_slice(server.specs());
+        self.port.get_or_insert(server.port());
+        self
+    }
+
+    /// Behind a server that runs already, which saves time. It is configured like Kennel's own.
+    pub fn behind_warm(mut self) -> Self {
+        let warm = server::warm();
+        self = self.behind(&warm);
+        self.warm = Some(warm);
+        self
+    }
+
+    /// Behind a server that is none.
+    pub fn behind_fake(mut self, fake: &FakeMongrel2) -> Self {
+        self.servers.push(fake.specs());
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When it ends before, or takes too long.
+    pub fn start(self) -> Site {
+        let site = self.spawn();
+        site.log.expect("ready:");
+        site
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be started.
+    pub fn spawn(mut self) -> Site {
+        let mut arguments = vec![self.command.to_owned()];
+        if self.workers > 0 {
+            arguments.push(format!("--workers={}", self.workers));
+        }
+        let mut own_port = None;
+        let port = match self.servers.is_empty() {
+            true => {
+                let port = own_port.insert(Port::free());
+                arguments.push(format!("--listen={}", port.address()));
+                port.number()
+            }
+            false => {
+                for (send, recv) in &self.servers {
+                    arguments.push(format!("--send-spec={send}"));
+                    arguments.push(format!("--recv-spec={recv}"));
+                }
+                self.port.unwrap_or(0)
+            }
+        };
+        arguments.append(&mut self.arguments);
+        arguments.append(&mut self.apps);
+        let spawned = command::command(self.folder.path(), &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut hub = spawned.expect("kennel can be started");
+        let log = Log::collect(hub.stderr.take().expect("stderr is a pipe"));
+        Site { folder: self.folder, hub, log, port, _own_port: own_port, _warm: self.warm }
+    }
+}
+
+impl Site {
+    /// Plans a site whose script has this [body](script).
+    pub fn plan(body: &str) -> Plan {
+        Plan::new(body)
+    }
+
+    /// Starts a site with two workers behind a Mongrel2 that runs already; its script has this
+    /// [body](script).
+    pub fn lua(body: &str) -> Self {
+        Plan::new(body).behind_warm().start()
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// A GET on a connection of its own.
+    pub fn get(&self, path: &str) -> Response {
+        self.client().get(path)
+    }
+
+    /// Sends bytes on a connection of their own and reads one response.
+    pub fn send(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut client = self.client();
+        client.send(request);
+        client.read()
+    }
+
+    /// The port on which its Mongrel2 listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it logs.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The hub's process.
+    pub fn hub(&self) -> u32 {
+        self.hub.id()
+    }
+
+    /// The processes of its workers.
+    pub fn workers(&self) -> Vec<u32> {
+        let mut children = process::children(self.hub());
+        children.retain(|pid| process::command_line(*pid).contains("worker-lua"));
+        children
+    }
+
+    /// The process of its own Mongrel2, once it is one.
+    pub fn own_mongrel2(&self) -> Option<u32> {
+        let is_server = |pid: &u32| process::command_line(*pid).starts_with("mongrel2 ");
+        process::children(self.hub()).into_iter().find(is_server)
+    }
+
+    /// Sends a signal to the hub.
+    pub fn signal(&self, signal: Signal) {
+        process::signal(self.hub(), signal);
+    }
+
+    /// Waits for the hub's end and returns its exit code; `None`: a signal ended it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let hub = &mut self.hub;
+        let status = wait::until_some("kennel ends", || hub.try_wait().expect("a child can be waited for"));
+        status.code()
+    }
+
+    /// Runs another `kennel` command in the site's folder.
+    pub fn kennel(&self, arguments: &[&str]) -> Finished {
+        command::run(self.folder.path(), arguments)
+    }
+
+    /// Replaces its script by one with this [body](script).
+    pub fn write_script(&self, body: &str) {
+        self.folder.write("app.lua", script(body));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Workers and Mongrel2 end with it, which is one of the promises.
+        let _ = self.hub.kill();
+        let _ = self.hub.wait();
+        if std::thread::panicking() {
+            eprintln!("--- what kennel logged ---\n{}\n---", self.log.text());
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What Kennel promises, tried from the outside: a real Mongrel2, a real `kennel`, scripts and clients.
+//!
+//! Run all with `cargo test -p tests --test promises`, one theme with `... --test promises crashes::`.
+//! `KENNEL_LONG=1` makes the tests of endurance last as long as the promises say. `KENNEL_BIN` names
+//! another program to test.
+
+/// Answers: what a handler returns becomes HTTP.
+mod answers;
+/// The command line: exit codes, errors, listings.
+mod command_line;
+/// Connections: keep-alive, close, order, bodies of any size.
+mod connections;
+/// Crashes: workers die, and nobody but the running requests notices.
+mod crashes;
+/// `kennel decode`: every captured message, as its index says.
+mod decode;
+/// Examples: each one starts and answers.
+mod examples;
+/// Hooks: before, after, not_found, error.
+mod hooks;
+/// Hostile input: whatever arrives, the hub lives and answers the next good request.
+mod hostile;
+/// Limits: time, memory and queues are bounded, and the bound is felt by its cause alone.
+mod limits;
+/// Memory: the hub stays small.
+mod memory;
+/// New code: reload, and `kennel dev`.
+mod new_code;
+/// The raw level: messages as they are, bytes to anybody.
+mod raw;
+/// Requests: what scripts see of them.
+mod requests;
+/// Routes: who answers which path and method.
+mod routes;
+/// Script errors: one request fails, the log says where, all others go on.
+mod script_errors;
+/// Servers: other people's Mongrel2, several of them, their end and return.
+mod servers;
+/// The end: what runs is finished, nothing is left behind.
+mod stopping;
+/// The script's surroundings: modules, configuration, log.
+mod surroundings;
+/// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
+mod tasks;

@@ -1,0 +1,215 @@
+use std::time::{Duration, Instant};
+use tests::client::{Client, get, request};
+use tests::folder::Folder;
+use tests::process::Signal;
+use tests::server::{Mongrel2, Setup};
+use tests::site::Site;
+use tests::wait;
+
+const APP: &str = r#"
+app:get("/hello/{name}", function(req, name) return name .. " " .. (req.headers["x-a"] or "-") end)
+app:get("/sleep/{s}/{text}", function(req, s, text) kennel.sleep(tonumber(s)) return text end)
+app:post("/size", function(req) return tostring(#req.body) end)
+app:get("/sender", function(req) return req.mongrel2.sender end)
+"#;
+
+#[test]
+fn both_protocols_with_and_without_flow_control_serve_alike() {
+    for setup in [
+        Setup::default(),
+        Setup::default().tnetstring(),
+        Setup::default().setting("download.flow_control", "1"),
+        Setup::default().tnetstring().setting("download.flow_control", "1"),
+    ] {
+        let server = Mongrel2::start(setup.clone());
+        let site = Site::plan(APP).behind(&server).start();
+        let mut client = site.client();
+        client.send(request("GET", "/hello/caf%C3%A9", &[("X-A", r#"quote " and \ "#)], b""));
+        assert_eq!(client.read().text(), r#"café quote " and \ "#, "{setup:?}");
+        client.send(request("POST", "/size", &[], &[0xff; 20_000]));
+        assert_eq!(client.read().text(), "20000", "{setup:?}");
+        client.send((0..40).flat_map(|n| get(&format!("/hello/{n}"))).collect::<Vec<_>>());
+        for n in 0..40 {
+            assert_eq!(client.read().text(), format!("{n} -"), "{setup:?}");
+        }
+    }
+}
+
+#[test]
+fn under_flow_control_large_answers_stay_within_the_credits() {
+    let server = Mongrel2::start(Setup::default().tnetstring().setting("download.flow_control", "1"));
+    let body = r#"app:get("/big", function() return string.rep("0123456789", 300000) end)"#;
+    let site = Site::plan(body).behind(&server).start();
+    let mut client = site.client();
+    for _ in 0..3 {
+        client.send([get("/big"), get("/big")].concat());
+        for _ in 0..2 {
+            let response = client.read();
+            assert_eq!(response.body.len(), 3_000_000);
+            assert!(response.body.chunks(10).all(|chunk| chunk == b"0123456789"));
+        }
+    }
+    client.send(request("GET", "/big", &[("Connection", "close")], b""));
+    assert_eq!(client.read().body.len(), 3_000_000, "all of it before the close");
+    assert_eq!(client.read_to_end(), b"");
+}
+
+#[test]
+fn a_large_body_is_refused_where_mongrel2_spools_it() {
+    let spool = Folder::new();
+    let template = spool.path().join("upload.XXXXXX").display().to_string();
+    let server = Mongrel2::start(Setup::default().setting("upload.temp_store", &template));
+    let site = Site::plan(APP).behind(&server).start();
+    let mut client = site.client();
+    client.send(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n");
+    client.send([b'x'; 10_000]);
+    assert_eq!(client.read().status, 413);
+    assert_eq!(site.send(request("POST", "/size", &[], &[b'x'; 20_000])).text(), "20000");
+    let is_empty = || std::fs::read_dir(spool.path()).expect("the spool").count() == 0;
+    wait::until("Mongrel2 removes what it spooled, since the upload is refused", is_empty);
+    site.log().expect("limits.content_length");
+}
+
+#[test]
+fn upload_headers_of_a_client_are_nothing_but_stripped() {
+    let body = r#"
+        app:post("/", function(req)
+          local names = {}
+          for name in pairs(req.headers) do names[#names + 1] = name end
+          return { body = req.body, start = req.headers["x-mongrel2-upload-start"] == nil, names = names }
+        end)
+    "#;
+    let server = Mongrel2::start(Setup::default());
+    let site = Site::plan(body).behind(&server).start();
+    let spoofed = [("X-Mongrel2-Upload-Start", "/etc/passwd"), ("X-Mongrel2-Upload-Done", "/etc/passwd")];
+    let seen = site.send(request("POST", "/", &spoofed, b"abc")).json();
+    assert_eq!(seen["body"], "abc");
+    assert_eq!(seen["start"], true);
+    assert!(!seen["names"].to_string().contains("mongrel2"), "{seen}");
+}
+
+#[test]
+fn two_servers_and_several_handlers_are_served_at_once() {
+    let json =
+        Mongrel2::start(Setup { recv_ident: "one-".into(), ..Setup::default() }.routes(&["/", "/sleep"]));
+    let tnetstring = Mongrel2::start(Setup { recv_ident: "two-".into(), ..Setup::default() }.tnetstring());
+    let site = Site::plan(APP).behind(&json).behind(&tnetstring).start();
+    let (mut one, mut two) = (Client::connect(json.port()), Client::connect(tnetstring.port()));
+    for n in 0..20 {
+        one.send(get(&format!("/sleep/0.01/one{n}")));
+        two.send(get(&format!("/sleep/0.01/two{n}")));
+        assert_eq!(one.read().text(), format!("one{n}"));
+        assert_eq!(two.read().text(), format!("two{n}"));
+        assert_eq!(one.get("/sender").text(), "one-site-0");
+        assert_eq!(two.get("/sender").text(), "two-site-0");
+    }
+    assert_eq!(site.log().count("mongrel2 listens"), 3);
+}
+
+#[test]
+fn one_server_that_dies_takes_nothing_from_the_other() {
+    let mut one = Mongrel2::start(Setup::default());
+    let two = Mongrel2::start(Setup::default());
+    let site = Site::plan(APP).behind(&one).behind(&two).start();
+    let mut client = Client::connect(two.port());
+    client.send(get("/sleep/0.5/kept"));
+    one.kill();
+    site.log().expect("mongrel2 is gone");
+    assert_eq!(client.read().text(), "kept");
+    assert_eq!(client.get("/hello/x").text(), "x -");
+    one.start_again();
+    site.log().expect_times("mongrel2 listens", 3);
+    assert_eq!(Client::connect(one.port()).get("/hello/x").text(), "x -");
+}
+
+/// Connection numbers begin at 1 again, so an answer of the old run would reach a new client.
+#[test]
+fn answers_of_a_dead_server_never_reach_the_next_one() {
+    let mut server = Mongrel2::start(Setup::default());
+    let site = Site::plan(APP).behind(&server).start();
+    for round in 0..2 {
+        let mut old: Vec<Client> = (0..8).map(|_| site.client()).collect();
+        for client in &mut old {
+            client.send(get("/sleep/1.5/OLD"));
+        }
+        assert_eq!(site.get("/hello/x").text(), "x -", "all are under way");
+        server.kill();
+        site.log().expect_times("mongrel2 is gone", round + 1);
+        server.start_again();
+        site.log().expect_times("mongrel2 listens", round + 2);
+        let mut new: Vec<Client> = (0..8).map(|_| site.client()).collect();
+        for (n, client) in new.iter_mut().enumerate() {
+            client.send(get(&format!("/sleep/2/new{n}")));
+        }
+        for (n, client) in new.iter_mut().enumerate() {
+            assert_eq!(client.read().text(), format!("new{n}"));
+            assert!(client.is_silent_for(Duration::from_millis(20)));
+        }
+    }
+}
+
+#[test]
+fn its_own_mongrel2_is_started_again_when_it_dies() {
+    let site = Site::plan(APP).start();
+    assert_eq!(site.get("/hello/1").text(), "1 -");
+    let first = site.own_mongrel2().expect("it has one");
+    // One that dies within a second of its start is not started again.
+    std::thread::sleep(Duration::from_millis(1100));
+    tests::process::kill(first);
+    site.log().expect("starting it again");
+    site.log().expect_times("mongrel2 listens", 2);
+    assert_eq!(site.get("/hello/2").text(), "2 -");
+    assert_ne!(site.own_mongrel2(), Some(first));
+}
+
+#[test]
+fn the_first_request_after_ready_is_answered_however_often_kennel_starts() {
+    let times = if std::env::var_os("KENNEL_LONG").is_some() { 20 } else { 5 };
+    let server = Mongrel2::start(Setup::default());
+    for round in 0..times {
+        let mut client = Client::connect(server.port());
+        let mut site = Site::plan(APP).behind(&server).start();
+        client.set_patience(Duration::from_secs(3));
+        assert_eq!(client.get(&format!("/hello/{round}")).text(), format!("{round} -"));
+        site.signal(Signal::TERM);
+        assert_eq!(site.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn it_is_ready_within_300_ms() {
+    let server = Mongrel2::start(Setup::default());
+    let times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let begin = Instant::now();
+            let site = Site::plan(APP).behind(&server).start();
+            let time = begin.elapsed();
+            drop(site);
+            time
+        })
+        .collect();
+    // The best of five: the machine may be busy with other tests.
+    let best = times.iter().min().expect("five");
+    assert!(*best < Duration::from_millis(300), "{times:?}");
+}
+
+#[test]
+fn requests_that_came_before_kennel_are_answered_when_it_is_there() {
+    let server = Mongrel2::start(Setup::default());
+    let mut early: Vec<Client> = (0..10).map(|_| Client::connect(server.port())).collect();
+    for (n, client) in early.iter_mut().enumerate() {
+        client.send(get(&format!("/hello/{n}")));
+    }
+    let _site = Site::plan(APP).behind(&server).start();
+    for (n, client) in early.iter_mut().enumerate() {
+        assert_eq!(client.read().text(), format!("{n} -"));
+    }
+}
+
+#[test]
+fn a_recv_ident_other_than_the_servers_is_told() {
+    let server = Mongrel2::start(Setup { recv_ident: "one-".into(), ..Setup::default() });
+    let site = Site::plan(APP).behind(&server).argument("--recv-ident=two-").spawn();
+    let line = site.log().expect("two-");
+    assert!(line.contains("one-"), "{line}");
+}

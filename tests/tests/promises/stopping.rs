@@ -1,0 +1,166 @@
+use std::time::{Duration, Instant};
+use tests::client::{Client, get};
+use tests::process::{self, Signal};
+use tests::site::Site;
+use tests::wait;
+
+const APP: &str = r#"
+app:get("/", function() return "x" end)
+app:get("/sleep/{s}", function(req, s) kennel.sleep(tonumber(s)) return "slept" end)
+app:get("/big", function() kennel.sleep(0.3) return string.rep("0123456789", 2000000) end)
+app:get("/loop", function() io.open("looping", "w"):close() while true do end end)
+"#;
+
+#[test]
+fn what_runs_is_finished_and_then_it_ends_with_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut site = Site::plan(APP).start();
+        let mut clients: Vec<Client> = (0..10).map(|_| site.client()).collect();
+        for client in &mut clients {
+            client.send(get("/sleep/0.4"));
+        }
+        assert_eq!(site.get("/").text(), "x", "the others are under way");
+        site.signal(signal);
+        for client in &mut clients {
+            let response = client.read();
+            assert_eq!((response.status, response.text().as_str()), (200, "slept"));
+            assert_eq!(response.header("connection"), Some("close"));
+        }
+        assert_eq!(site.exit_code(), Some(0));
+        assert!(!site.folder().path().join(".kennel").exists(), "it clears up");
+    }
+}
+
+#[test]
+fn a_large_answer_on_its_way_when_it_stops_arrives_whole() {
+    let mut site = Site::plan(APP).start();
+    let mut client = site.client();
+    client.send(get("/big"));
+    assert_eq!(site.get("/").text(), "x", "the other is under way");
+    site.signal(Signal::TERM);
+    // The client's line is slow.
+    let mut bytes = 0;
+    while bytes < 20_000_000 {
+        bytes += client.read_bytes(1_000_000).len();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!client.read_to_end().is_empty(), "the head of the response is left over");
+    assert_eq!(site.exit_code(), Some(0));
+}
+
+#[test]
+fn pipelined_requests_that_arrived_before_the_stop_are_answered() {
+    let mut site = Site::plan(APP).behind_warm().start();
+    let mut client = site.client();
+    client.send([get("/sleep/0.3"), get("/"), get("/")].concat());
+    assert_eq!(site.get("/").text(), "x", "they are under way");
+    site.signal(Signal::TERM);
+    assert_eq!(client.read().text(), "slept");
+    // The first answer closes the connection, or the others are answered too.
+    let rest = client.read_to_end();
+    let answers = String::from_utf8_lossy(&rest).matches("HTTP/1.1 200 OK").count();
+    assert!(rest.is_empty() || answers == 2, "{}", rest.escape_ascii());
+    assert_eq!(site.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut site = Site::plan(APP).behind_warm().start();
+    let mut client = site.client();
+    client.send(get("/sleep/9"));
+    assert_eq!(site.get("/").text(), "x", "it is under way");
+    let begin = Instant::now();
+    site.signal(Signal::INT);
+    site.log().expect("stopping: what runs may finish");
+    site.signal(Signal::INT);
+    site.exit_code();
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    wait::until("the workers are gone", || site.workers().is_empty());
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_ended() {
+    let mut site = Site::plan(APP).config("[limits]\nstop_time = \"500ms\"\n").behind_warm().start();
+    let (mut looping, mut sleeping) = (site.client(), site.client());
+    looping.send(get("/loop"));
+    sleeping.send(get("/sleep/60"));
+    wait::until("the loop runs", || site.folder().path().join("looping").exists());
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), Some(0));
+    for client in [&mut looping, &mut sleeping] {
+        let status = client.read().status;
+        assert!(matches!(status, 502..=504), "{status}");
+    }
+}
+
+#[test]
+fn stop_finds_the_kennel_of_this_folder() {
+    let mut site = Site::plan(APP).start();
+    let pid = site.hub().to_string();
+    let wrong = site.kennel(&["stop", "--pid", "1"]);
+    assert_eq!(wrong.code, Some(3));
+    assert!(wrong.stderr.contains("no kennel with process id 1"), "{}", wrong.stderr);
+    let fine = site.kennel(&["stop", "--pid", &pid]);
+    assert_eq!((fine.code, fine.stderr.as_str()), (Some(0), ""));
+    assert_eq!(site.exit_code(), Some(0));
+    for command in ["stop", "reload"] {
+        let nobody = site.kennel(&[command]);
+        assert_eq!(nobody.code, Some(3), "{command}");
+        assert!(nobody.stderr.contains("no kennel runs in this directory"), "{}", nobody.stderr);
+    }
+}
+
+#[test]
+fn a_killed_hub_leaves_nobody_behind() {
+    let mut site = Site::plan(APP).workers(3).start();
+    let mut looping = site.client();
+    looping.send(get("/loop"));
+    wait::until("the loop runs", || site.folder().path().join("looping").exists());
+    let mut left = site.workers();
+    assert_eq!(left.len(), 3);
+    left.extend(site.own_mongrel2());
+    assert_eq!(left.len(), 4);
+    process::kill(site.hub());
+    assert_eq!(site.exit_code(), None);
+    wait::until("workers and mongrel2 end", || left.iter().all(|pid| !process::is_alive(*pid)));
+    // What the dead one left on disk does not keep the next one from starting.
+    let next = site.kennel(&["stop"]);
+    assert_eq!(next.code, Some(3), "{}", next.stderr);
+}
+
+#[test]
+fn a_hub_killed_while_it_starts_leaves_nobody_behind_either() {
+    // Often, since it is a matter of chance which step the kill hits.
+    for wait_for in ["mongrel2 starts", "mongrel2 listens"].repeat(5) {
+        let mut site = Site::plan(APP).workers(4).spawn();
+        site.log().expect(wait_for);
+        process::kill(site.hub());
+        assert_eq!(site.exit_code(), None);
+        let alive = || process::in_folder(site.folder().path());
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while !alive().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let orphans: Vec<_> = alive().into_iter().map(|pid| (pid, process::command_line(pid))).collect();
+        orphans.iter().for_each(|(pid, _)| process::kill(*pid));
+        assert!(orphans.is_empty(), "killed after `{wait_for}`, left behind: {orphans:?}");
+    }
+}
+
+#[test]
+fn the_folder_of_a_killed_kennel_is_cleared_by_the_next() {
+    let mut site = Site::plan(APP).behind_warm().start();
+    process::kill(site.hub());
+    site.exit_code();
+    let folder = site.folder().path().join(".kennel");
+    assert!(folder.join(site.hub().to_string()).exists());
+    let command = tests::command::command(
+        site.folder().path(),
+        ["run", "--send-spec=ipc://nowhere", "--recv-spec=ipc://nowhere", "app.lua"],
+    );
+    let mut command = command;
+    let mut next = command.stderr(std::process::Stdio::null()).spawn().expect("kennel can be started");
+    wait::until("the old folder goes", || !folder.join(site.hub().to_string()).exists());
+    process::kill(next.id());
+    next.wait().expect("a child can be waited for");
+}
