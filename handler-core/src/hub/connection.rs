@@ -38,6 +38,10 @@ pub(super) struct Conn {
     pub out: Vec<u8>,
     /// Close it once `out` is sent. Nothing further is read from it.
     pub closing: bool,
+    /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.
+    pub deaf: bool,
+    /// Its next request is being started.
+    pub advancing: bool,
     /// The close is sent; the entry remains for a moment, to recognise what was under way.
     pub closed: bool,
     /// The client is gone; nothing is sent.
@@ -58,7 +62,21 @@ impl Conn {
 
     /// Whether nothing is left to do.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.waiting.is_empty() && self.out.is_empty() && !self.dirty
+        self.current.is_none()
+            && self.waiting.is_empty()
+            && self.out.is_empty()
+            && !self.dirty
+            && !self.closing
+    }
+
+    /// Whether nothing that comes from it is of interest any more.
+    pub fn is_finished(&self) -> bool {
+        self.closing || self.closed || self.gone || self.deaf
+    }
+
+    /// Whether only credits can help it.
+    pub fn is_stalled(&self) -> bool {
+        !self.out.is_empty() && !self.dirty
     }
 }
 
@@ -66,15 +84,17 @@ impl Conn {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     pub map: FxHashMap<ConnKey, Conn>,
-    /// Entries to look at again, oldest first.
+    /// Entries to look at after their pacing window, oldest first.
     idle: VecDeque<(Instant, ConnKey)>,
+    /// Entries that were looked at and stayed: they are in no hurry.
+    kept: VecDeque<(Instant, ConnKey)>,
 }
 
 impl Connections {
     /// Marks an entry to be looked at later, if it is idle and not marked yet.
     pub fn list_if_idle(&mut self, key: ConnKey, now: Instant) {
         if let Some(conn) = self.map.get_mut(&key)
-            && conn.is_idle()
+            && (conn.is_idle() || conn.is_stalled())
             && !conn.listed
         {
             conn.listed = true;
@@ -83,31 +103,35 @@ impl Connections {
     }
 
     /// Drops idle entries that nobody needs: open ones after their pacing window, closed ones
-    /// once nothing of them can be under way any more, those that owe credits after the time in
-    /// which Mongrel2 would have cut them off.
-    pub fn sweep(&mut self, now: Instant) {
-        while let Some((listed_at, key)) = self.idle.front().copied() {
-            let age = now.saturating_duration_since(listed_at);
-            if age < Pacer::WINDOW {
-                return;
-            }
-            self.idle.pop_front();
-            let Some(conn) = self.map.get_mut(&key) else { continue };
-            conn.listed = false;
-            if !conn.is_idle() {
-                continue;
-            }
-            if conn.pacer.is_settled(conn.closed, now) {
-                self.map.remove(&key);
-            } else {
-                conn.listed = true;
-                self.idle.push_back((now, key));
+    /// once nothing of them can be under way any more. Returns those whose credits are overdue for
+    /// so long that Mongrel2 has cut them off.
+    pub fn sweep(&mut self, now: Instant) -> Vec<ConnKey> {
+        let mut lost = Vec::new();
+        for (fresh, age) in [(true, Pacer::WINDOW), (false, Pacer::SWEEP)] {
+            let due = |list: &VecDeque<(Instant, ConnKey)>| {
+                list.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= age)
+            };
+            while due(if fresh { &self.idle } else { &self.kept }) {
+                let list = if fresh { &mut self.idle } else { &mut self.kept };
+                let Some((_, key)) = list.pop_front() else { break };
+                let Some(conn) = self.map.get_mut(&key) else { continue };
+                conn.listed = false;
+                if conn.pacer.is_lost(now) {
+                    lost.push(key);
+                } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
+                    self.map.remove(&key);
+                } else if conn.is_idle() || conn.is_stalled() {
+                    conn.listed = true;
+                    self.kept.push_back((now, key));
+                }
             }
         }
+        lost
     }
 
     /// When [`sweep`](Self::sweep) is worth a wake-up: it is no hurry.
     pub fn next_sweep(&self) -> Option<Instant> {
-        self.idle.front().map(|(since, _)| *since + Pacer::SWEEP)
+        let first = [self.idle.front(), self.kept.front()].into_iter().flatten().map(|(at, _)| *at).min();
+        first.map(|at| at + Pacer::SWEEP)
     }
 }

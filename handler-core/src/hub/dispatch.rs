@@ -7,6 +7,7 @@ use super::connection::{ConnKey, LinkId};
 use super::counters::Complaint;
 use super::intake::own_answer;
 use super::lifecycle::WorkerId;
+use super::link::Link;
 use super::request::{Place, Plan, RequestKey};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
@@ -24,20 +25,20 @@ impl Hub {
     /// Starts the next request of a connection, if the one before is answered.
     pub(super) fn advance(&mut self, key: ConnKey, now: Instant) {
         while let Some(conn) = self.conns.map.get_mut(&key) {
-            if conn.current.is_some() || conn.closing || conn.out.len() > OUT_HIGH {
+            let full = conn.closing || conn.out.len() > OUT_HIGH;
+            if conn.current.is_some() || conn.advancing || full {
                 return;
             }
             let Some(request) = conn.waiting.pop_front() else { break };
-            match &self.requests[request].plan {
-                Plan::Run { app, .. } => {
-                    conn.current = Some(request);
-                    let app = *app;
-                    self.submit(request, app, now);
-                }
-                Plan::Answer { .. } => {
-                    conn.current = Some(request);
-                    self.answer_by_plan(request, now);
-                }
+            conn.current = Some(request);
+            // An answer at once calls this again: the flag makes a loop of that, not a deep stack.
+            conn.advancing = true;
+            match self.requests[request].plan {
+                Plan::Run { app, .. } => self.submit(request, app, now),
+                Plan::Answer { .. } => self.answer_by_plan(request, now),
+            }
+            if let Some(conn) = self.conns.map.get_mut(&key) {
+                conn.advancing = false;
             }
         }
         self.conns.list_if_idle(key, now);
@@ -97,6 +98,15 @@ impl Hub {
     /// Puts a request that a worker never started back, before those that came later.
     pub(super) fn requeue(&mut self, request: RequestKey) {
         let Plan::Run { app, .. } = self.requests[request].plan else { return };
+        if self.requests[request].gone && !self.requests[request].raw {
+            let (key, request) = (request, self.requests.remove(request));
+            self.recycle(request.plan);
+            if let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|c| c.current == Some(key)) {
+                conn.current = None;
+                self.mark_dirty(request.conn);
+            }
+            return;
+        }
         self.counters.rerun += 1;
         self.requests[request].place = Place::Queue;
         self.apps[usize::from(app.0)].queue.push_front(request);
@@ -114,10 +124,18 @@ impl Hub {
         mut frames: &[u8],
         now: Instant,
     ) -> Result<(), ProtocolError> {
-        while let Some((kind, payload, rest)) = split_frame(frames) {
+        let mut skipped = Vec::new();
+        let result = loop {
+            let Some((kind, payload, rest)) = split_frame(frames) else { break Ok(()) };
             frames = rest;
-            self.handle_action(id, Action::read(kind, payload)?, now);
-        }
+            match Action::read(kind, payload) {
+                Ok(Action::Skipped { serial }) => skipped.extend(self.take_job(id, serial)),
+                Ok(action) => self.handle_action(id, action, now),
+                Err(problem) => break Err(problem),
+            }
+        };
+        skipped.into_iter().rev().for_each(|request| self.requeue(request));
+        result?;
         if !frames.is_empty() {
             return Err(ProtocolError::Truncated { kind: frames[0] });
         }
@@ -135,24 +153,25 @@ impl Hub {
             Action::Ready(registration) => self.handle_ready(id, registration, now),
             Action::Failed(failure) => self.handle_failed(id, failure, now),
             Action::Respond { serial, status, head, body } => {
-                if let Some(request) = self.take_job(id, serial) {
-                    self.answer(request, Response { status, head, body }, now);
+                match self.take_job(id, serial) {
+                    Some(request) if self.requests[request].http => {
+                        self.answer(request, Response { status, head, body }, now);
+                    }
+                    // HTTP is not what a socket speaks.
+                    Some(request) => self.finish_raw(request, now),
+                    None => {}
                 }
             }
-            Action::Done { serial } => {
-                if let Some(request) = self.take_job(id, serial) {
-                    self.finish_raw(request, now);
-                }
-            }
-            Action::Skipped { serial } => {
-                if let Some(request) = self.take_job(id, serial) {
-                    self.requeue(request);
-                }
-            }
+            Action::Done { serial } => match self.take_job(id, serial) {
+                Some(request) if self.requests[request].raw => self.finish_raw(request, now),
+                Some(request) => self.answer_with(request, 500, now),
+                None => {}
+            },
+            Action::Skipped { .. } => unreachable!("handled with the batch"),
             Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
             Action::Disconnect { sender, ids } => {
                 for key in self.raw_targets(sender, ids, now) {
-                    self.close_connection(key, now);
+                    self.close_connection(key);
                 }
             }
             Action::Log { level, text, fields } => self.log(id, level, text, fields),
@@ -161,7 +180,7 @@ impl Hub {
 
     /// The request behind a worker's serial, which the worker holds no longer.
     fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<RequestKey> {
-        let worker = &mut self.workers[id.0];
+        let worker = self.workers.get_mut(id.0)?;
         let request = worker.jobs.remove(&serial);
         worker.has_answered = true;
         if request.is_none() {
@@ -200,7 +219,8 @@ impl Hub {
             return;
         }
         self.counters.answers += 1;
-        let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone) else {
+        let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone && !conn.closed)
+        else {
             self.leave(request.conn, key, now);
             return;
         };
@@ -262,12 +282,12 @@ impl Hub {
     }
 
     fn raw_targets(&mut self, sender: &str, ids: Ids<'_>, now: Instant) -> Vec<ConnKey> {
-        let link =
-            self.links.iter().position(|l| l.up && l.sender.as_ref().is_some_and(|s| s.as_str() == sender));
-        let Some(link) = link else {
+        let is_meant = |l: &Link| l.up && l.sender.as_ref().is_some_and(|s| s.as_str() == sender);
+        let mut links = self.links.iter().enumerate().filter(|(_, l)| is_meant(l)).map(|(n, _)| n);
+        let (Some(link), None) = (links.next(), links.next()) else {
             self.counters.bad_targets += ids.count() as u64;
             if self.complaints.pass(Complaint::Target, now) {
-                warn!("a script addressed `{sender}`, but no such server is connected");
+                warn!("a script addressed `{sender}`, but no server or more than one is called so");
             }
             return Vec::new();
         };

@@ -10,6 +10,7 @@ use crate::http::Persistence;
 use crate::http::percent::normal_path;
 use crate::protocol::{ConnId, Envelope, Head, Kind, Sender};
 use crate::worker::protocol::{Handler, encode_job};
+use std::collections::VecDeque;
 use std::time::Instant;
 use tracing::{error, info, warn};
 
@@ -104,7 +105,7 @@ impl Hub {
             Kind::Handshake => self.answer_at_once(key, 404, now),
             Kind::Frame { .. } | Kind::Json | Kind::Xml => {
                 self.refuse(link, &envelope, "no channel takes it", now);
-                self.close_connection(key, now);
+                self.close_in_turn(key);
             }
         }
     }
@@ -145,7 +146,7 @@ impl Hub {
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
     fn is_finished(&self, key: ConnKey) -> bool {
-        self.conns.map.get(&key).is_some_and(|conn| conn.closing || conn.closed || conn.gone)
+        self.conns.map.get(&key).is_some_and(Conn::is_finished)
     }
 
     fn raw_app(&self) -> Option<AppId> {
@@ -168,7 +169,7 @@ impl Hub {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
         let behind = match self.conns.map.get_mut(&key) {
-            Some(conn) if conn.closing || conn.closed || conn.gone => return,
+            Some(conn) if conn.is_finished() => return,
             Some(conn) => {
                 if conn.is_idle() {
                     conn.pacer.heard(now);
@@ -177,12 +178,9 @@ impl Hub {
             }
             None => 0,
         };
-        if behind > self.limits.pipeline {
-            return;
-        }
         let method = head.method.bytes();
         let mut persistence = Persistence::of(head);
-        let (plan, raw) = if behind == self.limits.pipeline {
+        let (plan, raw) = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
             persistence = Persistence::Close;
             (own_answer(503, None), false)
@@ -229,6 +227,9 @@ impl Hub {
             for app in self.apps_for(&path) {
                 owner = owner.or(Some(app));
                 let found = &self.apps[usize::from(app.0)];
+                if !found.is_loaded() && found.broken.is_none() {
+                    return (own_answer(503, None), false);
+                }
                 if let Some(page) = &found.broken {
                     let head = "Content-Type: text/html; charset=utf-8\r\n".to_owned();
                     return (Plan::Answer { status: 500, head, body: page.clone() }, false);
@@ -311,6 +312,12 @@ impl Hub {
     /// Puts a message that no route takes behind the others of its connection.
     fn enqueue_raw(&mut self, key: ConnKey, head: &Head<'_>, message: &[u8], now: Instant) {
         let Some(app) = self.raw_app() else { return };
+        if self.conns.map.get(&key).is_some_and(|conn| conn.waiting.len() >= self.limits.queue) {
+            // What comes next could not be told to follow what is missing.
+            self.counters.overloaded += 1;
+            self.close_in_turn(key);
+            return;
+        }
         let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
         let request = Request {
             conn: key,
@@ -327,8 +334,11 @@ impl Hub {
     }
 
     fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
+        let last = request.http && !request.raw && request.persistence == Persistence::Close;
         let request: RequestKey = self.requests.insert(request);
-        self.conns.map.entry(key).or_default().waiting.push_back(request);
+        let conn = self.conns.map.entry(key).or_default();
+        conn.deaf |= last;
+        conn.waiting.push_back(request);
         self.advance(key, now);
     }
 
@@ -386,34 +396,41 @@ impl Hub {
     /// Forgets a connection whose client is gone. Requests that nobody started are dropped with
     /// it; what runs is left to end, and its answer is not sent. Raw messages still reach their script.
     pub(super) fn drop_connection(&mut self, key: ConnKey) {
-        let Some(mut conn) = self.conns.map.remove(&key) else { return };
-        let raw: Vec<_> = conn.waiting.iter().copied().filter(|r| self.requests[*r].raw).collect();
-        for request in conn.waiting.drain(..).filter(|request| !raw.contains(request)) {
+        self.drop_requests(key);
+        let Some(conn) = self.conns.map.remove(&key) else { return };
+        if conn.current.is_some() || !conn.waiting.is_empty() {
+            let (current, waiting, advancing) = (conn.current, conn.waiting, conn.advancing);
+            let rest = Conn { current, waiting, advancing, gone: true, ..Conn::default() };
+            self.conns.map.insert(key, rest);
+            // What waited for its turn to be written to need not wait any more.
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Forgets the requests of a connection that can get no answer. Raw messages are kept.
+    pub(super) fn drop_requests(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.map.get_mut(&key) else { return };
+        let (raw, dropped): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut conn.waiting).into_iter().partition(|request| self.requests[*request].raw);
+        conn.waiting = raw;
+        let current = conn.current;
+        for request in dropped {
             let request = self.requests.remove(request);
             self.recycle(request.plan);
         }
-        let mut keep = !raw.is_empty();
-        if let Some(current) = conn.current {
-            match self.requests[current].place {
-                Place::Queue if !self.requests[current].raw => {
-                    for app in &mut self.apps {
-                        app.queue.retain(|waiting| *waiting != current);
-                    }
-                    let request = self.requests.remove(current);
-                    self.recycle(request.plan);
+        let Some(current) = current else { return };
+        match self.requests[current].plan {
+            Plan::Run { app, .. }
+                if self.requests[current].place == Place::Queue && !self.requests[current].raw =>
+            {
+                if let Some(conn) = self.conns.map.get_mut(&key) {
+                    conn.current = None;
                 }
-                _ => {
-                    self.requests[current].gone = true;
-                    keep |= self.requests[current].raw;
-                }
+                self.apps[usize::from(app.0)].queue.retain(|waiting| *waiting != current);
+                let request = self.requests.remove(current);
+                self.recycle(request.plan);
             }
-            if self.requests.get(current).is_none_or(|request| !request.raw) {
-                conn.current = None;
-            }
-        }
-        if keep {
-            let rest = Conn { current: conn.current, waiting: raw.into(), gone: true, ..Conn::default() };
-            self.conns.map.insert(key, rest);
+            _ => self.requests[current].gone = true,
         }
     }
 }

@@ -145,10 +145,30 @@ impl Hub {
         self.links.iter().any(|link| link.up && link.flow_control)
     }
 
+    /// Under a stop, answers requests that no worker will ever take.
+    pub(super) fn give_up_queues(&mut self, now: Instant) {
+        if self.stopping.is_none() {
+            return;
+        }
+        for app in self.app_ids() {
+            let hope = |seat: &Seat| {
+                let stage = seat.worker.map(|id| self.workers[id.0].stage);
+                matches!(stage, Some(Stage::Loading { .. } | Stage::Ready { .. }))
+            };
+            if !self.apps[usize::from(app.0)].seats.iter().any(hope) {
+                while let Some(request) = self.apps[usize::from(app.0)].queue.pop_front() {
+                    self.counters.overloaded += 1;
+                    self.answer_with(request, 503, now);
+                }
+            }
+        }
+    }
+
     pub(super) fn check_stopped(&mut self, now: Instant) {
         let Some(since) = self.stopping.filter(|_| self.workers.is_empty() && !self.stopped) else { return };
         let out_of_time = now >= since + self.limits.stop_time;
-        if out_of_time || self.conns.map.values().all(Conn::is_delivered) {
+        let delivered = self.requests.is_empty() && self.conns.map.values().all(Conn::is_delivered);
+        if out_of_time || delivered {
             self.stopped = true;
             info!("stopped: {}", self.counters.summary());
             self.effects.push_back(Effect::Stopped);
@@ -177,7 +197,13 @@ impl Hub {
         let app_id = worker.app;
         let app = &mut self.apps[usize::from(app_id.0)];
         if let Some(incoming) = app.incoming.as_mut().filter(|incoming| incoming.workers.contains(&id)) {
-            incoming.registration.get_or_insert(registration);
+            if *incoming.registration.get_or_insert_with(|| registration.clone()) != registration {
+                let message = "its workers registered different routes; every worker must register the same \
+                               ones in the same order (a walk with pairs() has none)";
+                let failure = LoadFailure { message: message.to_owned(), ..LoadFailure::default() };
+                self.handle_failed(id, failure, now);
+                return;
+            }
             let ready = |id: &WorkerId| matches!(self.workers[id.0].stage, Stage::Ready { .. });
             if incoming.workers.iter().all(ready) {
                 self.take_over(app_id, now);
@@ -291,12 +317,7 @@ impl Hub {
         jobs.sort_unstable();
         let (begun, fresh) = jobs.split_at(jobs.partition_point(|(serial, _)| *serial <= started));
         for (_, request) in fresh.iter().rev() {
-            if self.requests[*request].gone && !self.requests[*request].raw {
-                let request = self.requests.remove(*request);
-                self.recycle(request.plan);
-            } else {
-                self.requeue(*request);
-            }
+            self.requeue(*request);
         }
 
         let app = &mut self.apps[usize::from(app_id.0)];

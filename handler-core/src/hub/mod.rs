@@ -151,7 +151,10 @@ impl Hub {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
         self.fill_seats(now);
-        self.conns.sweep(now);
+        for key in self.conns.sweep(now) {
+            self.drop_connection(key);
+        }
+        self.give_up_queues(now);
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
             self.next_deadline_check = Some(now + Self::PULSE);

@@ -7,6 +7,7 @@
 use super::Hub;
 use super::connection::{ConnKey, LinkId};
 use super::pacing::{Allowance, Pacer};
+use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -55,12 +56,27 @@ impl Hub {
         }
     }
 
-    /// Closes a connection once everything for it is sent. What it still sends is ignored.
-    pub(super) fn close_connection(&mut self, key: ConnKey, _now: Instant) {
+    /// Closes a connection once everything that was written for it is sent. What it still sends is
+    /// ignored, and requests without an answer get none.
+    pub(super) fn close_connection(&mut self, key: ConnKey) {
         let conn = self.conns.map.entry(key).or_default();
-        if !conn.closed && !conn.gone {
-            conn.closing = true;
-            self.mark_dirty(key);
+        if conn.closed || conn.gone {
+            return;
+        }
+        conn.closing = true;
+        self.drop_requests(key);
+        self.mark_dirty(key);
+    }
+
+    /// Closes a connection after the answers to what it has asked so far.
+    pub(super) fn close_in_turn(&mut self, key: ConnKey) {
+        let conn = self.conns.map.entry(key).or_default();
+        match conn.waiting.back().copied().or(conn.current) {
+            Some(last) if self.requests[last].http => {
+                self.requests[last].persistence = Persistence::Close;
+                conn.deaf = true;
+            }
+            _ => self.close_connection(key),
         }
     }
 
@@ -121,7 +137,9 @@ impl Hub {
         let link = &self.links[usize::from(key.link.0)];
         let Some(conn) = self.conns.map.get_mut(&key) else { return };
         conn.dirty = false;
-        let Some(sender) = link.sender.as_ref().filter(|_| link.incarnation == key.incarnation) else {
+        let Some(sender) = link.sender.as_ref().filter(|_| link.incarnation == key.incarnation && !conn.gone)
+        else {
+            self.advance(key, now);
             return;
         };
         let targets = Targets::one(&key.id);
@@ -136,7 +154,10 @@ impl Hub {
                     conn.dirty = false;
                     return;
                 }
-                Allowance::WaitForCredits => return,
+                Allowance::WaitForCredits => {
+                    self.conns.list_if_idle(key, now);
+                    return;
+                }
             };
             let start = self.outgoing.bytes.len();
             if conn.out.is_empty() {
@@ -159,9 +180,8 @@ impl Hub {
                 break;
             }
         }
-        if !conn.closed {
-            self.advance(key, now);
-        }
+        // After the close, raw messages that came before it still reach their script.
+        self.advance(key, now);
         self.conns.list_if_idle(key, now);
     }
 }

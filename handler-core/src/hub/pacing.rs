@@ -98,16 +98,16 @@ impl Pacer {
         self.outstanding == 0
     }
 
+    /// Whether bytes are unreported for so long that Mongrel2 has dropped the connection.
+    pub fn is_lost(&self, now: Instant) -> bool {
+        self.outstanding > 0
+            && self.last_use.is_some_and(|at| now.saturating_duration_since(at) >= Self::LOST)
+    }
+
     /// Whether an idle connection's past no longer matters.
     pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
         let age = self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        if closed {
-            age >= Self::CLOSED
-        } else if self.outstanding > 0 {
-            age >= Self::LOST
-        } else {
-            age >= Self::WINDOW
-        }
+        if closed { age >= Self::CLOSED } else { self.outstanding == 0 && age >= Self::WINDOW }
     }
 }
 

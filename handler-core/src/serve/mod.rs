@@ -119,6 +119,10 @@ struct Loop {
     inputs: Inputs,
     apps: Vec<App>,
     ready_apps: Vec<bool>,
+    /// Apps whose first code is ready, or did not load.
+    decided_apps: Vec<bool>,
+    /// Servers are connected to.
+    connects: bool,
     ready: bool,
     started: Instant,
     told_waiting: bool,
@@ -148,6 +152,8 @@ impl Loop {
             seats: Seats::default(),
             inputs,
             ready_apps: vec![false; plan.apps.len()],
+            decided_apps: vec![false; plan.apps.len()],
+            connects: false,
             apps: plan.apps,
             ready: false,
             started: now,
@@ -167,7 +173,11 @@ impl Loop {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         let mut now = self.started;
         loop {
-            self.servers.connect(&self.poller, now);
+            // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
+            if self.connects || self.decided_apps.iter().all(|decided| *decided) {
+                self.connects = true;
+                self.servers.connect(&self.poller, now);
+            }
             self.turn(observer, now)?;
             if let Some(ending) = self.end {
                 self.servers.close(&self.poller, Duration::from_secs(1));
@@ -258,11 +268,13 @@ impl Loop {
                 }
             }
             Effect::AppReady(app) => {
+                self.decided_apps[usize::from(app.0)] = true;
                 if std::mem::replace(&mut self.ready_apps[usize::from(app.0)], true) {
                     observer.reloaded(&self.hub, app);
                 }
             }
             Effect::AppFailed(app, failure) => {
+                self.decided_apps[usize::from(app.0)] = true;
                 let first = !self.ready_apps[usize::from(app.0)];
                 if observer.load_failed(&mut self.hub, app, &failure, first).is_break() {
                     self.seats.kill_all();
@@ -364,7 +376,8 @@ impl Loop {
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
-        [self.hub.next_timeout(), self.servers.next_timeout(), self.seats.next_timeout(), waiting]
+        let servers = self.servers.next_timeout().filter(|_| self.connects);
+        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting]
             .into_iter()
             .flatten()
             .min()

@@ -184,7 +184,6 @@ fn a_page_for_broken_code_replaces_all_answers_until_newer_code_is_in_charge() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_request_that_comes_before_any_code_is_loaded_is_not_told_that_nothing_is_there() {
     let mut site = Site::empty(Limits::default(), 1, vec![app(1)]);
     site.hub.handle_server_up(LINK, b"");

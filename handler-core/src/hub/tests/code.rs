@@ -109,7 +109,6 @@ fn a_replacement_that_registers_something_else_makes_all_load_anew() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn new_workers_that_disagree_about_the_routes_do_not_serve_together() {
     let mut site = Site::new(2);
     let new = site.begin_load(APP);

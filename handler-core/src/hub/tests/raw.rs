@@ -101,7 +101,6 @@ fn a_disconnect_comes_after_what_was_delivered_and_nothing_follows_it() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_disconnect_after_eight_deliveries_of_one_turn_is_sent_too() {
     let mut site = raw();
     site.request(1, "GET /nowhere");
@@ -116,7 +115,6 @@ fn a_disconnect_after_eight_deliveries_of_one_turn_is_sent_too() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn nothing_is_answered_on_a_connection_that_was_disconnected_meanwhile() {
     let mut site = raw();
     site.request(7, "GET /a");
@@ -142,7 +140,6 @@ fn a_delivery_for_clients_of_an_earlier_run_reaches_nobody() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn two_servers_with_one_ident_are_not_mixed_up() {
     let mut site = Site::empty(Limits::default(), 2, vec![app(1)]);
     site.load(APP, &raw_registration());
@@ -168,7 +165,6 @@ fn a_raw_request_whose_worker_dies_gets_502_and_a_socket_message_nothing() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn an_answer_to_a_socket_message_is_not_written_as_http() {
     let mut site = raw();
     site.json(1, "{}");
@@ -178,7 +174,6 @@ fn an_answer_to_a_socket_message_is_not_written_as_http() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_client_that_talks_faster_than_the_handler_is_bounded() {
     let limits = Limits { queue: 10, ..Limits::default() };
     let mut site = Site::with(limits, 1, raw_registration());

@@ -107,7 +107,6 @@ fn a_connection_that_never_reports_is_forgotten_after_mongrel2_dropped_it() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_client_that_dies_without_notice_in_the_middle_of_a_body_is_forgotten_too() {
     let mut site = flow_control(1_000_000, &[]);
     site.request(7, "GET /a");
@@ -134,7 +133,6 @@ fn an_empty_answer_is_no_close() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_close_that_has_to_wait_for_its_window_is_sent_in_the_end() {
     for gap in [0, 10, 500, 1100] {
         let mut site = Site::new(1);

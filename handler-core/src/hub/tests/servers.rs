@@ -142,7 +142,6 @@ fn a_refused_message_behind_a_running_request_is_answered_in_its_turn() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_socket_message_behind_a_running_request_closes_after_its_answer() {
     let mut site = Site::new(1);
     site.request(7, "GET /a");
@@ -156,7 +155,6 @@ fn a_socket_message_behind_a_running_request_closes_after_its_answer() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_client_cannot_make_the_hub_remember_more_than_its_pipeline() {
     let limits = Limits { pipeline: 4, ..Limits::default() };
     let mut site = Site::with(limits, 1, registration());

@@ -77,7 +77,6 @@ fn a_reload_that_is_under_way_is_given_up() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn what_nobody_will_run_any_more_is_told_so_before_the_end() {
     let mut site = Site::new(1);
     // It dies at once, twice: its replacement has to wait.
@@ -92,7 +91,6 @@ fn what_nobody_will_run_any_more_is_told_so_before_the_end() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn a_request_that_a_dying_worker_leaves_during_a_stop_is_answered() {
     let mut site = Site::new(1);
     site.request(1, "GET /a");
@@ -104,7 +102,6 @@ fn a_request_that_a_dying_worker_leaves_during_a_stop_is_answered() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn the_end_waits_for_bytes_that_wait_for_their_window() {
     let mut site = Site::new(1);
     for _ in 0..8 {

@@ -139,7 +139,6 @@ fn a_job_that_was_skipped_runs_elsewhere_and_only_once() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn jobs_skipped_together_keep_their_order() {
     let limits = Limits { worker_jobs: 3, ..Limits::default() };
     let mut site = Site::with(limits, 1, registration());
@@ -180,7 +179,6 @@ fn a_batch_that_makes_no_sense_is_an_error_and_what_came_before_it_is_done() {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn an_http_request_that_its_worker_calls_done_still_gets_an_answer() {
     let mut site = Site::new(1);
     site.request(1, "GET /a");

@@ -36,7 +36,6 @@ fn play(seed: u64) -> Totals {
 }
 
 #[test]
-#[ignore = "a known defect"]
 fn whatever_happens_the_promises_hold() {
     let (first, count) = match number("KENNEL_SEED") {
         Some(seed) => (seed, 1),
