@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 use thiserror::Error;
 
 /// Why a worker could not go on.
@@ -124,10 +125,11 @@ impl Worker {
         self.call(0, &self.runtime.start, ());
         loop {
             self.obey_orders()?;
-            while let Some((timer, serial)) = self.api.take_due_timer() {
+            let (now, last) = (Instant::now(), self.api.last_timer());
+            while let Some((timer, serial)) = self.api.take_due_timer(now, last) {
                 self.call(serial, &self.runtime.wake, timer as f64);
             }
-            while self.api.take_work() {
+            if self.api.take_work() {
                 self.call(0, &self.runtime.run_waiting, ());
             }
             if self.stopping && self.api.unanswered() == 0 {

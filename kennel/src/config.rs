@@ -71,6 +71,8 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     spill: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    connection_output: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     handler_targets: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
@@ -83,18 +85,23 @@ pub(crate) enum ConfigError {
     #[error("cannot read `{}`: {}", path.display(), plain(cause))]
     Unreadable { path: PathBuf, cause: std::io::Error },
     /// It says something wrong.
-    #[error("{}:{line}:{column}: {message}\n  {text}\n  {marker}{hint}", path.display())]
-    Wrong {
-        path: PathBuf,
-        line: usize,
-        column: usize,
-        message: String,
-        /// The line itself.
-        text: String,
-        /// Carets below the place.
-        marker: String,
-        hint: String,
-    },
+    #[error("{0}")]
+    Wrong(Box<Mistake>),
+}
+
+/// A mistake in the file, and where it is.
+#[derive(Debug, Error)]
+#[error("{}:{line}:{column}: {message}\n  {text}\n  {marker}{hint}", path.display())]
+pub(crate) struct Mistake {
+    path: PathBuf,
+    line: usize,
+    column: usize,
+    message: String,
+    /// The line itself.
+    text: String,
+    /// Carets below the place.
+    marker: String,
+    hint: String,
 }
 
 impl Config {
@@ -130,6 +137,7 @@ impl Config {
             (&mut limits.worker_jobs, set.worker_jobs),
             (&mut limits.pipeline, set.pipeline),
             (&mut limits.spill, set.spill),
+            (&mut limits.connection_output, set.connection_output),
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.worker_memory, set.worker_memory),
         ];
@@ -151,7 +159,7 @@ fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
     let width = text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, room);
     let message = problem.message().to_owned();
     let hint = suggestion(&message).map_or(String::new(), |known| format!(" did you mean `{known}`?"));
-    ConfigError::Wrong {
+    ConfigError::Wrong(Box::new(Mistake {
         path: path.to_owned(),
         line,
         column,
@@ -159,7 +167,7 @@ fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
         text: shown.to_owned(),
         marker: " ".repeat(column - 1) + &"^".repeat(width),
         hint,
-    }
+    }))
 }
 
 /// The known key that is nearest to the unknown one; serde names both in backticks.

@@ -33,6 +33,8 @@ pub struct Counters {
     pub purged: u64,
     /// Targets of raw deliveries that could not be addressed.
     pub bad_targets: u64,
+    /// Connections closed because too much of raw deliveries waited for them.
+    pub overflowed: u64,
 }
 
 impl Counters {
@@ -52,6 +54,7 @@ impl Counters {
             ("rerun", self.rerun),
             ("purged", self.purged),
             ("bad_targets", self.bad_targets),
+            ("overflowed", self.overflowed),
         ];
         let shown: Vec<_> =
             named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")).collect();
@@ -70,11 +73,13 @@ pub(super) enum Complaint {
     Sender,
     /// Targets of raw deliveries that cannot be.
     Target,
+    /// Clients that do not read what is delivered to them.
+    Overflow,
 }
 
 /// The brakes of all kinds.
 #[derive(Debug, Default)]
-pub(super) struct Complaints([Brake; 4]);
+pub(super) struct Complaints([Brake; 5]);
 
 impl Complaints {
     /// Whether this complaint may be logged.
@@ -84,7 +89,8 @@ impl Complaints {
 
     /// The number of complaints of each kind that were held back in a second that is over.
     pub fn take_held(&mut self, now: Instant) -> impl Iterator<Item = (Complaint, u64)> {
-        let kinds = [Complaint::Malformed, Complaint::Refused, Complaint::Sender, Complaint::Target];
+        use Complaint::{Malformed, Overflow, Refused, Sender, Target};
+        let kinds = [Malformed, Refused, Sender, Target, Overflow];
         kinds.into_iter().filter_map(move |kind| Some((kind, self.0[kind as usize].take_held(now)?)))
     }
 

@@ -168,6 +168,7 @@ impl Hub {
         if head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
+        self.make_room_for_next(key);
         let behind = match self.conns.map.get_mut(&key) {
             Some(conn) if conn.is_finished() => return,
             Some(conn) => {
@@ -199,6 +200,17 @@ impl Hub {
             gone: false,
         };
         self.enqueue(key, request, now);
+    }
+
+    /// A number that Mongrel2 gives to a new client while its last owner's request still runs: the old
+    /// one is known to be gone, so only its worker has to end that, and the number is free.
+    fn make_room_for_next(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.map.get(&key).filter(|conn| conn.gone && conn.waiting.is_empty()) else {
+            return;
+        };
+        if conn.current.is_none_or(|current| !self.requests[current].raw) {
+            self.conns.map.remove(&key);
+        }
     }
 
     /// Finds who answers an HTTP request, and writes the job or the answer.

@@ -23,6 +23,8 @@ pub struct Limits {
     pub pipeline: usize,
     /// Bytes of replies that wait for one Mongrel2 beyond libzmq's own queue.
     pub spill: usize,
+    /// Bytes that wait for one connection, of what a script delivers raw; more closes it.
+    pub connection_output: usize,
     /// Targets of one reply, Mongrel2's `limits.handler_targets`.
     pub handler_targets: usize,
     /// Memory of one worker's scripts, bytes.
@@ -40,6 +42,7 @@ impl Default for Limits {
             worker_jobs: 1024,
             pipeline: 64,
             spill: 64 << 20,
+            connection_output: 16 << 20,
             handler_targets: 128,
             worker_memory: 256 << 20,
         }

@@ -15,7 +15,7 @@
 //!    [`poll_effect`](Hub::poll_effect) until they are empty;
 //! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
 //!
-//! Its parts: [`intake`] reads messages and finds who answers, `dispatch` gives jobs to workers and
+//! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement.
 

@@ -6,12 +6,14 @@
 
 use super::Hub;
 use super::connection::{ConnKey, LinkId};
+use super::counters::Complaint;
 use super::pacing::{Allowance, Pacer};
 use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
+use tracing::warn;
 
 /// Encoded replies, and who is to be looked at.
 #[derive(Debug, Default)]
@@ -99,9 +101,19 @@ impl Hub {
                 conn.pacer.sent(payload.len(), flow_control, now);
                 free.push(key.id);
                 self.conns.list_if_idle(*key, now);
-            } else {
+            } else if conn.out.len() + payload.len() <= self.limits.connection_output {
                 conn.out.extend_from_slice(payload);
                 self.mark_dirty(*key);
+            } else {
+                // A client that does not read must not fill our memory; it is not left in the dark either.
+                let waiting = conn.out.len();
+                conn.out = Vec::new();
+                conn.closing = true;
+                self.counters.overflowed += 1;
+                self.mark_dirty(*key);
+                if self.complaints.pass(Complaint::Overflow, now) {
+                    warn!(link = link.0, conn = %key.id, waiting, "closed: too much waits for this client");
+                }
             }
         }
         let Some(sender) = &self.links[usize::from(link.0)].sender else { return };

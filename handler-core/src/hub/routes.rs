@@ -196,7 +196,7 @@ fn normal_pattern(path: &str) -> String {
     let mut rest = path;
     while let Some(start) = rest.find('{') {
         let end = rest[start..].find('}').map_or(rest.len(), |size| start + size + 1);
-        out.push_str(&normal_path(rest[..start].as_bytes()));
+        out.push_str(&normal_path(&rest.as_bytes()[..start]));
         out.push_str(&rest[start..end]);
         rest = &rest[end..];
     }

@@ -94,10 +94,10 @@ fn no_flipped_byte_panics() {
             for bit in [0x01, 0x80, 0xff] {
                 let mut bytes = message.clone();
                 bytes[at] ^= bit;
-                if let Ok(envelope) = Envelope::parse(&bytes) {
-                    if let Ok(head) = Head::read(&envelope) {
-                        assert!(!matches!(head.kind, Kind::Credits { bytes } if bytes > 1 << 40));
-                    }
+                if let Ok(envelope) = Envelope::parse(&bytes)
+                    && let Ok(head) = Head::read(&envelope)
+                {
+                    assert!(!matches!(head.kind, Kind::Credits { bytes } if bytes > 1 << 40));
                 }
             }
         }

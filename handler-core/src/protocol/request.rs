@@ -9,7 +9,6 @@
 
 use super::envelope::Envelope;
 use super::headers::{HeaderError, Text, Values};
-use std::borrow::Cow;
 
 /// The HTTP version of a request; Mongrel2 lets these two pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +262,7 @@ fn number(text: Text<'_>) -> Option<u64> {
 }
 
 /// `0x81` as a byte; Mongrel2 writes it with `0x%X`.
-fn first_byte(flags: &Cow<'_, [u8]>) -> Option<u8> {
+fn first_byte(flags: &[u8]) -> Option<u8> {
     let digits = std::str::from_utf8(flags.strip_prefix(b"0x")?).ok()?;
     u8::from_str_radix(digits, 16).ok()
 }

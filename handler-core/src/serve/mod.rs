@@ -176,7 +176,8 @@ impl Loop {
             // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
             if self.connects || self.decided_apps.iter().all(|decided| *decided) {
                 self.connects = true;
-                self.servers.connect(&self.poller, now);
+                let hub = &mut self.hub;
+                self.servers.connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
             }
             self.turn(observer, now)?;
             if let Some(ending) = self.end {

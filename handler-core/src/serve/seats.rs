@@ -41,14 +41,17 @@ impl Seats {
     /// How long orders are held back at most.
     const HOLD: Duration = Duration::from_micros(300);
 
-    /// While orders are held back there is nothing to be done for new requests: waits until one of
-    /// those workers has something to say, at most until the orders must go.
+    /// While orders are held back and nobody is idle there is nothing to be done for new requests: waits
+    /// until a worker has something to say, at most until the orders must go.
     pub(super) fn wait_for_held(&self, now: Instant) {
-        let held = || self.workers.iter().flatten().filter(|seated| seated.held_since.is_some());
-        let Some(since) = held().filter_map(|seated| seated.held_since).min() else { return };
+        let seated = || self.workers.iter().flatten();
+        let Some(since) = seated().filter_map(|seated| seated.held_since).min() else { return };
+        if !seated().all(Seated::is_busy) {
+            return;
+        }
         let left = (since + Self::HOLD).saturating_duration_since(now);
         let mut sockets: Vec<_> =
-            held().map(|seated| PollFd::new(&seated.process.socket, PollFlags::IN)).collect();
+            seated().map(|seated| PollFd::new(&seated.process.socket, PollFlags::IN)).collect();
         let _ = poll(&mut sockets, Timespec::try_from(left).ok().as_ref());
     }
 
@@ -129,7 +132,7 @@ impl Seats {
         for (number, seated) in self.workers.iter_mut().enumerate() {
             let Some(seated) = seated else { continue };
             let Some((orders, serial)) = hub.take_orders(WorkerId(number)) else { continue };
-            if !orders.is_empty() && seated.process.page.pulse().started < seated.sent {
+            if !orders.is_empty() && seated.is_busy() {
                 let since = *seated.held_since.get_or_insert(now);
                 if now.saturating_duration_since(since) < Self::HOLD {
                     continue;
@@ -201,6 +204,11 @@ impl Drop for Seats {
 }
 
 impl Seated {
+    /// Whether it has not begun the last job that it got.
+    fn is_busy(&self) -> bool {
+        self.process.page.pulse().started < self.sent
+    }
+
     fn write_unsent(&mut self) {
         if let Ok(written) = self.process.socket.write(&self.unsent) {
             self.unsent.drain(..written);

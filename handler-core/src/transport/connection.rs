@@ -78,8 +78,8 @@ impl Connection {
         zmtp::encode(&mut self.outbox, message);
     }
 
-    /// Reads what there is and hands each message to `sink`.
-    pub(super) fn read(&mut self, mut sink: impl FnMut(&[u8])) -> Result<(), Lost> {
+    /// Reads what there is and hands each message to `sink`. `false`: there was nothing.
+    pub(super) fn read(&mut self, mut sink: impl FnMut(&[u8])) -> Result<bool, Lost> {
         if !self.connected {
             match sockopt::socket_error(&self.socket).map_err(io::Error::from)? {
                 Ok(()) => self.connected = true,
@@ -92,7 +92,7 @@ impl Connection {
         match rustix::io::read(&self.socket, spare_capacity(&mut self.inbox)) {
             Ok(0) => return Err(Lost::Closed),
             Ok(_) => {}
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
             Err(problem) => return Err(Lost::System(problem.into())),
         }
         let used = self.conversation.read(&self.inbox, &mut sink)?;
@@ -100,21 +100,12 @@ impl Connection {
         if self.inbox.is_empty() {
             self.inbox.shrink_to(2 * READ);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads until nothing is left, for the last time.
     pub(super) fn read_rest(&mut self, mut sink: impl FnMut(&[u8])) {
-        loop {
-            let mut count = 0;
-            let result = self.read(|message| {
-                count += 1;
-                sink(message);
-            });
-            if count == 0 || result.is_err() {
-                return;
-            }
-        }
+        while let Ok(true) = self.read(&mut sink) {}
     }
 
     /// Writes what waits, and watches for room if the system does not take it all.

@@ -102,8 +102,8 @@ impl Mongrel2s {
         self.links[link].is_complete()
     }
 
-    /// Makes the connections that are due.
-    pub fn connect(&mut self, poller: &OwnedFd, now: Instant) {
+    /// Makes the connections that are due. `sink` hears of servers that did not complete theirs in time.
+    pub fn connect(&mut self, poller: &OwnedFd, now: Instant, mut sink: impl FnMut(usize)) {
         if self.closing {
             return;
         }
@@ -114,6 +114,9 @@ impl Mongrel2s {
             // An attempt that is still under way has had its time.
             link.publisher = None;
             link.puller = None;
+            if std::mem::take(&mut link.up) {
+                sink(number);
+            }
             let token = self.base + number as u64 * Self::TOKENS;
             match Connection::open(&link.endpoint.recv_spec, Role::Xpub, poller, token) {
                 Ok(connection) => {

@@ -181,9 +181,12 @@ fn check_greeting(input: &[u8]) -> Result<(), ZmtpError> {
     Ok(())
 }
 
-/// Splits a whole frame off: flags, body, rest. `None`: more is to come.
+/// A frame's flags and body, and what follows it.
+type Frame<'a> = (u8, &'a [u8], &'a [u8]);
+
+/// Splits a whole frame off. `None`: more is to come.
 #[inline]
-fn split_frame(input: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ZmtpError> {
+fn split_frame(input: &[u8]) -> Result<Option<Frame<'_>>, ZmtpError> {
     let Some((&flags, rest)) = input.split_first() else { return Ok(None) };
     if flags > (MORE | LONG | COMMAND) {
         return Err(ZmtpError::BadFrame);

@@ -19,7 +19,7 @@
 #![allow(unsafe_code, reason = "memory shared with another process can only be reached through raw pointers")]
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -60,8 +60,10 @@ impl Page {
     ///
     /// When the system has no memory or no descriptor left.
     pub fn create() -> io::Result<(Self, OwnedFd)> {
-        let fd = memfd_create("kennel-worker", MemfdFlags::empty())?;
+        let fd = memfd_create("kennel-worker", MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, SIZE as u64)?;
+        // A worker that cut it short would take the hub along at its next look.
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Ok((Self::map(&fd)?, fd))
     }
 

@@ -386,12 +386,15 @@ pub fn split_frame(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((kind, payload, rest))
 }
 
-/// Splits the first whole batch off `input`: `(number, frames, rest)`. `None`: more is to come.
+/// A batch's number, its frames, and what follows it.
+pub type Batch<'a> = (u32, &'a [u8], &'a [u8]);
+
+/// Splits the first whole batch off `input`. `None`: more is to come.
 ///
 /// # Errors
 ///
 /// [`ProtocolError::BatchTooLarge`].
-pub fn split_batch(input: &[u8]) -> Result<Option<(u32, &[u8], &[u8])>, ProtocolError> {
+pub fn split_batch(input: &[u8]) -> Result<Option<Batch<'_>>, ProtocolError> {
     let Some((head, rest)) = input.split_first_chunk::<BATCH_HEAD>() else { return Ok(None) };
     let [a, b, c, d, number @ ..] = *head;
     let size = u32::from_le_bytes([a, b, c, d]) as usize;

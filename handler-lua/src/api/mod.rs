@@ -108,8 +108,14 @@ impl Api {
         self.state.timers.borrow_mut().take_work()
     }
 
-    pub(crate) fn take_due_timer(&self) -> Option<(u64, u64)> {
-        self.state.timers.borrow_mut().take_due()
+    /// The number of the newest timer.
+    pub(crate) fn last_timer(&self) -> u64 {
+        self.state.timers.borrow().last()
+    }
+
+    /// The next timer that was due by `now` and is no newer than `last`, with its job.
+    pub(crate) fn take_due_timer(&self, now: Instant, last: u64) -> Option<(u64, u64)> {
+        self.state.timers.borrow_mut().take_due(now, last)
     }
 
     pub(crate) fn until_next_timer(&self) -> Option<Duration> {

@@ -26,10 +26,16 @@ impl Timers {
         self.last
     }
 
-    /// The next timer whose time has come, with its job.
-    pub(super) fn take_due(&mut self) -> Option<(u64, u64)> {
+    /// The number of the newest timer.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The next timer whose time has come by `now`, with its job; none that is newer than `last`, so that
+    /// a task that sleeps for no time does not keep the loop from everything else.
+    pub(super) fn take_due(&mut self, now: Instant, last: u64) -> Option<(u64, u64)> {
         let Reverse((due, timer, serial)) = *self.heap.peek()?;
-        if due > Instant::now() {
+        if due > now || timer > last {
             return None;
         }
         self.heap.pop();

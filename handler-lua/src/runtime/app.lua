@@ -281,8 +281,26 @@ local function keep_time(seconds, fn)
   end
 end
 
+-- Numbers the routes by what they are, not by when they came: a script may register them in a loop over
+-- a table, whose order is another one in each worker, and a number must mean the same in all of them.
+local function number_routes(app)
+  local handlers = {}
+  for _, route in ipairs(app.routes) do
+    route.key = route.path .. " " .. table.concat(route.methods, ",")
+  end
+  table.sort(app.routes, function(a, b)
+    return a.key < b.key
+  end)
+  for at, route in ipairs(app.routes) do
+    handlers[at] = app.handlers[route.handler + 1]
+    route.handler = at - 1
+  end
+  app.handlers = handlers
+end
+
 return {
   App = App,
+  number_routes = number_routes,
   new = new_app,
   guard = guard,
   job = function(app, serial, number, job, values)

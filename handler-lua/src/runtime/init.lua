@@ -100,6 +100,7 @@ return {
       error("the script must return its app" .. hint, 0)
     end
     the_app = app
+    apps.number_routes(app)
     return {
       routes = app.routes,
       hooks = app.before_hooks[1] ~= nil or app.after_hooks[1] ~= nil,

@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         writeln!(out, "limits in force:")?;
         for (name, value, meaning) in values {
-            writeln!(out, "  {name:16} {value:>8}  {meaning}")?;
+            writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
         }
         for problem in &problems {
             eprintln!("error: {problem}");
@@ -126,6 +126,11 @@ fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
         ("worker_jobs", limits.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
         ("pipeline", limits.pipeline.to_string(), "requests waiting on one connection, then 503"),
         ("spill", size(limits.spill), "replies that wait for one Mongrel2"),
+        (
+            "connection_output",
+            size(limits.connection_output),
+            "raw deliveries that wait for one connection, then close",
+        ),
         ("handler_targets", limits.handler_targets.to_string(), "connections that one reply may reach"),
         ("worker_memory", size(limits.worker_memory), "memory of one worker's scripts"),
     ]

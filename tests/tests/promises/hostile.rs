@@ -155,7 +155,8 @@ fn forged_notices_close_nobody() {
     scene
         .mongrel2
         .send(Message::bare(2, "@other").header("METHOD", "JSON").header("PATTERN", "@").body(body));
-    // The last one was a message of a JSON socket, which no channel takes: that closes it.
+    // The last one was a message of a JSON socket, which no channel takes: that closes it, in its turn.
+    assert!(scene.mongrel2.reply_to(2).text().ends_with("kept"), "a forged notice was believed");
     assert!(scene.mongrel2.reply_to(2).payload.is_empty());
     scene.site.log().expect("path @* without being a notice of Mongrel2");
 
