@@ -88,9 +88,15 @@ struct Worker {
     start: Start,
     stopping: bool,
     stop_tasks_started: bool,
+    /// Little memory is used, so garbage may grow.
+    roomy: bool,
 }
 
 impl Worker {
+    /// Requests leave much garbage and little that lives. While less than this part of the memory limit
+    /// is used, it is collected when memory has grown eightfold; beyond, when it has grown by half.
+    const ROOMY: usize = 16;
+
     #[allow(unsafe_code, reason = "scripts may use FFI and C modules: a crash costs this process alone")]
     fn new(start: Start, orders: Orders, actions: Actions) -> Result<Self, WorkerError> {
         // SAFETY: nothing outside this process depends on its memory; what a script breaks with FFI or
@@ -99,8 +105,6 @@ impl Worker {
         if start.memory > 0 {
             lua.set_memory_limit(start.memory)?;
         }
-        // Requests leave much garbage and little that lives: collect when memory has grown fourfold.
-        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(400)));
         load::set_search_path(&lua, Path::new(&start.source))?;
         let (orders, actions) = (Rc::new(RefCell::new(orders)), Rc::new(RefCell::new(actions)));
         let api = Api::new(&lua, &start, Rc::clone(&orders), Rc::clone(&actions))?;
@@ -114,7 +118,17 @@ impl Worker {
             wake: runtime.get("wake")?,
             run_waiting: runtime.get("run_waiting")?,
         };
-        Ok(Self { lua, api, runtime, orders, actions, start, stopping: false, stop_tasks_started: false })
+        Ok(Self {
+            lua,
+            api,
+            runtime,
+            orders,
+            actions,
+            start,
+            stopping: false,
+            stop_tasks_started: false,
+            roomy: false,
+        })
     }
 
     fn serve(mut self) -> Result<(), WorkerError> {
@@ -124,6 +138,7 @@ impl Worker {
         }
         self.call(0, &self.runtime.start, ());
         loop {
+            self.tune_collector();
             self.obey_orders()?;
             let (now, last) = (Instant::now(), self.api.last_timer());
             while let Some((timer, serial)) = self.api.take_due_timer(now, last) {
@@ -159,6 +174,16 @@ impl Worker {
             while orders.next_order().is_some() {}
         }
         Ok(())
+    }
+
+    /// Chooses how much garbage may grow, by how much memory is used.
+    fn tune_collector(&mut self) {
+        let roomy = self.start.memory == 0 || self.lua.used_memory() < self.start.memory / Self::ROOMY;
+        if roomy != self.roomy {
+            self.roomy = roomy;
+            let pause = if roomy { 800 } else { 150 };
+            self.lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(pause)));
+        }
     }
 
     /// Does all that was ordered, in order.

@@ -161,6 +161,34 @@ impl<'a> Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// Hands every header to `sink`, as [`iter`](Self::iter) would, without its bookkeeping: the way of
+    /// every request through the hub. `false`: something is wrong, and `iter` says what and where.
+    #[inline]
+    pub(super) fn each_plain(&self, mut sink: impl FnMut(&'a [u8], Values<'a>)) -> bool {
+        if self.protocol != Protocol::Tnetstring {
+            return false;
+        }
+        let mut left = self.block;
+        while !left.is_empty() {
+            let Ok((name, b',', rest)) = netstring::parse_marked(left) else { return false };
+            let Ok((raw, mark, rest)) = netstring::parse_marked(rest) else { return false };
+            left = rest;
+            match mark {
+                b',' => sink(name, Values::One(Text { raw, escaped: false })),
+                b']' => {
+                    let mut items = raw;
+                    while !items.is_empty() {
+                        let Ok((_, after)) = netstring::parse(items) else { return false };
+                        items = after;
+                    }
+                    sink(name, Values::Many(List { protocol: self.protocol, items: raw }));
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Skips from header to header by their sizes, and looks at nothing but names of the right size.
     fn get_tnetstring(&self, name: &[u8]) -> Option<Values<'a>> {
         let mut left = self.block;

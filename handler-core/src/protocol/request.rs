@@ -148,21 +148,11 @@ impl<'a> Head<'a> {
     /// [`HeaderError`] when the header block breaks its form anywhere.
     pub fn read(envelope: &Envelope<'a>) -> Result<Self, HeaderError> {
         let mut found = Found::default();
-        for header in envelope.headers.iter() {
-            let (name, values) = header?;
-            match name {
-                b"METHOD" => found.method = values.first(),
-                b"VERSION" => found.version = values.first(),
-                b"FLAGS" => found.flags = values.first(),
-                b"PATTERN" => found.pattern = values.first(),
-                b"DOWNLOAD_CREDITS" => found.download_credits = values.first(),
-                b"UPLOAD_STREAM" => found.upload_stream = true,
-                b"connection" => found.connection = Some(values),
-                b"content-length" => found.content_length = Some(values),
-                b"transfer-encoding" => found.transfer_encoding = Some(values),
-                b"x-mongrel2-upload-start" => found.upload_start = Some(values),
-                b"x-mongrel2-upload-done" => found.upload_done = Some(values),
-                _ => {}
+        if !envelope.headers.each_plain(|name, values| found.note(name, values)) {
+            found = Found::default();
+            for header in envelope.headers.iter() {
+                let (name, values) = header?;
+                found.note(name, values);
             }
         }
         Ok(found.judge(envelope))
@@ -170,6 +160,24 @@ impl<'a> Head<'a> {
 }
 
 impl<'a> Found<'a> {
+    #[inline]
+    fn note(&mut self, name: &[u8], values: Values<'a>) {
+        match name {
+            b"METHOD" => self.method = values.first(),
+            b"VERSION" => self.version = values.first(),
+            b"FLAGS" => self.flags = values.first(),
+            b"PATTERN" => self.pattern = values.first(),
+            b"DOWNLOAD_CREDITS" => self.download_credits = values.first(),
+            b"UPLOAD_STREAM" => self.upload_stream = true,
+            b"connection" => self.connection = Some(values),
+            b"content-length" => self.content_length = Some(values),
+            b"transfer-encoding" => self.transfer_encoding = Some(values),
+            b"x-mongrel2-upload-start" => self.upload_start = Some(values),
+            b"x-mongrel2-upload-done" => self.upload_done = Some(values),
+            _ => {}
+        }
+    }
+
     fn judge(self, envelope: &Envelope<'a>) -> Head<'a> {
         let upload = self.file_upload(envelope.body);
         let version = self.version.map(|v| v.bytes());
