@@ -1,16 +1,11 @@
 //! An app: a script, its workers, its routes and its queue.
 
-use super::lifecycle::WorkerId;
-use super::request::RequestKey;
+use super::ids::{RequestKey, WorkerId};
 use super::routes::Routes;
 use crate::worker::protocol::Registration;
 use crate::worker::restart::Backoff;
 use std::collections::VecDeque;
 use std::time::Instant;
-
-/// One of the hub's apps, counted from 0 in the order of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AppId(pub u16);
 
 /// What the hub needs to know of an app before its script is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,28 +4,11 @@
 //! it has no entry here: ten thousand open keep-alive connections cost no memory. An entry lives
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
+use super::ids::{ConnKey, RequestKey};
 use super::pacing::Pacer;
-use super::request::RequestKey;
-use crate::protocol::ConnId;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Instant;
-
-/// One of the Mongrel2 Handlers that the hub serves, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId(pub u16);
-
-/// A connection that is never mistaken for another: Mongrel2 counts from 1 again after each start,
-/// so its number means something only together with the link and the run of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnKey {
-    /// Which server.
-    pub link: LinkId,
-    /// Which run of it, as seen from here.
-    pub incarnation: u32,
-    /// Its number there.
-    pub id: ConnId,
-}
 
 /// What is left to be done for a connection.
 #[derive(Debug, Default)]

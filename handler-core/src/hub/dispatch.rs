@@ -2,13 +2,11 @@
 
 use super::Hub;
 use super::answers;
-use super::app::AppId;
-use super::connection::{ConnKey, LinkId};
 use super::counters::Complaint;
+use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::intake::own_answer;
-use super::lifecycle::WorkerId;
 use super::link::Link;
-use super::request::{Place, Plan, RequestKey};
+use super::request::{Place, Plan};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;

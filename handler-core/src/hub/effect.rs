@@ -1,7 +1,6 @@
 //! What the hub wants done: everything that touches the world.
 
-use super::app::AppId;
-use super::lifecycle::WorkerId;
+use super::ids::{AppId, WorkerId};
 use crate::worker::protocol::LoadFailure;
 
 /// One thing to do. Replies and worker orders are not among them, they are fetched as bytes.

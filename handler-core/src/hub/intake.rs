@@ -1,9 +1,9 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
-use super::app::AppId;
-use super::connection::{Conn, ConnKey, LinkId};
+use super::connection::Conn;
 use super::counters::Complaint;
-use super::request::{Place, Plan, Request, RequestKey};
+use super::ids::{AppId, ConnKey, LinkId, RequestKey};
+use super::request::{Place, Plan, Request};
 use super::routes::{Routes, Target};
 use super::{Hub, answers};
 use crate::http::Persistence;

@@ -5,10 +5,10 @@
 //! take the seats, and the old ones finish what they run. Code that does not load changes nothing.
 
 use super::Hub;
-use super::app::{AppId, Incoming, Seat};
+use super::app::{Incoming, Seat};
 use super::connection::Conn;
 use super::effect::Effect;
-use super::request::RequestKey;
+use super::ids::{AppId, RequestKey, WorkerId};
 use super::routes::Routes;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
@@ -16,10 +16,6 @@ use crate::worker::restart::Backoff;
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
-
-/// A worker process. The number is used again after the worker is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(pub usize);
 
 /// What a worker is up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

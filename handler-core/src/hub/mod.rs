@@ -25,6 +25,7 @@ mod connection;
 mod counters;
 mod dispatch;
 mod effect;
+mod ids;
 mod intake;
 mod lifecycle;
 mod limits;
@@ -36,11 +37,10 @@ pub mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use app::{AppId, AppSpec};
-pub use connection::{ConnKey, LinkId};
+pub use app::AppSpec;
 pub use counters::Counters;
 pub use effect::Effect;
-pub use lifecycle::WorkerId;
+pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
 
 use app::App;

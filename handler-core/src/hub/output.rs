@@ -5,8 +5,8 @@
 //! window or its credits. A close is a message of its own, behind everything else.
 
 use super::Hub;
-use super::connection::{ConnKey, LinkId};
 use super::counters::Complaint;
+use super::ids::{ConnKey, LinkId};
 use super::pacing::{Allowance, Pacer};
 use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};

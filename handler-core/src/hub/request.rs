@@ -1,13 +1,8 @@
 //! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
 
-use super::app::AppId;
-use super::connection::ConnKey;
-use super::lifecycle::WorkerId;
+use super::ids::{AppId, ConnKey, WorkerId};
 use crate::http::Persistence;
 use std::time::Instant;
-
-/// A request's place in the hub's table.
-pub(super) type RequestKey = usize;
 
 /// What will answer it.
 #[derive(Debug)]

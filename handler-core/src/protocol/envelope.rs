@@ -4,28 +4,9 @@
 //! is the only sign of which protocol the Handler is configured for. Nothing is copied.
 
 use super::address::is_sender;
-use super::headers::Headers;
+use super::headers::{Headers, Protocol};
 use super::netstring::{self, NetstringError};
 use thiserror::Error;
-
-/// How a Handler's headers are written, its `protocol` in Mongrel2's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// JSON of Mongrel2's own kind, see [`super::headers`].
-    Json,
-    /// A tnetstring dict.
-    Tnetstring,
-}
-
-impl Protocol {
-    /// `json` or `tnetstring`, as in Mongrel2's configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Tnetstring => "tnetstring",
-        }
-    }
-}
 
 /// One message of Mongrel2, as slices of its bytes.
 #[derive(Debug, Clone, Copy)]

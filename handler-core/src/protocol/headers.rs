@@ -10,10 +10,28 @@
 //! [`Headers`] is a slice and the knowledge of its form; iterating costs two length reads a
 //! header, and nothing is unescaped before somebody asks for the value.
 
-use super::envelope::Protocol;
 use super::netstring;
 use std::borrow::Cow;
 use thiserror::Error;
+
+/// How a Handler's headers are written, its `protocol` in Mongrel2's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// JSON of Mongrel2's own kind, see [`super::headers`].
+    Json,
+    /// A tnetstring dict.
+    Tnetstring,
+}
+
+impl Protocol {
+    /// `json` or `tnetstring`, as in Mongrel2's configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Tnetstring => "tnetstring",
+        }
+    }
+}
 
 /// A header block that nobody has read yet.
 #[derive(Debug, Clone, Copy)]

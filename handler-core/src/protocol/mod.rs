@@ -14,8 +14,8 @@ pub mod request;
 pub mod tnetstring;
 
 pub use address::{AddressError, ConnId, Sender, Targets};
-pub use envelope::{Envelope, EnvelopeError, Protocol};
-pub use headers::{HeaderError, Headers, Text, Values};
+pub use envelope::{Envelope, EnvelopeError};
+pub use headers::{HeaderError, Headers, Protocol, Text, Values};
 pub use request::{Head, Kind, Refusal, Version};
 
 #[cfg(test)]
