@@ -240,6 +240,7 @@ impl Hub {
 
     /// Ends a raw job, which has no answer of its own.
     fn finish_raw(&mut self, key: RequestKey, now: Instant) {
+        self.raw_clients.end_telling(key);
         let request = self.requests.remove(key);
         self.recycle(request.plan);
         self.leave(request.conn, key, now);
@@ -291,6 +292,15 @@ impl Hub {
         };
         let incarnation = self.links[link].incarnation;
         let link = LinkId(link as u16);
+        if self.raw_clients.is_outdated(link) {
+            self.counters.bad_targets += ids.count() as u64;
+            if self.complaints.pass(Complaint::Target, now) {
+                warn!(
+                    "a script addressed clients of `{sender}` before it knew that the server had restarted"
+                );
+            }
+            return Vec::new();
+        }
         let mut keys = Vec::new();
         for id in ids {
             match ConnId::try_from(id) {

@@ -35,6 +35,9 @@ impl Hub {
             return;
         }
         let incarnation = state.incarnation;
+        if let Some(sender) = &state.sender {
+            self.raw_clients.lose(link, sender.as_str());
+        }
         state.end();
         self.outgoing.forget(link);
         let keys: Vec<_> = self
@@ -306,6 +309,9 @@ impl Hub {
             name.push(mark);
             name.push_str(digits.format(number));
         }
+        if handler == Handler::Raw {
+            self.raw_clients.learn(key);
+        }
         encode_job(&mut job, 0, handler, &name, values, message);
         self.name = name;
         Plan::Run { app, job }
@@ -376,23 +382,42 @@ impl Hub {
     fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
         let ours = self.conns.map.get(&key).is_some_and(|conn| conn.closed);
         self.drop_connection(key);
-        if let (Some(app), false) = (self.raw_app(), ours) {
-            let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
-            let request = Request {
-                conn: key,
-                plan,
-                place: Place::Pipeline,
-                http: false,
-                raw: true,
-                head_only: false,
-                persistence: Persistence::Close,
-                deadline: now + self.limits.request_timeout,
-                gone: false,
-            };
-            let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
-            conn.waiting.push_back(self.requests.insert(request));
+        if !ours && self.pass_disconnect(key, message, now).is_some() {
             self.advance(key, now);
         }
+        self.raw_clients.forget(key);
+    }
+
+    /// Tells the raw handler of clients that went with their server.
+    pub(super) fn tell_raw_handler(&mut self, now: Instant) {
+        while let Some((key, notice)) = self.raw_clients.next_notice() {
+            if let Some(request) = self.pass_disconnect(key, &notice, now) {
+                self.raw_clients.begin_telling(request, key.link);
+                self.advance(key, now);
+            }
+            self.raw_clients.forget(key);
+        }
+    }
+
+    /// Puts a disconnect behind what the raw handler still gets of its connection.
+    fn pass_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) -> Option<RequestKey> {
+        let app = self.raw_app()?;
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
+        let request = Request {
+            conn: key,
+            plan,
+            place: Place::Pipeline,
+            http: false,
+            raw: true,
+            head_only: false,
+            persistence: Persistence::Close,
+            deadline: now + self.limits.request_timeout,
+            gone: false,
+        };
+        let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
+        let request = self.requests.insert(request);
+        conn.waiting.push_back(request);
+        Some(request)
     }
 
     fn handle_credits(&mut self, key: ConnKey, bytes: u64, now: Instant) {

@@ -32,6 +32,7 @@ mod limits;
 mod link;
 mod output;
 mod pacing;
+mod raw_clients;
 mod request;
 pub mod routes;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use counters::Complaints;
 use lifecycle::Worker;
 use link::Link;
 use output::Outgoing;
+use raw_clients::RawClients;
 use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -70,6 +72,7 @@ pub struct Hub {
     workers: Slab<Worker>,
     conns: Connections,
     requests: Slab<Request>,
+    raw_clients: RawClients,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
@@ -98,6 +101,7 @@ impl Hub {
             workers: Slab::new(),
             conns: Connections::default(),
             requests: Slab::new(),
+            raw_clients: RawClients::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -142,6 +146,7 @@ impl Hub {
     /// Lets time pass: deadlines, pauses that are over, connections to forget. Then puts together
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
+        self.tell_raw_handler(now);
         if self.next_deadline_check.is_some_and(|due| due <= now) {
             self.next_deadline_check = None;
             self.expire_requests(now);

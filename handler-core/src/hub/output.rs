@@ -177,6 +177,7 @@ impl Hub {
                 conn.pacer.sent(0, link.flow_control, now);
                 conn.closing = false;
                 conn.closed = true;
+                self.raw_clients.forget(key);
             } else if conn.out.len() <= allowed {
                 reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out);
                 conn.pacer.sent(conn.out.len(), link.flow_control, now);

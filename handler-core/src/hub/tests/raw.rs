@@ -128,7 +128,6 @@ fn nothing_is_answered_on_a_connection_that_was_disconnected_meanwhile() {
 }
 
 #[test]
-#[ignore = "a delivery names a sender and numbers, which say nothing of the server's run"]
 fn a_delivery_for_clients_of_an_earlier_run_reaches_nobody() {
     let mut site = raw();
     site.request(7, "GET /nowhere");
