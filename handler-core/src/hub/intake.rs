@@ -4,7 +4,7 @@ use super::connection::Conn;
 use super::counters::Complaint;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey};
 use super::request::{Place, Plan, Request};
-use super::routes::{Routes, Target};
+use super::routes::Target;
 use super::{Hub, answers};
 use crate::http::Persistence;
 use crate::http::percent::normal_path;
@@ -239,9 +239,12 @@ impl Hub {
         let mut owner: Option<AppId> = None;
         if below_route {
             let mut allowed = None;
-            for app in self.apps_for(&path) {
-                owner = owner.or(Some(app));
+            for app in self.app_order.iter().copied() {
                 let found = &self.apps[usize::from(app.0)];
+                if !found.routes.is_under_mount(&path) {
+                    continue;
+                }
+                owner = owner.or(Some(app));
                 if !found.is_loaded() && found.broken.is_none() {
                     return (own_answer(503, None), false);
                 }
@@ -283,14 +286,6 @@ impl Hub {
             }
         }
         (own_answer(404, None), false)
-    }
-
-    /// The apps that may answer this path, the longest mount point first.
-    fn apps_for(&self, path: &str) -> Vec<AppId> {
-        let routes = |app: &AppId| -> &Routes { &self.apps[usize::from(app.0)].routes };
-        let mut apps: Vec<_> = self.app_ids().filter(|app| routes(app).is_under_mount(path)).collect();
-        apps.sort_by_key(|app| std::cmp::Reverse(routes(app).mount_size()));
-        apps
     }
 
     fn job<'p>(

@@ -69,6 +69,8 @@ pub struct Hub {
     date: String,
     links: Vec<Link>,
     apps: Vec<App>,
+    /// The longest mount point first: it owns a path that fits several.
+    app_order: Vec<AppId>,
     workers: Slab<Worker>,
     conns: Connections,
     requests: Slab<Request>,
@@ -91,7 +93,11 @@ impl Hub {
     /// A hub for so many Mongrel2 Handlers. `boot` is any text that no other start of this hub
     /// ever had; it becomes part of connection names.
     pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
+        let mut app_order: Vec<_> = (0..apps.len() as u16).map(AppId).collect();
+        app_order
+            .sort_by_key(|app| std::cmp::Reverse(apps[usize::from(app.0)].mount.trim_end_matches('/').len()));
         Self {
+            app_order,
             limits,
             boot: boot.to_owned(),
             name: boot.to_owned(),

@@ -166,11 +166,6 @@ impl Routes {
     pub fn is_under_mount(&self, path: &str) -> bool {
         path.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
-
-    /// The length of the mount point: the longest one that fits a path owns it.
-    pub fn mount_size(&self) -> usize {
-        self.mount.len()
-    }
 }
 
 /// The names of a route's values, in path order.

@@ -32,7 +32,7 @@ fn a_reload_serves_the_new_code_and_finishes_what_the_old_code_runs() {
     assert_eq!(slow.read().text(), "slow old");
     site.log().expect_times("old code stops", 2);
     wait::until("the old workers end", || old.iter().all(|pid| !tests::process::is_alive(*pid)));
-    assert_eq!(site.workers().len(), 2);
+    wait::until("2 workers are left", || site.workers().len() == 2);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn broken_new_code_changes_nothing_and_is_reported() {
         assert!(line.contains(complaint), "{line}");
         assert_eq!(site.get("/").text(), "old");
     }
-    assert_eq!(site.workers().len(), 2);
+    wait::until("2 workers are left", || site.workers().len() == 2);
     assert_eq!(site.log().count("replacement"), 0, "nobody was replaced");
     site.write_script(r#"app:get("/", function() return "new" end)"#);
     assert_eq!(site.kennel(&["reload"]).code, Some(0));
