@@ -48,12 +48,9 @@ pub(crate) fn start(sources: &[PathBuf], mut reload: UnixStream) -> notify::Resu
 fn matters(event: &notify::Event) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let is_code = |path: &PathBuf| {
-        let hidden = path.components().any(|part| {
-            let name = part.as_os_str().to_string_lossy();
-            name.len() > 1 && name.starts_with('.') && name != ".."
-        });
-        let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e));
-        known && (!hidden || !path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER))
+        // What kennel itself keeps while it runs is nobody's code.
+        let ours = path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER);
+        !ours && path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e))
     };
     changed && event.paths.iter().any(is_code)
 }

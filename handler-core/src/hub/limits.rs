@@ -21,7 +21,7 @@ pub struct Limits {
     pub worker_jobs: usize,
     /// Requests that one connection may have waiting behind the one that runs (pipelining).
     pub pipeline: usize,
-    /// Bytes of replies that wait for one Mongrel2 beyond libzmq's own queue.
+    /// Bytes of replies that wait for one Mongrel2 because the system does not take them yet.
     pub spill: usize,
     /// Bytes that wait for one connection, of what a script delivers raw; more closes it.
     pub connection_output: usize,

@@ -139,11 +139,6 @@ impl Hub {
         (0..self.apps.len() as u16).map(AppId)
     }
 
-    /// The app's registered routes: how many, for messages.
-    pub fn route_count(&self) -> usize {
-        self.apps.iter().map(|app| app.registration.routes.len()).sum()
-    }
-
     /// The next thing to do, in order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
