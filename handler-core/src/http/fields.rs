@@ -81,11 +81,16 @@ impl HeadLines {
 
 /// The value of the first line with this name.
 pub(crate) fn find<'a>(lines: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    lines.split(|b| *b == b'\n').find_map(|line| {
-        let (found, rest) = line.split_at_checked(name.len())?;
-        let value = rest.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name))?;
-        Some(value.trim_ascii())
-    })
+    let mut left = lines;
+    while !left.is_empty() {
+        let (line, rest) = left.split_at(memchr::memchr(b'\n', left).map_or(left.len(), |at| at + 1));
+        left = rest;
+        let Some((found, value)) = line.split_at_checked(name.len()) else { continue };
+        if value.first() == Some(&b':') && found.eq_ignore_ascii_case(name) {
+            return Some(value[1..].trim_ascii());
+        }
+    }
+    None
 }
 
 fn is_token_byte(byte: u8) -> bool {

@@ -61,13 +61,14 @@ impl NetstringError {
 /// [`NetstringError`], all but `NoComma`.
 #[inline]
 pub fn parse_marked(input: &[u8]) -> Result<(&[u8], u8, &[u8]), NetstringError> {
-    // One or two digits and a colon begin nearly all that Mongrel2 sends.
+    // One to three digits and a colon begin nearly all that Mongrel2 sends.
     let digit =
         |at: usize| input.get(at).map(|byte| usize::from(byte.wrapping_sub(b'0'))).filter(|d| *d < 10);
     if let (Some(first), Some(second)) = (digit(0), input.get(1)) {
-        let (size, start) = match (second, digit(1), input.get(2)) {
-            (b':', _, _) => (first, 2),
-            (_, Some(second), Some(b':')) => (first * 10 + second, 3),
+        let (size, start) = match (second, digit(1), input.get(2), digit(2), input.get(3)) {
+            (b':', ..) => (first, 2),
+            (_, Some(second), Some(b':'), ..) => (first * 10 + second, 3),
+            (_, Some(second), _, Some(third), Some(b':')) => (first * 100 + second * 10 + third, 4),
             _ => return parse_long(input),
         };
         if let Some(&mark) = input.get(start + size) {

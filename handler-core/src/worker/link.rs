@@ -109,6 +109,16 @@ impl Orders {
         }
     }
 
+    /// What was read and not taken yet: whole orders, perhaps a piece of one more.
+    pub fn unread(&self) -> &[u8] {
+        &self.inbox[self.read..]
+    }
+
+    /// How many bytes were taken since the last wait.
+    pub fn position(&self) -> usize {
+        self.read
+    }
+
     /// The kind of the next whole order, which stays.
     pub fn peek_kind(&self) -> Option<u8> {
         protocol::split_frame(&self.inbox[self.read..]).map(|(kind, ..)| kind)

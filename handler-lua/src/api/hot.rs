@@ -13,7 +13,7 @@
 use super::request::{first, is_clients, lower};
 use super::{State, message_of};
 use handler_core::protocol::{Envelope, Text};
-use handler_core::worker::protocol::{Action, Handler, Order};
+use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Order, split_frame};
 use mlua::ffi;
 use mlua::{Lua, Table, Value};
 use std::ffi::c_int;
@@ -23,14 +23,22 @@ use std::time::Duration;
 /// Answers that are ready wait at most about this long for others to leave with them.
 const FLUSH: Duration = Duration::from_micros(300);
 
+/// Bytes of jobs that are copied in one piece. A request that waits keeps all of it, so it is not large.
+const BATCH: usize = 16 << 10;
+
 /// Header lines of answers without headers of their own, by the kind that the runtime passes.
 const HEADS: [&[u8]; 2] =
     [b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Type: application/json\r\n"];
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let header_methods = lua.create_table()?;
-    let functions: [(&str, ffi::lua_CFunction); 4] =
-        [("next", next), ("header", header), ("server_field", server_field), ("answer", answer)];
+    let functions: [(&str, ffi::lua_CFunction); 5] = [
+        ("next", next),
+        ("job", job),
+        ("header", header),
+        ("server_field", server_field),
+        ("answer", answer),
+    ];
     for (name, function) in functions {
         let state: *const State = Rc::as_ptr(state);
         // SAFETY: the argument is on the stack; pushes one pointer below it and makes a closure with both as
@@ -82,14 +90,18 @@ unsafe fn push_bytes(lua: *mut ffi::lua_State, bytes: &[u8]) {
     }
 }
 
-/// `next()`: serial, handler's number, the job, and a list of its path values if it has any; nothing
-/// when there is no job.
+/// `next()`: serial, handler's number, the batch, the job's place in it, and a list of its path values if it
+/// has any; nothing when there is no job. The second upvalue becomes the batch.
+///
+/// A batch is a copy of many jobs in one piece: a string for each costs a tenth of a worker's time, most of it
+/// to look for one that is equal and to throw it away.
 unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by Lua as one of our closures. The job lies in the buffer of orders, which
     // nobody touches until the loop waits again.
     unsafe {
-        let Some(job) = state(lua).next_job() else { return 0 };
-        let job: &[u8] = &*job;
+        let state = state(lua);
+        let Some(next) = state.next_job() else { return 0 };
+        let job: &[u8] = &*next.job;
         let Ok(Order::Job { serial, handler, params, .. }) = Order::read_job(job) else { return 0 };
         let number = match handler {
             Handler::Route(number) => number as isize,
@@ -98,13 +110,25 @@ unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
             Handler::Options => -3,
             Handler::Raw => -4,
         };
+        let (mut first, end) = state.batch.get();
+        let frame = FRAME_HEAD + job.len();
+        if !(first..end).contains(&next.at) || next.at + frame > end {
+            let unread: &[u8] = &*next.unread;
+            let size = unread.len().min(BATCH.max(frame));
+            let copy = ffi::lua_newuserdata(lua, size);
+            std::ptr::copy_nonoverlapping(unread.as_ptr(), copy.cast(), size);
+            ffi::lua_replace(lua, ffi::lua_upvalueindex(2));
+            first = next.at;
+            state.batch.set((first, first + size));
+        }
         // Serials stay far below 2^53, so a Lua number holds them exactly.
         ffi::lua_pushnumber(lua, serial as f64);
         ffi::lua_pushinteger(lua, number as ffi::lua_Integer);
-        push_bytes(lua, job);
+        ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(2));
+        ffi::lua_pushinteger(lua, (next.at - first) as ffi::lua_Integer);
         let mut params = params.peekable();
         if params.peek().is_none() {
-            return 3;
+            return 4;
         }
         ffi::lua_createtable(lua, 2, 0);
         for (at, value) in params.enumerate() {
@@ -115,8 +139,44 @@ unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
             }
             ffi::lua_rawseti(lua, -2, at as ffi::lua_Integer + 1);
         }
-        4
+        5
     }
+}
+
+/// The job of a request or of a view of one: `view[1]` is the batch and `view[2]` the place in it, or `view[1]` is
+/// the job as a string. Leaves one value on the stack.
+///
+/// # Safety
+///
+/// There is a free slot on the stack. The bytes are valid as long as that value stays there.
+unsafe fn job_of<'a>(lua: *mut ffi::lua_State, view: c_int) -> &'a [u8] {
+    // SAFETY: a userdata has as many bytes as it says, all of them written when it was made; a place that a
+    // script made up leads to no job, or to nonsense that reads as none.
+    unsafe {
+        if ffi::lua_type(lua, view) != ffi::LUA_TTABLE {
+            ffi::lua_pushnil(lua);
+            return b"";
+        }
+        ffi::lua_rawgeti(lua, view, 2);
+        let at = ffi::lua_tointeger(lua, -1) as usize;
+        ffi::lua_pop(lua, 1);
+        ffi::lua_rawgeti(lua, view, 1);
+        if ffi::lua_type(lua, -1) != ffi::LUA_TUSERDATA {
+            return bytes(lua, -1);
+        }
+        let batch = std::slice::from_raw_parts(ffi::lua_touserdata(lua, -1).cast(), ffi::lua_objlen(lua, -1));
+        batch.get(at..).and_then(split_frame).map_or(b"", |(_, job, _)| job)
+    }
+}
+
+/// `job(view)`: the job as a string.
+unsafe extern "C-unwind" fn job(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the job stays on the stack below the string.
+    unsafe {
+        let job = job_of(lua, 1);
+        push_bytes(lua, job);
+    }
+    1
 }
 
 /// # Safety
@@ -140,21 +200,17 @@ unsafe fn push_text(lua: *mut ffi::lua_State, value: Option<Text<'_>>) -> c_int 
 }
 
 /// `header(view, name)`, the `__index` of a request's headers: the first value of a client's header, or
-/// nothing; or the method of that name (the second upvalue holds them). `view[1]` is the job.
+/// nothing; or the method of that name (the second upvalue holds them).
 unsafe extern "C-unwind" fn header(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: the view and the name stay on the stack, and so does the job once it is pushed.
     unsafe {
-        if ffi::lua_type(lua, 1) != ffi::LUA_TTABLE {
-            return 0;
-        }
         let name = bytes(lua, 2);
         if matches!(name, b"all" | b"pairs") {
             ffi::lua_pushvalue(lua, 2);
             ffi::lua_rawget(lua, ffi::lua_upvalueindex(2));
             return 1;
         }
-        ffi::lua_rawgeti(lua, 1, 1);
-        let Ok(envelope) = Envelope::parse(message_of(bytes(lua, -1))) else { return 0 };
+        let Ok(envelope) = Envelope::parse(message_of(job_of(lua, 1))) else { return 0 };
         let value = {
             let name = lower(name);
             if is_clients(&name) { first(&envelope, &name) } else { None }
@@ -163,12 +219,12 @@ unsafe extern "C-unwind" fn header(lua: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// `server_field(job, name)`: a field that Mongrel2 wrote, or nothing.
+/// `server_field(view, name)`: a field that Mongrel2 wrote, or nothing.
 unsafe extern "C-unwind" fn server_field(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: as in `header`.
     unsafe {
-        let (job, name) = (bytes(lua, 1), bytes(lua, 2));
-        let Ok(envelope) = Envelope::parse(message_of(job)) else { return 0 };
+        let name = bytes(lua, 2);
+        let Ok(envelope) = Envelope::parse(message_of(job_of(lua, 1))) else { return 0 };
         push_text(lua, first(&envelope, name))
     }
 }
@@ -189,6 +245,15 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
     0
 }
 
+/// A job in the buffer of orders.
+struct NextJob {
+    /// Where its frame begins.
+    at: usize,
+    job: *const [u8],
+    /// From its frame on, all that was read.
+    unread: *const [u8],
+}
+
 impl State {
     /// A script begins to run for a job (0: for nobody), or ends to.
     pub(super) fn set_running(&self, serial: u64) {
@@ -198,7 +263,7 @@ impl State {
 
     /// Takes the next job, if that is the next order, and says in the page that it starts. Before
     /// that, the one before has ended.
-    fn next_job(&self) -> Option<*const [u8]> {
+    fn next_job(&self) -> Option<NextJob> {
         let mut orders = self.orders.borrow_mut();
         let mut actions = self.actions.borrow_mut();
         if self.running.replace(0) != 0 {
@@ -210,6 +275,8 @@ impl State {
             }
         }
         while orders.peek_kind() == Some(Order::JOB) {
+            let unread: *const [u8] = orders.unread();
+            let at = orders.position();
             let (_, job) = orders.next_order()?;
             let Ok(Order::Job { serial, .. }) = Order::read_job(job) else { continue };
             if !actions.page().start(serial) {
@@ -219,7 +286,7 @@ impl State {
             self.jobs.borrow_mut().insert(serial);
             self.running.set(serial);
             actions.page().turn(serial);
-            return Some(job);
+            return Some(NextJob { at, job, unread });
         }
         None
     }

@@ -32,6 +32,8 @@ struct State {
     running: Cell<u64>,
     /// When the oldest answer that was not sent may have been given.
     unsent_since: Cell<Instant>,
+    /// Where in the buffer of orders the jobs of the last batch begin and end.
+    batch: Cell<(usize, usize)>,
     timers: RefCell<Timers>,
     /// Serials of jobs that were started and not answered.
     jobs: RefCell<FxHashSet<u64>>,
@@ -59,6 +61,7 @@ impl Api {
             actions,
             running: Cell::new(0),
             unsent_since: Cell::new(Instant::now()),
+            batch: Cell::default(),
             timers: RefCell::default(),
             jobs: RefCell::default(),
             routes: RefCell::default(),
@@ -90,8 +93,9 @@ impl Api {
         self.state.set_running(serial);
     }
 
-    /// Everything given so far is sent, or about to be.
+    /// New orders were read; everything given so far is sent, or about to be.
     pub(crate) fn begin_batch(&self) {
+        self.state.batch.set((0, 0));
         self.state.unsent_since.set(Instant::now());
     }
 

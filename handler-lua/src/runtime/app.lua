@@ -4,7 +4,7 @@ local native, scheduler, request, response = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW = -1, -2, -3, -4
 
-local start = scheduler.start
+local next_job, set_current = native.next, scheduler.set_current
 
 local App = {}
 App.__index = App
@@ -220,7 +220,7 @@ local function answer_failure(app, serial, req, problem)
       value = response.make(value, 500, response.TEXT, response.no_headers())
     end
   else
-    local body, content_type = native.error_page(req[1], problem.message, problem.traceback)
+    local body, content_type = native.error_page(request.job_of(req), problem.message, problem.traceback)
     value = response.make(body, 500, content_type, response.no_headers())
   end
   if app.after_hooks[1] then
@@ -242,13 +242,13 @@ end
 
 local function log_failure(req, problem)
   if not problem.status then
-    native.log_failure(req[1], problem.message, problem.traceback or "")
+    native.log_failure(request.job_of(req), problem.message, problem.traceback or "")
   end
 end
 
 -- The task of an HTTP job.
-local function serve(app, serial, number, job, values)
-  local req = request.new(job)
+local function serve(app, serial, number, batch, at, values)
+  local req = request.new(batch, at)
   local ok, problem = xpcall(answer, caught, app, serial, req, number, values)
   if ok then
     return
@@ -266,8 +266,8 @@ local function serve(app, serial, number, job, values)
 end
 
 -- The task of a raw job.
-local function serve_raw(app, serial, _, job)
-  guard(app.raw_handler, native.message(job))
+local function serve_raw(app, serial, _, batch, at)
+  guard(app.raw_handler, native.message(native.job({ batch, at })))
   native.done(serial)
 end
 
@@ -303,8 +303,19 @@ return {
   number_routes = number_routes,
   new = new_app,
   guard = guard,
-  job = function(app, serial, number, job, values)
-    return start(serial, number == RAW and serve_raw or serve, app, serial, number, job, values)
+  -- Runs the next job, if there is one, in the coroutine that takes jobs.
+  take_job = function(app)
+    local serial, number, batch, at, values = next_job()
+    if not serial then
+      return false
+    end
+    set_current(serial)
+    if number == RAW then
+      serve_raw(app, serial, number, batch, at)
+    else
+      serve(app, serial, number, batch, at, values)
+    end
+    return true
   end,
   lead = function(app)
     for _, timer in ipairs(app.timers) do

@@ -1,6 +1,7 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
 local native, scheduler, request, response, apps = ...
+local take_job = apps.take_job
 
 local kennel = {
   null = native.null,
@@ -88,7 +89,9 @@ end
 scheduler.lost = apps.lost
 package.loaded.kennel = kennel
 
-local next_job, start_job = native.next, apps.job
+local function take()
+  return take_job(the_app)
+end
 
 return {
   -- Checks what the script returned; gives the registration.
@@ -118,11 +121,7 @@ return {
     apps.lead(the_app)
   end,
   run_jobs = function()
-    local serial, number, job, values = next_job()
-    while serial do
-      start_job(the_app, serial, number, job, values)
-      serial, number, job, values = next_job()
-    end
+    return scheduler.run_jobs(take)
   end,
   wake = scheduler.wake,
   run_waiting = function()

@@ -9,8 +9,23 @@ local Request = {}
 local fields = {}
 local methods = {}
 
--- Where the request and its views keep the job, which holds the raw message.
-local RAW = 1
+-- Where the request and its views keep the job, which holds the raw message: as the batch of jobs that it
+-- came with and its place there, or alone, as a string, once somebody needed that.
+local JOB, PLACE = 1, 2
+
+local function job_of(view)
+  local job = rawget(view, JOB)
+  if type(job) ~= "string" then
+    job = native.job(view)
+    rawset(view, JOB, job)
+  end
+  return job
+end
+
+-- A view of the same job.
+local function share(view, metatable)
+  return setmetatable({ rawget(view, JOB), rawget(view, PLACE) }, metatable)
+end
 
 Request.__index = function(req, key)
   local method = methods[key]
@@ -36,10 +51,10 @@ end
 -- v:pairs() walks them in order. Its metatable and its methods.
 local function view(index, view_methods, all, list)
   view_methods.all = function(self, name)
-    return all(rawget(self, RAW), name)
+    return all(job_of(self), name)
   end
   view_methods.pairs = function(self)
-    local items, at = list(rawget(self, RAW)), -1
+    local items, at = list(job_of(self)), -1
     return function()
       at = at + 2
       return items[at], items[at + 1]
@@ -63,55 +78,55 @@ local Args = view(function(self, name)
     return method
   end
   if type(name) == "string" then
-    return native.arg(rawget(self, RAW), name)
+    return native.arg(job_of(self), name)
   end
 end, arg_methods, native.arg_all, native.args)
 
 function fields.headers(req)
-  return setmetatable({ req[RAW] }, Headers)
+  return share(req, Headers)
 end
 function fields.args(req)
-  return setmetatable({ req[RAW] }, Args)
+  return share(req, Args)
 end
 function fields.method(req)
-  return native.server_field(req[RAW], "METHOD")
+  return native.server_field(req, "METHOD")
 end
 function fields.path(req)
-  return native.path(req[RAW])
+  return native.path(job_of(req))
 end
 function fields.query(req)
-  return native.server_field(req[RAW], "QUERY") or ""
+  return native.server_field(req, "QUERY") or ""
 end
 function fields.version(req)
-  return native.server_field(req[RAW], "VERSION")
+  return native.server_field(req, "VERSION")
 end
 function fields.scheme(req)
-  return native.server_field(req[RAW], "URL_SCHEME") or "http"
+  return native.server_field(req, "URL_SCHEME") or "http"
 end
 function fields.remote_addr(req)
-  return native.server_field(req[RAW], "REMOTE_ADDR")
+  return native.server_field(req, "REMOTE_ADDR")
 end
 function fields.host(req)
   return req.headers.host or ""
 end
 function fields.url(req)
-  return req.scheme .. "://" .. req.host .. (native.server_field(req[RAW], "URI") or req.path)
+  return req.scheme .. "://" .. req.host .. (native.server_field(req, "URI") or req.path)
 end
 function fields.cookies(req)
-  return native.cookies(req[RAW])
+  return native.cookies(job_of(req))
 end
 function fields.body(req)
-  return native.body(req[RAW])
+  return native.body(job_of(req))
 end
 function fields.text(req)
-  local text, problem = native.text(req[RAW])
+  local text, problem = native.text(job_of(req))
   return text or fail(400, problem)
 end
 function fields.params()
   return {}
 end
 function fields.conn(req)
-  return setmetatable({ id = native.conn(req[RAW]), transport = "http", request = req }, {
+  return setmetatable({ id = native.conn(job_of(req)), transport = "http", request = req }, {
     __index = function(_, key)
       if key == "send" or key == "join" or key == "leave" or key == "close" then
         error("conn:" .. key .. " is for channels; an HTTP request is answered by what its handler returns", 2)
@@ -120,7 +135,7 @@ function fields.conn(req)
   })
 end
 function fields.mongrel2(req)
-  return native.message(req[RAW])
+  return native.message(job_of(req))
 end
 
 function methods.json(req)
@@ -133,7 +148,8 @@ end
 
 return {
   Failure = Failure,
-  new = function(job)
-    return setmetatable({ job }, Request)
+  job_of = job_of,
+  new = function(batch, place)
+    return setmetatable({ batch, place }, Request)
   end,
 }

@@ -20,9 +20,8 @@ local waiting, waiting_first, waiting_last = {}, 1, 0
 -- The serial of the job that is running; 0 for tasks of nobody.
 local current = 0
 
--- Five arguments, not any number: handlers pass here at every request, and varargs cost.
-local function body(task, a, b, c, d, e)
-  task(a, b, c, d, e)
+local function body(task, ...)
+  task(...)
   return body(yield(FREE))
 end
 
@@ -36,25 +35,66 @@ local function settle(co, serial, ok, signal, timer)
   end
 end
 
--- Runs task(a, b, c, d, e) for a job, until it ends or pauses.
-function scheduler.start(serial, task, a, b, c, d, e)
-  local co
-  if free_count > 0 then
-    co = free[free_count]
-    free_count = free_count - 1
-  else
-    co = create(body)
+local function take_coroutine()
+  if free_count == 0 then
+    return create(body)
   end
+  free_count = free_count - 1
+  return free[free_count + 1]
+end
+
+local function give_back(co)
+  free_count = free_count + 1
+  free[free_count] = co
+end
+
+local function go(co, serial, ...)
   local previous = current
   current = serial
-  local ok, signal, timer = resume(co, task, a, b, c, d, e)
+  local ok, signal, timer = resume(co, ...)
   current = previous
-  if signal == FREE and ok then
-    free_count = free_count + 1
-    free[free_count] = co
-    return
+  if ok and signal == FREE then
+    return give_back(co)
   end
   return settle(co, serial, ok, signal, timer)
+end
+
+-- Runs task(...) for a job, until it ends or pauses.
+function scheduler.start(serial, task, ...)
+  return go(take_coroutine(), serial, task, ...)
+end
+
+-- Takes jobs, all in one coroutine as long as none of them pauses: to change coroutines at every job would
+-- cost more than small handlers do. `take` runs the next job and returns whether there was one. A coroutine
+-- that had to pause in a job takes no more when it goes on, for another took its place.
+local taker
+
+local function take_jobs(take)
+  local me = running()
+  repeat
+    current = 0
+  until taker ~= me or not take()
+end
+
+function scheduler.run_jobs(take)
+  repeat
+    local co = take_coroutine()
+    taker = co
+    local ok, signal, timer = resume(co, take_jobs, take)
+    local serial = current
+    current, taker = 0, nil
+    if ok and signal == FREE then
+      return give_back(co)
+    elseif serial == 0 then
+      error(signal, 0)
+    end
+    settle(co, serial, ok, signal, timer)
+  until false
+end
+
+-- Says for which job the coroutine that takes jobs runs.
+function scheduler.set_current(serial)
+  current = serial
 end
 
 -- Goes on with what slept on this timer.
@@ -62,16 +102,7 @@ function scheduler.wake(timer)
   local co, serial = sleeping[timer], sleeping_serial[timer]
   if co then
     sleeping[timer], sleeping_serial[timer] = nil, nil
-    local previous = current
-    current = serial
-    local ok, signal, next_timer = resume(co)
-    current = previous
-    if ok and signal == FREE then
-      free_count = free_count + 1
-      free[free_count] = co
-      return
-    end
-    return settle(co, serial, ok, signal, next_timer)
+    return go(co, serial)
   end
 end
 
