@@ -173,6 +173,14 @@ impl Hub {
                 }
             }
             Action::Log { level, text, fields } => self.log(id, level, text, fields),
+            Action::Send { .. }
+            | Action::CloseConn { .. }
+            | Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Publish { .. }
+            | Action::CloseRoom { .. }
+            | Action::SetData { .. }
+            | Action::Query { .. } => {}
         }
     }
 
