@@ -5,6 +5,7 @@
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
+//! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
@@ -14,6 +15,7 @@
 pub mod http;
 pub mod hub;
 pub mod protocol;
+pub mod rooms;
 pub mod serve;
 pub mod transport;
 pub mod worker;
