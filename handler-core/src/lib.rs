@@ -4,6 +4,7 @@
 //!
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
 //! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
@@ -18,4 +19,5 @@ pub mod protocol;
 pub mod rooms;
 pub mod serve;
 pub mod transport;
+pub mod websocket;
 pub mod worker;
