@@ -5,6 +5,7 @@
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
 //! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
+//! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
 //! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
@@ -13,6 +14,7 @@
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
 
+pub mod channel;
 pub mod http;
 pub mod hub;
 pub mod protocol;

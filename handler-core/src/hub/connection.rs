@@ -5,6 +5,7 @@
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
 use super::ids::{ConnKey, RequestKey};
+use super::live::{Backlog, LiveId};
 use super::pacing::Pacer;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -35,9 +36,39 @@ pub(super) struct Conn {
     pub listed: bool,
     /// What may be sent when.
     pub pacer: Pacer,
+    /// It is a live connection.
+    pub live: Option<LiveId>,
+    /// Messages behind `out`.
+    pub backlog: Option<Box<Backlog>>,
+    /// Mongrel2 writes what it gets in base64, and counts that.
+    pub base64: bool,
 }
 
+/// Memory for so many entries is kept, however few there are.
+const SHRINK: usize = 4096;
+/// Bytes that move from the backlog to `out` at a time.
+const REFILL: usize = 64 << 10;
+
 impl Conn {
+    /// What so many bytes count for under flow control.
+    pub fn billed(&self, bytes: usize) -> usize {
+        if self.base64 { bytes.div_ceil(3) * 4 } else { bytes }
+    }
+
+    /// Moves messages from the backlog into an empty `out`.
+    pub fn refill(&mut self) {
+        let Some(backlog) = &mut self.backlog else { return };
+        while let Some(message) = backlog.messages.front() {
+            if !self.out.is_empty() && self.out.len() + message.len() > REFILL {
+                return;
+            }
+            self.out.extend_from_slice(message);
+            backlog.bytes -= message.len();
+            backlog.messages.pop_front();
+        }
+        self.backlog = None;
+    }
+
     /// Whether everything for it is sent, and written as far as Mongrel2 tells.
     pub fn is_delivered(&self) -> bool {
         self.gone || (self.out.is_empty() && !self.closing && self.pacer.is_all_written())
@@ -48,6 +79,7 @@ impl Conn {
         self.current.is_none()
             && self.waiting.is_empty()
             && self.out.is_empty()
+            && self.backlog.is_none()
             && !self.dirty
             && !self.closing
     }
@@ -71,6 +103,8 @@ pub(super) struct Connections {
     idle: VecDeque<(Instant, ConnKey)>,
     /// Entries that were looked at and stayed: they are in no hurry.
     kept: VecDeque<(Instant, ConnKey)>,
+    /// Live connections whose entry was dropped.
+    pub released: Vec<LiveId>,
 }
 
 impl Connections {
@@ -102,12 +136,18 @@ impl Connections {
                 if conn.pacer.is_lost(now) {
                     lost.push(key);
                 } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
+                    self.released.extend(conn.live);
                     self.map.remove(&key);
                 } else if conn.is_idle() || conn.is_stalled() {
                     conn.listed = true;
                     self.kept.push_back((now, key));
                 }
             }
+        }
+        if self.map.capacity() > SHRINK && self.map.len() < self.map.capacity() / 8 {
+            self.map.shrink_to(self.map.len() * 2);
+            self.idle.shrink_to(self.map.len() * 2);
+            self.kept.shrink_to(self.map.len() * 2);
         }
         lost
     }

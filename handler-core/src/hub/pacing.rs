@@ -79,6 +79,15 @@ impl Pacer {
         }
     }
 
+    /// Goes on counting for a connection that was sent so many messages in its current window.
+    pub fn resume(&mut self, sent: u8, now: Instant) {
+        if sent > 0 {
+            self.window_start = Some(now);
+            self.sent_in_window = sent;
+            self.last_use = Some(now);
+        }
+    }
+
     /// The client sent a request while it had no other under way: it has what it was sent before. One
     /// that comes sooner than an answer can go out and be answered was pipelined and proves nothing.
     pub fn heard(&mut self, now: Instant) {

@@ -144,10 +144,13 @@ impl Loop {
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
-        let links = plan.endpoints.len();
+        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len(), specs);
+        for (number, endpoint) in plan.endpoints.iter().enumerate() {
+            hub.set_raw_payload(LinkId(number as u16), endpoint.raw_payload);
+        }
         Ok(Self {
             poller,
-            hub: Hub::new(plan.limits, &boot, links, specs),
+            hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
             inputs,
@@ -177,7 +180,8 @@ impl Loop {
             if self.connects || self.decided_apps.iter().all(|decided| *decided) {
                 self.connects = true;
                 let hub = &mut self.hub;
-                self.servers.connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
+                self.servers
+                    .connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             }
             self.turn(observer, now)?;
             if let Some(ending) = self.end {
@@ -228,7 +232,7 @@ impl Loop {
                 }
             });
             let hub = &mut self.hub;
-            self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
+            self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             self.seats.write_orders(&mut self.hub, &self.poller, WORKERS, now);
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
@@ -344,7 +348,7 @@ impl Loop {
             let link = LinkId(link as u16);
             match event {
                 Event::Up(subscription) => hub.handle_server_up(link, subscription),
-                Event::Down => hub.handle_server_down(link),
+                Event::Down => hub.handle_server_down(link, now),
                 Event::Message(message) => hub.handle_message(link, message, now),
             }
         });

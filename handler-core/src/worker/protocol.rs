@@ -329,6 +329,11 @@ pub enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
 
+impl Params<'_> {
+    /// No fields.
+    pub const EMPTY: Self = Self(&[]);
+}
+
 impl<'a> Iterator for Params<'a> {
     type Item = &'a [u8];
 

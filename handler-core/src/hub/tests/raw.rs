@@ -131,7 +131,7 @@ fn nothing_is_answered_on_a_connection_that_was_disconnected_meanwhile() {
 fn a_delivery_for_clients_of_an_earlier_run_reaches_nobody() {
     let mut site = raw();
     site.request(7, "GET /nowhere");
-    site.hub.handle_server_down(LINK);
+    site.hub.handle_server_down(LINK, site.now);
     site.hub.handle_server_up(LINK, b"");
     site.request(7, "GET /nowhere");
     site.deliver(FIRST, &[7], b"the old seven's secret");
