@@ -4,6 +4,7 @@
 //!
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
 //! * [`transport`]: ZeroMQ to the servers;
@@ -16,4 +17,5 @@ pub mod hub;
 pub mod protocol;
 pub mod serve;
 pub mod transport;
+pub mod websocket;
 pub mod worker;
