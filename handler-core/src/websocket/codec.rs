@@ -48,9 +48,10 @@ impl Codec {
     /// Payloads below this size are better sent as they are.
     pub const MIN_PAYLOAD: usize = 128;
 
-    /// A codec with level 4: on chat messages as small as 6, in three quarters of the time.
+    /// A codec with level 2. Measured on JSON chat messages of 128 to 20,000 bytes: as small as level 6 in
+    /// 98 to 42 % of its time; level 1 takes a third to half of level 2's and makes 2 to 53 % more bytes.
     pub fn new() -> Self {
-        Self::with_level(4)
+        Self::with_level(2)
     }
 
     /// A codec with zlib's level 1 (fast) to 9 (small).
@@ -89,8 +90,8 @@ impl Codec {
         whole
     }
 
-    /// The message in `payload`, when it is at most `limit` bytes. Memory never exceeds the limit by more
-    /// than the inflater's own, whatever the payload.
+    /// The message in `payload`, when it is at most `limit` bytes. No more than one byte above the limit
+    /// is ever inflated or reserved, whatever the payload.
     ///
     /// # Errors
     ///
