@@ -3,6 +3,7 @@
 //!
 //! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
+//! * [`browser`]: a real browser, for what a page does.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
 //! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
 //! * [`command`]: `kennel` run to its end, with what it printed.
@@ -10,6 +11,7 @@
 //! * [`binary`], [`folder`], [`port`]: where the program is, and what a test has for itself alone.
 
 pub mod binary;
+pub mod browser;
 pub mod client;
 pub mod command;
 pub mod fake;

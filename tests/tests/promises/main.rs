@@ -6,6 +6,8 @@
 
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
+/// The chat example: pages that talk to each other, in a real browser.
+mod chat;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// Connections: keep-alive, close, order, bodies of any size.
