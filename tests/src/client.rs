@@ -1,6 +1,7 @@
 //! An HTTP client that sends exactly the bytes it is given and hides nothing of what comes back.
 
 use crate::wait::PATIENCE;
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -177,7 +178,7 @@ impl Client {
             .collect();
         let headers = headers.ok_or_else(|| wrong("a line that is no header"))?;
         let mut response = Response { version, status, reason, headers, body: Vec::new() };
-        if head_only || matches!(status, 204 | 304) {
+        if head_only || matches!(status, 101 | 204 | 304) {
             return Ok(response);
         }
         match response.header("content-length").map(|length| length.parse::<usize>()) {
@@ -217,10 +218,37 @@ impl Client {
     ///
     /// When fewer come.
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        self.try_read_bytes(count).unwrap_or_else(|e| panic!("no {count} bytes ({e}), but {:?}", self.seen()))
+    }
+
+    /// The same, as a result. What came of them stays and is read later.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the connection was closed, `WouldBlock` after [`PATIENCE`].
+    pub fn try_read_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.inbox.len() < count {
-            self.fill().unwrap_or_else(|e| panic!("no {count} bytes ({e}), but {:?}", self.seen()));
+            self.fill()?;
         }
-        self.inbox.drain(..count).collect()
+        Ok(self.inbox.drain(..count).collect())
+    }
+
+    /// Reads up to the next NUL, and returns what is before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read_bytes`](Self::try_read_bytes).
+    pub fn try_read_to_nul(&mut self) -> io::Result<Vec<u8>> {
+        let mut looked = 0;
+        loop {
+            if let Some(at) = memchr::memchr(0, &self.inbox[looked..]) {
+                let mut bytes: Vec<u8> = self.inbox.drain(..=looked + at).collect();
+                bytes.pop();
+                return Ok(bytes);
+            }
+            looked = self.inbox.len();
+            self.fill()?;
+        }
     }
 
     /// Waits until the other side has closed the connection, and returns the bytes that came before.
@@ -252,6 +280,26 @@ impl Client {
     pub fn set_patience(&mut self, patience: Duration) {
         // A time above zero is always taken.
         let _ = self.stream.set_read_timeout(Some(patience));
+    }
+
+    /// Lets the system hold no more than some 100 KB for this client, so that it is a slow reader when it
+    /// does not read.
+    pub fn hold_little(&self) {
+        let _ = set_socket_recv_buffer_size(&self.stream, 50_000);
+    }
+
+    /// Goes without a word: what the other side gets is a reset, as from a machine that lost its memory.
+    pub fn vanish(self) {
+        let _ = set_socket_linger(&self.stream, Some(Duration::ZERO));
+    }
+
+    /// Another handle to the connection, to write while this one reads.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no descriptor left.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
     }
 
     /// Closes its sending half.

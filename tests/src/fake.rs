@@ -3,6 +3,7 @@
 
 use crate::folder::Folder;
 use crate::wait::PATIENCE;
+use crate::websocket::{ACCEPT, KEY};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,6 +26,8 @@ pub struct FakeMongrel2 {
 pub struct Reply {
     /// Its first word.
     pub sender: String,
+    /// An order to Mongrel2 (`ctl`), not something to write.
+    pub extended: bool,
     /// The connections that it is for.
     pub ids: Vec<u64>,
     /// What they get; empty: they are closed.
@@ -40,8 +43,9 @@ impl Reply {
         let size: usize = std::str::from_utf8(&rest[..colon]).ok()?.parse().ok()?;
         let (ids, rest) = rest[colon + 1..].split_at_checked(size)?;
         let payload = rest.strip_prefix(b", ")?.to_vec();
+        let (extended, ids) = ids.strip_prefix(b"X ").map_or((false, ids), |ids| (true, ids));
         let ids = std::str::from_utf8(ids).ok()?.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
-        Some(Self { sender: String::from_utf8(sender.to_vec()).ok()?, ids, payload })
+        Some(Self { sender: String::from_utf8(sender.to_vec()).ok()?, extended, ids, payload })
     }
 
     /// The payload as text.
@@ -124,7 +128,8 @@ impl FakeMongrel2 {
     ///
     /// As [`reply_that`](Self::reply_that).
     pub fn reply_to(&self, id: u64) -> Reply {
-        self.reply_that(&format!("to connection {id}"), |reply| reply.ids.contains(&id))
+        let fits = |reply: &Reply| !reply.extended && reply.ids.contains(&id);
+        self.reply_that(&format!("to connection {id}"), fits)
     }
 
     /// The replies that came and were not taken.
@@ -177,7 +182,8 @@ fn relay(
 
 fn receive(sub: &zmq::Socket, inbox: &(Mutex<Vec<Reply>>, Condvar)) {
     while let Ok(bytes) = sub.recv_bytes(zmq::DONTWAIT) {
-        let malformed = || Reply { sender: "malformed".into(), ids: Vec::new(), payload: bytes.clone() };
+        let malformed =
+            || Reply { sender: "malformed".into(), extended: false, ids: Vec::new(), payload: bytes.clone() };
         let reply = Reply::parse(&bytes).unwrap_or_else(malformed);
         lock(&inbox.0).push(reply);
         inbox.1.notify_all();
@@ -221,6 +227,27 @@ impl Message {
     /// A notice that a connection is gone.
     pub fn disconnect(id: i64) -> Self {
         Self::bare(id, "@*").header("METHOD", "JSON").body(r#"{"type":"disconnect"}"#)
+    }
+
+    /// The opening handshake of a WebSocket, as Mongrel2 hands it over. A query may follow the path.
+    pub fn handshake(id: i64, path: &str) -> Self {
+        let (bare, query) = path.split_once('?').unwrap_or((path, ""));
+        Self::http(id, "WEBSOCKET_HANDSHAKE", bare)
+            .header("URI", path)
+            .header("QUERY", query)
+            .header("upgrade", "websocket")
+            .header("connection", "Upgrade")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", KEY)
+            .body(ACCEPT)
+    }
+
+    /// A frame of a WebSocket: the headers of its handshake come again with each.
+    pub fn frame(id: i64, path: &str, first: u8, payload: impl Into<Vec<u8>>) -> Self {
+        Self::handshake(id, path)
+            .header("METHOD", "WEBSOCKET")
+            .header("FLAGS", &format!("{first:#X}"))
+            .body(payload)
     }
 
     /// With another sender.

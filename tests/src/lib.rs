@@ -4,6 +4,8 @@
 //! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
 //! * [`browser`]: a real browser, for what a page does.
+//! * [`websocket`]: a WebSocket client that sends exactly the frames it is given; [`socket`]: a client of JSON and
+//!   XML sockets.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
 //! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
 //! * [`command`]: `kennel` run to its end, with what it printed.
@@ -21,4 +23,6 @@ pub mod port;
 pub mod process;
 pub mod server;
 pub mod site;
+pub mod socket;
 pub mod wait;
+pub mod websocket;

@@ -26,6 +26,8 @@ pub struct Setup {
     pub routes: Vec<String>,
     /// What a reply must begin with, for each Handler the same.
     pub recv_ident: String,
+    /// Whether replies to JSON and XML sockets go out as they are, rather than as base64.
+    pub raw_payload: bool,
     /// Settings beyond the few that tests need.
     pub settings: Vec<(String, String)>,
 }
@@ -34,7 +36,7 @@ impl Default for Setup {
     /// One Handler at `/`, JSON headers, Mongrel2's default settings.
     fn default() -> Self {
         let (protocol, routes) = (Protocol::Json, vec!["/".to_owned()]);
-        Self { protocol, routes, recv_ident: String::new(), settings: Vec::new() }
+        Self { protocol, routes, recv_ident: String::new(), raw_payload: true, settings: Vec::new() }
     }
 }
 
@@ -49,6 +51,17 @@ impl Setup {
     pub fn tnetstring(mut self) -> Self {
         self.protocol = Protocol::Tnetstring;
         self
+    }
+
+    /// With replies to JSON and XML sockets as base64.
+    pub fn base64(mut self) -> Self {
+        self.raw_payload = false;
+        self
+    }
+
+    /// With `download.flow_control`, as Kennel's own.
+    pub fn flow_control(self) -> Self {
+        self.setting("download.flow_control", "1")
     }
 
     /// With these route keys.
@@ -107,7 +120,7 @@ impl Mongrel2 {
             send_ident: format!("{}site-{number}", setup.recv_ident),
             recv_spec: recv.clone(),
             recv_ident: setup.recv_ident.clone(),
-            raw_payload: true,
+            raw_payload: setup.raw_payload,
             protocol: setup.protocol,
         };
         let targets = specs.iter().enumerate().map(|(number, spec)| Target::Handler(handler(number, spec)));
@@ -168,6 +181,26 @@ impl Mongrel2 {
         wait::until("mongrel2 is gone", || !process::is_alive(server));
         let _ = guard.kill();
         let _ = guard.wait();
+    }
+
+    /// Ends a client's connection by its number, of which Mongrel2 tells no handler.
+    ///
+    /// # Panics
+    ///
+    /// When the control port does not answer that it has.
+    pub fn kill_connection(&self, id: u32) {
+        let socket = zmq::Context::new().socket(zmq::REQ).expect("a socket");
+        socket.set_linger(0).expect("an option that sockets have");
+        socket.set_rcvtimeo(wait::PATIENCE.as_millis() as i32).expect("an option that sockets have");
+        let control = format!("ipc://{}/control", self.folder.path().display());
+        socket.connect(&control).expect("a control port");
+        let tagged = |content: &str, tag: char| format!("{}:{content}{tag}", content.len());
+        let arguments = tagged(&format!("{}{}", tagged("id", ','), tagged(&id.to_string(), '#')), '}');
+        let request = tagged(&format!("{}{arguments}", tagged("kill", ',')), ']');
+        socket.send(&request, 0).expect("the control port takes a request");
+        let answer = socket.recv_bytes(0).expect("the control port answers");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains("OK"), "kill {id}: {answer}");
     }
 
     /// Its process.

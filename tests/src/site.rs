@@ -9,6 +9,7 @@ use crate::port::Port;
 use crate::process::{self, Signal};
 use crate::server::{self, Mongrel2, Warm};
 use crate::wait;
+use crate::websocket::{self, WebSocket};
 use std::process::{Child, Stdio};
 
 /// The script's first line; what a test writes begins on line 2.
@@ -192,6 +193,31 @@ impl Site {
         let mut client = self.client();
         client.send(request);
         client.read()
+    }
+
+    /// A new WebSocket.
+    pub fn websocket(&self, path: &str) -> WebSocket {
+        WebSocket::open(self.port, path)
+    }
+
+    /// A new WebSocket, with these headers in its handshake.
+    pub fn websocket_with(&self, path: &str, headers: &[(&str, &str)]) -> WebSocket {
+        WebSocket::open_with(self.port, path, headers)
+    }
+
+    /// The response to a handshake that is refused; the connection is closed behind it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not refused, or the connection stays open.
+    pub fn refusal(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut client = self.client();
+        client.send(websocket::handshake(path, headers));
+        let response = client.read();
+        assert_ne!(response.status, 101, "{path} with {headers:?} is not refused");
+        let rest = client.read_to_end();
+        assert!(rest.is_empty(), "something after the refusal: {}", rest.escape_ascii());
+        response
     }
 
     /// The port on which its Mongrel2 listens.

@@ -4,10 +4,14 @@
 //! `KENNEL_LONG=1` makes the tests of endurance last as long as the promises say. `KENNEL_BIN` names
 //! another program to test.
 
+/// Adoption: a killed kennel's connections live on with the next one.
+mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
 /// The chat example: pages that talk to each other, in a real browser.
 mod chat;
+/// Channels: open, messages, close, and what a script can do with a live connection.
+mod channels;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// Connections: keep-alive, close, order, bodies of any size.
@@ -18,6 +22,8 @@ mod crashes;
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
+/// Heartbeats: idle connections stay open, dead ones are found.
+mod heartbeats;
 /// Hooks: before, after, not_found, error.
 mod hooks;
 /// Hostile input: whatever arrives, the hub lives and answers the next good request.
@@ -28,19 +34,27 @@ mod limits;
 mod memory;
 /// New code: reload, and `kennel dev`.
 mod new_code;
+/// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
+mod pacing;
 /// The raw level: messages as they are, bytes to anybody.
 mod raw;
 /// Requests: what scripts see of them.
 mod requests;
+/// Rooms: everybody in them gets everything once, in the same order.
+mod rooms;
 /// Routes: who answers which path and method.
 mod routes;
 /// Script errors: one request fails, the log says where, all others go on.
 mod script_errors;
 /// Servers: other people's Mongrel2, several of them, their end and return.
 mod servers;
+/// JSON and XML sockets: the same channels over other wires.
+mod sockets;
 /// The end: what runs is finished, nothing is left behind.
 mod stopping;
 /// The script's surroundings: modules, configuration, log.
 mod surroundings;
 /// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
 mod tasks;
+/// WebSocket input: whatever a client sends, the protocol's answer to it is given.
+mod websocket_input;

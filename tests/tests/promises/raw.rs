@@ -1,7 +1,10 @@
+use serde_json::json;
 use tests::client::{Client, get};
 use tests::fake::{FakeMongrel2, Message, SENDER};
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
+use tests::socket::Socket;
+use tests::websocket::{CONTINUATION, FIN, PING, Received, TEXT};
 
 /// Answers like a handler of old: whole HTTP responses, by its own hand.
 const OLD_STYLE: &str = r#"
@@ -34,40 +37,62 @@ fn an_old_handler_gets_what_no_route_takes_and_writes_the_bytes_itself() {
     site.log().expect(r#"notice {"type":"disconnect"}"#);
 }
 
-#[test]
-fn json_sockets_and_websockets_reach_an_old_handler() {
-    let server = Mongrel2::start(Setup::default().tnetstring().routes(&["/", "@chat"]));
-    let site = Site::plan(
-        r#"
-        app:raw(function(msg)
-          if msg.path == "@*" then return end
-          if msg.headers.METHOD == "WEBSOCKET_HANDSHAKE" then
-            kennel.deliver(msg.sender, { msg.conn_id },
-              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-              .. msg.body .. "\r\n\r\n")
-          elseif msg.headers.METHOD == "WEBSOCKET" then
-            kennel.deliver(msg.sender, { msg.conn_id }, "\129" .. string.char(#msg.body) .. msg.body)
-          else
-            kennel.deliver(msg.sender, { msg.conn_id }, msg.path .. msg.body .. "\0")
-          end
-        end)
-        "#,
-    )
-    .behind(&server)
-    .start();
-    let mut socket = site.client();
-    socket.send(b"@chat {\"hi\":1}\0");
-    assert_eq!(socket.read_bytes(14), b"@chat{\"hi\":1}\0");
+/// What handlers of old do for JSON sockets and WebSockets: everything.
+const OLD_SOCKETS: &str = r#"
+app:raw(function(msg)
+  local to = { msg.conn_id }
+  if msg.path == "@*" then print("[gone " .. msg.conn_id .. "]") return end
+  if msg.headers.METHOD == "WEBSOCKET_HANDSHAKE" then
+    kennel.deliver(msg.sender, to,
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+      .. msg.body .. "\r\n\r\n")
+  elseif msg.headers.METHOD == "WEBSOCKET" then
+    local body = msg.body == "number" and tostring(msg.conn_id) or msg.body
+    kennel.deliver(msg.sender, to, string.char(tonumber(msg.headers.FLAGS), #body) .. body)
+    if msg.headers.FLAGS == "0x88" then kennel.disconnect(msg.sender, to) end
+  else
+    kennel.deliver(msg.sender, to, msg.path .. msg.body .. "\0")
+  end
+end)
+"#;
 
-    let mut websocket = site.client();
-    websocket.send(
-        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    let response = websocket.read_head();
-    assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-    websocket.send(b"\x81\x83\0\0\0\0abc");
-    assert_eq!(websocket.read_bytes(5), b"\x81\x03abc");
+#[test]
+fn json_and_xml_sockets_and_websockets_reach_an_old_handler() {
+    let setup = Setup::default().tnetstring().routes(&["/", "@", "<chat"]);
+    for setup in [setup.clone(), setup.base64()] {
+        let server = Mongrel2::start(setup.clone());
+        let site = Site::plan(OLD_SOCKETS).behind(&server).start();
+        let (mut json, mut xml) = (Socket::connect(server.port()), Socket::connect(server.port()));
+        for n in 0..3 {
+            json.send_json("@chat", &json!({ "n": n }));
+            xml.send_xml("<chat>x</chat>");
+            let (answer, document) = (format!("@chat{{\"n\":{n}}}"), "<chat<chat>x</chat>");
+            if setup.raw_payload {
+                assert_eq!((json.read(), xml.read()), (answer, document.to_owned()));
+            } else {
+                assert_eq!(json.read_base64(answer.len()), answer.as_bytes());
+                assert_eq!(xml.read_base64(document.len()), document.as_bytes());
+            }
+        }
+        let mut ws = site.websocket("/chat");
+        assert_eq!(ws.ask("hello"), "hello");
+        ws.send_frame(TEXT, "in ");
+        ws.send_frame(CONTINUATION, "fragments");
+        ws.send_frame(FIN | CONTINUATION, "");
+        assert_eq!(ws.read_text(), "in fragments");
+        ws.send_frame(FIN | PING, "p");
+        assert_eq!(ws.read(), Received::Ping(b"p".to_vec()), "all frames come back");
+        ws.close(4000, "bye");
+        // One that an operator ends, of which nothing is told, and one that goes without a word.
+        let mut killed = site.websocket("/chat");
+        let number = killed.ask("number");
+        server.kill_connection(number.parse().expect("a number"));
+        assert_eq!(killed.read(), Received::End);
+        let mut gone = site.websocket("/chat");
+        let number = gone.ask("number");
+        gone.vanish();
+        site.log().expect(&format!("[gone {number}]"));
+    }
 }
 
 #[test]

@@ -1,0 +1,138 @@
+use serde_json::json;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tests::client::Client;
+use tests::fake::{FakeMongrel2, Message};
+use tests::server::{Mongrel2, Setup};
+use tests::site::Site;
+use tests::socket::Socket;
+use tests::websocket::{FIN, PONG, Received};
+
+const APP: &str = r#"
+local chat = {
+  open = function(conn) print("[open number=" .. tostring(conn.request.mongrel2.conn_id) .. "]") end,
+  message = function(conn, msg) conn:send(msg) end,
+  close = function(conn, code) print("[close " .. conn.transport .. " " .. code .. "]") end,
+}
+app:channel("/chat", chat)
+app:channel("/pings", { ping = 0.3 }, chat)
+app:channel("/quiet", { ping = 0 }, chat)
+app:channel("@chat", chat)
+app:get("/fine", function() return "fine" end)
+"#;
+
+const KEEP_ALIVE: &str = "[limits]\nkeep_alive = \"500ms\"\n";
+
+/// A Mongrel2 that ends connections from which it has not heard for two seconds.
+fn impatient() -> Mongrel2 {
+    let setup = Setup::default().tnetstring().routes(&["/", "@chat"]);
+    Mongrel2::start(setup.setting("limits.min_ping", "2").setting("limits.tick_timer", "1"))
+}
+
+#[test]
+fn idle_connections_stay_open_where_mongrel2_ends_the_silent() {
+    let server = impatient();
+    let site = Site::plan(APP).config(KEEP_ALIVE).behind(&server).start();
+    let mut clients: Vec<_> = (0..10).map(|_| site.websocket("/chat")).collect();
+    let mut socket = Socket::connect(server.port());
+    socket.send_json("@chat", &json!({ "n": 1 }));
+    assert_eq!(socket.read_json(), json!({ "n": 1 }));
+    let begin = Instant::now();
+    // One that says nothing at all shows that the server does as it is told.
+    let mut nobody = Client::connect(server.port());
+    assert_eq!(nobody.read_to_end(), b"");
+    if let Some(left) = Duration::from_secs(6).checked_sub(begin.elapsed()) {
+        assert!(socket.is_silent_for(left));
+    }
+    for ws in &mut clients {
+        assert_eq!(ws.ask("still here"), "still here");
+    }
+    socket.send_json("@chat", &json!({ "n": 2 }));
+    assert_eq!(socket.read_json(), json!({ "n": 2 }));
+    assert_eq!(site.log().count("[close "), 0);
+}
+
+/// An operator's `kill`, Mongrel2's own sweep: no notice tells of them.
+#[test]
+fn connections_that_ended_without_a_notice_are_found_and_closed_with_1006() {
+    let server = impatient();
+    let site = Site::plan(APP).config(KEEP_ALIVE).behind(&server).start();
+    let mut clients: Vec<_> = (0..3).map(|_| site.websocket("/chat")).collect();
+    for ws in &mut clients {
+        assert_eq!(ws.ask("x"), "x");
+    }
+    let line = site.log().expect_times("[open number=", 2);
+    let number = line.split_once("number=").and_then(|(_, rest)| rest.split(']').next()?.parse().ok());
+    server.kill_connection(number.expect("Mongrel2's number of the connection"));
+    site.log().expect("[close websocket 1006]");
+    let silent = clients.iter_mut().map(|ws| ws.is_silent_for(Duration::from_millis(50)));
+    assert_eq!(silent.filter(|silent| *silent).count(), 2, "the others are open");
+    assert_eq!(site.log().count("[close "), 1, "once, and only that one");
+    assert_eq!(site.get("/fine").text(), "fine");
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_closed() {
+    let site = Site::lua(APP);
+    let mut dead = site.websocket("/pings");
+    let begin = Instant::now();
+    let mut pings = 0;
+    loop {
+        match dead.read() {
+            Received::Ping(_) => pings += 1,
+            Received::Close(..) => {}
+            Received::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((2..=3).contains(&pings), "{pings} pings");
+    assert!(begin.elapsed() >= Duration::from_millis(600), "{:?}", begin.elapsed());
+    site.log().expect("[close websocket 1006]");
+}
+
+#[test]
+fn a_client_that_answers_its_pings_stays_open() {
+    let site = Site::lua(APP);
+    let mut ws = site.websocket("/pings");
+    let mut seen = HashSet::new();
+    for n in 0..8 {
+        let Received::Ping(payload) = ws.read() else { panic!("no ping") };
+        ws.send_frame(FIN | PONG, &payload);
+        seen.insert(payload);
+        if n % 3 == 0 {
+            ws.send("between");
+            assert_eq!(ws.read_text(), "between");
+        }
+    }
+    assert_eq!(site.log().count("[close "), 0);
+    let mut quiet = site.websocket("/quiet");
+    assert!(quiet.is_silent_for(Duration::from_secs(1)), "no pings where none are wanted");
+}
+
+#[test]
+fn heartbeats_are_told_to_mongrel2_in_batches() {
+    let mongrel2 = FakeMongrel2::start();
+    let site = Site::plan(APP).config("[limits]\nkeep_alive = \"300ms\"\n").behind_fake(&mongrel2).start();
+    for id in 1..=300 {
+        mongrel2.send(Message::handshake(id, "/chat"));
+    }
+    for id in 1..=300 {
+        assert!(mongrel2.reply_to(id).text().starts_with("HTTP/1.1 101 "), "{id}");
+    }
+    let (mut kept, mut batches) = (HashSet::new(), 0);
+    while kept.len() < 300 {
+        let beat = mongrel2.reply_that("a heartbeat", |reply| reply.extended);
+        assert!(beat.ids.len() <= 128, "{} ids", beat.ids.len());
+        assert!(beat.text().contains("3:ctl,") && beat.text().contains("10:keep-alive,"), "{}", beat.text());
+        kept.extend(beat.ids);
+        batches += 1;
+    }
+    assert!(batches < 30, "{batches} batches for 300 connections");
+    // Mongrel2's answer for those that it does not have.
+    for id in 1..=10 {
+        mongrel2.send(Message::disconnect(id));
+        mongrel2.send(Message::disconnect(id));
+    }
+    site.log().expect_times("[close websocket 1006]", 10);
+    assert_eq!(site.log().count("[close "), 10);
+}
