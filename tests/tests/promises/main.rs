@@ -8,10 +8,10 @@
 mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
-/// The chat example: pages that talk to each other, in a real browser.
-mod chat;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
+/// The chat example: pages that talk to each other, in a real browser.
+mod chat;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// Connections: keep-alive, close, order, bodies of any size.
