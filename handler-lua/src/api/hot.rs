@@ -1,4 +1,5 @@
-//! The functions that every request passes: the next job, a header, a plain answer.
+//! The functions that every request and every message pass: the next of them, a header, a plain answer, a
+//! message to send.
 //!
 //! They are C functions, written against Lua's own API: a call through mlua takes ten times as many
 //! instructions (references for each argument, a heap for results), and with three calls a request that
@@ -11,7 +12,7 @@
 #![allow(unsafe_code, reason = "Lua's C API works on raw stacks; measured above")]
 
 use super::request::{first, is_clients, lower};
-use super::{State, message_of};
+use super::{NO_CONN, State, message_of};
 use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Order, split_frame};
 use mlua::ffi;
@@ -32,19 +33,23 @@ const HEADS: [&[u8]; 2] =
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let header_methods = lua.create_table()?;
-    let functions: [(&str, ffi::lua_CFunction); 5] = [
-        ("next", next),
-        ("job", job),
-        ("header", header),
-        ("server_field", server_field),
-        ("answer", answer),
+    let state_key = lua.create_table()?;
+    let functions: [(&str, ffi::lua_CFunction, &Table); 8] = [
+        ("next", next, &header_methods),
+        ("job", job, &header_methods),
+        ("header", header, &header_methods),
+        ("server_field", server_field, &header_methods),
+        ("answer", answer, &header_methods),
+        ("done", done, &header_methods),
+        ("send", send, &state_key),
+        ("send_binary", send_binary, &state_key),
     ];
-    for (name, function) in functions {
+    for (name, function, table) in functions {
         let state: *const State = Rc::as_ptr(state);
         // SAFETY: the argument is on the stack; pushes one pointer below it and makes a closure with both as
         // upvalues, which becomes the one result. `Api` holds the `Rc` for as long as the Lua state lives.
         let function: Value = unsafe {
-            lua.exec_raw(&header_methods, |lua| {
+            lua.exec_raw(table, |lua| {
                 ffi::lua_pushlightuserdata(lua, state.cast_mut().cast());
                 ffi::lua_insert(lua, 1);
                 ffi::lua_pushcclosure(lua, function, 2);
@@ -52,6 +57,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         };
         native.set(name, function)?;
     }
+    native.set("state_key", state_key)?;
     native.set("header_methods", header_methods)
 }
 
@@ -91,7 +97,8 @@ unsafe fn push_bytes(lua: *mut ffi::lua_State, bytes: &[u8]) {
 }
 
 /// `next()`: serial, handler's number, the batch, the job's place in it, and a list of its path values if it
-/// has any; nothing when there is no job. The second upvalue becomes the batch.
+/// has any; nothing when there is no job. The second upvalue becomes the batch. For a message of a live connection:
+/// serial, -5, the connection's number, the payload, and whether it is binary.
 ///
 /// A batch is a copy of many jobs in one piece: a string for each costs a tenth of a worker's time, most of it
 /// to look for one that is equal and to throw it away.
@@ -101,7 +108,17 @@ unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
     unsafe {
         let state = state(lua);
         let Some(next) = state.next_job() else { return 0 };
-        let job: &[u8] = &*next.job;
+        let job: &[u8] = &*next.payload;
+        if next.kind == Order::MESSAGE {
+            let order = Order::read(Order::MESSAGE, job);
+            let Ok(Order::Message { serial, conn, binary, payload }) = order else { return 0 };
+            ffi::lua_pushnumber(lua, serial as f64);
+            ffi::lua_pushinteger(lua, -5);
+            ffi::lua_pushnumber(lua, conn as f64);
+            push_bytes(lua, payload);
+            ffi::lua_pushboolean(lua, c_int::from(binary));
+            return 5;
+        }
         let Ok(Order::Job { serial, handler, params, .. }) = Order::read_job(job) else { return 0 };
         let number = match handler {
             Handler::Route(number) => number as isize,
@@ -237,7 +254,7 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
         let kind = ffi::lua_tonumber(lua, 2) as usize;
         let body = bytes(lua, 3);
         let state = state(lua);
-        if state.jobs.borrow_mut().remove(&serial) {
+        if state.jobs.borrow_mut().remove(&serial).is_some() {
             let head = HEADS[kind.min(HEADS.len() - 1)];
             state.push(&Action::Respond { serial, status: 200, head, body });
         }
@@ -245,11 +262,106 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
     0
 }
 
-/// A job in the buffer of orders.
+/// `done(serial)`: a job without an answer has ended.
+unsafe extern "C-unwind" fn done(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures; nothing here raises an error.
+    unsafe {
+        let serial = ffi::lua_tonumber(lua, 1) as u64;
+        let state = state(lua);
+        if state.jobs.borrow_mut().remove(&serial).is_some() {
+            state.push(&Action::Done { serial });
+        }
+    }
+    0
+}
+
+/// `send(conn, message)`: whether the connection still takes messages.
+unsafe extern "C-unwind" fn send(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures.
+    unsafe { send_as(lua, c"send", false) }
+}
+
+/// `send_binary(conn, bytes)`: whether the connection still takes messages.
+unsafe extern "C-unwind" fn send_binary(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures.
+    unsafe { send_as(lua, c"send_binary", true) }
+}
+
+/// Sends what a script gave to a handle's method `name`. The second upvalue is the key under which the handle holds
+/// its state, whose first item is the connection's number; and its own first item is the function that makes a text
+/// of what is no string.
+///
+/// # Safety
+///
+/// `lua` runs one of the closures made by [`register`], and nothing that needs dropping is alive.
+unsafe fn send_as(lua: *mut ffi::lua_State, name: &std::ffi::CStr, binary: bool) -> c_int {
+    // SAFETY: arguments and state stay on the stack; Lua's own functions may raise errors, and nothing here
+    // needs dropping.
+    unsafe {
+        ffi::lua_settop(lua, 2);
+        if ffi::lua_type(lua, 1) == ffi::LUA_TTABLE {
+            ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(2));
+            ffi::lua_rawget(lua, 1);
+        }
+        if ffi::lua_gettop(lua) < 3 || ffi::lua_type(lua, 3) != ffi::LUA_TTABLE {
+            return fail(lua, name, c"write it with a colon, as in conn:send(message)");
+        }
+        if ffi::lua_type(lua, 2) == ffi::LUA_TSTRING {
+            if !binary && std::str::from_utf8(bytes(lua, 2)).is_err() {
+                return fail(lua, name, c"this string is not UTF-8; send_binary sends any bytes");
+            }
+        } else if binary {
+            return fail(lua, name, c"bytes are a string");
+        } else {
+            ffi::lua_rawgeti(lua, ffi::lua_upvalueindex(2), 1);
+            ffi::lua_pushvalue(lua, 2);
+            ffi::lua_call(lua, 1, 2);
+            if ffi::lua_type(lua, 4) != ffi::LUA_TSTRING {
+                let problem = ffi::lua_tolstring(lua, 5, std::ptr::null_mut());
+                let problem =
+                    if problem.is_null() { c"no message" } else { std::ffi::CStr::from_ptr(problem) };
+                return fail(lua, name, problem);
+            }
+            ffi::lua_pushvalue(lua, 4);
+            ffi::lua_replace(lua, 2);
+        }
+        ffi::lua_rawgeti(lua, 3, 1);
+        let number = ffi::lua_tonumber(lua, -1) as u64;
+        if number > 0 {
+            state(lua).push(&Action::Send { conn: number, binary, payload: bytes(lua, 2) });
+        }
+        ffi::lua_pushboolean(lua, c_int::from(number > 0));
+    }
+    1
+}
+
+/// Raises an error at the line that called method `name`.
+///
+/// # Safety
+///
+/// `lua` runs a closure that a script called; nothing that needs dropping is alive; the texts are constants or on
+/// the stack.
+#[cold]
+unsafe fn fail(lua: *mut ffi::lua_State, name: &std::ffi::CStr, problem: &std::ffi::CStr) -> c_int {
+    // SAFETY: as the caller promises; Lua copies the texts.
+    unsafe {
+        ffi::luaL_checkstack(lua, 6, std::ptr::null());
+        ffi::luaL_where(lua, 1);
+        ffi::lua_pushstring(lua, c"conn:".as_ptr());
+        ffi::lua_pushstring(lua, name.as_ptr());
+        ffi::lua_pushstring(lua, c": ".as_ptr());
+        ffi::lua_pushstring(lua, problem.as_ptr());
+        ffi::lua_concat(lua, 5);
+        ffi::lua_error(lua)
+    }
+}
+
+/// A job or a message in the buffer of orders.
 struct NextJob {
+    kind: u8,
     /// Where its frame begins.
     at: usize,
-    job: *const [u8],
+    payload: *const [u8],
     /// From its frame on, all that was read.
     unread: *const [u8],
 }
@@ -261,7 +373,15 @@ impl State {
         self.actions.borrow().page().turn(serial);
     }
 
-    /// Takes the next job, if that is the next order, and says in the page that it starts. Before
+    /// The script goes on for another job within its turn.
+    pub(super) fn switch(&self, serial: u64) {
+        self.running.set(serial);
+        let actions = self.actions.borrow();
+        actions.page().turn(0);
+        actions.page().turn(serial);
+    }
+
+    /// Takes the next job or message, if that is the next order, and says in the page that it starts. Before
     /// that, the one before has ended.
     fn next_job(&self) -> Option<NextJob> {
         let mut orders = self.orders.borrow_mut();
@@ -274,19 +394,23 @@ impl State {
                 self.unsent_since.set(std::time::Instant::now());
             }
         }
-        while orders.peek_kind() == Some(Order::JOB) {
+        while matches!(orders.peek_kind(), Some(Order::JOB | Order::MESSAGE)) {
             let unread: *const [u8] = orders.unread();
             let at = orders.position();
-            let (_, job) = orders.next_order()?;
-            let Ok(Order::Job { serial, .. }) = Order::read_job(job) else { continue };
+            let (kind, payload) = orders.next_order()?;
+            let (serial, conn) = match Order::read(kind, payload) {
+                Ok(Order::Job { serial, .. }) => (serial, NO_CONN),
+                Ok(Order::Message { serial, conn, .. }) => (serial, conn),
+                _ => continue,
+            };
             if !actions.page().start(serial) {
                 let _ = actions.push(&Action::Skipped { serial });
                 continue;
             }
-            self.jobs.borrow_mut().insert(serial);
+            self.jobs.borrow_mut().insert(serial, conn);
             self.running.set(serial);
             actions.page().turn(serial);
-            return Some(NextJob { at, job, unread });
+            return Some(NextJob { kind, at, payload, unread });
         }
         None
     }
