@@ -36,13 +36,15 @@ const HEADS: [&[u8]; 2] =
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let header_methods = lua.create_table()?;
     let state_key = lua.create_table()?;
-    let functions: [(&str, ffi::lua_CFunction, &Table); 8] = [
+    let functions: [(&str, ffi::lua_CFunction, &Table); 10] = [
         ("next", next, &header_methods),
         ("job", job, &header_methods),
         ("header", header, &header_methods),
         ("server_field", server_field, &header_methods),
         ("answer", answer, &header_methods),
         ("done", send::done, &header_methods),
+        ("is_text", send::is_text, &header_methods),
+        ("publish", send::publish, &header_methods),
         ("send", send::send, &state_key),
         ("send_binary", send::send_binary, &state_key),
     ];

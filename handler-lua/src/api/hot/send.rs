@@ -18,6 +18,28 @@ pub(super) unsafe extern "C-unwind" fn done(lua: *mut ffi::lua_State) -> c_int {
     0
 }
 
+/// `is_text(string)`: whether it is UTF-8.
+pub(super) unsafe extern "C-unwind" fn is_text(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures; the string stays on the stack.
+    unsafe {
+        let valid = std::str::from_utf8(bytes(lua, 1)).is_ok();
+        ffi::lua_pushboolean(lua, c_int::from(valid));
+    }
+    1
+}
+
+/// `publish(room, except, binary, message)`: a message to a room, but not to the connection of that number.
+pub(super) unsafe extern "C-unwind" fn publish(lua: *mut ffi::lua_State) -> c_int {
+    // SAFETY: called by Lua as one of our closures; the strings stay on the stack, and nothing here raises an error.
+    unsafe {
+        let except = ffi::lua_tonumber(lua, 2) as u64;
+        let binary = ffi::lua_toboolean(lua, 3) != 0;
+        let (room, payload) = (bytes(lua, 1), bytes(lua, 4));
+        state(lua).push(&Action::Publish { except, binary, room, payload });
+    }
+    0
+}
+
 /// `send(conn, message)`: whether the connection still takes messages.
 pub(super) unsafe extern "C-unwind" fn send(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: called by Lua as one of our closures.
