@@ -11,9 +11,7 @@ use std::rc::Rc;
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     register_actions(lua, native, state)?;
-    register_jobs(lua, native, state)?;
-    let is_text = |_: &Lua, text: LuaString| Ok(std::str::from_utf8(&text.as_bytes()).is_ok());
-    native.set("is_text", lua.create_function(is_text)?)
+    register_jobs(lua, native, state)
 }
 
 /// What a script does to connections and rooms. The runtime has checked the arguments.
@@ -45,14 +43,6 @@ fn register_actions(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Resul
         Ok(())
     };
     native.set("set_data", lua.create_function(set_data)?)?;
-
-    let shared = Rc::clone(state);
-    let publish = move |_: &Lua, (room, except, binary, payload): (LuaString, f64, bool, LuaString)| {
-        let (room, payload) = (room.as_bytes(), payload.as_bytes());
-        shared.push(&Action::Publish { except: except as u64, binary, room: &room, payload: &payload });
-        Ok(())
-    };
-    native.set("publish", lua.create_function(publish)?)?;
 
     let shared = Rc::clone(state);
     let close_room = move |_: &Lua, (room, code, reason): (LuaString, u16, LuaString)| {

@@ -163,8 +163,11 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
     let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;
-    let live: Table =
-        chunk(include_str!("../runtime/live.lua"))?.call((native, &scheduler, &failure, &conn))?;
+    let states: Table = chunk(include_str!("../runtime/states.lua"))?.call((native, &scheduler))?;
+    let straight: Table = chunk(include_str!("../runtime/straight.lua"))?
+        .call((native, &scheduler, &failure, &conn, &states))?;
+    let live: Table = chunk(include_str!("../runtime/live.lua"))?
+        .call((native, &scheduler, &failure, &conn, &states, &straight))?;
     let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
     let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
     let app: Table = chunk(include_str!("../runtime/app.lua"))?

@@ -5,7 +5,7 @@
 --   [1]      the number under which the hub knows it, false when nothing can be sent any more
 --   number   the same, for good
 --   owned    the connection is this worker's
--- and what live.lua keeps there of one that is owned.
+-- and what states.lua and straight.lua keep there of one that is owned.
 
 local native, scheduler, request = ...
 

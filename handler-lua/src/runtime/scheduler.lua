@@ -141,13 +141,14 @@ function scheduler.set_alarm(timer, fn)
   alarms[timer] = fn
 end
 
--- Forgets a coroutine that sleeps: it never goes on.
+-- Forgets a coroutine that sleeps, and what sleeps on a key: they never go on.
 function scheduler.drop(co)
   local key = key_of[co]
   if key then
     take_sleeper(key)
   end
 end
+scheduler.drop_key = take_sleeper
 
 -- From now on a coroutine that sleeps on nobody's account sleeps on that of a job.
 function scheduler.charge(co, serial)

@@ -193,3 +193,32 @@ fn the_page_says_which_message_runs() {
     hub.expect_silence();
     assert_eq!(hub.pulse().turn % 2, 0);
 }
+
+#[test]
+fn a_connection_that_takes_all_memory_is_closed_and_others_live_on() {
+    let script = r#"
+    local function eat()
+        local all = {}
+        while true do all[#all + 1] = ("x"):rep(1e5) .. #all end
+    end
+    app:channel("/a", { message = function(conn, msg) if msg == "eat" then eat() end conn:send(msg) end })
+    app:channel("/b", function(conn) for msg in conn:messages() do if msg == "eat" then eat() end end end)"#;
+    let mut hub = Hub::with_memory(script, 16 << 20);
+    hub.open(0, 1, &FRESH);
+    hub.open(1, 2, &FRESH);
+    hub.open(0, 3, &FRESH);
+    hub.expect(&["done 1", "done 2", "done 3"]);
+    for (conn, serial) in [(1, 4), (2, 6)] {
+        hub.message(conn, "eat");
+        let log = hub.next();
+        assert!(log.contains("not enough memory"), "{log}");
+        hub.expect(&[&format!("close {conn} 1011 internal error"), &format!("done {serial}")]);
+        hub.message(3, "alive");
+        hub.expect(&["send 3 alive", &format!("done {}", serial + 1)]);
+    }
+    for conn in 1..=3 {
+        hub.close(conn, 1000, "");
+    }
+    hub.expect(&["done 8", "done 9", "done 10"]);
+    hub.stop();
+}

@@ -46,6 +46,11 @@ pub const RESUMED: Opening<'static> = Opening { fresh: false, resumed: true, ..F
 impl Hub {
     /// A worker with this script, whose app is `app`.
     pub fn new(script: &str) -> Self {
+        Self::with_memory(script, 0)
+    }
+
+    /// The same with a limit in bytes, 0 for none.
+    pub fn with_memory(script: &str, memory: usize) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("kennel-channels-{}-{number}", std::process::id()));
@@ -73,7 +78,8 @@ impl Hub {
             serial: 0,
             folder,
         };
-        let start = Start { number: 1, source: source.to_string_lossy().into_owned(), ..Start::default() };
+        let source = source.to_string_lossy().into_owned();
+        let start = Start { number: 1, source, memory, ..Start::default() };
         hub.order(|out| encode_start(out, &start));
         while hub.loaded.is_none() {
             hub.read();

@@ -4,6 +4,7 @@
 mod callbacks;
 mod handles;
 mod hub;
+mod mixture;
 mod registration;
 mod rooms;
 mod straight;
