@@ -126,9 +126,6 @@ pub(crate) struct Addresses {
     /// Its recv_ident, to be checked against what Mongrel2 subscribes to
     #[arg(long, value_name = "IDENT", env = "KENNEL_RECV_IDENT", value_delimiter = ',')]
     pub(crate) recv_ident: Vec<String>,
-    /// The handlers have raw_payload=1; without it JSON and XML sockets get base64
-    #[arg(long, env = "KENNEL_RAW_PAYLOAD", requires = "send_spec")]
-    pub(crate) raw_payload: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -36,7 +36,6 @@ pub(crate) struct Mongrel2 {
     pub(crate) send_spec: String,
     pub(crate) recv_spec: String,
     pub(crate) recv_ident: Option<String>,
-    pub(crate) raw_payload: Option<bool>,
 }
 
 /// An app.

@@ -82,7 +82,6 @@ impl OwnServer {
             send_spec: Address::Ipc(format!("{folder}/requests")),
             recv_spec: Address::Ipc(format!("{folder}/replies")),
             recv_ident: None,
-            raw_payload: true,
         }
     }
 

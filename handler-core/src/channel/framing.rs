@@ -8,10 +8,9 @@ use crate::websocket::{Codec, Deflate, encode_message};
 pub enum Framing {
     /// WebSocket frames, compressed or not.
     WebSocket(Option<Deflate>),
-    /// A NUL behind each message, as Flash's XMLSocket has it: sockets of a Mongrel2 Handler with `raw_payload`.
+    /// A NUL behind each message, as Flash's XMLSocket has it. A Mongrel2 Handler without `raw_payload` takes the
+    /// last NUL of a reply off and sends the rest in base64, so the same bytes serve both.
     Nul,
-    /// A line feed behind each message: what Mongrel2 sends in base64 has no end of its own.
-    Line,
 }
 
 impl Framing {
@@ -22,10 +21,6 @@ impl Framing {
             Self::Nul => {
                 out.extend_from_slice(payload);
                 out.push(0);
-            }
-            Self::Line => {
-                out.extend_from_slice(payload);
-                out.push(b'\n');
             }
         }
     }
@@ -44,7 +39,6 @@ mod tests {
             out
         };
         assert_eq!(written(Framing::Nul), b"hi\0");
-        assert_eq!(written(Framing::Line), b"hi\n");
         assert_eq!(written(Framing::WebSocket(None)), b"\x81\x02hi");
     }
 }

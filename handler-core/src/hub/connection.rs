@@ -40,8 +40,10 @@ pub(super) struct Conn {
     pub live: Option<LiveId>,
     /// Messages behind `out`.
     pub backlog: Option<Box<Backlog>>,
-    /// Mongrel2 writes what it gets in base64, and counts that.
-    pub base64: bool,
+    /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
+    pub is_socket: bool,
+    /// What messages to a socket count for, until a notice says that they are written.
+    pub billed: VecDeque<usize>,
 }
 
 /// Memory for so many entries is kept, however few there are.
@@ -50,9 +52,26 @@ const SHRINK: usize = 4096;
 const REFILL: usize = 64 << 10;
 
 impl Conn {
-    /// What so many bytes count for under flow control.
-    pub fn billed(&self, bytes: usize) -> usize {
-        if self.base64 { bytes.div_ceil(3) * 4 } else { bytes }
+    /// What so many bytes count for under flow control, at most: whether Mongrel2 writes base64 to sockets is the
+    /// Handler's setting, which nothing tells us.
+    pub fn bill(&self, bytes: usize) -> usize {
+        if self.is_socket { bytes.div_ceil(3) * 4 } else { bytes }
+    }
+
+    /// Counts a message of so many bytes; 0 is a close.
+    pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
+        let bill = self.bill(bytes);
+        if self.is_socket && flow_control && bytes > 0 {
+            self.billed.push_back(bill);
+        }
+        self.pacer.sent(bill, flow_control, now);
+    }
+
+    /// A notice said that so many bytes were written.
+    pub fn credited(&mut self, bytes: u64, now: Instant) {
+        // There is one for each message, so a socket's tells which one, whatever it counted.
+        let bill = self.billed.pop_front().map_or(bytes, |bill| bill as u64);
+        self.pacer.credited(bill, now);
     }
 
     /// Moves messages from the backlog into an empty `out`.

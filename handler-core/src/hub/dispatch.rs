@@ -137,8 +137,13 @@ impl Hub {
                 Err(problem) => break Err(problem),
             }
         };
-        for (serial, job) in skipped.into_iter().rev() {
-            self.take_back(serial, job);
+        for (serial, job) in skipped.iter().rev() {
+            self.take_back(*serial, *job);
+        }
+        for (_, job) in skipped {
+            if let Job::Live(live) = job {
+                self.pump(live, now);
+            }
         }
         result?;
         if !frames.is_empty() {

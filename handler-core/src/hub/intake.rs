@@ -431,7 +431,7 @@ impl Hub {
     fn handle_credits(&mut self, key: ConnKey, bytes: u64, now: Instant) {
         self.links[usize::from(key.link.0)].flow_control = true;
         if let Some(conn) = self.conns.map.get_mut(&key) {
-            conn.pacer.credited(bytes, now);
+            conn.credited(bytes, now);
             if !conn.out.is_empty() || conn.backlog.is_some() || conn.closing {
                 self.mark_dirty(key);
             }

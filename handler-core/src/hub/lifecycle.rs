@@ -16,7 +16,7 @@ use super::routes::Routes;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -383,11 +383,15 @@ impl Hub {
                 );
             }
         }
+        let mut lives = FxHashSet::default();
         for (serial, job) in begun {
             let request = match job {
                 Job::Request(request) => request,
+                // A connection's jobs run one after the other: behind the first there is none that ran.
                 Job::Live(live) => {
-                    self.live_lost(*live, *serial, worker.hung_job == Some(*serial), now);
+                    if lives.insert(*live) {
+                        self.live_lost(*live, *serial, worker.hung_job == Some(*serial), now);
+                    }
                     continue;
                 }
             };

@@ -3,7 +3,7 @@
 use crate::protocol::Sender;
 
 /// The state of a link.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Link {
     /// Mongrel2 listens: its subscription was seen.
     pub up: bool,
@@ -15,21 +15,6 @@ pub(super) struct Link {
     pub subscription: Vec<u8>,
     /// The server counts undelivered bytes (`download.flow_control`).
     pub flow_control: bool,
-    /// What goes to JSON and XML sockets is sent as it is, not in base64.
-    pub raw_payload: bool,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self {
-            up: false,
-            incarnation: 0,
-            sender: None,
-            subscription: Vec::new(),
-            flow_control: false,
-            raw_payload: true,
-        }
-    }
 }
 
 impl Link {
@@ -41,7 +26,6 @@ impl Link {
 
     /// The run is over: nothing of it may reach the next.
     pub fn end(&mut self) {
-        let (incarnation, raw_payload) = (self.incarnation.wrapping_add(1), self.raw_payload);
-        *self = Self { incarnation, raw_payload, ..Self::default() };
+        *self = Self { incarnation: self.incarnation.wrapping_add(1), ..Self::default() };
     }
 }

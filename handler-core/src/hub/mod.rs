@@ -138,12 +138,6 @@ impl Hub {
         self.live.lives.len()
     }
 
-    /// Says whether a link's Mongrel2 Handler has `raw_payload`, without which it sends what goes to JSON and XML
-    /// sockets in base64. Yes, unless said otherwise.
-    pub fn set_raw_payload(&mut self, link: LinkId, raw_payload: bool) {
-        self.links[usize::from(link.0)].raw_payload = raw_payload;
-    }
-
     /// Sets the value of the Date header, an HTTP date; once a second is enough.
     pub fn set_date(&mut self, date: String) {
         self.date = date;

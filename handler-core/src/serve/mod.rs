@@ -144,13 +144,10 @@ impl Loop {
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
-        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len(), specs);
-        for (number, endpoint) in plan.endpoints.iter().enumerate() {
-            hub.set_raw_payload(LinkId(number as u16), endpoint.raw_payload);
-        }
+        let links = plan.endpoints.len();
         Ok(Self {
             poller,
-            hub,
+            hub: Hub::new(plan.limits, &boot, links, specs),
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
             inputs,

@@ -21,8 +21,6 @@ pub struct Endpoint {
     pub recv_spec: Address,
     /// The subscription that is expected, when known.
     pub recv_ident: Option<String>,
-    /// Its `raw_payload`: without, it sends what goes to JSON and XML sockets in base64.
-    pub raw_payload: bool,
 }
 
 /// What happened at a link.

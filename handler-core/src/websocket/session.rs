@@ -61,7 +61,7 @@ pub struct Session {
 
 impl Session {
     /// Pings and pongs that a client may send in a second.
-    pub const CONTROL_RATE: u8 = 100;
+    pub const CONTROL_RATE: u8 = 250;
 
     /// A conversation just accepted.
     pub fn new(deflate: Option<Deflate>) -> Self {

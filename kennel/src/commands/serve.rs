@@ -90,20 +90,17 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
     if addresses.recv_ident.len() > addresses.send_spec.len() {
         return Err(wrong_input("there are more --recv-ident than --send-spec"));
     }
-    let endpoint = |send_spec: &str, recv_spec: &str, recv_ident: Option<String>, raw_payload: bool| {
+    let endpoint = |send_spec: &str, recv_spec: &str, recv_ident: Option<String>| {
         let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
-        let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
-        anyhow::Ok(Endpoint { send_spec, recv_spec, recv_ident, raw_payload })
+        anyhow::Ok(Endpoint { send_spec: parse(send_spec)?, recv_spec: parse(recv_spec)?, recv_ident })
     };
     let mut endpoints = Vec::new();
     for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
-        let recv_ident = addresses.recv_ident.get(number).cloned();
-        endpoints.push(endpoint(send_spec, recv_spec, recv_ident, addresses.raw_payload)?);
+        endpoints.push(endpoint(send_spec, recv_spec, addresses.recv_ident.get(number).cloned())?);
     }
     if endpoints.is_empty() && addresses.listen.is_none() {
         for server in &config.mongrel2 {
-            let (recv_ident, raw_payload) = (server.recv_ident.clone(), server.raw_payload.unwrap_or(false));
-            endpoints.push(endpoint(&server.send_spec, &server.recv_spec, recv_ident, raw_payload)?);
+            endpoints.push(endpoint(&server.send_spec, &server.recv_spec, server.recv_ident.clone())?);
         }
     }
     Ok(endpoints)

@@ -118,6 +118,15 @@ impl Desk {
         }
         let mut rest = reply.payload;
         while !rest.is_empty() {
+            if let Some(ping) = self.frames.then(|| Response::parse_ping(rest)).flatten() {
+                let (payload, after) = ping;
+                let pong = self.requests.pong(reply.conn_id, payload);
+                if self.push.send(pong, zmq::DONTWAIT).is_err() {
+                    self.ledger.malformed();
+                }
+                rest = after;
+                continue;
+            }
             let parsed = if self.frames { Response::parse_frame(rest) } else { Response::parse(rest) };
             let Some((response, after)) = parsed else {
                 self.ledger.malformed();

@@ -108,6 +108,18 @@ impl Requests {
         Requests { frames, headers, by_slot: std::iter::repeat_with(empty).take(connections).collect() }
     }
 
+    /// A client's answer to a ping.
+    pub(crate) fn pong(&self, conn_id: ConnId, payload: &[u8]) -> Vec<u8> {
+        let mut message = format!("{IDENT} {} / ", conn_id.0).into_bytes();
+        message.extend_from_slice(&self.headers);
+        let flags = memchr::memmem::find(&message, b"0x81").unwrap();
+        message[flags..flags + 4].copy_from_slice(b"0x8A");
+        let _ = write!(message, "{}:", payload.len());
+        message.extend_from_slice(payload);
+        message.push(b',');
+        message
+    }
+
     /// The message that carries `token` on the connection in `slot`, which now is `conn_id`.
     pub(crate) fn encode(&mut self, slot: usize, conn_id: ConnId, token: Token) -> &[u8] {
         let request = &mut self.by_slot[slot];

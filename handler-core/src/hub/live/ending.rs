@@ -31,7 +31,7 @@ impl Hub {
         let mut frame = Vec::new();
         session.close(CloseCode(code), reason, &mut frame);
         channel.stage = Stage::Closing;
-        channel.our_code = code;
+        channel.our_close = Some(Box::new((code, reason.into())));
         self.live.rooms.leave_all(id);
         self.live.heartbeat.expect_close(now + PATIENCE, id, channel.number);
         self.send_bytes(id, &frame, now);
@@ -43,7 +43,6 @@ impl Hub {
             return;
         };
         let key = channel.key;
-        let code = if channel.our_code != 0 { channel.our_code } else { code };
         self.end_live(id, code, reason, now);
         self.close_connection(key);
     }
@@ -56,14 +55,15 @@ impl Hub {
         };
         channel.stage = Stage::Over;
         let key = channel.key;
-        let code = if channel.our_code != 0 { channel.our_code } else { code };
+        let ours = channel.our_close.take();
+        let (code, reason) = ours.map_or((code, reason.into()), |ours| *ours);
         self.counters.closed += 1;
         self.live.rooms.leave_all(id);
         self.live.lives.forget_key(key, id);
         if let Some(conn) = self.conns.map.get_mut(&key) {
             conn.live = None;
         }
-        self.give(id, Pending::Close { code, reason: reason.into() }, now);
+        self.give(id, Pending::Close { code, reason }, now);
     }
 
     /// The script's `close` has run.

@@ -5,6 +5,7 @@ use super::work::Pending;
 use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
+use crate::hub::pacing::Pacer;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::websocket::Event;
 use std::time::Instant;
@@ -74,6 +75,13 @@ impl Hub {
             }
             Event::Binary(bytes) => {
                 Some(Pending::Message { binary: true, payload: bytes.into_owned().into() })
+            }
+            Event::Pong if payload == Pacer::PING => {
+                if let Some(conn) = self.conns.map.get_mut(&key) {
+                    conn.pacer.arrived();
+                    self.mark_dirty(key);
+                }
+                None
             }
             Event::Ping | Event::Pong | Event::Ignored => None,
             Event::Closed { code, reason } => {

@@ -140,7 +140,7 @@ impl Hub {
             opened: false,
             resumed: adopted,
             orphan: false,
-            our_code: 0,
+            our_close: None,
             worker: Attached::NONE,
             work: None,
             opening,

@@ -39,7 +39,6 @@ fn class_of(framing: Framing) -> u8 {
         Framing::WebSocket(None) => 0,
         Framing::WebSocket(Some(deflate)) => deflate.window_bits(),
         Framing::Nul => 30,
-        Framing::Line => 31,
     }
 }
 
@@ -47,7 +46,6 @@ fn framing_of(class: u8) -> Framing {
     match class {
         0 => Framing::WebSocket(None),
         30 => Framing::Nul,
-        31 => Framing::Line,
         bits => Framing::WebSocket(Deflate::new(bits)),
     }
 }
@@ -59,19 +57,10 @@ impl Hub {
         let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
-        let framing = self.framing(id, channel.key.link);
+        let framing = channel.framing();
         let mut framed = Vec::with_capacity(payload.len() + 10);
         framing.encode(binary, payload, &mut self.live.codec, &mut framed);
         self.send_bytes(id, &framed, now);
-    }
-
-    fn framing(&self, id: LiveId, link: LinkId) -> Framing {
-        let channel = self.live.lives.get(id).expect("the caller has it");
-        let deflate = match &channel.carrier {
-            Carrier::WebSocket(session) => session.deflate(),
-            Carrier::Json | Carrier::Xml => None,
-        };
-        channel.framing(self.links[usize::from(link.0)].raw_payload, deflate)
     }
 
     /// Bytes that are framed already, to one connection.
@@ -109,13 +98,12 @@ impl Hub {
         let channel = self.live.lives.get(id)?;
         let key = channel.key;
         let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
-        let base64 = sockets && !self.links[usize::from(key.link.0)].raw_payload;
         let lane = &mut self.live.lives.lanes[id as usize];
         let conn = self.conns.map.entry(key).or_default();
         if !lane.waits {
             lane.waits = true;
             conn.live = Some(id);
-            conn.base64 = base64;
+            conn.is_socket = sockets;
             conn.pacer.resume(lane.sent_in(window), now);
         }
         Some(conn)
@@ -228,12 +216,7 @@ impl Hub {
         let lives = &live.lives;
         let describe = |member: MemberId| {
             let channel = lives.get(member).filter(|channel| channel.stage == Stage::Open)?;
-            let deflate = match &channel.carrier {
-                Carrier::WebSocket(session) => session.deflate(),
-                Carrier::Json | Carrier::Xml => None,
-            };
-            let link = &links[usize::from(channel.key.link.0)];
-            let class = class_of(channel.framing(link.raw_payload, deflate));
+            let class = class_of(channel.framing());
             Some(Place { link: channel.key.link.0, class, id: channel.key.id })
         };
         let sender = |link: u16| links[usize::from(link)].sender.as_ref();
@@ -296,13 +279,14 @@ impl Hub {
             let key = channel.key;
             let flow_control = self.links[usize::from(key.link.0)].flow_control;
             let Some(conn) = self.live_conn(id, now) else { continue };
-            let size = conn.billed(framed.len());
+            let size = conn.bill(framed.len());
             let is_free = conn.out.is_empty()
+                && (flow_control || !conn.pacer.wants_ping(now))
                 && !conn.closing
                 && conn.backlog.as_ref().is_none_or(|backlog| backlog.messages.is_empty())
                 && matches!(conn.pacer.allowance(flow_control, now), Allowance::Send(bytes) if bytes >= size);
             if is_free {
-                conn.pacer.sent(size, flow_control, now);
+                conn.sent(framed.len(), flow_control, now);
                 self.conns.list_if_idle(key, now);
                 free.push((key, framed));
             } else {

@@ -4,13 +4,14 @@ use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::live::work::Work;
+use crate::hub::pacing::Pacer;
 use crate::websocket::Session;
 use crate::worker::protocol::Slow;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A live connection's place in the table. Used again when it has ended.
 pub(crate) type LiveId = u32;
@@ -81,8 +82,8 @@ pub(crate) struct Channel {
     pub(super) resumed: bool,
     /// It is on its app's list of connections without a worker.
     pub(super) orphan: bool,
-    /// How our own close was meant, until the conversation is over.
-    pub(super) our_code: u16,
+    /// Our own close, code and reason, until the conversation is over.
+    pub(super) our_close: Option<Box<(u16, Box<str>)>>,
     pub(super) worker: Attached,
     /// What its worker has to do, or does. Nothing for an idle one.
     pub(super) work: Option<Box<Work>>,
@@ -127,8 +128,6 @@ pub(crate) struct Lives {
 
 /// Bits of a number that say the place.
 const PLACE_BITS: u32 = 22;
-/// The window of [`Lane`].
-const WINDOW: Duration = Duration::from_millis(10);
 
 impl Lives {
     /// The most live connections: Mongrel2 itself has at most 65,536 descriptors.
@@ -199,13 +198,19 @@ impl Lives {
     /// The number of the window that `now` lies in.
     pub(super) fn window(&mut self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_insert(now);
-        (now.saturating_duration_since(epoch).as_millis() / WINDOW.as_millis()) as u32
+        (now.saturating_duration_since(epoch).as_millis() / Pacer::WINDOW.as_millis()) as u32
     }
 
     /// Seconds since the first look at the clock.
     pub(super) fn second(&mut self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_insert(now);
         now.saturating_duration_since(epoch).as_secs() as u32
+    }
+
+    /// Whether it is a WebSocket to which frames of our own may be sent.
+    pub(crate) fn takes_pings(&self, id: LiveId) -> bool {
+        let is_open = |channel: &&Channel| channel.stage == Stage::Open;
+        self.get(id).filter(is_open).is_some_and(|channel| matches!(channel.carrier, Carrier::WebSocket(_)))
     }
 
     /// Its entry among the waiting connections is gone: the lane counts again, from an empty window.
@@ -218,9 +223,6 @@ impl Lives {
 }
 
 impl Lane {
-    /// Messages in a window; two adjacent ones stay within Mongrel2's 16.
-    pub const MESSAGES: u8 = 8;
-
     /// Counts one message, if there is room for it in this window.
     #[inline]
     pub fn take(&mut self, window: u32) -> bool {
@@ -231,7 +233,7 @@ impl Lane {
             self.window = window;
             self.sent = 0;
         }
-        let free = self.sent < Self::MESSAGES;
+        let free = self.sent < Pacer::MESSAGES;
         self.sent += u8::from(free);
         free
     }
@@ -248,12 +250,11 @@ impl Channel {
         (self.number >> PLACE_BITS) as u32
     }
 
-    /// The form of messages to it. `raw`: its Mongrel2 Handler has `raw_payload`.
-    pub(super) fn framing(&self, raw: bool, deflate: Option<crate::websocket::Deflate>) -> Framing {
-        match self.carrier {
-            Carrier::WebSocket(_) => Framing::WebSocket(deflate),
-            Carrier::Json | Carrier::Xml if raw => Framing::Nul,
-            Carrier::Json | Carrier::Xml => Framing::Line,
+    /// The form of messages to it.
+    pub(super) fn framing(&self) -> Framing {
+        match &self.carrier {
+            Carrier::WebSocket(session) => Framing::WebSocket(session.deflate()),
+            Carrier::Json | Carrier::Xml => Framing::Nul,
         }
     }
 }
