@@ -43,7 +43,7 @@ pub(super) struct Conn {
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
     pub is_socket: bool,
     /// What messages to a socket count for, until a notice says that they are written.
-    pub billed: VecDeque<usize>,
+    pub billed: Option<Box<VecDeque<usize>>>,
 }
 
 /// Memory for so many entries is kept, however few there are.
@@ -62,7 +62,7 @@ impl Conn {
     pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
         let bill = self.bill(bytes);
         if self.is_socket && flow_control && bytes > 0 {
-            self.billed.push_back(bill);
+            self.billed.get_or_insert_default().push_back(bill);
         }
         self.pacer.sent(bill, flow_control, now);
     }
@@ -70,22 +70,25 @@ impl Conn {
     /// A notice said that so many bytes were written.
     pub fn credited(&mut self, bytes: u64, now: Instant) {
         // There is one for each message, so a socket's tells which one, whatever it counted.
-        let bill = self.billed.pop_front().map_or(bytes, |bill| bill as u64);
+        let bill =
+            self.billed.as_mut().and_then(|billed| billed.pop_front()).map_or(bytes, |bill| bill as u64);
         self.pacer.credited(bill, now);
     }
 
-    /// Moves messages from the backlog into an empty `out`.
-    pub fn refill(&mut self) {
-        let Some(backlog) = &mut self.backlog else { return };
+    /// Moves messages from the backlog into an empty `out`. Returns the number of those that were dropped from it,
+    /// once it is empty.
+    pub fn refill(&mut self) -> u64 {
+        let Some(backlog) = &mut self.backlog else { return 0 };
         while let Some(message) = backlog.messages.front() {
-            if !self.out.is_empty() && self.out.len() + message.len() > REFILL {
-                return;
+            let framed = &message.framed;
+            if !self.out.is_empty() && self.out.len() + framed.len() > REFILL {
+                return 0;
             }
-            self.out.extend_from_slice(message);
-            backlog.bytes -= message.len();
+            self.out.extend_from_slice(framed);
+            backlog.bytes -= framed.len();
             backlog.messages.pop_front();
         }
-        self.backlog = None;
+        self.backlog.take().map_or(0, |backlog| backlog.dropped)
     }
 
     /// Whether everything for it is sent, and written as far as Mongrel2 tells.
@@ -143,7 +146,7 @@ impl Connections {
     /// so long that Mongrel2 has cut them off.
     pub fn sweep(&mut self, now: Instant) -> Vec<ConnKey> {
         let mut lost = Vec::new();
-        for (fresh, age) in [(true, Pacer::WINDOW), (false, Pacer::SWEEP)] {
+        for (fresh, age) in [(true, Pacer::SHORT), (false, Pacer::SWEEP)] {
             let due = |list: &VecDeque<(Instant, ConnKey)>| {
                 list.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= age)
             };

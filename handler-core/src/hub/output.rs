@@ -158,7 +158,10 @@ impl Hub {
         let targets = Targets::one(&key.id);
         loop {
             if conn.out.is_empty() {
-                conn.refill();
+                let dropped = conn.refill();
+                if dropped > 1 {
+                    warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
+                }
             }
             let allowed = match conn.pacer.allowance(link.flow_control, now) {
                 _ if conn.out.is_empty() && !conn.closing => break,

@@ -41,6 +41,10 @@ impl Pacer {
     /// The window, in which Mongrel2 gets round to writing: 16 in 10 ms always passed on an idle machine; on a busy
     /// one it was held up for longer.
     pub const WINDOW: Duration = Duration::from_millis(50);
+    /// So few messages in a window are soon forgotten.
+    const FEW: u8 = 2;
+    /// How soon: a connection that is idle for so long after them has them.
+    pub const SHORT: Duration = Duration::from_millis(10);
     /// What the ping says by which delivery is asked about.
     pub const PING: &[u8] = b"arrived?";
     /// The least time from an answer to the next request (measured: 78 µs is the median on loopback).
@@ -144,7 +148,9 @@ impl Pacer {
     /// Whether an idle connection's past no longer matters.
     pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
         let age = self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        if closed { age >= Self::CLOSED } else { self.outstanding == 0 && age >= Self::WINDOW }
+        // Who was sent hardly anything need not be remembered for a whole window.
+        let window = if self.sent_in_window <= Self::FEW { Self::SHORT } else { Self::WINDOW };
+        if closed { age >= Self::CLOSED } else { self.outstanding == 0 && age >= window }
     }
 }
 
@@ -226,6 +232,11 @@ mod tests {
         let mut pacer = Pacer::default();
         pacer.sent(1, false, now);
         assert!(!pacer.is_settled(false, now));
+        assert!(pacer.is_settled(false, now + Pacer::SHORT));
+        for _ in 0..3 {
+            pacer.sent(1, false, now);
+        }
+        assert!(!pacer.is_settled(false, now + Pacer::SHORT));
         assert!(pacer.is_settled(false, now + Pacer::WINDOW));
         assert!(!pacer.is_settled(true, now + Pacer::WINDOW));
         assert!(pacer.is_settled(true, now + Duration::from_secs(2)));

@@ -113,7 +113,8 @@ fn pipelined_requests_keep_their_order_when_their_worker_dies() {
             _ => panic!("{n}: {response:?}"),
         }
     }
-    assert!(lost <= 1, "one ran at a time, {lost} were lost");
+    // The second worker may have begun the next one before it was killed too.
+    assert!(lost <= 2, "one ran at each worker, {lost} were lost");
 }
 
 #[test]

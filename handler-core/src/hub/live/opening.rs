@@ -6,7 +6,7 @@ use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::protocol::{Envelope, Head, Kind};
-use crate::websocket::{Accepted, Policy, Refusal, Session, handshake};
+use crate::websocket::{Accepted, Opcode, Policy, Refusal, Session, handshake};
 use std::time::Instant;
 use tracing::warn;
 
@@ -65,6 +65,11 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         let (app, route) = self.find_channel(envelope, head)?;
+        if matches!(head.kind, Kind::Frame { flags } if Opcode::of(flags) == Opcode::Close) {
+            // The answer to the close of a hub that has ended: there is nothing to open.
+            self.close_connection(key);
+            return None;
+        }
         if self.stopping.is_some() || !self.apps[usize::from(app.0)].is_loaded() {
             self.close_connection(key);
             return None;

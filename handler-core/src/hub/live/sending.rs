@@ -4,7 +4,7 @@
 //! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
-use super::table::{Backlog, Carrier, LiveId, Stage};
+use super::table::{Backlog, Carrier, LiveId, Stage, Waiting};
 use crate::channel::framing::Framing;
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
@@ -15,6 +15,7 @@ use crate::protocol::{ConnId, Targets, reply};
 use crate::rooms::{MemberId, Place};
 use crate::websocket::Deflate;
 use crate::worker::protocol::Slow;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 use tracing::warn;
@@ -71,16 +72,16 @@ impl Hub {
             conn.out.extend_from_slice(framed);
             self.mark_dirty(key);
         } else {
-            self.wait_behind(id, framed.into(), now);
+            self.wait_behind(id, Waiting { framed: framed.into(), room: None }, now);
         }
     }
 
     /// The same, shared with others.
-    fn send_shared(&mut self, id: LiveId, framed: &Rc<[u8]>, now: Instant) {
+    fn send_shared(&mut self, id: LiveId, framed: &Rc<[u8]>, room: Option<&Rc<[u8]>>, now: Instant) {
         if framed.len() < 512 && self.has_room_in_buffer(id, framed.len(), now) {
             self.send_bytes(id, framed, now);
         } else {
-            self.wait_behind(id, Rc::clone(framed), now);
+            self.wait_behind(id, Waiting { framed: Rc::clone(framed), room: room.cloned() }, now);
         }
     }
 
@@ -110,7 +111,7 @@ impl Hub {
     }
 
     /// A message that has to wait its turn, within what the channel bears.
-    fn wait_behind(&mut self, id: LiveId, framed: Rc<[u8]>, now: Instant) {
+    fn wait_behind(&mut self, id: LiveId, message: Waiting, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
         let (key, app, route) = (channel.key, channel.app, channel.route);
         let limit = self.limits.connection_output;
@@ -121,27 +122,31 @@ impl Hub {
         if conn.closing || conn.closed || conn.gone {
             return;
         }
-        let (size, out) = (framed.len(), conn.out.len());
-        let backlog = conn
-            .backlog
-            .get_or_insert_with(|| Box::new(Backlog { slow, bound, messages: Default::default(), bytes: 0 }));
-        backlog.messages.push_back(framed);
+        let (size, out) = (message.framed.len(), conn.out.len());
+        let backlog = conn.backlog.get_or_insert_with(|| {
+            Box::new(Backlog { slow, bound, messages: VecDeque::new(), bytes: 0, dropped: 0 })
+        });
+        backlog.messages.push_back(message);
         backlog.bytes += size;
-        let mut dropped = 0;
-        if backlog.slow == Slow::DropOldest {
-            while backlog.bytes > backlog.bound && backlog.messages.len() > 1 {
-                let oldest = backlog.messages.pop_front().map_or(0, |message| message.len());
-                backlog.bytes -= oldest;
-                dropped += 1;
+        let before = backlog.dropped;
+        let mut first = None;
+        while backlog.slow == Slow::DropOldest && backlog.bytes > backlog.bound && backlog.messages.len() > 1
+        {
+            let Some(oldest) = backlog.messages.pop_front() else { break };
+            backlog.bytes -= oldest.framed.len();
+            backlog.dropped += 1;
+            if backlog.dropped == 1 {
+                first = Some(oldest);
             }
         }
+        let dropped = backlog.dropped - before;
         let waiting = out + backlog.bytes;
         let too_much = backlog.slow != Slow::DropOldest && waiting > backlog.bound;
-        if dropped > 0 {
-            self.counters.dropped += dropped;
-            if self.complaints.pass(Complaint::Overflow, now) {
-                warn!(link = key.link.0, conn = %key.id, "dropped {dropped}: the client does not read, and more than the channel's buffer waits");
-            }
+        self.counters.dropped += dropped;
+        if let Some(oldest) = first {
+            // Those that follow are counted, and told of together when the client reads again.
+            let room = oldest.room.as_deref().map(|room| String::from_utf8_lossy(room).into_owned());
+            warn!(link = key.link.0, conn = %key.id, room, "dropped a message: the client does not read, and more than the channel's buffer waits");
         }
         if too_much {
             self.cut_off(id, waiting, now);
@@ -268,11 +273,12 @@ impl Hub {
             }
         }
         self.counters.recipients += (recipients * messages.len()) as u64;
-        self.send_to_waiting(behind, now);
+        let room = Rc::from(room);
+        self.send_to_waiting(behind, Some(&room), now);
     }
 
     /// The same bytes to many that have entries of their own; those that are free share replies.
-    fn send_to_waiting(&mut self, targets: Vec<(LiveId, Rc<[u8]>)>, now: Instant) {
+    fn send_to_waiting(&mut self, targets: Vec<(LiveId, Rc<[u8]>)>, room: Option<&Rc<[u8]>>, now: Instant) {
         let mut free: Vec<(ConnKey, Rc<[u8]>)> = Vec::new();
         for (id, framed) in targets {
             let Some(channel) = self.live.lives.get(id) else { continue };
@@ -290,7 +296,7 @@ impl Hub {
                 self.conns.list_if_idle(key, now);
                 free.push((key, framed));
             } else {
-                self.send_shared(id, &framed, now);
+                self.send_shared(id, &framed, room, now);
             }
         }
         let max = self.limits.handler_targets;
@@ -314,6 +320,7 @@ impl Hub {
     /// The same bytes to many connections, each in its turn.
     pub(super) fn send_same(&mut self, ids: &[LiveId], framed: &[u8], now: Instant) {
         let framed: Rc<[u8]> = framed.into();
-        self.send_to_waiting(ids.iter().map(|id| (*id, Rc::clone(&framed))).collect(), now);
+        let targets = ids.iter().map(|id| (*id, Rc::clone(&framed))).collect();
+        self.send_to_waiting(targets, None, now);
     }
 }

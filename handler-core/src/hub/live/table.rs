@@ -110,9 +110,19 @@ pub(crate) struct Backlog {
     pub slow: Slow,
     /// Bytes that may wait.
     pub bound: usize,
-    pub messages: VecDeque<Rc<[u8]>>,
+    pub messages: VecDeque<Waiting>,
     /// Bytes of `messages`.
     pub bytes: usize,
+    /// Messages that were dropped, the oldest first, to stay within the bound.
+    pub dropped: u64,
+}
+
+/// A message in a [`Backlog`].
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub framed: Rc<[u8]>,
+    /// The room that it was sent to.
+    pub room: Option<Rc<[u8]>>,
 }
 
 /// The table.
