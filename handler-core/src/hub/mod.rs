@@ -184,7 +184,10 @@ impl Hub {
     }
 
     fn is_waiting_for_something(&self) -> bool {
-        !self.requests.is_empty() || self.stopping.is_some() || self.workers.iter().any(|(_, w)| w.is_timed())
+        let is_watched = |worker: &Worker| worker.is_timed() || !worker.jobs.is_empty();
+        !self.requests.is_empty()
+            || self.stopping.is_some()
+            || self.workers.iter().any(|(_, worker)| is_watched(worker))
     }
 
     /// When [`finish_turn`](Self::finish_turn) has something to do though nothing happens.

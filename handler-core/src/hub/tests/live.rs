@@ -1,7 +1,7 @@
 //! Live connections: opened once, told in order, closed once, whatever becomes of anybody.
 
 use super::site::*;
-use crate::hub::{Effect, Limits, WorkerId};
+use crate::hub::{Effect, Hub, Limits};
 use crate::worker::protocol::{Action, ChannelSpec, Question, Registration, Slow};
 
 fn channel(path: &str, handler: u32) -> ChannelSpec {
@@ -382,6 +382,7 @@ fn a_script_that_hangs_in_a_message_loses_its_worker_and_that_connection() {
     let _ = open(&mut site, 7);
     site.frame(7, "/ws", 0x81, b"loop");
     let serial = site.workers[&FIRST].live[0].serial().unwrap();
+    assert!(site.hub.next_timeout().is_some_and(|due| due <= site.now + Hub::PULSE), "somebody looks at it");
     let pulse = crate::worker::page::Pulse { started: serial, turn: 1, running: serial };
     for _ in 0..300 {
         site.hub.handle_pulse(FIRST, pulse, site.now);
@@ -392,5 +393,4 @@ fn a_script_that_hangs_in_a_message_loses_its_worker_and_that_connection() {
     }
     site.die(FIRST, serial);
     assert_eq!(site.frames(7).last().unwrap().1[..2], 1011u16.to_be_bytes());
-    let _ = WorkerId(0);
 }
