@@ -4,18 +4,18 @@
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
 
-.PHONY: demo test check bench autobahn needs clean
+.PHONY: demo test check bench autobahn needs test-needs clean
 
-## Build, and serve examples/hello-lua on http://127.0.0.1:6767 until ^C
+## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
 	cargo build --release -p kennel
 	@echo
-	@echo "Open http://$(LISTEN) in a browser. ^C ends it."
+	@echo "Open http://$(LISTEN) in two windows and talk. ^C ends it."
 	@echo
-	target/release/kennel dev --listen $(LISTEN) examples/hello-lua/hello.lua
+	cd examples/chat && ../../target/release/kennel dev --listen $(LISTEN)
 
 ## Run every check and every test
-test: needs check
+test: test-needs check
 	cargo build -p kennel --locked
 	cargo test --workspace --locked
 
@@ -39,6 +39,9 @@ autobahn: needs
 needs:
 	@scripts/install-missing
 
+test-needs:
+	@scripts/install-missing test
+
 clean:
 	cargo clean
-	rm -rf .kennel
+	rm -rf .kennel examples/*/.kennel

@@ -4,16 +4,22 @@
 //!
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
+//! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
+//! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
 
+pub mod channel;
 pub mod http;
 pub mod hub;
 pub mod protocol;
+pub mod rooms;
 pub mod serve;
 pub mod transport;
+pub mod websocket;
 pub mod worker;

@@ -1,12 +1,15 @@
-//! What a request costs in a Lua worker alone: a thread plays the hub on the other end of the socket
-//! pair, gives batches of jobs and takes the answers. CPU time of the worker's thread only.
+//! What a request or a message costs in a Lua worker alone: a thread plays the hub on the other end of the socket
+//! pair, gives batches of them and takes the answers. CPU time of the worker's thread only.
 //!
 //! `cargo bench -p handler-lua --bench worker [-- PART_OF_A_NAME]`
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
 
 use handler_core::worker::link;
 use handler_core::worker::page::Page;
-use handler_core::worker::protocol::{Handler, Start, encode_job, encode_start, split_batch};
+use handler_core::worker::protocol::{
+    Action, Handler, Open, Order, Start, encode_job, encode_message, encode_open, encode_start, split_batch,
+    split_frame,
+};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -14,20 +17,32 @@ use std::time::Duration;
 const BATCH: u64 = 32;
 const BATCHES: u64 = 5000;
 
-const SUBJECTS: [(&str, &str); 6] = [
-    ("text, no header read", r#"return "hello""#),
-    ("text, one header read", r#"return req.headers["x-seq"]"#),
+/// What runs for each request, with the request `req`; or for each message.
+enum Subject {
+    Request(&'static str),
+    Channel(&'static str),
+}
+use Subject::{Channel, Request};
+
+const SUBJECTS: [(&str, Subject); 9] = [
+    ("text, no header read", Request(r#"return "hello""#)),
+    ("text, one header read", Request(r#"return req.headers["x-seq"]"#)),
     (
         "text, all headers read",
-        "local n = 0 for _ in req.headers:pairs() do n = n + 1 end return tostring(n)",
+        Request("local n = 0 for _ in req.headers:pairs() do n = n + 1 end return tostring(n)"),
     ),
-    ("a small table as JSON", r#"return { hello = "world", n = 1 }"#),
-    ("an HTML response object", r#"return kennel.html("<p>hello</p>")"#),
+    ("a small table as JSON", Request(r#"return { hello = "world", n = 1 }"#)),
+    ("an HTML response object", Request(r#"return kennel.html("<p>hello</p>")"#)),
     (
         "ten request fields",
-        "local _ = req.path, req.query, req.host, req.scheme, req.version, req.remote_addr, \
-        req.args.a, req.cookies.a, req.body return req.method",
+        Request(
+            "local _ = req.path, req.query, req.host, req.scheme, req.version, req.remote_addr, \
+            req.args.a, req.cookies.a, req.body return req.method",
+        ),
     ),
+    ("a channel echo", Channel("{ message = function(conn, msg) conn:send(msg) end }")),
+    ("a straight-line echo", Channel("function(conn) for msg in conn:messages() do conn:send(msg) end end")),
+    ("a message to a room", Channel("{ message = function(conn, msg) kennel.room('lobby'):send(msg) end }")),
 ];
 
 fn main() {
@@ -38,8 +53,8 @@ fn main() {
         Err(_) => 3,
     };
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    for (name, body) in SUBJECTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
-        let cost = measure(body, batches);
+    for (name, subject) in SUBJECTS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+        let cost = measure(&subject, batches);
         println!("{name:28} {:6.0} ns", cost.as_nanos() as f64 / (batches * BATCH) as f64);
     }
 }
@@ -78,11 +93,14 @@ fn message() -> Vec<u8> {
     format!("bench 1 / {}:{block}}}0:,", block.len()).into_bytes()
 }
 
-fn measure(body: &str, batches: u64) -> Duration {
+fn measure(subject: &Subject, batches: u64) -> Duration {
     let script = std::env::temp_dir().join(format!("kennel-bench-{}.lua", std::process::id()));
-    let source = format!(
-        "local kennel = require 'kennel'\nlocal app = kennel.app()\napp:get('/', function(req) {body} end)\nreturn app\n"
-    );
+    let registered = match subject {
+        Request(body) => format!("app:get('/', function(req) {body} end)"),
+        Channel(handlers) => format!("app:channel('/', {handlers})"),
+    };
+    let source =
+        format!("local kennel = require 'kennel'\nlocal app = kennel.app()\n{registered}\nreturn app\n");
     std::fs::write(&script, source).unwrap();
     let (mut hub, socket) = UnixStream::pair().unwrap();
     let (_page, descriptor) = Page::create().unwrap();
@@ -103,10 +121,26 @@ fn measure(body: &str, batches: u64) -> Duration {
     std::fs::remove_file(&script).unwrap();
 
     let message = message();
+    if matches!(subject, Channel(_)) {
+        out.clear();
+        open(&mut out, &message);
+        hub.write_all(&out).unwrap();
+        read_frames(&mut hub, &mut inbox, 1);
+    }
     for batch in 0..batches {
         out.clear();
         for job in 1..=BATCH {
-            encode_job(&mut out, batch * BATCH + job, Handler::Route(0), "b-0.0.1", [].into_iter(), &message);
+            let serial = batch * BATCH + job + 1;
+            match subject {
+                Request(_) => {
+                    encode_job(&mut out, serial, Handler::Route(0), "b-0.0.1", [].into_iter(), &message);
+                }
+                // Each another one, of a size as in a chat.
+                Channel(_) => {
+                    let text = format!("{serial:08} is what somebody said a moment ago, more or less");
+                    encode_message(&mut out, serial, 1, false, text.as_bytes());
+                }
+            }
         }
         hub.write_all(&out).unwrap();
         read_frames(&mut hub, &mut inbox, BATCH);
@@ -115,7 +149,29 @@ fn measure(body: &str, batches: u64) -> Duration {
     worker.join().unwrap()
 }
 
-/// Reads until so many frames have come.
+/// Opens connection 1, with serial 1.
+fn open(out: &mut Vec<u8>, message: &[u8]) {
+    let mut job = Vec::new();
+    encode_job(&mut job, 1, Handler::Route(0), "", [].into_iter(), b"");
+    let (kind, payload, _) = split_frame(&job).unwrap();
+    let Ok(Order::Job { params, .. }) = Order::read(kind, payload) else { unreachable!() };
+    let open = Open {
+        serial: 1,
+        conn: 1,
+        handler: 0,
+        fresh: true,
+        resumed: false,
+        transport: "websocket",
+        name: b"b-0.0.1",
+        data: b"",
+        rooms: params,
+        params,
+        message,
+    };
+    encode_open(out, &open, [].into_iter(), [].into_iter());
+}
+
+/// Reads until so many jobs have ended.
 fn read_frames(hub: &mut UnixStream, inbox: &mut Vec<u8>, mut missing: u64) {
     let mut chunk = [0; 64 << 10];
     while missing > 0 {
@@ -123,9 +179,12 @@ fn read_frames(hub: &mut UnixStream, inbox: &mut Vec<u8>, mut missing: u64) {
         assert!(count > 0, "the worker ended");
         inbox.extend_from_slice(&chunk[..count]);
         while let Some((_, mut frames, rest)) = split_batch(inbox).unwrap() {
-            while let Some((kind, payload, after)) = handler_core::worker::protocol::split_frame(frames) {
-                assert!(kind == 1 || kind == 3, "{}", String::from_utf8_lossy(payload));
-                missing -= 1;
+            while let Some((kind, payload, after)) = split_frame(frames) {
+                match Action::read(kind, payload).unwrap() {
+                    Action::Ready(_) | Action::Respond { .. } | Action::Done { .. } => missing -= 1,
+                    Action::Send { .. } | Action::Publish { .. } => {}
+                    other => panic!("{other:?}"),
+                }
                 frames = after;
             }
             *inbox = rest.to_vec();

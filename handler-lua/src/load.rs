@@ -1,7 +1,7 @@
 //! Brings a script in: where `require` looks, how much memory it may use, what it registers.
 
 use crate::traceback;
-use handler_core::worker::protocol::{LoadFailure, Registration, Start};
+use handler_core::worker::protocol::{ChannelSpec, LoadFailure, Registration, RouteSpec, Slow, Start};
 use mlua::{Function, Lua, Table};
 use std::path::Path;
 
@@ -52,18 +52,45 @@ fn registration(table: &Table) -> mlua::Result<Registration> {
     let mut routes = Vec::new();
     for route in table.get::<Table>("routes")?.sequence_values::<Table>() {
         let route = route?;
-        routes.push(handler_core::worker::protocol::RouteSpec {
+        routes.push(RouteSpec {
             methods: route.get::<Table>("methods")?.sequence_values().collect::<Result<_, _>>()?,
             path: route.get("path")?,
             handler: route.get("handler")?,
             place: route.get("place")?,
         });
     }
+    let channels: Table = table.get("channels")?;
+    let channels = channels.sequence_values().map(|table| channel(&table?));
     Ok(Registration {
         routes,
+        channels: channels.collect::<Result<_, _>>()?,
         hooks: table.get("hooks")?,
         not_found: table.get("not_found")?,
         raw: table.get("raw")?,
+    })
+}
+
+/// One channel; the runtime has checked what the script said.
+fn channel(table: &Table) -> mlua::Result<ChannelSpec> {
+    let default = ChannelSpec::default();
+    let options: Table = table.get("options")?;
+    let slow: Option<String> = options.get("slow")?;
+    Ok(ChannelSpec {
+        path: table.get("path")?,
+        handler: table.get("handler")?,
+        place: table.get("place")?,
+        straight: table.get("straight")?,
+        origins: options.get::<Option<_>>("origins")?.unwrap_or_default(),
+        protocols: options.get::<Option<_>>("protocols")?.unwrap_or_default(),
+        max_message: options.get::<Option<_>>("max_message")?.unwrap_or(default.max_message),
+        ping: options.get::<Option<_>>("ping")?.unwrap_or(default.ping),
+        deflate: options.get::<Option<_>>("deflate")?.unwrap_or(default.deflate),
+        slow: match slow.as_deref() {
+            Some("drop_oldest") => Slow::DropOldest,
+            Some("close") => Slow::Close,
+            _ => Slow::Wait,
+        },
+        buffer: options.get::<Option<_>>("buffer")?.unwrap_or(default.buffer),
     })
 }
 

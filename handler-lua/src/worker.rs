@@ -3,12 +3,12 @@
 //! Read what the hub ordered, run it, write what came of it, sleep until there is more or a timer
 //! is due. Everything a script does happens in here, one coroutine at a time.
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, NO_CONN};
 use crate::load;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
 use handler_core::worker::protocol::{Action, Level, LoadFailure, Order, ProtocolError, Start};
 use mlua::state::{GcIncParams, GcMode};
-use mlua::{Function, Lua, Table};
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table};
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
@@ -77,6 +77,10 @@ struct Runtime {
     run_jobs: Function,
     wake: Function,
     run_waiting: Function,
+    open: Function,
+    close: Function,
+    detach: Function,
+    broken: Function,
 }
 
 struct Worker {
@@ -117,6 +121,10 @@ impl Worker {
             run_jobs: runtime.get("run_jobs")?,
             wake: runtime.get("wake")?,
             run_waiting: runtime.get("run_waiting")?,
+            open: runtime.get("open")?,
+            close: runtime.get("close")?,
+            detach: runtime.get("detach")?,
+            broken: runtime.get("broken")?,
         };
         Ok(Self {
             lua,
@@ -193,29 +201,58 @@ impl Worker {
             let kind = self.orders.borrow().peek_kind();
             match kind {
                 None => return Ok(()),
-                Some(Order::JOB) => self.run_jobs(),
+                Some(Order::JOB | Order::MESSAGE) => self.run_jobs(),
                 Some(_) => {
-                    let lead = match self.orders.borrow_mut().next_order() {
-                        Some((kind, payload)) => match Order::read(kind, payload)? {
-                            Order::Lead => true,
-                            Order::Stop => {
-                                self.stopping = true;
-                                self.api.forget_idle_timers();
-                                false
-                            }
-                            Order::Start(_) | Order::Job { .. } => false,
-                        },
-                        None => false,
-                    };
-                    if lead {
-                        self.call(0, &self.runtime.lead, ());
+                    if let Some((serial, function, arguments)) = self.next_call()? {
+                        self.call(serial, &function, arguments);
                     }
                 }
             }
         }
     }
 
-    /// Lets the runtime take jobs until the next order is none.
+    /// Takes the next order, which is no job: what is to be called for it, if anything, and for which job.
+    fn next_call(&mut self) -> Result<Option<(u64, Function, MultiValue)>, WorkerError> {
+        let orders = Rc::clone(&self.orders);
+        let mut orders = orders.borrow_mut();
+        let Some((kind, payload)) = orders.next_order() else { return Ok(None) };
+        let runtime = &self.runtime;
+        let (serial, function, arguments) = match Order::read(kind, payload)? {
+            Order::Lead => (0, &runtime.lead, Ok(MultiValue::new())),
+            Order::Stop => {
+                self.stopping = true;
+                self.api.forget_idle_timers();
+                return Ok(None);
+            }
+            Order::Open(open) => {
+                if !self.api.begin(open.serial, open.conn)? {
+                    return Ok(None);
+                }
+                (open.serial, &runtime.open, api::open_arguments(&self.lua, &open))
+            }
+            Order::Close { serial, conn, code, reason } => {
+                if !self.api.begin(serial, conn)? {
+                    return Ok(None);
+                }
+                (serial, &runtime.close, api::close_arguments(&self.lua, serial, conn, code, reason))
+            }
+            Order::Detach { conn } => (0, &runtime.detach, (conn as f64).into_lua_multi(&self.lua)),
+            Order::Answer { query, json } => {
+                let Some(serial) = self.api.query_answered(query) else { return Ok(None) };
+                (serial, &runtime.wake, self.api.answer_arguments(&self.lua, query, json))
+            }
+            Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
+        };
+        match arguments {
+            Ok(arguments) => Ok(Some((serial, function.clone(), arguments))),
+            Err(problem) => {
+                self.fail(serial, &problem);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lets the runtime take jobs and messages until the next order is neither.
     fn run_jobs(&self) {
         if let Err(problem) = self.runtime.run_jobs.call::<()>(()) {
             let serial = self.api.running();
@@ -226,9 +263,10 @@ impl Worker {
 
     /// Calls into the runtime, which catches the script's errors itself: what arrives here is out of
     /// memory, or worse.
-    fn call(&self, serial: u64, function: &Function, arguments: impl mlua::IntoLuaMulti) {
+    fn call(&self, serial: u64, function: &Function, arguments: impl IntoLuaMulti) {
         self.api.set_running(serial);
         let result = function.call::<()>(arguments);
+        let serial = self.api.running();
         self.api.set_running(0);
         if let Err(problem) = result {
             self.fail(serial, &problem);
@@ -253,8 +291,18 @@ impl Worker {
         };
         // When the hub is gone the next wait says so.
         let _ = actions.push(&log);
-        if self.api.job_ended(serial) {
-            let _ = actions.push(&answer);
+        match self.api.job_ended(serial) {
+            None => {}
+            Some(NO_CONN) => {
+                let _ = actions.push(&answer);
+            }
+            Some(conn) => {
+                let _ = actions.push(&Action::CloseConn { conn, code: 1011, reason: b"internal error" });
+                let _ = actions.push(&Action::Done { serial });
+                drop(actions);
+                // It may fail in the same way; the log has why.
+                let _ = self.runtime.broken.call::<()>(conn as f64);
+            }
         }
     }
 }

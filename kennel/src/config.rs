@@ -73,6 +73,12 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     connection_output: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    channel_queue: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    rooms: Option<usize>,
+    #[serde(default, deserialize_with = "duration")]
+    keep_alive: Option<Duration>,
+    #[serde(default, deserialize_with = "size")]
     handler_targets: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
@@ -130,6 +136,7 @@ impl Config {
             (&mut limits.script_time, set.script_time),
             (&mut limits.load_time, set.load_time),
             (&mut limits.stop_time, set.stop_time),
+            (&mut limits.keep_alive, set.keep_alive),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
         let assign = [
@@ -138,6 +145,8 @@ impl Config {
             (&mut limits.pipeline, set.pipeline),
             (&mut limits.spill, set.spill),
             (&mut limits.connection_output, set.connection_output),
+            (&mut limits.channel_queue, set.channel_queue),
+            (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.worker_memory, set.worker_memory),
         ];

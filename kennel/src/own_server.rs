@@ -228,7 +228,9 @@ fn write_config(
         raw_payload: true,
         protocol: Protocol::Tnetstring,
     };
-    let routes = match public {
+    // JSON sockets name their route `@...`, XML sockets are their tag `<...`.
+    let sockets = ["@", "<"].map(|key| Route::new(key, Target::Handler(handler.clone())));
+    let mut routes = match public {
         Some(public) => {
             for danger in public_files::dangers(public)? {
                 warn!("asking for {} would stop mongrel2: it cannot be read as a file", danger.display());
@@ -238,6 +240,7 @@ fn write_config(
         }
         None => vec![Route::new("/", Target::Handler(handler))],
     };
+    routes.extend(sockets);
     let server = Server {
         uuid: UUID.into(),
         name: "kennel".into(),

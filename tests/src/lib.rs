@@ -3,6 +3,7 @@
 //!
 //! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
+//! * [`browser`]: a real browser, for what a page does.
 //! * [`websocket`]: a WebSocket client that sends exactly the frames it is given; [`socket`]: a client of JSON and
 //!   XML sockets.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
@@ -12,6 +13,7 @@
 //! * [`binary`], [`folder`], [`port`]: where the program is, and what a test has for itself alone.
 
 pub mod binary;
+pub mod browser;
 pub mod client;
 pub mod command;
 pub mod fake;

@@ -7,6 +7,7 @@ pub(super) fn text(status: u16) -> &'static str {
         404 => "404 Not Found: there is nothing at this address.\n",
         405 => "405 Method Not Allowed: this address does not take that method; see the Allow header.\n",
         413 => "413 Content Too Large: the body is larger than this server takes.\n",
+        426 => "426 Upgrade Required: this address takes WebSockets only.\n",
         502 => {
             "502 Bad Gateway: the program that was answering has died. Whether it did its work is unknown.\n"
         }
@@ -23,6 +24,9 @@ pub(super) fn head(status: u16, allow: Option<&str>) -> String {
         lines.push_str("Allow: ");
         lines.push_str(allow);
         lines.push_str("\r\n");
+    }
+    if status == 426 {
+        lines.push_str("Upgrade: websocket\r\n");
     }
     if status == 503 {
         lines.push_str("Retry-After: 1\r\n");

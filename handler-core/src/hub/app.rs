@@ -1,6 +1,8 @@
 //! An app: a script, its workers, its routes and its queue.
 
 use super::ids::{RequestKey, WorkerId};
+use super::live::LiveId;
+use super::live::routes::Channels;
 use super::routes::Routes;
 use crate::worker::protocol::Registration;
 use crate::worker::restart::Backoff;
@@ -42,6 +44,9 @@ pub(super) struct App {
     pub incoming: Option<Incoming>,
     pub registration: Registration,
     pub routes: Routes,
+    pub channels: Channels,
+    /// Live connections for which no worker was there.
+    pub orphans: Vec<LiveId>,
     /// Requests that no worker could take yet.
     pub queue: VecDeque<RequestKey>,
     /// The worker that runs the timers.
@@ -58,6 +63,8 @@ impl App {
             incoming: None,
             registration: Registration::default(),
             routes: Routes::default(),
+            channels: Channels::default(),
+            orphans: Vec::new(),
             queue: VecDeque::new(),
             lead: None,
             broken: None,

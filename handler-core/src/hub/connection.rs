@@ -5,6 +5,7 @@
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
 use super::ids::{ConnKey, RequestKey};
+use super::live::{Backlog, LiveId};
 use super::pacing::Pacer;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -35,9 +36,58 @@ pub(super) struct Conn {
     pub listed: bool,
     /// What may be sent when.
     pub pacer: Pacer,
+    /// It is a live connection.
+    pub live: Option<LiveId>,
+    /// Messages behind `out`.
+    pub backlog: Option<Box<Backlog>>,
+    /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
+    pub is_socket: bool,
+    /// What messages to a socket count for, until a notice says that they are written.
+    pub billed: VecDeque<usize>,
 }
 
+/// Memory for so many entries is kept, however few there are.
+const SHRINK: usize = 4096;
+/// Bytes that move from the backlog to `out` at a time.
+const REFILL: usize = 64 << 10;
+
 impl Conn {
+    /// What so many bytes count for under flow control, at most: whether Mongrel2 writes base64 to sockets is the
+    /// Handler's setting, which nothing tells us.
+    pub fn bill(&self, bytes: usize) -> usize {
+        if self.is_socket { bytes.div_ceil(3) * 4 } else { bytes }
+    }
+
+    /// Counts a message of so many bytes; 0 is a close.
+    pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
+        let bill = self.bill(bytes);
+        if self.is_socket && flow_control && bytes > 0 {
+            self.billed.push_back(bill);
+        }
+        self.pacer.sent(bill, flow_control, now);
+    }
+
+    /// A notice said that so many bytes were written.
+    pub fn credited(&mut self, bytes: u64, now: Instant) {
+        // There is one for each message, so a socket's tells which one, whatever it counted.
+        let bill = self.billed.pop_front().map_or(bytes, |bill| bill as u64);
+        self.pacer.credited(bill, now);
+    }
+
+    /// Moves messages from the backlog into an empty `out`.
+    pub fn refill(&mut self) {
+        let Some(backlog) = &mut self.backlog else { return };
+        while let Some(message) = backlog.messages.front() {
+            if !self.out.is_empty() && self.out.len() + message.len() > REFILL {
+                return;
+            }
+            self.out.extend_from_slice(message);
+            backlog.bytes -= message.len();
+            backlog.messages.pop_front();
+        }
+        self.backlog = None;
+    }
+
     /// Whether everything for it is sent, and written as far as Mongrel2 tells.
     pub fn is_delivered(&self) -> bool {
         self.gone || (self.out.is_empty() && !self.closing && self.pacer.is_all_written())
@@ -48,6 +98,7 @@ impl Conn {
         self.current.is_none()
             && self.waiting.is_empty()
             && self.out.is_empty()
+            && self.backlog.is_none()
             && !self.dirty
             && !self.closing
     }
@@ -71,6 +122,8 @@ pub(super) struct Connections {
     idle: VecDeque<(Instant, ConnKey)>,
     /// Entries that were looked at and stayed: they are in no hurry.
     kept: VecDeque<(Instant, ConnKey)>,
+    /// Live connections whose entry was dropped.
+    pub released: Vec<LiveId>,
 }
 
 impl Connections {
@@ -102,12 +155,18 @@ impl Connections {
                 if conn.pacer.is_lost(now) {
                     lost.push(key);
                 } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
+                    self.released.extend(conn.live);
                     self.map.remove(&key);
                 } else if conn.is_idle() || conn.is_stalled() {
                     conn.listed = true;
                     self.kept.push_back((now, key));
                 }
             }
+        }
+        if self.map.capacity() > SHRINK && self.map.len() < self.map.capacity() / 8 {
+            self.map.shrink_to(self.map.len() * 2);
+            self.idle.shrink_to(self.map.len() * 2);
+            self.kept.shrink_to(self.map.len() * 2);
         }
         lost
     }

@@ -33,8 +33,24 @@ pub struct Counters {
     pub purged: u64,
     /// Targets of raw deliveries that could not be addressed.
     pub bad_targets: u64,
-    /// Connections closed because too much of raw deliveries waited for them.
+    /// Connections closed because too much waited for them.
     pub overflowed: u64,
+    /// Live connections opened.
+    pub opened: u64,
+    /// Live connections that a hub before this one had opened.
+    pub adopted: u64,
+    /// Live connections that are over.
+    pub closed: u64,
+    /// Messages to rooms.
+    pub published: u64,
+    /// Messages to rooms, times those who got them.
+    pub recipients: u64,
+    /// Messages dropped because a client did not read.
+    pub dropped: u64,
+    /// Live connections closed because they broke their protocol.
+    pub violations: u64,
+    /// Live connections closed because pings were not answered.
+    pub unanswered_pings: u64,
 }
 
 impl Counters {
@@ -55,6 +71,14 @@ impl Counters {
             ("purged", self.purged),
             ("bad_targets", self.bad_targets),
             ("overflowed", self.overflowed),
+            ("opened", self.opened),
+            ("adopted", self.adopted),
+            ("closed", self.closed),
+            ("published", self.published),
+            ("recipients", self.recipients),
+            ("dropped", self.dropped),
+            ("violations", self.violations),
+            ("unanswered_pings", self.unanswered_pings),
         ];
         let shown: Vec<_> =
             named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")).collect();

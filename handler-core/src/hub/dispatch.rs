@@ -6,7 +6,7 @@ use super::counters::Complaint;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::intake::own_answer;
 use super::link::Link;
-use super::request::{Place, Plan};
+use super::request::{Job, Place, Plan};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;
@@ -80,12 +80,15 @@ impl Hub {
             worker.stuck_since = now;
         }
         worker.orders.extend_from_slice(job);
-        worker.jobs.insert(worker.serial, request);
+        worker.jobs.insert(worker.serial, Job::Request(request));
         self.requests[request].place = Place::Worker(id, worker.serial);
     }
 
     /// Gives waiting requests to workers that have room.
     pub(super) fn assign_waiting(&mut self, app: AppId, now: Instant) {
+        if !self.apps[usize::from(app.0)].orphans.is_empty() && self.least_loaded(app).is_some() {
+            self.adopt_orphans(app, now);
+        }
         while !self.apps[usize::from(app.0)].queue.is_empty() {
             let Some(worker) = self.least_loaded(app) else { return };
             let request = self.apps[usize::from(app.0)].queue.pop_front();
@@ -127,20 +130,38 @@ impl Hub {
             let Some((kind, payload, rest)) = split_frame(frames) else { break Ok(()) };
             frames = rest;
             match Action::read(kind, payload) {
-                Ok(Action::Skipped { serial }) => skipped.extend(self.take_job(id, serial)),
+                Ok(Action::Skipped { serial }) => {
+                    skipped.extend(self.take_job(id, serial).map(|job| (serial, job)));
+                }
                 Ok(action) => self.handle_action(id, action, now),
                 Err(problem) => break Err(problem),
             }
         };
-        skipped.into_iter().rev().for_each(|request| self.requeue(request));
+        for (serial, job) in skipped.iter().rev() {
+            self.take_back(*serial, *job);
+        }
+        for (_, job) in skipped {
+            if let Job::Live(live) = job {
+                self.pump(live, now);
+            }
+        }
         result?;
         if !frames.is_empty() {
             return Err(ProtocolError::Truncated { kind: frames[0] });
         }
         if let Some(worker) = self.workers.get(id.0) {
             self.assign_waiting(worker.app, now);
+            self.pump_listed(id, now);
         }
         Ok(())
+    }
+
+    /// A worker has not started this job, and will not.
+    pub(super) fn take_back(&mut self, serial: u64, job: Job) {
+        match job {
+            Job::Request(request) => self.requeue(request),
+            Job::Live(live) => self.live_returned(live, serial),
+        }
     }
 
     fn handle_action(&mut self, id: WorkerId, action: Action<'_>, now: Instant) {
@@ -152,17 +173,19 @@ impl Hub {
             Action::Failed(failure) => self.handle_failed(id, failure, now),
             Action::Respond { serial, status, head, body } => {
                 match self.take_job(id, serial) {
-                    Some(request) if self.requests[request].http => {
+                    Some(Job::Request(request)) if self.requests[request].http => {
                         self.answer(request, Response { status, head, body }, now);
                     }
                     // HTTP is not what a socket speaks.
-                    Some(request) => self.finish_raw(request, now),
+                    Some(Job::Request(request)) => self.finish_raw(request, now),
+                    Some(Job::Live(live)) => self.live_done(live, serial, now),
                     None => {}
                 }
             }
             Action::Done { serial } => match self.take_job(id, serial) {
-                Some(request) if self.requests[request].raw => self.finish_raw(request, now),
-                Some(request) => self.answer_with(request, 500, now),
+                Some(Job::Request(request)) if self.requests[request].raw => self.finish_raw(request, now),
+                Some(Job::Request(request)) => self.answer_with(request, 500, now),
+                Some(Job::Live(live)) => self.live_done(live, serial, now),
                 None => {}
             },
             Action::Skipped { .. } => unreachable!("handled with the batch"),
@@ -173,18 +196,26 @@ impl Hub {
                 }
             }
             Action::Log { level, text, fields } => self.log(id, level, text, fields),
+            Action::Send { .. }
+            | Action::CloseConn { .. }
+            | Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Publish { .. }
+            | Action::CloseRoom { .. }
+            | Action::SetData { .. }
+            | Action::Query { .. } => self.handle_live_action(id, action, now),
         }
     }
 
-    /// The request behind a worker's serial, which the worker holds no longer.
-    fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<RequestKey> {
+    /// What is behind a worker's serial, which the worker holds no longer.
+    fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
         let worker = self.workers.get_mut(id.0)?;
-        let request = worker.jobs.remove(&serial);
+        let job = worker.jobs.remove(&serial);
         worker.has_answered = true;
-        if request.is_none() {
+        if job.is_none() {
             self.counters.answers_too_late += 1;
         }
-        request
+        job
     }
 
     /// Answers a request with one of the hub's own pages.

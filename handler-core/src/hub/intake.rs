@@ -29,7 +29,7 @@ impl Hub {
     }
 
     /// Mongrel2 is gone. All its connections are, and whatever was on its way to them.
-    pub fn handle_server_down(&mut self, link: LinkId) {
+    pub fn handle_server_down(&mut self, link: LinkId, now: Instant) {
         let state = &mut self.links[usize::from(link.0)];
         if !state.up {
             return;
@@ -38,7 +38,8 @@ impl Hub {
         if let Some(sender) = &state.sender {
             self.raw_clients.lose(link, sender.as_str());
         }
-        state.end();
+        let lives = self.live_server_down(link, now);
+        self.links[usize::from(link.0)].end();
         self.outgoing.forget(link);
         let keys: Vec<_> = self
             .conns
@@ -51,7 +52,8 @@ impl Hub {
             self.drop_connection(*key);
         }
         self.counters.purged += keys.len() as u64;
-        warn!(link = link.0, connections = keys.len(), "mongrel2 is gone; its connections are closed");
+        let connections = keys.len().max(lives);
+        warn!(link = link.0, connections, "mongrel2 is gone; its connections are closed");
     }
 
     /// One message of a Mongrel2.
@@ -99,6 +101,9 @@ impl Hub {
                 }
             }
             _ if self.is_finished(key) => {}
+            Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
+            Kind::Frame { .. } | Kind::Json | Kind::Xml
+                if self.handle_live_message(key, &envelope, &head, message, now) => {}
             _ if self.raw_app().is_some() => self.enqueue_raw(key, &head, message, now),
             Kind::UploadStart => {
                 self.refuse(link, &envelope, "a body beyond limits.content_length", now);
@@ -148,7 +153,7 @@ impl Hub {
     }
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
-    fn is_finished(&self, key: ConnKey) -> bool {
+    pub(super) fn is_finished(&self, key: ConnKey) -> bool {
         self.conns.map.get(&key).is_some_and(Conn::is_finished)
     }
 
@@ -278,6 +283,9 @@ impl Hub {
         if let Some(app) = self.raw_app() {
             return (self.job(app, Handler::Raw, key, [].into_iter(), message), true);
         }
+        if below_route && self.channel_at(envelope.path).is_some() {
+            return (own_answer(426, None), false);
+        }
         // The page for "nothing here" is the app's whose mount point fits best, if it wants to.
         if let Some(app) = owner {
             let registration = &self.apps[usize::from(app.0)].registration;
@@ -349,6 +357,7 @@ impl Hub {
     fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
         let last = request.http && !request.raw && request.persistence == Persistence::Close;
         let request: RequestKey = self.requests.insert(request);
+        self.hold(now);
         let conn = self.conns.map.entry(key).or_default();
         conn.deaf |= last;
         conn.waiting.push_back(request);
@@ -376,6 +385,10 @@ impl Hub {
 
     fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
         let ours = self.conns.map.get(&key).is_some_and(|conn| conn.closed);
+        if self.live_disconnected(key, now) {
+            self.drop_connection(key);
+            return;
+        }
         self.drop_connection(key);
         if !ours && self.pass_disconnect(key, message, now).is_some() {
             self.advance(key, now);
@@ -418,8 +431,8 @@ impl Hub {
     fn handle_credits(&mut self, key: ConnKey, bytes: u64, now: Instant) {
         self.links[usize::from(key.link.0)].flow_control = true;
         if let Some(conn) = self.conns.map.get_mut(&key) {
-            conn.pacer.credited(bytes, now);
-            if !conn.out.is_empty() || conn.closing {
+            conn.credited(bytes, now);
+            if !conn.out.is_empty() || conn.backlog.is_some() || conn.closing {
                 self.mark_dirty(key);
             }
         }
@@ -430,6 +443,7 @@ impl Hub {
     pub(super) fn drop_connection(&mut self, key: ConnKey) {
         self.drop_requests(key);
         let Some(conn) = self.conns.map.remove(&key) else { return };
+        self.conns.released.extend(conn.live);
         if conn.current.is_some() || !conn.waiting.is_empty() {
             let (current, waiting, advancing) = (conn.current, conn.waiting, conn.advancing);
             let rest = Conn { current, waiting, advancing, gone: true, ..Conn::default() };

@@ -8,12 +8,15 @@ use super::Hub;
 use super::app::{Incoming, Seat};
 use super::connection::Conn;
 use super::effect::Effect;
-use super::ids::{AppId, RequestKey, WorkerId};
+use super::ids::{AppId, WorkerId};
+use super::live::LiveId;
+use super::live::routes::Channels;
+use super::request::Job;
 use super::routes::Routes;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -43,7 +46,11 @@ pub(super) struct Worker {
     /// The serial of the last job given to it.
     pub serial: u64,
     /// Its unanswered jobs.
-    pub jobs: FxHashMap<u64, RequestKey>,
+    pub jobs: FxHashMap<u64, Job>,
+    /// Live connections that are its.
+    pub channels: usize,
+    /// Live connections that wait until it takes more.
+    pub listed: Vec<LiveId>,
     /// Bytes for it.
     pub orders: Vec<u8>,
     pulse: Pulse,
@@ -68,6 +75,8 @@ impl Worker {
             has_answered: false,
             serial: 0,
             jobs: FxHashMap::default(),
+            channels: 0,
+            listed: Vec::new(),
             orders: Vec::new(),
             pulse: Pulse::default(),
             stuck_since: now,
@@ -78,6 +87,11 @@ impl Worker {
 
     pub fn takes_jobs(&self) -> bool {
         matches!(self.stage, Stage::Ready { .. }) && !self.stuck
+    }
+
+    /// Whether it takes nothing new any more.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Draining { .. } | Stage::Killed)
     }
 
     /// Whether a deadline hangs over it.
@@ -119,6 +133,7 @@ impl Hub {
                 seat.due = None;
             }
         }
+        self.close_all_live(now);
         self.stop_idle_workers(now);
     }
 
@@ -127,6 +142,7 @@ impl Hub {
         for app in self.app_ids() {
             let state = &self.apps[usize::from(app.0)];
             let app_is_busy = !state.queue.is_empty()
+                || self.has_live_work(app)
                 || self.requests.iter().any(|(_, request)| request.place == super::request::Place::Pipeline);
             if !app_is_busy {
                 let seated: Vec<_> = state.seats.iter().filter_map(|seat| seat.worker).collect();
@@ -230,6 +246,16 @@ impl Hub {
                 return;
             }
         };
+        let channels = match Channels::new(&app.spec.mount, &registration.channels) {
+            Ok(channels) => channels,
+            Err(problem) => {
+                let failure = LoadFailure { message: problem.to_string(), ..LoadFailure::default() };
+                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+                self.effects.push_back(Effect::AppFailed(app_id, failure));
+                return;
+            }
+        };
+        let older = std::mem::replace(&mut app.channels, channels);
         app.routes = routes;
         app.registration = registration;
         app.broken = None;
@@ -240,6 +266,8 @@ impl Hub {
             self.drain(id, now);
         }
         self.choose_lead(app_id);
+        self.remap_live(app_id, &older, now);
+        self.live_taken_over(app_id, now);
         self.assign_waiting(app_id, now);
         self.effects.push_back(Effect::AppReady(app_id));
     }
@@ -310,10 +338,13 @@ impl Hub {
         let Some(worker) = self.workers.try_remove(id.0) else { return };
         let app_id = worker.app;
         let mut jobs: Vec<_> = worker.jobs.into_iter().collect();
-        jobs.sort_unstable();
+        jobs.sort_unstable_by_key(|(serial, _)| *serial);
         let (begun, fresh) = jobs.split_at(jobs.partition_point(|(serial, _)| *serial <= started));
-        for (_, request) in fresh.iter().rev() {
-            self.requeue(*request);
+        for (_, job) in fresh.iter().rev() {
+            // Those of live connections go with their connection, below.
+            if let Job::Request(request) = job {
+                self.requeue(*request);
+            }
         }
 
         let app = &mut self.apps[usize::from(app_id.0)];
@@ -352,7 +383,18 @@ impl Hub {
                 );
             }
         }
-        for (serial, request) in begun {
+        let mut lives = FxHashSet::default();
+        for (serial, job) in begun {
+            let request = match job {
+                Job::Request(request) => request,
+                // A connection's jobs run one after the other: behind the first there is none that ran.
+                Job::Live(live) => {
+                    if lives.insert(*live) {
+                        self.live_lost(*live, *serial, worker.hung_job == Some(*serial), now);
+                    }
+                    continue;
+                }
+            };
             let status = if worker.hung_job == Some(*serial) { 504 } else { 502 };
             match status {
                 504 => self.counters.timed_out += 1,
@@ -362,6 +404,7 @@ impl Hub {
             warn!(app = name, link = conn.link.0, conn = %conn.id, "{}", Self::status_text(status));
             self.answer_with(*request, status, now);
         }
+        self.live_worker_gone(id, now);
         if let Some(failure) = failure {
             self.effects.push_back(Effect::AppFailed(app_id, failure));
         }
@@ -407,6 +450,7 @@ impl Hub {
             if std::mem::take(&mut worker.stuck) {
                 let app = worker.app;
                 self.assign_waiting(app, now);
+                self.pump_listed(id, now);
             }
             return;
         }
@@ -435,13 +479,21 @@ impl Hub {
         let Some(worker) = self.workers.get_mut(id.0) else { return };
         let mut fresh: Vec<_> =
             worker.jobs.iter().filter(|(s, _)| **s > started).map(|(s, r)| (*s, *r)).collect();
-        fresh.sort_unstable();
+        fresh.sort_unstable_by_key(|(serial, _)| *serial);
         for (serial, _) in &fresh {
             worker.jobs.remove(serial);
         }
         let app = worker.app;
-        for (_, request) in fresh.into_iter().rev() {
-            self.requeue(request);
+        let mut returned = Vec::new();
+        for (serial, job) in fresh.into_iter().rev() {
+            self.take_back(serial, job);
+            if let Job::Live(live) = job {
+                returned.push(live);
+            }
+        }
+        // They stay with their worker, and go on when it does.
+        for live in returned {
+            self.pump(live, now);
         }
         self.assign_waiting(app, now);
     }

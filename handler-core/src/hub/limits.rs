@@ -25,6 +25,12 @@ pub struct Limits {
     pub spill: usize,
     /// Bytes that wait for one connection, of what a script delivers raw; more closes it.
     pub connection_output: usize,
+    /// Bytes of one live connection's messages that wait for the script; more closes it.
+    pub channel_queue: usize,
+    /// Rooms that one connection may be in.
+    pub rooms: usize,
+    /// How often Mongrel2 is told which connections are held; less than half of its `limits.min_ping`.
+    pub keep_alive: Duration,
     /// Targets of one reply, Mongrel2's `limits.handler_targets`.
     pub handler_targets: usize,
     /// Memory of one worker's scripts, bytes.
@@ -43,6 +49,9 @@ impl Default for Limits {
             pipeline: 64,
             spill: 64 << 20,
             connection_output: 16 << 20,
+            channel_queue: 4 << 20,
+            rooms: 1000,
+            keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             worker_memory: 256 << 20,
         }

@@ -17,7 +17,7 @@
 //!
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
-//! workers, code and their replacement.
+//! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets.
 
 mod answers;
 mod app;
@@ -30,6 +30,7 @@ mod intake;
 mod lifecycle;
 mod limits;
 mod link;
+mod live;
 mod output;
 mod pacing;
 mod raw_clients;
@@ -49,6 +50,7 @@ use connection::Connections;
 use counters::Complaints;
 use lifecycle::Worker;
 use link::Link;
+use live::Live;
 use output::Outgoing;
 use raw_clients::RawClients;
 use request::Request;
@@ -75,6 +77,7 @@ pub struct Hub {
     conns: Connections,
     requests: Slab<Request>,
     raw_clients: RawClients,
+    live: Live,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
@@ -97,6 +100,7 @@ impl Hub {
         app_order
             .sort_by_key(|app| std::cmp::Reverse(apps[usize::from(app.0)].mount.trim_end_matches('/').len()));
         Self {
+            live: Live::new(limits.rooms),
             app_order,
             limits,
             boot: boot.to_owned(),
@@ -129,6 +133,11 @@ impl Hub {
         (self.conns.map.len(), self.requests.len())
     }
 
+    /// The number of live connections: WebSockets and sockets.
+    pub fn live(&self) -> usize {
+        self.live.lives.len()
+    }
+
     /// Sets the value of the Date header, an HTTP date; once a second is enough.
     pub fn set_date(&mut self, date: String) {
         self.date = date;
@@ -148,6 +157,7 @@ impl Hub {
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
         self.tell_raw_handler(now);
+        self.beat(now);
         if self.next_deadline_check.is_some_and(|due| due <= now) {
             self.next_deadline_check = None;
             self.expire_requests(now);
@@ -158,9 +168,14 @@ impl Hub {
         }
         self.fill_seats(now);
         for key in self.conns.sweep(now) {
+            self.live_disconnected(key, now);
             self.drop_connection(key);
         }
+        for id in self.conns.released.drain(..) {
+            self.live.lives.stop_waiting(id);
+        }
         self.give_up_queues(now);
+        self.flush_publishing(now);
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
             self.next_deadline_check = Some(now + Self::PULSE);
@@ -180,6 +195,7 @@ impl Hub {
             .chain(self.outgoing.next_paced())
             .chain(self.conns.next_sweep())
             .chain(self.complaints.next_timeout())
+            .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .min()
     }
 }

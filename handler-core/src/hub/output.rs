@@ -10,6 +10,7 @@ use super::ids::{ConnKey, LinkId};
 use super::pacing::{Allowance, Pacer};
 use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
+use crate::websocket::{Opcode, frame};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
@@ -19,8 +20,8 @@ use tracing::warn;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     /// The replies of this turn, one after the other.
-    bytes: Vec<u8>,
-    replies: Vec<(LinkId, Range<usize>)>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) replies: Vec<(LinkId, Range<usize>)>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections that wait for their pacing window, oldest first.
@@ -156,6 +157,9 @@ impl Hub {
         };
         let targets = Targets::one(&key.id);
         loop {
+            if conn.out.is_empty() {
+                conn.refill();
+            }
             let allowed = match conn.pacer.allowance(link.flow_control, now) {
                 _ if conn.out.is_empty() && !conn.closing => break,
                 // A close takes no credits, but a place among the sixteen.
@@ -171,6 +175,14 @@ impl Hub {
                     return;
                 }
             };
+            if !link.flow_control
+                && !conn.out.is_empty()
+                && conn.pacer.wants_ping(now)
+                && conn.live.is_some_and(|id| self.live.lives.takes_pings(id))
+            {
+                frame::encode(&mut conn.out, Opcode::Ping, Pacer::PING, false);
+                conn.pacer.pings();
+            }
             let start = self.outgoing.bytes.len();
             if conn.out.is_empty() {
                 reply::encode_close(&mut self.outgoing.bytes, sender, targets);
@@ -178,15 +190,20 @@ impl Hub {
                 conn.closing = false;
                 conn.closed = true;
                 self.raw_clients.forget(key);
-            } else if conn.out.len() <= allowed {
+            } else if conn.bill(conn.out.len()) <= allowed {
                 reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out);
-                conn.pacer.sent(conn.out.len(), link.flow_control, now);
+                conn.sent(conn.out.len(), link.flow_control, now);
                 conn.out.clear();
                 conn.out.shrink_to(4096);
             } else {
-                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out[..allowed]);
-                conn.pacer.sent(allowed, link.flow_control, now);
-                conn.out.drain(..allowed);
+                let part = if conn.is_socket { allowed / 4 * 3 } else { allowed };
+                if part == 0 {
+                    self.conns.list_if_idle(key, now);
+                    return;
+                }
+                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out[..part]);
+                conn.sent(part, link.flow_control, now);
+                conn.out.drain(..part);
             }
             self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
             if conn.closed {

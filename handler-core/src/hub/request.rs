@@ -1,8 +1,18 @@
 //! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
 
-use super::ids::{AppId, ConnKey, WorkerId};
+use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
+use super::live::LiveId;
 use crate::http::Persistence;
 use std::time::Instant;
+
+/// What a worker's serial stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    /// A request.
+    Request(RequestKey),
+    /// Something to do for a live connection.
+    Live(LiveId),
+}
 
 /// What will answer it.
 #[derive(Debug)]

@@ -56,25 +56,76 @@ pub fn encode_control(out: &mut Vec<u8>, sender: &Sender, targets: Targets<'_>, 
 }
 
 fn encode_address(out: &mut Vec<u8>, sender: &Sender, targets: Targets<'_>, mark: &[u8]) {
-    let ids = targets.ids();
-    let size = mark.len() + ids.iter().map(|id| decimal_digits(*id) + 1).sum::<usize>() - 1;
-    let mut number = itoa::Buffer::new();
-    out.extend_from_slice(sender.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(number.format(size).as_bytes());
-    out.push(b':');
-    out.extend_from_slice(mark);
-    for (n, id) in ids.iter().enumerate() {
-        if n > 0 {
-            out.push(b' ');
-        }
-        out.extend_from_slice(number.format(id.get()).as_bytes());
-    }
-    out.extend_from_slice(b", ");
+    encode_ids(out, sender, mark, targets.ids().iter().copied());
 }
 
-fn decimal_digits(id: ConnId) -> usize {
-    id.get().checked_ilog10().map_or(1, |log| log as usize + 1)
+/// Appends what comes before the payload of a reply to `ids`, `SENDER SIZE:IDS, `, and says how
+/// many they are. Nothing is written for none. That they are not too many is the caller's care.
+pub(crate) fn encode_ids(
+    out: &mut Vec<u8>,
+    sender: &Sender,
+    mark: &[u8],
+    ids: impl Iterator<Item = ConnId>,
+) -> usize {
+    let start = out.len();
+    out.extend_from_slice(sender.as_str().as_bytes());
+    out.push(b' ');
+    let list = out.len();
+    out.extend_from_slice(mark);
+    let mut count = 0;
+    for id in ids {
+        push_id(out, id);
+        count += 1;
+    }
+    if count == 0 {
+        out.truncate(start);
+        return 0;
+    }
+    out.pop();
+    // The size is known only now: move the ids by its width.
+    let (end, mut number) = (out.len(), itoa::Buffer::new());
+    let size = number.format(end - list).as_bytes();
+    out.extend_from_slice(size);
+    out.extend_from_slice(b":, ");
+    let first = list + size.len() + 1;
+    out.copy_within(list..end, first);
+    out[list..first - 1].copy_from_slice(size);
+    out[first - 1] = b':';
+    let blank = out.len() - 2;
+    out[blank..].copy_from_slice(b", ");
+    count
+}
+
+/// Appends a number and a blank. A multicast writes many: most are one store of eight bytes each.
+#[inline]
+fn push_id(out: &mut Vec<u8>, id: ConnId) {
+    const ENOUGH: u32 = 100_000_000;
+    let id = id.get();
+    if id >= ENOUGH {
+        let mut number = itoa::Buffer::new();
+        out.extend_from_slice(number.format(id).as_bytes());
+        out.push(b' ');
+        return;
+    }
+    let digits = eight_digits(id);
+    let zeros = ((digits | 1 << 56).trailing_zeros() / 8) as usize;
+    let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
+    let at = out.len();
+    let mut store = [b' '; 9];
+    store[..8].copy_from_slice(&text.to_le_bytes());
+    store[8 - zeros] = b' ';
+    out.extend_from_slice(&store);
+    out.truncate(at + 9 - zeros);
+}
+
+/// The decimal digits of a number below 100,000,000, the highest in the lowest byte: halves, then
+/// quarters, then digits are parted side by side in one word.
+fn eight_digits(n: u32) -> u64 {
+    let fours = u64::from(n / 10_000) | u64::from(n % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds + ((fours - 100 * hundreds) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens + ((twos - 10 * tens) << 8)
 }
 
 #[cfg(test)]
@@ -106,6 +157,27 @@ mod tests {
         let targets = Targets::one(&one[0]);
         assert_eq!(written(|out, s| assert!(!encode(out, s, targets, b""))), "");
         assert_eq!(written(|out, s| encode_close(out, s, targets)), "m2 1:7, ");
+    }
+
+    #[test]
+    fn numbers_of_any_width_are_written_as_decimals() {
+        let mut out = Vec::new();
+        let widths = (0..=9).flat_map(|width| {
+            let one = 10_u32.pow(width);
+            [one - 1, one, one + 1, one.saturating_mul(9).min(ConnId::MAX)]
+        });
+        for n in (0..20_000).chain((0..ConnId::MAX).step_by(99_991)).chain(widths).chain([ConnId::MAX]) {
+            out.clear();
+            push_id(&mut out, ConnId::try_from(i64::from(n)).unwrap());
+            assert_eq!(out, format!("{n} ").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_reply_to_nobody_is_not_written() {
+        let mut out = b"before".to_vec();
+        assert_eq!(encode_ids(&mut out, &Sender::new("m2").unwrap(), b"X ", std::iter::empty()), 0);
+        assert_eq!(out, b"before");
     }
 
     #[test]

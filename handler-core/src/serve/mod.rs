@@ -177,7 +177,8 @@ impl Loop {
             if self.connects || self.decided_apps.iter().all(|decided| *decided) {
                 self.connects = true;
                 let hub = &mut self.hub;
-                self.servers.connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
+                self.servers
+                    .connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             }
             self.turn(observer, now)?;
             if let Some(ending) = self.end {
@@ -228,7 +229,7 @@ impl Loop {
                 }
             });
             let hub = &mut self.hub;
-            self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16)));
+            self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             self.seats.write_orders(&mut self.hub, &self.poller, WORKERS, now);
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
@@ -344,7 +345,7 @@ impl Loop {
             let link = LinkId(link as u16);
             match event {
                 Event::Up(subscription) => hub.handle_server_up(link, subscription),
-                Event::Down => hub.handle_server_down(link),
+                Event::Down => hub.handle_server_down(link, now),
                 Event::Message(message) => hub.handle_message(link, message, now),
             }
         });

@@ -76,11 +76,73 @@ pub struct RouteSpec {
     pub place: String,
 }
 
+/// What becomes of a message for a client that does not read as fast as it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slow {
+    /// It waits, within `limits.connection_output`; beyond, the connection is closed.
+    #[default]
+    Wait,
+    /// What waits longest is dropped when more than the channel's buffer waits.
+    DropOldest,
+    /// The connection is closed when more than the channel's buffer waits.
+    Close,
+}
+
+/// One channel that a script registered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelSpec {
+    /// `/path` (with `{name}` parts as in routes) for WebSockets, `@name` for JSON sockets, `<tag` for XML
+    /// sockets.
+    pub path: String,
+    /// The number that orders for it carry.
+    pub handler: u32,
+    /// Where it was registered, `app.lua:12`.
+    pub place: String,
+    /// Straight-line code: a new worker has to start it again from its top at once.
+    pub straight: bool,
+    /// Origins that browsers may come from; empty: the request's own host.
+    pub origins: Vec<String>,
+    /// Subprotocols that it speaks.
+    pub protocols: Vec<String>,
+    /// The largest message that a client may send, bytes.
+    pub max_message: usize,
+    /// Seconds between pings; 0: none.
+    pub ping: f64,
+    /// Whether permessage-deflate is agreed to.
+    pub deflate: bool,
+    /// What becomes of messages that a client does not read in time.
+    pub slow: Slow,
+    /// Bytes that may wait for one client, for the policies with a bound of their own.
+    pub buffer: usize,
+}
+
+impl Default for ChannelSpec {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            handler: 0,
+            place: String::new(),
+            straight: false,
+            origins: Vec::new(),
+            protocols: Vec::new(),
+            max_message: 1 << 20,
+            ping: 30.0,
+            deflate: false,
+            slow: Slow::default(),
+            buffer: 1 << 20,
+        }
+    }
+}
+
 /// What a worker has to offer once its script is loaded; travels as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Registration {
     /// The HTTP routes, in the order of registration.
     pub routes: Vec<RouteSpec>,
+    /// The channels, in the order of registration.
+    #[serde(default)]
+    pub channels: Vec<ChannelSpec>,
     /// Whether the script wants every response to pass by it, so that the hub must not answer 404
     /// and the like alone.
     pub hooks: bool,
@@ -180,11 +242,97 @@ pub enum Order<'a> {
     Lead,
     /// Finish what runs, take nothing new, end.
     Stop,
+    /// A live connection is this worker's from now on. Ends with [`Action::Done`].
+    Open(Open<'a>),
+    /// A message of a client. Those of one connection run one after the other, in order; each ends with
+    /// [`Action::Done`].
+    Message {
+        /// Counts on with the jobs.
+        serial: u64,
+        /// The connection's number.
+        conn: u64,
+        /// Not a text.
+        binary: bool,
+        /// The message; a text is UTF-8.
+        payload: &'a [u8],
+    },
+    /// A connection is at its end, behind all its messages. Ends with [`Action::Done`]; the connection is
+    /// forgotten then.
+    Close {
+        /// Counts on with the jobs.
+        serial: u64,
+        /// The connection's number.
+        conn: u64,
+        /// Why, as a WebSocket close code.
+        code: u16,
+        /// Why, in words: UTF-8.
+        reason: &'a [u8],
+    },
+    /// A connection is another worker's from now on: forget it without a word to the script.
+    Detach {
+        /// The connection's number.
+        conn: u64,
+    },
+    /// The answer to an [`Action::Query`].
+    Answer {
+        /// The query's number.
+        query: u64,
+        /// JSON, see [`Question`].
+        json: &'a [u8],
+    },
+}
+
+/// All that a worker needs to know of a live connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// Counts on with the jobs.
+    pub serial: u64,
+    /// The connection's number: unique in the life of the hub, from 1, far below 2^53.
+    pub conn: u64,
+    /// The channel's handler number.
+    pub handler: u32,
+    /// The script has not seen this connection: `open` runs. Otherwise it comes from another worker, and
+    /// only straight-line code starts.
+    pub fresh: bool,
+    /// `conn.resumed`.
+    pub resumed: bool,
+    /// `conn.transport`: `websocket`, `json`, `xml`.
+    pub transport: &'a str,
+    /// `conn.id`: unique over restarts of hub and servers.
+    pub name: &'a [u8],
+    /// `conn.data` as JSON; empty for none.
+    pub data: &'a [u8],
+    /// The rooms that it is in.
+    pub rooms: Params<'a>,
+    /// The path's values as sent, not percent-decoded, in path order.
+    pub params: Params<'a>,
+    /// The opening message of Mongrel2, untouched.
+    pub message: &'a [u8],
+}
+
+/// What a worker may ask of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// How many are in a room: a number.
+    Count = 0,
+    /// Who is in a room: a list of `[number, name, transport]`.
+    Members = 1,
+    /// A connection by its name: `[number, name, transport]`, or null when there is none.
+    Connection = 2,
+    /// The data of a connection, by its number in decimal: the value, or null.
+    Data = 3,
+    /// The rooms of a connection, by its number in decimal: a list of texts.
+    Rooms = 4,
 }
 
 /// A job's path values: fields in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
+
+impl Params<'_> {
+    /// No fields.
+    pub const EMPTY: Self = Self(&[]);
+}
 
 impl<'a> Iterator for Params<'a> {
     type Item = &'a [u8];
@@ -254,6 +402,74 @@ pub enum Action<'a> {
         /// Conn ids.
         ids: Ids<'a>,
     },
+    /// A message to one live connection.
+    Send {
+        /// The connection's number.
+        conn: u64,
+        /// Not a text.
+        binary: bool,
+        /// The message.
+        payload: &'a [u8],
+    },
+    /// Close a live connection, behind what was sent to it.
+    CloseConn {
+        /// The connection's number.
+        conn: u64,
+        /// A WebSocket close code.
+        code: u16,
+        /// Why, for the client: UTF-8.
+        reason: &'a [u8],
+    },
+    /// Put a connection into a room.
+    Join {
+        /// The connection's number.
+        conn: u64,
+        /// The room's name.
+        room: &'a [u8],
+    },
+    /// Take a connection out of a room.
+    Leave {
+        /// The connection's number.
+        conn: u64,
+        /// The room's name.
+        room: &'a [u8],
+    },
+    /// A message to all in a room.
+    Publish {
+        /// The number of a connection that does not get it; 0 for none.
+        except: u64,
+        /// Not a text.
+        binary: bool,
+        /// The room's name.
+        room: &'a [u8],
+        /// The message.
+        payload: &'a [u8],
+    },
+    /// Close all connections in a room.
+    CloseRoom {
+        /// A WebSocket close code.
+        code: u16,
+        /// The room's name.
+        room: &'a [u8],
+        /// Why, for the clients: UTF-8.
+        reason: &'a [u8],
+    },
+    /// Keep data for a connection.
+    SetData {
+        /// The connection's number.
+        conn: u64,
+        /// JSON, at most 4 KiB.
+        json: &'a [u8],
+    },
+    /// Ask something; [`Order::Answer`] comes.
+    Query {
+        /// The query's number, the worker's own.
+        query: u64,
+        /// What.
+        question: Question,
+        /// About which room or connection.
+        subject: &'a [u8],
+    },
     /// A line for the log.
     Log {
         /// How grave.
@@ -317,11 +533,7 @@ pub fn encode_job<'p>(
         out.extend_from_slice(&serial.to_le_bytes());
         out.extend_from_slice(&handler.to_number().to_le_bytes());
         field(out, conn.as_bytes());
-        let size_at = out.len();
-        out.extend_from_slice(&[0; 4]);
-        params.for_each(|value| field(out, value));
-        let size = (out.len() - size_at - 4) as u32;
-        out[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+        list(out, params);
         out.extend_from_slice(message);
     });
 }
@@ -334,6 +546,69 @@ pub fn encode_lead(out: &mut Vec<u8>) {
 /// Appends a [`Order::Stop`].
 pub fn encode_stop(out: &mut Vec<u8>) {
     frame(out, 4, |_| {});
+}
+
+/// Appends fields in a row, preceded by their size.
+fn list<'p>(out: &mut Vec<u8>, values: impl Iterator<Item = &'p [u8]>) {
+    let size_at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    values.for_each(|value| field(out, value));
+    let size = (out.len() - size_at - 4) as u32;
+    out[size_at..size_at + 4].copy_from_slice(&size.to_le_bytes());
+}
+
+/// Appends an [`Order::Open`], with `rooms` and `params` in place of those of `open`.
+pub fn encode_open<'p>(
+    out: &mut Vec<u8>,
+    open: &Open<'_>,
+    rooms: impl Iterator<Item = &'p [u8]>,
+    params: impl Iterator<Item = &'p [u8]>,
+) {
+    frame(out, 5, |out| {
+        out.extend_from_slice(&open.serial.to_le_bytes());
+        out.extend_from_slice(&open.conn.to_le_bytes());
+        out.extend_from_slice(&open.handler.to_le_bytes());
+        out.push(u8::from(open.fresh) | u8::from(open.resumed) << 1);
+        field(out, open.transport.as_bytes());
+        field(out, open.name);
+        field(out, open.data);
+        list(out, rooms);
+        list(out, params);
+        out.extend_from_slice(open.message);
+    });
+}
+
+/// Appends an [`Order::Message`].
+pub fn encode_message(out: &mut Vec<u8>, serial: u64, conn: u64, binary: bool, payload: &[u8]) {
+    frame(out, 6, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.extend_from_slice(&conn.to_le_bytes());
+        out.push(u8::from(binary));
+        out.extend_from_slice(payload);
+    });
+}
+
+/// Appends an [`Order::Close`].
+pub fn encode_close(out: &mut Vec<u8>, serial: u64, conn: u64, code: u16, reason: &[u8]) {
+    frame(out, 7, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.extend_from_slice(&conn.to_le_bytes());
+        out.extend_from_slice(&code.to_le_bytes());
+        out.extend_from_slice(reason);
+    });
+}
+
+/// Appends an [`Order::Detach`].
+pub fn encode_detach(out: &mut Vec<u8>, conn: u64) {
+    frame(out, 8, |out| out.extend_from_slice(&conn.to_le_bytes()));
+}
+
+/// Appends an [`Order::Answer`].
+pub fn encode_answer(out: &mut Vec<u8>, query: u64, json: &[u8]) {
+    frame(out, 9, |out| {
+        out.extend_from_slice(&query.to_le_bytes());
+        out.extend_from_slice(json);
+    });
 }
 
 /// Appends an action's frame.
@@ -362,6 +637,44 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
             out.push(*level as u8);
             field(out, text);
             out.extend_from_slice(fields);
+        }),
+        Action::Send { conn, binary, payload } => frame(out, 9, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.push(u8::from(*binary));
+            out.extend_from_slice(payload);
+        }),
+        Action::CloseConn { conn, code, reason } => frame(out, 10, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(&code.to_le_bytes());
+            out.extend_from_slice(reason);
+        }),
+        Action::Join { conn, room } => frame(out, 11, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(room);
+        }),
+        Action::Leave { conn, room } => frame(out, 12, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(room);
+        }),
+        Action::Publish { except, binary, room, payload } => frame(out, 13, |out| {
+            out.extend_from_slice(&except.to_le_bytes());
+            out.push(u8::from(*binary));
+            field(out, room);
+            out.extend_from_slice(payload);
+        }),
+        Action::CloseRoom { code, room, reason } => frame(out, 14, |out| {
+            out.extend_from_slice(&code.to_le_bytes());
+            field(out, room);
+            out.extend_from_slice(reason);
+        }),
+        Action::SetData { conn, json } => frame(out, 15, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(json);
+        }),
+        Action::Query { query, question, subject } => frame(out, 16, |out| {
+            out.extend_from_slice(&query.to_le_bytes());
+            out.push(*question as u8);
+            out.extend_from_slice(subject);
         }),
     }
 }
@@ -437,6 +750,15 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| self.bad(field))
     }
 
+    fn u64(&mut self) -> Result<u64, ProtocolError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn flag(&mut self) -> Result<bool, ProtocolError> {
+        let [byte] = self.array()?;
+        Ok(byte != 0)
+    }
+
     fn json<T: Deserialize<'a>>(&self) -> Result<T, ProtocolError> {
         serde_json::from_slice(self.left).map_err(|_| self.bad("JSON object"))
     }
@@ -445,6 +767,8 @@ impl<'a> Fields<'a> {
 impl<'a> Order<'a> {
     /// The kind of a job's frame.
     pub const JOB: u8 = 2;
+    /// The kind of a message's frame.
+    pub const MESSAGE: u8 = 6;
 
     /// Reads the payload of a job's frame.
     ///
@@ -469,12 +793,44 @@ impl<'a> Order<'a> {
     ///
     /// [`ProtocolError`] when hub and worker are of different versions.
     pub fn read(kind: u8, payload: &'a [u8]) -> Result<Self, ProtocolError> {
-        let fields = Fields { kind, left: payload };
+        let mut fields = Fields { kind, left: payload };
         Ok(match kind {
             1 => Self::Start(fields.json()?),
             Self::JOB => Self::read_job(payload)?,
             3 => Self::Lead,
             4 => Self::Stop,
+            5 => {
+                let (serial, conn) = (fields.u64()?, fields.u64()?);
+                let handler = u32::from_le_bytes(fields.array()?);
+                let [flags] = fields.array()?;
+                Self::Open(Open {
+                    serial,
+                    conn,
+                    handler,
+                    fresh: flags & 1 != 0,
+                    resumed: flags & 2 != 0,
+                    transport: fields.text("transport")?,
+                    name: fields.bytes()?,
+                    data: fields.bytes()?,
+                    rooms: Params(fields.bytes()?),
+                    params: Params(fields.bytes()?),
+                    message: fields.left,
+                })
+            }
+            Self::MESSAGE => Self::Message {
+                serial: fields.u64()?,
+                conn: fields.u64()?,
+                binary: fields.flag()?,
+                payload: fields.left,
+            },
+            7 => Self::Close {
+                serial: fields.u64()?,
+                conn: fields.u64()?,
+                code: u16::from_le_bytes(fields.array()?),
+                reason: fields.left,
+            },
+            8 => Self::Detach { conn: fields.u64()? },
+            9 => Self::Answer { query: fields.u64()?, json: fields.left },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -518,6 +874,38 @@ impl<'a> Action<'a> {
                 text: fields.bytes()?,
                 fields: fields.left,
             },
+            9 => Self::Send { conn: fields.u64()?, binary: fields.flag()?, payload: fields.left },
+            10 => Self::CloseConn {
+                conn: fields.u64()?,
+                code: u16::from_le_bytes(fields.array()?),
+                reason: fields.left,
+            },
+            11 => Self::Join { conn: fields.u64()?, room: fields.left },
+            12 => Self::Leave { conn: fields.u64()?, room: fields.left },
+            13 => Self::Publish {
+                except: fields.u64()?,
+                binary: fields.flag()?,
+                room: fields.bytes()?,
+                payload: fields.left,
+            },
+            14 => Self::CloseRoom {
+                code: u16::from_le_bytes(fields.array()?),
+                room: fields.bytes()?,
+                reason: fields.left,
+            },
+            15 => Self::SetData { conn: fields.u64()?, json: fields.left },
+            16 => Self::Query {
+                query: fields.u64()?,
+                question: match fields.array()? {
+                    [0] => Question::Count,
+                    [1] => Question::Members,
+                    [2] => Question::Connection,
+                    [3] => Question::Data,
+                    [4] => Question::Rooms,
+                    _ => return Err(fields.bad("question")),
+                },
+                subject: fields.left,
+            },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -543,6 +931,52 @@ mod tests {
     }
 
     #[test]
+    fn orders_about_live_connections_arrive_as_they_were_sent() {
+        let rooms = [&b"lobby"[..], b"x"];
+        let open = Open {
+            serial: 4,
+            conn: 9,
+            handler: 2,
+            fresh: true,
+            resumed: false,
+            transport: "json",
+            name: b"boot-0.1.9",
+            data: b"{}",
+            rooms: Params(b""),
+            params: Params(b""),
+            message: b"raw",
+        };
+        let mut bytes = Vec::new();
+        encode_open(&mut bytes, &open, rooms.into_iter(), [].into_iter());
+        let (kind, payload, _) = split_frame(&bytes).unwrap();
+        let Ok(Order::Open(read)) = Order::read(kind, payload) else { panic!("no open") };
+        assert_eq!(read.rooms.collect::<Vec<_>>(), rooms);
+        assert_eq!(Open { rooms: open.rooms, ..read }, open);
+        for end in 0..payload.len() - 3 {
+            assert!(Order::read(kind, &payload[..end]).is_err(), "{end}");
+        }
+
+        let mut bytes = Vec::new();
+        encode_message(&mut bytes, 5, 9, true, b"\xff");
+        encode_close(&mut bytes, 6, 9, 1006, b"gone");
+        encode_detach(&mut bytes, 9);
+        encode_answer(&mut bytes, 1, b"[]");
+        let mut rest = &bytes[..];
+        let mut orders = Vec::new();
+        while let Some((kind, payload, after)) = split_frame(rest) {
+            orders.push(Order::read(kind, payload).unwrap());
+            rest = after;
+        }
+        let expected = [
+            Order::Message { serial: 5, conn: 9, binary: true, payload: b"\xff" },
+            Order::Close { serial: 6, conn: 9, code: 1006, reason: b"gone" },
+            Order::Detach { conn: 9 },
+            Order::Answer { query: 1, json: b"[]" },
+        ];
+        assert_eq!(orders, expected);
+    }
+
+    #[test]
     fn every_action_survives_the_round_trip_and_no_prefix_panics() {
         let ids = encode_ids([1, -1, i64::MAX]);
         let actions = [
@@ -554,6 +988,14 @@ mod tests {
             Action::Deliver { sender: "m2", ids: Ids::new(&ids), payload: b"x" },
             Action::Disconnect { sender: "m2", ids: Ids::new(&ids) },
             Action::Log { level: Level::Warn, text: b"\xff", fields: b"{}" },
+            Action::Send { conn: 1, binary: true, payload: b"" },
+            Action::CloseConn { conn: 1 << 40, code: 1000, reason: b"bye" },
+            Action::Join { conn: 3, room: b"lobby" },
+            Action::Leave { conn: 3, room: b"lobby" },
+            Action::Publish { except: 0, binary: false, room: b"lobby", payload: b"hi" },
+            Action::CloseRoom { code: 1001, room: b"lobby", reason: b"" },
+            Action::SetData { conn: 3, json: b"{}" },
+            Action::Query { query: 9, question: Question::Rooms, subject: b"3" },
         ];
         for action in actions {
             let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
-//! The functions that every request passes: the next job, a header, a plain answer.
+//! The functions that every request and every message pass: the next of them, a header, a plain answer, a
+//! message to send.
 //!
 //! They are C functions, written against Lua's own API: a call through mlua takes ten times as many
 //! instructions (references for each argument, a heap for results), and with three calls a request that
@@ -10,8 +11,10 @@
 
 #![allow(unsafe_code, reason = "Lua's C API works on raw stacks; measured above")]
 
+mod send;
+
 use super::request::{first, is_clients, lower};
-use super::{State, message_of};
+use super::{NO_CONN, State, message_of};
 use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Order, split_frame};
 use mlua::ffi;
@@ -32,19 +35,25 @@ const HEADS: [&[u8]; 2] =
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let header_methods = lua.create_table()?;
-    let functions: [(&str, ffi::lua_CFunction); 5] = [
-        ("next", next),
-        ("job", job),
-        ("header", header),
-        ("server_field", server_field),
-        ("answer", answer),
+    let state_key = lua.create_table()?;
+    let functions: [(&str, ffi::lua_CFunction, &Table); 10] = [
+        ("next", next, &header_methods),
+        ("job", job, &header_methods),
+        ("header", header, &header_methods),
+        ("server_field", server_field, &header_methods),
+        ("answer", answer, &header_methods),
+        ("done", send::done, &header_methods),
+        ("is_text", send::is_text, &header_methods),
+        ("publish", send::publish, &header_methods),
+        ("send", send::send, &state_key),
+        ("send_binary", send::send_binary, &state_key),
     ];
-    for (name, function) in functions {
+    for (name, function, table) in functions {
         let state: *const State = Rc::as_ptr(state);
         // SAFETY: the argument is on the stack; pushes one pointer below it and makes a closure with both as
         // upvalues, which becomes the one result. `Api` holds the `Rc` for as long as the Lua state lives.
         let function: Value = unsafe {
-            lua.exec_raw(&header_methods, |lua| {
+            lua.exec_raw(table, |lua| {
                 ffi::lua_pushlightuserdata(lua, state.cast_mut().cast());
                 ffi::lua_insert(lua, 1);
                 ffi::lua_pushcclosure(lua, function, 2);
@@ -52,6 +61,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         };
         native.set(name, function)?;
     }
+    native.set("state_key", state_key)?;
     native.set("header_methods", header_methods)
 }
 
@@ -91,7 +101,8 @@ unsafe fn push_bytes(lua: *mut ffi::lua_State, bytes: &[u8]) {
 }
 
 /// `next()`: serial, handler's number, the batch, the job's place in it, and a list of its path values if it
-/// has any; nothing when there is no job. The second upvalue becomes the batch.
+/// has any; nothing when there is no job. The second upvalue becomes the batch. For a message of a live connection:
+/// serial, -5, the connection's number, the payload, and whether it is binary.
 ///
 /// A batch is a copy of many jobs in one piece: a string for each costs a tenth of a worker's time, most of it
 /// to look for one that is equal and to throw it away.
@@ -101,7 +112,17 @@ unsafe extern "C-unwind" fn next(lua: *mut ffi::lua_State) -> c_int {
     unsafe {
         let state = state(lua);
         let Some(next) = state.next_job() else { return 0 };
-        let job: &[u8] = &*next.job;
+        let job: &[u8] = &*next.payload;
+        if next.kind == Order::MESSAGE {
+            let order = Order::read(Order::MESSAGE, job);
+            let Ok(Order::Message { serial, conn, binary, payload }) = order else { return 0 };
+            ffi::lua_pushnumber(lua, serial as f64);
+            ffi::lua_pushinteger(lua, -5);
+            ffi::lua_pushnumber(lua, conn as f64);
+            push_bytes(lua, payload);
+            ffi::lua_pushboolean(lua, c_int::from(binary));
+            return 5;
+        }
         let Ok(Order::Job { serial, handler, params, .. }) = Order::read_job(job) else { return 0 };
         let number = match handler {
             Handler::Route(number) => number as isize,
@@ -237,7 +258,7 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
         let kind = ffi::lua_tonumber(lua, 2) as usize;
         let body = bytes(lua, 3);
         let state = state(lua);
-        if state.jobs.borrow_mut().remove(&serial) {
+        if state.jobs.borrow_mut().remove(&serial).is_some() {
             let head = HEADS[kind.min(HEADS.len() - 1)];
             state.push(&Action::Respond { serial, status: 200, head, body });
         }
@@ -245,11 +266,12 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
     0
 }
 
-/// A job in the buffer of orders.
+/// A job or a message in the buffer of orders.
 struct NextJob {
+    kind: u8,
     /// Where its frame begins.
     at: usize,
-    job: *const [u8],
+    payload: *const [u8],
     /// From its frame on, all that was read.
     unread: *const [u8],
 }
@@ -261,7 +283,15 @@ impl State {
         self.actions.borrow().page().turn(serial);
     }
 
-    /// Takes the next job, if that is the next order, and says in the page that it starts. Before
+    /// The script goes on for another job within its turn.
+    pub(super) fn switch(&self, serial: u64) {
+        self.running.set(serial);
+        let actions = self.actions.borrow();
+        actions.page().turn(0);
+        actions.page().turn(serial);
+    }
+
+    /// Takes the next job or message, if that is the next order, and says in the page that it starts. Before
     /// that, the one before has ended.
     fn next_job(&self) -> Option<NextJob> {
         let mut orders = self.orders.borrow_mut();
@@ -274,19 +304,23 @@ impl State {
                 self.unsent_since.set(std::time::Instant::now());
             }
         }
-        while orders.peek_kind() == Some(Order::JOB) {
+        while matches!(orders.peek_kind(), Some(Order::JOB | Order::MESSAGE)) {
             let unread: *const [u8] = orders.unread();
             let at = orders.position();
-            let (_, job) = orders.next_order()?;
-            let Ok(Order::Job { serial, .. }) = Order::read_job(job) else { continue };
+            let (kind, payload) = orders.next_order()?;
+            let (serial, conn) = match Order::read(kind, payload) {
+                Ok(Order::Job { serial, .. }) => (serial, NO_CONN),
+                Ok(Order::Message { serial, conn, .. }) => (serial, conn),
+                _ => continue,
+            };
             if !actions.page().start(serial) {
                 let _ = actions.push(&Action::Skipped { serial });
                 continue;
             }
-            self.jobs.borrow_mut().insert(serial);
+            self.jobs.borrow_mut().insert(serial, conn);
             self.running.set(serial);
             actions.page().turn(serial);
-            return Some(NextJob { at, job, unread });
+            return Some(NextJob { kind, at, payload, unread });
         }
         None
     }

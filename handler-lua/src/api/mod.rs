@@ -6,11 +6,14 @@
 
 mod app;
 mod hot;
+mod live;
 mod log;
 mod raw;
 mod request;
 mod response;
 mod time;
+
+pub(crate) use live::{close_arguments, open_arguments};
 
 use crate::convert;
 use crate::traceback::RUNTIME_CHUNK;
@@ -18,11 +21,14 @@ use handler_core::hub::routes::Routes;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
 use mlua::{Lua, Table, Value};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use time::Timers;
+
+/// In place of a connection's number: the job is about none.
+pub(crate) const NO_CONN: u64 = 0;
 
 /// What the functions share.
 struct State {
@@ -35,9 +41,14 @@ struct State {
     /// Where in the buffer of orders the jobs of the last batch begin and end.
     batch: Cell<(usize, usize)>,
     timers: RefCell<Timers>,
-    /// Serials of jobs that were started and not answered.
-    jobs: RefCell<FxHashSet<u64>>,
+    /// Serials of jobs that were started and not answered, each with the live connection that it is about.
+    jobs: RefCell<FxHashMap<u64, u64>>,
+    /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
+    queries: RefCell<FxHashMap<u64, u64>>,
+    last_query: Cell<u64>,
     routes: RefCell<Routes>,
+    channels: RefCell<Routes>,
+    stopping: Cell<bool>,
     start: Start,
     array: Table,
 }
@@ -64,7 +75,11 @@ impl Api {
             batch: Cell::default(),
             timers: RefCell::default(),
             jobs: RefCell::default(),
+            queries: RefCell::default(),
+            last_query: Cell::default(),
             routes: RefCell::default(),
+            channels: RefCell::default(),
+            stopping: Cell::default(),
             start: start.clone(),
             array: array.clone(),
         });
@@ -75,6 +90,7 @@ impl Api {
         native.set("worker", start.number)?;
         app::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
+        live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
@@ -99,8 +115,8 @@ impl Api {
         self.state.unsent_since.set(Instant::now());
     }
 
-    /// Whether the job was still unanswered.
-    pub(crate) fn job_ended(&self, serial: u64) -> bool {
+    /// Ends a job that was still unanswered: the live connection that it was about, or [`NO_CONN`].
+    pub(crate) fn job_ended(&self, serial: u64) -> Option<u64> {
         self.state.jobs.borrow_mut().remove(&serial)
     }
 
@@ -127,11 +143,13 @@ impl Api {
     }
 
     pub(crate) fn has_pending_tasks(&self) -> bool {
-        self.state.timers.borrow().until_next().is_some()
+        self.state.timers.borrow().until_next().is_some() || !self.state.queries.borrow().is_empty()
     }
 
     /// Before a stop: tasks that belong to no request sleep on for ever.
     pub(crate) fn forget_idle_timers(&self) {
+        self.state.stopping.set(true);
+        self.state.queries.borrow_mut().retain(|_, serial| *serial > 0);
         self.state.timers.borrow_mut().forget_idle();
     }
 }
@@ -143,9 +161,19 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
     let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
     let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
-    let app: Table =
-        chunk(include_str!("../runtime/app.lua"))?.call((native, &scheduler, &request, &response))?;
-    chunk(include_str!("../runtime/init.lua"))?.call((native, &scheduler, &request, &response, &app))
+    let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
+    let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;
+    let states: Table = chunk(include_str!("../runtime/states.lua"))?.call((native, &scheduler))?;
+    let straight: Table = chunk(include_str!("../runtime/straight.lua"))?
+        .call((native, &scheduler, &failure, &conn, &states))?;
+    let live: Table = chunk(include_str!("../runtime/live.lua"))?
+        .call((native, &scheduler, &failure, &conn, &states, &straight))?;
+    let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
+    let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
+    let app: Table = chunk(include_str!("../runtime/app.lua"))?
+        .call((native, &scheduler, &request, &response, &failure, &channel, &live))?;
+    chunk(include_str!("../runtime/init.lua"))?
+        .call((native, &scheduler, &failure, &response, &app, &live, &room))
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.

@@ -70,15 +70,5 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         }
         Ok(None)
     };
-    native.set("deliver", lua.create_function(deliver)?)?;
-
-    let shared = Rc::clone(state);
-    let done = move |_: &Lua, serial: f64| {
-        let serial = serial as u64;
-        if shared.jobs.borrow_mut().remove(&serial) {
-            shared.push(&Action::Done { serial });
-        }
-        Ok(())
-    };
-    native.set("done", lua.create_function(done)?)
+    native.set("deliver", lua.create_function(deliver)?)
 }

@@ -2,6 +2,7 @@
 
 use super::State;
 use mlua::{Lua, Table};
+use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -16,6 +17,8 @@ pub(super) struct Timers {
     /// Time, number of the timer, serial of the job that sleeps (0: none).
     heap: BinaryHeap<Reverse<(Instant, u64, u64)>>,
     last: u64,
+    /// Timers that came to belong to a job after they were set.
+    charged: FxHashMap<u64, u64>,
     has_work: bool,
 }
 
@@ -39,7 +42,7 @@ impl Timers {
             return None;
         }
         self.heap.pop();
-        Some((timer, serial))
+        Some((timer, self.charged.remove(&timer).unwrap_or(serial)))
     }
 
     /// How long the loop may sleep; `None`: until the hub has something.
@@ -54,8 +57,14 @@ impl Timers {
         std::mem::take(&mut self.has_work)
     }
 
+    /// A timer belongs to a job from now on.
+    pub(super) fn charge(&mut self, timer: u64, serial: u64) {
+        self.charged.insert(timer, serial);
+    }
+
     pub(super) fn forget_idle(&mut self) {
-        self.heap.retain(|Reverse((_, _, serial))| *serial > 0);
+        let charged = &self.charged;
+        self.heap.retain(|Reverse((_, timer, serial))| *serial > 0 || charged.contains_key(timer));
     }
 }
 
@@ -66,6 +75,17 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         Ok(shared.timers.borrow_mut().add(due, serial as u64) as f64)
     };
     native.set("timer", lua.create_function(timer)?)?;
+
+    // (seconds): a timer that keeps no worker from its end, 0 when that is near
+    let shared = Rc::clone(state);
+    let alarm = move |_: &Lua, seconds: f64| {
+        if shared.stopping.get() {
+            return Ok(0.0);
+        }
+        let due = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
+        Ok(shared.timers.borrow_mut().add(due, 0) as f64)
+    };
+    native.set("alarm", lua.create_function(alarm)?)?;
 
     let begin = Instant::now();
     native.set("now", lua.create_function(move |_: &Lua, ()| Ok(begin.elapsed().as_secs_f64()))?)?;

@@ -1,10 +1,11 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response = ...
+local native, scheduler, request, response, failure, channel, live = ...
 
-local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW = -1, -2, -3, -4
+local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
 local next_job, set_current = native.next, scheduler.set_current
+local caught, guard, take_message = failure.caught, failure.guard, live.message
 
 local App = {}
 App.__index = App
@@ -19,6 +20,7 @@ local function new_app()
   local app = {
     handlers = {}, -- by number: { fn, names of its values, "GET /path" }
     routes = {},
+    channels = {},
     before_hooks = {},
     after_hooks = {},
     timers = {},
@@ -74,6 +76,12 @@ function App.route(app, methods, path, fn)
   return app
 end
 
+-- app:channel(path, handlers) or app:channel(path, options, handlers)
+function App.channel(app, path, options, handlers)
+  channel.add(app.channels, path, options, handlers, 3)
+  return app
+end
+
 function App.before(app, fn)
   check_function(fn, "app:before", 2)
   table.insert(app.before_hooks, fn)
@@ -108,25 +116,6 @@ function App.every(app, seconds, fn)
   end
   check_function(fn, "app:every", 2)
   table.insert(app.timers, { seconds, fn })
-end
-
--- An error as { message, traceback }, or a Failure as it is.
-local function caught(problem)
-  if type(problem) == "table" and getmetatable(problem) == request.Failure then
-    return problem
-  end
-  local message = type(problem) == "table" and getmetatable(problem) == nil and native.json_encode(problem)
-    or tostring(problem)
-  return { message = message, traceback = debug.traceback("", 2) }
-end
-
--- Runs fn(...); an error goes to the log and nowhere else.
-local function guard(fn, ...)
-  local ok, problem = xpcall(fn, caught, ...)
-  if not ok then
-    native.log("error", "a task failed: " .. problem.message .. native.clean_traceback(problem.traceback or ""))
-  end
-  return ok
 end
 
 -- The text of the pages that the hub would give, were there no hooks.
@@ -281,9 +270,9 @@ local function keep_time(seconds, fn)
   end
 end
 
--- Numbers the routes by what they are, not by when they came: a script may register them in a loop over
+-- Numbers routes and channels by what they are, not by when they came: a script may register them in a loop over
 -- a table, whose order is another one in each worker, and a number must mean the same in all of them.
-local function number_routes(app)
+local function number_all(app)
   local handlers = {}
   for _, route in ipairs(app.routes) do
     route.key = route.path .. " " .. table.concat(route.methods, ",")
@@ -296,21 +285,24 @@ local function number_routes(app)
     route.handler = at - 1
   end
   app.handlers = handlers
+  channel.number(app.channels)
 end
 
 return {
   App = App,
-  number_routes = number_routes,
+  number_all = number_all,
   new = new_app,
-  guard = guard,
-  -- Runs the next job, if there is one, in the coroutine that takes jobs.
+  -- Runs the next job or message, if there is one, in the coroutine that takes jobs.
   take_job = function(app)
     local serial, number, batch, at, values = next_job()
     if not serial then
       return false
     end
     set_current(serial)
-    if number == RAW then
+    if number == MESSAGE then
+      -- The connection's number, the payload, and whether it is binary.
+      take_message(serial, batch, at, values)
+    elseif number == RAW then
       serve_raw(app, serial, number, batch, at)
     else
       serve(app, serial, number, batch, at, values)
@@ -327,8 +319,11 @@ return {
       scheduler.start(0, guard, task)
     end
   end,
-  lost = function(serial, reason)
+  lost = function(serial, reason, co)
     native.log("error", "a handler will not answer: " .. reason)
+    if live.lost(serial, co) then
+      return
+    end
     native.respond(serial, 500, response.TEXT, nil, "500 Internal Server Error\n")
   end,
 }

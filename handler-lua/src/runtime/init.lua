@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, request, response, apps = ...
+local native, scheduler, failure, response, apps, live, rooms = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -29,6 +29,8 @@ local kennel = {
   spawn = scheduler.spawn,
   config = native.config,
   worker = native.worker,
+  room = rooms.room,
+  connection = rooms.connection,
   log = {},
 }
 
@@ -103,9 +105,10 @@ return {
       error("the script must return its app" .. hint, 0)
     end
     the_app = app
-    apps.number_routes(app)
+    apps.number_all(app)
     return {
       routes = app.routes,
+      channels = app.channels,
       hooks = app.before_hooks[1] ~= nil or app.after_hooks[1] ~= nil,
       not_found = app.not_found_page ~= nil,
       raw = app.raw_handler ~= nil,
@@ -125,6 +128,12 @@ return {
   end,
   wake = scheduler.wake,
   run_waiting = function()
-    scheduler.run_waiting(apps.guard)
+    scheduler.run_waiting(failure.guard)
   end,
+  open = function(handler, ...)
+    return live.open(the_app.channels[handler + 1], ...)
+  end,
+  close = live.close,
+  detach = live.detach,
+  broken = live.broken,
 }

@@ -2,7 +2,8 @@
 -- handler; put to sleep and woken by the worker's loop.
 --
 -- A task ends by yielding FREE, which puts its coroutine back into the pool; it pauses by yielding
--- PAUSE with the number of the timer that will wake it.
+-- PAUSE with the key by which it will be woken: a timer's number, a query's number below zero, or the
+-- state of a connection that it reads from.
 
 local native = ...
 
@@ -11,11 +12,16 @@ local FREE, PAUSE = {}, {}
 
 local scheduler = {
   -- What to do about a job whose coroutine will never answer it.
-  lost = function(serial, reason) end,
+  lost = function(serial, reason, co) end,
 }
 
 local free, free_count = {}, 0
-local sleeping, sleeping_serial = {}, {}
+-- Coroutines by the key that wakes them, the serials on whose account they sleep, and the keys again.
+local sleeping, sleeping_serial, key_of = {}, {}, {}
+-- What is to be called when a timer is due on which no coroutine sleeps.
+local alarms = {}
+-- Serials that are done as soon as their coroutine pauses.
+local brief = {}
 local waiting, waiting_first, waiting_last = {}, 1, 0
 -- The serial of the job that is running; 0 for tasks of nobody.
 local current = 0
@@ -25,13 +31,16 @@ local function body(task, ...)
   return body(yield(FREE))
 end
 
-local function settle(co, serial, ok, signal, timer)
+local function settle(co, serial, ok, signal, key)
   if not ok then
-    scheduler.lost(serial, tostring(signal))
+    scheduler.lost(serial, tostring(signal), co)
   elseif signal == PAUSE then
-    sleeping[timer], sleeping_serial[timer] = co, serial
+    -- Without a key nobody is to wake it.
+    if key ~= nil then
+      sleeping[key], sleeping_serial[key], key_of[co] = co, serial, key
+    end
   else
-    scheduler.lost(serial, "coroutine.yield was called outside of a coroutine of the script's own")
+    scheduler.lost(serial, "coroutine.yield was called outside of a coroutine of the script's own", co)
   end
 end
 
@@ -51,12 +60,13 @@ end
 local function go(co, serial, ...)
   local previous = current
   current = serial
-  local ok, signal, timer = resume(co, ...)
-  current = previous
+  local ok, signal, key = resume(co, ...)
+  -- It may have gone on to another job meanwhile.
+  serial, current = current, previous
   if ok and signal == FREE then
     return give_back(co)
   end
-  return settle(co, serial, ok, signal, timer)
+  return settle(co, serial, ok, signal, key)
 end
 
 -- Runs task(...) for a job, until it ends or pauses.
@@ -80,7 +90,7 @@ function scheduler.run_jobs(take)
   repeat
     local co = take_coroutine()
     taker = co
-    local ok, signal, timer = resume(co, take_jobs, take)
+    local ok, signal, key = resume(co, take_jobs, take)
     local serial = current
     current, taker = 0, nil
     if ok and signal == FREE then
@@ -88,22 +98,92 @@ function scheduler.run_jobs(take)
     elseif serial == 0 then
       error(signal, 0)
     end
-    settle(co, serial, ok, signal, timer)
+    settle(co, serial, ok, signal, key)
   until false
 end
 
--- Says for which job the coroutine that takes jobs runs.
+-- Says for which job the running coroutine runs from here on.
 function scheduler.set_current(serial)
   current = serial
 end
 
--- Goes on with what slept on this timer.
-function scheduler.wake(timer)
-  local co, serial = sleeping[timer], sleeping_serial[timer]
+local function take_sleeper(key)
+  local co, serial = sleeping[key], sleeping_serial[key]
   if co then
-    sleeping[timer], sleeping_serial[timer] = nil, nil
-    return go(co, serial)
+    sleeping[key], sleeping_serial[key], key_of[co] = nil, nil, nil
   end
+  return co, serial
+end
+
+-- Goes on with what sleeps on this key, whose pause returns the rest.
+function scheduler.wake(key, ...)
+  local co, serial = take_sleeper(key)
+  if co then
+    return go(co, serial, ...)
+  end
+  local alarm = alarms[key]
+  if alarm then
+    alarms[key] = nil
+    return alarm()
+  end
+end
+
+-- The same for another job than the one that paused it.
+function scheduler.wake_for(key, serial, ...)
+  local co = take_sleeper(key)
+  if co then
+    return go(co, serial, ...)
+  end
+end
+
+-- Calls fn when a timer is due.
+function scheduler.set_alarm(timer, fn)
+  alarms[timer] = fn
+end
+
+-- Forgets a coroutine that sleeps, and what sleeps on a key: they never go on.
+function scheduler.drop(co)
+  local key = key_of[co]
+  if key then
+    take_sleeper(key)
+  end
+end
+scheduler.drop_key = take_sleeper
+
+-- From now on a coroutine that sleeps on nobody's account sleeps on that of a job.
+function scheduler.charge(co, serial)
+  local key = key_of[co]
+  if type(key) == "number" and sleeping_serial[key] == 0 then
+    sleeping_serial[key] = serial
+    native.charge(key, serial)
+  end
+end
+
+-- The job is done as soon as its coroutine pauses, and does not wait for its end.
+function scheduler.set_brief(serial)
+  brief[serial] = true
+end
+
+-- Ends a job that is done at its first pause; to be called before a pause. Returns the serial on whose account
+-- the running coroutine goes on.
+function scheduler.account()
+  if brief[current] then
+    brief[current] = nil
+    native.done(current)
+    current = 0
+  end
+  return current
+end
+
+-- Pauses the running coroutine until somebody wakes this key.
+function scheduler.pause(key)
+  return yield(PAUSE, key)
+end
+
+-- Whether the script is still being loaded, so that nothing can pause.
+function scheduler.is_loading()
+  local _, is_main = running()
+  return is_main
 end
 
 function scheduler.sleep(seconds)
@@ -114,7 +194,7 @@ function scheduler.sleep(seconds)
   if is_main then
     error("kennel.sleep works in handlers and tasks, not while the script loads", 2)
   end
-  yield(PAUSE, native.timer(seconds, current))
+  yield(PAUSE, native.timer(seconds, scheduler.account()))
 end
 
 -- Runs task(...) soon, in a coroutine of its own.
@@ -143,8 +223,7 @@ end
 -- where they were.
 local function relay(co, ok, signal, ...)
   if ok and signal == PAUSE then
-    yield(PAUSE, ...)
-    return relay(co, resume(co))
+    return relay(co, resume(co, yield(PAUSE, ...)))
   end
   return ok, signal, ...
 end

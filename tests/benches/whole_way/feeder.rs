@@ -35,6 +35,7 @@ pub(crate) struct Desk {
     requests: Requests,
     push: zmq::Socket,
     echoes: bool,
+    frames: bool,
 }
 
 /// The receiving half.
@@ -73,11 +74,18 @@ impl Feeder {
         self.sub.get_events().map(drop).map_err(|error| format!("the feeder cannot listen: {error}"))
     }
 
-    /// Opens the books on a pool of connections. `echoes`: whether bodies are tokens.
-    pub(crate) fn open(self, connections: usize, pipeline: usize, echoes: bool) -> (Desk, Inbox) {
+    /// Opens the books on a pool of connections. `echoes`: whether bodies are tokens; `frames`: whether
+    /// they are WebSockets.
+    pub(crate) fn open(
+        self,
+        connections: usize,
+        pipeline: usize,
+        echoes: bool,
+        frames: bool,
+    ) -> (Desk, Inbox) {
         let ledger = Ledger::new(connections, pipeline);
-        let requests = Requests::new(connections);
-        let desk = Desk { ledger, requests, push: self.push, echoes };
+        let requests = Requests::new(connections, frames);
+        let desk = Desk { ledger, requests, push: self.push, echoes, frames };
         (desk, Inbox { sub: self.sub, message: zmq::Message::new() })
     }
 }
@@ -110,7 +118,17 @@ impl Desk {
         }
         let mut rest = reply.payload;
         while !rest.is_empty() {
-            let Some((response, after)) = Response::parse(rest) else {
+            if let Some(ping) = self.frames.then(|| Response::parse_ping(rest)).flatten() {
+                let (payload, after) = ping;
+                let pong = self.requests.pong(reply.conn_id, payload);
+                if self.push.send(pong, zmq::DONTWAIT).is_err() {
+                    self.ledger.malformed();
+                }
+                rest = after;
+                continue;
+            }
+            let parsed = if self.frames { Response::parse_frame(rest) } else { Response::parse(rest) };
+            let Some((response, after)) = parsed else {
                 self.ledger.malformed();
                 break;
             };

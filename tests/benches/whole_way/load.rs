@@ -74,13 +74,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// For the handler behind `feeder`. `echoes`: whether its bodies are tokens.
-    pub(crate) fn open(feeder: Feeder, load: Load, lost_after: Duration, echoes: bool) -> Session {
+    /// For the handler behind `feeder`. `echoes`: whether its bodies are tokens; `frames`: whether it is fed WebSocket
+    /// frames.
+    pub(crate) fn open(
+        feeder: Feeder,
+        load: Load,
+        lost_after: Duration,
+        (echoes, frames): (bool, bool),
+    ) -> Session {
         let (connections, pipeline) = match load {
             Load::Busy { in_flight, pipeline } => (in_flight.div_ceil(pipeline), pipeline),
             Load::Quiet { .. } => (QUIET_CONNECTIONS, 1),
         };
-        let (desk, inbox) = feeder.open(connections, pipeline, echoes);
+        let (desk, inbox) = feeder.open(connections, pipeline, echoes, frames);
         let watch = Watch { inbox, lost_after, look_at: Instant::now(), reply_bytes: 0 };
         Session { load, desk: Mutex::new(desk), watch, turns: Vec::new() }
     }

@@ -50,6 +50,19 @@ impl<'a> Response<'a> {
         Some((Response { status: u16::try_from(status).ok()?, body }, &rest[length..]))
     }
 
+    /// Splits a WebSocket's text frame off `payload`, which counts as a response of status 200.
+    pub(crate) fn parse_frame(payload: &'a [u8]) -> Option<(Response<'a>, &'a [u8])> {
+        let [0x81, size @ ..=125, rest @ ..] = payload else { return None };
+        let (body, rest) = rest.split_at_checked(usize::from(*size))?;
+        Some((Response { status: 200, body }, rest))
+    }
+
+    /// Splits a WebSocket's ping off `payload`; its own payload comes first.
+    pub(crate) fn parse_ping(payload: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let [0x89, size @ ..=125, rest @ ..] = payload else { return None };
+        rest.split_at_checked(usize::from(*size))
+    }
+
     /// The token that the handler echoed.
     pub(crate) fn token(&self) -> Option<Token> {
         (self.body.len() == TOKEN_BYTES).then(|| decimal(self.body).map(Token)).flatten()

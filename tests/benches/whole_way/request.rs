@@ -50,8 +50,39 @@ const CLIENT_HEADERS: [(&str, &str); 16] = [
     ("x-forwarded-for", "127.0.0.1"),
 ];
 
+/// What a WebSocket's frames carry: those of its handshake, and the frame's first byte. The handler need not have
+/// seen the handshake: a handler that was restarted has not either.
+const FRAME_HEADERS: [(&str, &str); 22] = [
+    ("REMOTE_ADDR", "127.0.0.1"),
+    ("FLAGS", "0x81"),
+    ("METHOD", "WEBSOCKET"),
+    ("URL_SCHEME", "http"),
+    ("PATTERN", "/"),
+    ("URI", "/"),
+    ("VERSION", "HTTP/1.1"),
+    ("PATH", "/"),
+    ("accept-language", "en-US,en;q=0.9,de;q=0.8"),
+    ("host", "localhost:6767"),
+    ("pragma", "no-cache"),
+    ("cache-control", "no-cache"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+    ),
+    ("origin", "http://localhost:6767"),
+    ("upgrade", "websocket"),
+    ("cookie", "session=eyJ1c2VyIjo3LCJuIjoxMn0.k2Jx0w; theme=dark"),
+    ("sec-websocket-version", "13"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("connection", "Upgrade"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+    ("x-forwarded-for", "127.0.0.1"),
+];
+
 /// The messages of all connections, one each.
 pub(crate) struct Requests {
+    frames: bool,
     headers: Vec<u8>,
     by_slot: Vec<Request>,
 }
@@ -63,17 +94,30 @@ struct Request {
 }
 
 impl Requests {
-    /// Room for the messages of `connections` connections.
-    pub(crate) fn new(connections: usize) -> Requests {
+    /// Room for the messages of `connections` connections: WebSocket frames, or HTTP requests.
+    pub(crate) fn new(connections: usize, frames: bool) -> Requests {
         let mut dict = Vec::new();
-        for (name, value) in SERVER_HEADERS.iter().chain(&CLIENT_HEADERS) {
+        let request = SERVER_HEADERS.iter().chain(&CLIENT_HEADERS).filter(|_| !frames);
+        for (name, value) in request.chain(FRAME_HEADERS.iter().filter(|_| frames)) {
             let _ = write!(dict, "{}:{name},{}:{value},", name.len(), value.len());
         }
         let mut headers = format!("{}:", dict.len()).into_bytes();
         headers.extend_from_slice(&dict);
         headers.push(b'}');
         let empty = || Request { conn_id: None, message: Vec::new(), token_at: 0 };
-        Requests { headers, by_slot: std::iter::repeat_with(empty).take(connections).collect() }
+        Requests { frames, headers, by_slot: std::iter::repeat_with(empty).take(connections).collect() }
+    }
+
+    /// A client's answer to a ping.
+    pub(crate) fn pong(&self, conn_id: ConnId, payload: &[u8]) -> Vec<u8> {
+        let mut message = format!("{IDENT} {} / ", conn_id.0).into_bytes();
+        message.extend_from_slice(&self.headers);
+        let flags = memchr::memmem::find(&message, b"0x81").unwrap();
+        message[flags..flags + 4].copy_from_slice(b"0x8A");
+        let _ = write!(message, "{}:", payload.len());
+        message.extend_from_slice(payload);
+        message.push(b',');
+        message
     }
 
     /// The message that carries `token` on the connection in `slot`, which now is `conn_id`.
@@ -83,10 +127,15 @@ impl Requests {
             request.message.clear();
             let _ = write!(request.message, "{IDENT} {} / ", conn_id.0);
             request.message.extend_from_slice(&self.headers);
-            request.message.extend_from_slice(b"0:,");
-            let name = b":x-seq,10:";
-            let at = memchr::memmem::find(&request.message, name).unwrap();
-            request.token_at = at + name.len();
+            if self.frames {
+                request.message.extend_from_slice(b"10:0000000000,");
+                request.token_at = request.message.len() - TOKEN_BYTES - 1;
+            } else {
+                request.message.extend_from_slice(b"0:,");
+                let name = b":x-seq,10:";
+                let at = memchr::memmem::find(&request.message, name).unwrap();
+                request.token_at = at + name.len();
+            }
             request.conn_id = Some(conn_id);
         }
         let mut rest = token.0;

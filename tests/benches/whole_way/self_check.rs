@@ -145,7 +145,7 @@ fn serve(load: Load, faults: Faults) -> (Outcome, Made) {
             assert!(problem == RecvTimeoutError::Timeout && started.elapsed() < Duration::from_secs(5));
             feeder.attend().unwrap();
         }
-        let mut session = Session::open(feeder, load, LOST_AFTER, true);
+        let mut session = Session::open(feeder, load, LOST_AFTER, (true, false));
         for _ in 0..2 {
             session.feed(Duration::from_millis(50), Duration::from_millis(150), Usage::default).unwrap();
         }

@@ -12,6 +12,8 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     /// Whether its body is the request's token. If not, its replies are told apart by their order.
     pub(crate) echoes: bool,
+    /// It is fed WebSocket frames instead of HTTP requests, and echoes them.
+    pub(crate) frames: bool,
     /// The most CPU that it may take per request, as a multiple of what `bare` takes.
     pub(crate) most: Option<Most>,
     kind: Kind,
@@ -44,11 +46,28 @@ pub(crate) struct Contrast {
 pub(crate) const CONTRASTS: [Contrast; 1] = [Contrast { cheap: "lua-none", dear: "lua-all", least: 2.0 }];
 
 /// The yardstick comes first, so that it is measured right before the others in each round.
-pub(crate) static SUBJECTS: [Subject; 4] = [
-    Subject { name: "bare", echoes: true, most: None, kind: Kind::Bare },
+pub(crate) static SUBJECTS: [Subject; 6] = [
+    Subject { name: "bare", echoes: true, frames: false, most: None, kind: Kind::Bare },
+    Subject { name: "bare-echo", echoes: true, frames: true, most: None, kind: Kind::Bare },
+    Subject {
+        name: "lua-echo",
+        echoes: true,
+        frames: true,
+        most: None,
+        kind: Kind::Script {
+            file: "echo.lua",
+            text: r#"
+local kennel = require "kennel"
+local app = kennel.app()
+app:channel("/", { ping = 0 }, { message = function(conn, msg) conn:send(msg) end })
+return app
+"#,
+        },
+    },
     Subject {
         name: "lua",
         echoes: true,
+        frames: false,
         most: Some(Most { busy: 2.0, quiet: 1.5 }),
         kind: Kind::Script {
             file: "hello.lua",
@@ -63,6 +82,7 @@ return app
     Subject {
         name: "lua-none",
         echoes: false,
+        frames: false,
         most: None,
         kind: Kind::Script {
             file: "none.lua",
@@ -77,6 +97,7 @@ return app
     Subject {
         name: "lua-all",
         echoes: true,
+        frames: false,
         most: None,
         kind: Kind::Script {
             file: "all.lua",
@@ -99,7 +120,7 @@ return app
 impl Subject {
     /// Whether the others are measured as a ratio to this one.
     pub(crate) fn is_yardstick(&self) -> bool {
-        matches!(self.kind, Kind::Bare)
+        matches!(self.kind, Kind::Bare) && !self.frames
     }
 
     /// The program to start.

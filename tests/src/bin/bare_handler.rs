@@ -3,7 +3,7 @@
 //! `bare_handler SEND_SPEC RECV_SPEC [REPLY_BYTES]` pulls a request, finds its sender, connection id and `x-seq`
 //! header by searching for them, and publishes one fixed HTTP response that echoes the header. It is written as one
 //! would write it in C: no parser, no connection table, no error pages, libzmq's default options, one buffer that is
-//! used again. What it costs is what libzmq costs, so every other handler is measured as a ratio to it.
+//! used again. A WebSocket frame (no `x-seq`) is answered with a text frame that holds its body. What it costs is what libzmq costs, so every other handler is measured as a ratio to it.
 
 #![allow(
     clippy::expect_used,
@@ -64,7 +64,19 @@ fn answer(message: &[u8], name: &memmem::Finder<'_>, head: &[u8], reply: &mut Ve
     };
     let (id, rest) = (&rest[..id_end], &rest[id_end + 1..]);
     let Some(at) = name.find(rest) else {
-        return false;
+        let Some(body) = rest.strip_suffix(b",").and_then(|rest| rest.last_chunk::<TOKEN_BYTES>()) else {
+            return false;
+        };
+        if rest.starts_with(b"@*") {
+            return false;
+        }
+        reply.clear();
+        reply.extend_from_slice(sender);
+        write!(reply, " {}:", id.len()).unwrap();
+        reply.extend_from_slice(id);
+        reply.extend_from_slice(b", \x81\x0a");
+        reply.extend_from_slice(body);
+        return true;
     };
     let value = &rest[at + NAME.len()..];
     let Some(colon) = memchr(b':', value) else {

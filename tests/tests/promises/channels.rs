@@ -829,7 +829,7 @@ fn two_apps_have_channels_of_their_own() {
 #[test]
 fn a_channel_that_makes_no_sense_is_an_error_at_its_line() {
     for (body, parts) in [
-        (r#"app:channel("chat", {})"#, &["`/`"][..]),
+        (r#"app:channel("chat", {})"#, &["`/path`"][..]),
         (r#"app:channel("/chat")"#, &["channel"]),
         (r#"app:channel("/chat", 7)"#, &["function"]),
         (r#"app:channel("/chat", { opened = print })"#, &["opened"]),

@@ -10,6 +10,8 @@ mod adoption;
 mod answers;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
+/// The chat example: pages that talk to each other, in a real browser.
+mod chat;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// Connections: keep-alive, close, order, bodies of any size.

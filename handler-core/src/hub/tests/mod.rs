@@ -5,6 +5,7 @@
 
 mod answers;
 mod code;
+mod live;
 mod mongrel2;
 mod order;
 mod raw;

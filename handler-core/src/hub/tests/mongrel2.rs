@@ -63,6 +63,39 @@ pub(super) fn json(form: Form, sender: &str, id: i64, body: &[u8]) -> Vec<u8> {
     message(form, sender, id, "@chat", &[("METHOD", "JSON"), ("PATTERN", "@chat")], body)
 }
 
+/// Bytes on a WebSocket that belongs to path `/ws`: a handshake without `flags`, else a frame.
+pub(super) fn websocket(
+    form: Form,
+    sender: &str,
+    id: i64,
+    path: &str,
+    flags: Option<u8>,
+    more: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let flags = flags.map(|flags| format!("0x{flags:X}"));
+    let method = if flags.is_some() { "WEBSOCKET" } else { "WEBSOCKET_HANDSHAKE" };
+    let own = [
+        ("METHOD", method),
+        ("VERSION", "HTTP/1.1"),
+        ("PATTERN", "/"),
+        ("URI", path),
+        ("host", "localhost:6767"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let own = own.iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
+    let mut headers: Vec<_> =
+        more.iter().chain(own).copied().filter(|(_, value)| !value.is_empty()).collect();
+    if let Some(flags) = &flags {
+        headers.push(("FLAGS", flags));
+    }
+    let body = if flags.is_none() { b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" } else { body };
+    message(form, sender, id, path, &headers, body)
+}
+
 /// The notice that a connection is gone.
 pub(super) fn disconnect(form: Form, sender: &str, id: i64) -> Vec<u8> {
     message(form, sender, id, "@*", &[("METHOD", "JSON")], br#"{"type":"disconnect"}"#)
@@ -80,6 +113,8 @@ pub(super) struct Reply {
     pub link: LinkId,
     pub sender: String,
     pub ids: Vec<u32>,
+    /// For Mongrel2 itself (`X`), not for the client.
+    pub extended: bool,
     pub payload: Vec<u8>,
 }
 
@@ -99,11 +134,15 @@ impl Reply {
         let rest = &rest[colon + 1..];
         let ids = text(rest.get(..size).ok_or("the size is too large")?)?;
         let payload = rest[size..].strip_prefix(b", ").ok_or("no `, ` after the ids")?.to_vec();
+        let (extended, ids) = match ids.strip_prefix("X ") {
+            Some(ids) => (true, ids),
+            None => (false, &*ids),
+        };
         let ids = ids.split(' ').map(number).collect::<Result<Vec<_>, _>>()?;
         if ids.is_empty() || ids.len() > 128 {
             return Err(format!("{} targets", ids.len()));
         }
-        Ok(Self { link, sender, ids, payload })
+        Ok(Self { link, sender, ids, extended, payload })
     }
 }
 

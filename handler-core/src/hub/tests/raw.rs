@@ -54,7 +54,7 @@ fn those_who_got_too_much_lately_get_theirs_later_and_in_order() {
     assert_eq!(site.to(1).count(), 8);
     site.deliver(FIRST, &[1, 2, 3], b"all");
     assert_eq!(site.replies.last().unwrap().ids, [2, 3]);
-    site.pass(millis(11));
+    site.pass(millis(51));
     assert_eq!(site.text(1), "0 1 2 3 4 5 6 7 8 9 10 11 all");
     assert_eq!(site.to(1).count(), 9);
     site.act(FIRST, &[Action::Done { serial: 1 }]);
@@ -131,7 +131,7 @@ fn nothing_is_answered_on_a_connection_that_was_disconnected_meanwhile() {
 fn a_delivery_for_clients_of_an_earlier_run_reaches_nobody() {
     let mut site = raw();
     site.request(7, "GET /nowhere");
-    site.hub.handle_server_down(LINK);
+    site.hub.handle_server_down(LINK, site.now);
     site.hub.handle_server_up(LINK, b"");
     site.request(7, "GET /nowhere");
     site.deliver(FIRST, &[7], b"the old seven's secret");

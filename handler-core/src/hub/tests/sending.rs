@@ -18,18 +18,18 @@ fn worst_window(site: &mut Site, turns: u64, gap: Duration) -> usize {
     }
     times
         .iter()
-        .map(|end| times.iter().filter(|t| **t <= *end && *end - **t < millis(10)).count())
+        .map(|end| times.iter().filter(|t| **t <= *end && *end - **t < millis(50)).count())
         .max()
         .unwrap()
 }
 
 #[test]
-fn a_connection_gets_at_most_sixteen_messages_in_any_ten_milliseconds() {
+fn a_connection_gets_at_most_sixteen_messages_in_any_fifty_milliseconds() {
     for gap in [0, 1, 10, 40] {
         let mut site = Site::new(1);
         let worst = worst_window(&mut site, 200, Duration::from_micros(gap));
         assert!(worst <= 16, "{worst} messages with a gap of {gap} µs");
-        site.pass(millis(20));
+        site.pass(millis(100));
         assert_eq!(site.statuses(7), vec![404; 200]);
         site.settles();
     }
@@ -144,7 +144,7 @@ fn a_close_that_has_to_wait_for_its_window_is_sent_in_the_end() {
         // A loop that wakes up late.
         site.now += millis(25);
         site.turn();
-        site.pass(millis(20));
+        site.pass(millis(100));
         assert!(site.closed(7), "gap {gap} µs");
         site.settles();
     }

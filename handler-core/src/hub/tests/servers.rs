@@ -10,7 +10,7 @@ fn nothing_is_sent_to_the_clients_of_a_server_that_is_gone() {
     site.request(7, "GET /a");
     site.request(8, "GET /a");
     site.request(8, "GET /nowhere");
-    site.hub.handle_server_down(LINK);
+    site.hub.handle_server_down(LINK, site.now);
     assert_eq!(site.hub.counters().purged, 2);
     site.hub.handle_server_up(LINK, b"");
     site.respond(FIRST, 1, "for the old seven");
@@ -28,7 +28,7 @@ fn answers_of_this_turn_are_not_sent_when_the_server_goes_away_in_it() {
     let mut site = Site::new(1);
     site.request(7, "GET /a");
     site.hub.handle_message(LINK, &mongrel2::http(Form::Json, SENDER, 8, "GET /nowhere", &[], b""), site.now);
-    site.hub.handle_server_down(LINK);
+    site.hub.handle_server_down(LINK, site.now);
     site.hub.handle_server_up(LINK, b"");
     site.request(9, "GET /a");
     assert!(site.replies.is_empty());
@@ -43,7 +43,7 @@ fn one_server_that_goes_away_leaves_the_others_alone() {
         let sender = format!("m2-{}", link.0);
         site.hub.handle_message(link, &mongrel2::http(Form::Json, &sender, 7, "GET /a", &[], b""), site.now);
     }
-    site.hub.handle_server_down(LinkId(0));
+    site.hub.handle_server_down(LinkId(0), site.now);
     site.turn();
     site.respond(FIRST, 1, "first");
     site.respond(FIRST, 2, "second");
@@ -58,7 +58,7 @@ fn messages_of_another_sender_are_refused_until_the_server_is_another() {
     site.request(1, "GET /nowhere");
     site.message(&mongrel2::http(Form::Json, "other", 2, "GET /nowhere", &[], b""));
     assert_eq!((site.replies.len(), site.hub.counters().refused), (1, 1));
-    site.hub.handle_server_down(LINK);
+    site.hub.handle_server_down(LINK, site.now);
     site.hub.handle_server_up(LINK, b"oth");
     site.message(&mongrel2::http(Form::Json, "other", 2, "GET /nowhere", &[], b""));
     assert_eq!((site.replies.len(), site.replies[1].sender.as_str()), (2, "other"));

@@ -27,10 +27,54 @@ pub(super) struct Job {
     pub body: Vec<u8>,
 }
 
+/// What a worker was told of a live connection.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Told {
+    Open {
+        serial: u64,
+        conn: u64,
+        fresh: bool,
+        resumed: bool,
+        data: String,
+        rooms: Vec<String>,
+        path: String,
+    },
+    Message {
+        serial: u64,
+        conn: u64,
+        binary: bool,
+        payload: Vec<u8>,
+    },
+    Close {
+        serial: u64,
+        conn: u64,
+        code: u16,
+    },
+    Detach {
+        conn: u64,
+    },
+    Answer {
+        query: u64,
+        json: String,
+    },
+}
+
+impl Told {
+    pub fn serial(&self) -> Option<u64> {
+        match self {
+            Self::Open { serial, .. } | Self::Message { serial, .. } | Self::Close { serial, .. } => {
+                Some(*serial)
+            }
+            Self::Detach { .. } | Self::Answer { .. } => None,
+        }
+    }
+}
+
 /// A living worker: what it was told so far.
 #[derive(Debug, Default)]
 pub(super) struct FakeWorker {
     pub jobs: Vec<Job>,
+    pub live: Vec<Told>,
     pub lead: bool,
     pub stop: bool,
     pub killed: bool,
@@ -231,7 +275,7 @@ impl Site {
     }
 
     pub fn to(&self, id: u32) -> impl Iterator<Item = &Reply> {
-        self.replies.iter().filter(move |reply| reply.ids.contains(&id))
+        self.replies.iter().filter(move |reply| !reply.extended && reply.ids.contains(&id))
     }
 
     pub fn text(&self, id: u32) -> String {
@@ -265,7 +309,46 @@ impl Site {
     /// After a while nothing is remembered.
     pub fn settles(&mut self) {
         self.pass(seconds(5));
-        assert_eq!(self.hub.load(), (0, 0));
+        assert_eq!((self.hub.load(), self.hub.live()), ((0, 0), 0));
+    }
+
+    /// What a worker was told of live connections since the last look, all of it done.
+    pub fn told(&mut self, worker: WorkerId) -> Vec<Told> {
+        let told = std::mem::take(&mut self.workers.get_mut(&worker).unwrap().live);
+        let done: Vec<_> =
+            told.iter().filter_map(Told::serial).map(|serial| Action::Done { serial }).collect();
+        self.act(worker, &done);
+        told
+    }
+
+    /// A WebSocket handshake on a path.
+    pub fn handshake(&mut self, id: i64, path: &str) {
+        self.message(&mongrel2::websocket(Form::Tnetstring, SENDER, id, path, None, &[], b""));
+    }
+
+    /// A frame of a WebSocket on a path.
+    pub fn frame(&mut self, id: i64, path: &str, flags: u8, body: &[u8]) {
+        self.message(&mongrel2::websocket(Form::Tnetstring, SENDER, id, path, Some(flags), &[], body));
+    }
+
+    /// The frames that a WebSocket got, without the answer to its handshake: first byte and payload.
+    pub fn frames(&self, id: u32) -> Vec<(u8, Vec<u8>)> {
+        let sent = self.sent(id);
+        let mut rest = match sent.windows(4).position(|window| window == b"\r\n\r\n") {
+            Some(end) if sent.starts_with(b"HTTP/1.1 101") => &sent[end + 4..],
+            _ => &sent[..],
+        };
+        let mut frames = Vec::new();
+        while let [first, size, after @ ..] = rest {
+            let (size, after) = match size {
+                126 => (u16::from_be_bytes([after[0], after[1]]) as usize, &after[2..]),
+                127 => (u64::from_be_bytes(*after.first_chunk().unwrap()) as usize, &after[8..]),
+                size => (usize::from(*size), after),
+            };
+            frames.push((*first, after[..size].to_vec()));
+            rest = &after[size..];
+        }
+        frames
     }
 }
 
@@ -287,6 +370,25 @@ impl FakeWorker {
                 }
                 Order::Lead => self.lead = true,
                 Order::Stop => self.stop = true,
+                Order::Open(open) => self.live.push(Told::Open {
+                    serial: open.serial,
+                    conn: open.conn,
+                    fresh: open.fresh,
+                    resumed: open.resumed,
+                    data: String::from_utf8(open.data.to_vec()).unwrap(),
+                    rooms: open.rooms.map(|room| room.escape_ascii().to_string()).collect(),
+                    path: Envelope::parse(open.message).unwrap().path.escape_ascii().to_string(),
+                }),
+                Order::Message { serial, conn, binary, payload } => {
+                    self.live.push(Told::Message { serial, conn, binary, payload: payload.to_vec() });
+                }
+                Order::Close { serial, conn, code, .. } => {
+                    self.live.push(Told::Close { serial, conn, code });
+                }
+                Order::Detach { conn } => self.live.push(Told::Detach { conn }),
+                Order::Answer { query, json } => {
+                    self.live.push(Told::Answer { query, json: String::from_utf8(json.to_vec()).unwrap() });
+                }
                 Order::Start(_) => panic!("the hub does not start processes"),
             }
         }

@@ -24,7 +24,7 @@ impl World {
             link.up = false;
             link.incarnation += 1;
             link.clients.clear();
-            self.hub.handle_server_down(LinkId(number as u16));
+            self.hub.handle_server_down(LinkId(number as u16), self.now);
         }
         if self.random.percent(80) {
             self.server_starts(number);

@@ -1,0 +1,275 @@
+//! What live connections cost the hub: a room's message for each who gets it, an echo, and memory.
+//!
+//! ```text
+//! cargo bench -p handler-core --bench live [-- --check]
+//! ```
+//!
+//! The hub itself, with everything between a worker's batch and the bytes for Mongrel2, without sockets.
+//! `--check` exits with 1 when a target is missed.
+
+use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
+use handler_core::worker::protocol::{Action, ChannelSpec, Order, Registration, encode_action, split_frame};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the bytes that are in use.
+struct Counting;
+
+#[allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one only counts")]
+// SAFETY: every call is handed to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const LINK: LinkId = LinkId(0);
+const WORKER: WorkerId = WorkerId(0);
+const WINDOW: Duration = Duration::from_millis(11);
+
+/// A hub with one worker, which does at once what it is told.
+struct World {
+    hub: Hub,
+    now: Instant,
+    /// The numbers of the connections, in the order of their opening.
+    conns: Vec<u64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
+        let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
+        let now = Instant::now();
+        hub.handle_server_up(LINK, b"");
+        hub.load_app(AppId(0), now);
+        while let Some(effect) = hub.poll_effect() {
+            assert!(matches!(effect, Effect::StartWorker { .. }), "{effect:?}");
+        }
+        let channel = ChannelSpec { path: "/ws".into(), ..ChannelSpec::default() };
+        let registration = Registration { channels: vec![channel], ..Registration::default() };
+        let mut world = Self { hub, now, conns: Vec::new() };
+        world.act(&[Action::Ready(registration)]);
+        world.turn();
+        world
+    }
+
+    fn act(&mut self, actions: &[Action<'_>]) {
+        let mut batch = Vec::new();
+        actions.iter().for_each(|action| encode_action(&mut batch, action));
+        self.hub.handle_batch(WORKER, &batch, self.now).expect("the batch makes sense");
+    }
+
+    /// One turn; the bytes for Mongrel2.
+    fn turn(&mut self) -> usize {
+        self.hub.finish_turn(self.now);
+        let mut bytes = 0;
+        self.hub.drain_replies(|_, reply| bytes += black_box(reply).len());
+        bytes
+    }
+
+    /// Does what the worker was told, and tells the hub so.
+    fn obey(&mut self) {
+        let Some((orders, _)) = self.hub.take_orders(WORKER) else { return };
+        let orders = std::mem::take(orders);
+        let mut batch = Vec::new();
+        let mut rest = &orders[..];
+        while let Some((kind, payload, after)) = split_frame(rest) {
+            rest = after;
+            match Order::read(kind, payload).expect("the order makes sense") {
+                Order::Open(open) => {
+                    self.conns.push(open.conn);
+                    encode_action(&mut batch, &Action::Done { serial: open.serial });
+                }
+                Order::Message { serial, conn, binary, payload } => {
+                    encode_action(&mut batch, &Action::Send { conn, binary, payload });
+                    encode_action(&mut batch, &Action::Done { serial });
+                }
+                Order::Close { serial, .. } => encode_action(&mut batch, &Action::Done { serial }),
+                _ => {}
+            }
+        }
+        self.hub.handle_batch(WORKER, &batch, self.now).expect("the batch makes sense");
+    }
+
+    fn open(&mut self, count: usize) {
+        for id in 1..=count {
+            let message = message(id, None, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+            self.hub.handle_message(LINK, &message, self.now);
+            if id % 64 == 0 || id == count {
+                self.turn();
+                self.obey();
+            }
+        }
+        self.rest();
+    }
+
+    /// Time in which nothing happens.
+    fn rest(&mut self) {
+        for _ in 0..4 {
+            self.now += Duration::from_millis(1100);
+            self.turn();
+            self.obey();
+        }
+    }
+}
+
+/// A browser's handshake, or a frame on its connection.
+fn message(id: usize, flags: Option<u8>, body: &[u8]) -> Vec<u8> {
+    let mut headers = String::new();
+    let method = if flags.is_some() { "WEBSOCKET" } else { "WEBSOCKET_HANDSHAKE" };
+    let key = format!("{:022}==", id);
+    let mut all = vec![
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("METHOD", method),
+        ("URL_SCHEME", "http"),
+        ("PATTERN", "/"),
+        ("URI", "/ws"),
+        ("VERSION", "HTTP/1.1"),
+        ("PATH", "/ws"),
+        ("host", "chat.example.org"),
+        ("connection", "Upgrade"),
+        ("pragma", "no-cache"),
+        ("cache-control", "no-cache"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+        ),
+        ("upgrade", "websocket"),
+        ("origin", "http://chat.example.org"),
+        ("sec-websocket-version", "13"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("accept-language", "en-US,en;q=0.9"),
+        ("sec-websocket-key", &key),
+        ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ];
+    let flags = flags.map(|flags| format!("0x{flags:X}"));
+    if let Some(flags) = &flags {
+        all.push(("FLAGS", flags));
+    }
+    for (name, value) in all {
+        headers.push_str(&format!("{}:{name},{}:{value},", name.len(), value.len()));
+    }
+    let mut message = format!("m2 {id} /ws {}:{headers}}}{}:", headers.len(), body.len()).into_bytes();
+    message.extend_from_slice(body);
+    message.push(b',');
+    message
+}
+
+/// Nanoseconds for each of `count` in a turn, the median of many.
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+fn main() {
+    let check = std::env::args().any(|argument| argument == "--check");
+    let mut missed = false;
+    let mut judge = |what: &str, value: f64, most: f64, unit: &str| {
+        let word = if value <= most { "met" } else { "MISSED" };
+        missed |= value > most;
+        println!("{what:<58} {value:>8.1} {unit}, at most {most} ({word})");
+    };
+
+    const MEMBERS: usize = 10_000;
+    let mut world = World::new();
+    world.open(MEMBERS);
+    let conns = world.conns.clone();
+    let joins: Vec<_> = conns.iter().map(|conn| Action::Join { conn: *conn, room: b"lobby" }).collect();
+    world.act(&joins);
+    world.rest();
+    let payload = [b'x'; 100];
+    let publish = Action::Publish { except: 0, binary: false, room: b"lobby", payload: &payload };
+    let send = |world: &mut World, changed: bool| {
+        world.now += WINDOW;
+        if changed {
+            world.act(&[Action::Leave { conn: conns[17], room: b"lobby" }]);
+            world.act(&[Action::Join { conn: conns[17], room: b"lobby" }]);
+        }
+        let mut batch = Vec::new();
+        encode_action(&mut batch, &publish);
+        let start = Instant::now();
+        world.hub.handle_batch(WORKER, &batch, world.now).expect("the batch makes sense");
+        let bytes = world.turn();
+        assert!(bytes > MEMBERS * 3, "{bytes}");
+        start.elapsed().as_nanos() as f64 / MEMBERS as f64
+    };
+    for _ in 0..50 {
+        send(&mut world, true);
+    }
+    let uncached = median((0..500).map(|_| send(&mut world, true)).collect());
+    let cached = median((0..500).map(|_| send(&mut world, false)).collect());
+    judge("a room's message, each of 10,000, membership changed", uncached, 15.0, "ns");
+    judge("a room's message, each of 10,000, membership as before", cached, 5.0, "ns");
+
+    let echo = |world: &mut World, at: usize| {
+        let frame = message(at % MEMBERS + 1, Some(0x81), b"hello, is anybody there?");
+        let start = Instant::now();
+        world.hub.handle_message(LINK, &frame, world.now);
+        start.elapsed()
+    };
+    let mut samples = Vec::new();
+    for round in 0..200 {
+        world.now += WINDOW;
+        let mut time = Duration::ZERO;
+        for at in 0..32 {
+            time += echo(&mut world, round * 32 + at);
+        }
+        let start = Instant::now();
+        world.turn();
+        world.obey();
+        world.turn();
+        samples.push((time + start.elapsed()).as_nanos() as f64 / 32.0);
+    }
+    println!(
+        "{:<58} {:>8.1} ns",
+        "an echo, 32 a turn, the worker's share of this test included",
+        median(samples)
+    );
+
+    const HELD: usize = 100_000;
+    drop(world);
+    let mut world = World::new();
+    world.conns.reserve(HELD);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    world.open(HELD);
+    let joins: Vec<_> = (world.conns.iter().enumerate())
+        .map(|(at, conn)| Action::Join { conn: *conn, room: [&b"a"[..], b"b", b"c", b"d"][at % 4] })
+        .collect();
+    for part in joins.chunks(1000) {
+        world.act(part);
+    }
+    world.rest();
+    let each = (ALLOCATED.load(Ordering::Relaxed) - before) as f64 / HELD as f64;
+    judge("memory of an idle connection in one of four rooms", each, 400.0, "bytes");
+    let most = world.conns.clone();
+    for (n, room) in [&b"a"[..], b"b", b"c", b"d"].into_iter().enumerate() {
+        for part in most.chunks(1000) {
+            let joins: Vec<_> = part.iter().map(|conn| Action::Join { conn: *conn, room }).collect();
+            world.act(&joins);
+        }
+        let _ = n;
+    }
+    drop(joins);
+    world.rest();
+    let each = (ALLOCATED.load(Ordering::Relaxed) - before - most.len() * 8) as f64 / HELD as f64;
+    println!("{:<58} {each:>8.1} bytes", "the same in all four rooms");
+    if check && missed {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,122 @@
+//! What workers say and ask about live connections and rooms.
+
+use super::table::LiveId;
+use crate::hub::Hub;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::{ConnKey, LinkId, WorkerId};
+use crate::protocol::ConnId;
+use crate::worker::protocol::{Action, Question, encode_answer};
+use serde_json::{Value, json};
+use std::time::Instant;
+use tracing::warn;
+
+/// The most bytes of `conn.data`.
+const MAX_DATA: usize = 4096;
+
+impl Hub {
+    /// Does what a worker wants done with live connections and rooms. Those that are over meanwhile are let be.
+    pub(in crate::hub) fn handle_live_action(&mut self, worker: WorkerId, action: Action<'_>, now: Instant) {
+        match action {
+            Action::Send { conn, binary, payload } => {
+                if let Some(id) = self.live.lives.by_number(conn) {
+                    self.send_live(id, binary, payload, now);
+                }
+            }
+            Action::CloseConn { conn, code, reason } => {
+                if let Some(id) = self.live.lives.by_number(conn) {
+                    self.close_live(id, code, &String::from_utf8_lossy(reason), now);
+                }
+            }
+            Action::Join { conn, room } => {
+                self.flush_publishing(now);
+                let Some(id) = self.live.lives.by_number(conn) else { return };
+                if let Err(problem) = self.live.rooms.join(room, id)
+                    && self.complaints.pass(Complaint::Refused, now)
+                {
+                    let key = super::intake::key_of(self, id).map_or(0, |key| key.id.get());
+                    warn!(conn = key, "dropped a join: {problem}");
+                }
+            }
+            Action::Leave { conn, room } => {
+                self.flush_publishing(now);
+                if let Some(id) = self.live.lives.by_number(conn) {
+                    self.live.rooms.leave(room, id);
+                }
+            }
+            Action::Publish { except, binary, room, payload } => {
+                let except = self.live.lives.by_number(except);
+                self.publish(room, except, binary, payload, now);
+            }
+            Action::CloseRoom { code, room, reason } => {
+                self.flush_publishing(now);
+                let members: Vec<LiveId> = self.live.rooms.members(room).to_vec();
+                for id in members {
+                    self.close_live(id, code, &String::from_utf8_lossy(reason), now);
+                }
+            }
+            Action::SetData { conn, json } => {
+                let Some(channel) =
+                    self.live.lives.by_number(conn).and_then(|id| self.live.lives.get_mut(id))
+                else {
+                    return;
+                };
+                if json.len() <= MAX_DATA {
+                    channel.data = (!json.is_empty()).then(|| Box::new(json.into()));
+                } else if self.complaints.pass(Complaint::Refused, now) {
+                    warn!(size = json.len(), "dropped: data of a connection is at most {MAX_DATA} bytes");
+                }
+            }
+            Action::Query { query, question, subject } => {
+                let answer = self.answer_question(question, subject);
+                if let Some(worker) = self.workers.get_mut(worker.0) {
+                    encode_answer(&mut worker.orders, query, answer.to_string().as_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn answer_question(&self, question: Question, subject: &[u8]) -> Value {
+        let by_decimal = || {
+            let number: u64 = std::str::from_utf8(subject).ok()?.parse().ok()?;
+            self.live.lives.by_number(number)
+        };
+        match question {
+            Question::Count => json!(self.live.rooms.count(subject)),
+            Question::Members => {
+                self.live.rooms.members(subject).iter().filter_map(|id| self.introduce(*id)).collect()
+            }
+            Question::Connection => self
+                .key_by_name(subject)
+                .and_then(|key| self.live.lives.at(key))
+                .and_then(|id| self.introduce(id))
+                .unwrap_or_default(),
+            Question::Data => {
+                let data = by_decimal().and_then(|id| self.live.lives.get(id)?.data.as_ref());
+                data.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default()
+            }
+            Question::Rooms => {
+                let rooms = by_decimal().map(|id| {
+                    self.live.rooms.rooms_of(id).map(|room| json!(String::from_utf8_lossy(room))).collect()
+                });
+                rooms.unwrap_or_default()
+            }
+        }
+    }
+
+    /// `[number, name, transport]`.
+    fn introduce(&self, id: LiveId) -> Option<Value> {
+        let channel = self.live.lives.get(id)?;
+        Some(json!([channel.number, self.conn_name(channel.key), channel.carrier.name()]))
+    }
+
+    /// The key behind a `conn.id`.
+    fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
+        let name = std::str::from_utf8(name).ok()?;
+        let mut parts = name.strip_prefix(&self.boot)?.strip_prefix('-')?.split('.');
+        let link = LinkId(parts.next()?.parse().ok()?);
+        let incarnation = parts.next()?.parse().ok()?;
+        let id = ConnId::try_from(parts.next()?.parse::<i64>().ok()?).ok()?;
+        parts.next().is_none().then_some(ConnKey { link, incarnation, id })
+    }
+}

@@ -1,0 +1,151 @@
+//! Every way in which a live connection ends, and `close` exactly once.
+//!
+//! A client closes, or is gone without a word; a script closes, fails, or the app no longer has the channel;
+//! Mongrel2 goes away, or we do. Each way leads to [`Hub::finish_live`] or [`Hub::end_live`] once: from then
+//! on the connection is over, its rooms know it no more, and behind all its messages the script's
+//! `close` runs.
+
+use super::table::{Carrier, LiveId, Stage};
+use super::work::Pending;
+use crate::hub::Hub;
+use crate::hub::connection::Conn;
+use crate::hub::ids::{AppId, ConnKey, LinkId};
+use crate::websocket::CloseCode;
+use std::time::{Duration, Instant};
+
+/// How long a client has to answer our close.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Hub {
+    /// Closes from our side: the client is told why, and has a moment to say goodbye.
+    pub(in crate::hub) fn close_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        self.flush_publishing(now);
+        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
+            return;
+        };
+        let Carrier::WebSocket(session) = &mut channel.carrier else {
+            // Sockets have no close of their own.
+            self.finish_live(id, code, reason, now);
+            return;
+        };
+        let mut frame = Vec::new();
+        session.close(CloseCode(code), reason, &mut frame);
+        channel.stage = Stage::Closing;
+        channel.our_close = Some(Box::new((code, reason.into())));
+        self.live.rooms.leave_all(id);
+        self.live.heartbeat.expect_close(now + PATIENCE, id, channel.number);
+        self.send_bytes(id, &frame, now);
+    }
+
+    /// The conversation is over on both sides, or cannot go on: what was sent goes out, then Mongrel2 closes.
+    pub(super) fn finish_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage != Stage::Over) else {
+            return;
+        };
+        let key = channel.key;
+        self.end_live(id, code, reason, now);
+        self.close_connection(key);
+    }
+
+    /// The client is gone, or about to be: the script hears of it, and the key is free.
+    pub(in crate::hub) fn end_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        self.flush_publishing(now);
+        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage != Stage::Over) else {
+            return;
+        };
+        channel.stage = Stage::Over;
+        let key = channel.key;
+        let ours = channel.our_close.take();
+        let (code, reason) = ours.map_or((code, reason.into()), |ours| *ours);
+        self.counters.closed += 1;
+        self.live.rooms.leave_all(id);
+        self.live.lives.forget_key(key, id);
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.live = None;
+        }
+        self.give(id, Pending::Close { code, reason }, now);
+    }
+
+    /// The script's `close` has run.
+    pub(super) fn forget_live(&mut self, id: LiveId) {
+        if let Some(worker) = self.live.lives.get(id).and_then(|channel| channel.worker.worker())
+            && let Some(worker) = self.workers.get_mut(worker.0)
+        {
+            worker.channels -= 1;
+        }
+        self.live.lives.remove(id);
+    }
+
+    /// Mongrel2 says that a client is gone. Nobody it knows: `false`.
+    pub(in crate::hub) fn live_disconnected(&mut self, key: ConnKey, now: Instant) -> bool {
+        let Some(id) = self.live.lives.at(key) else { return false };
+        self.end_live(id, 1006, "", now);
+        true
+    }
+
+    /// A Mongrel2 is gone, and all its clients with it.
+    pub(in crate::hub) fn live_server_down(&mut self, link: LinkId, now: Instant) -> usize {
+        let of_link = |id: &LiveId| super::intake::key_of(self, *id).is_some_and(|key| key.link == link);
+        let ids: Vec<_> = self
+            .live
+            .lives
+            .iter()
+            .filter(|(_, channel)| channel.stage != Stage::Over)
+            .map(|(id, _)| id)
+            .filter(of_link)
+            .collect();
+        for id in &ids {
+            self.end_live(*id, 1006, "", now);
+        }
+        self.live.rooms.forget_plans();
+        ids.len()
+    }
+
+    /// We stop: every client is told, and nobody waits for an answer.
+    pub(in crate::hub) fn close_all_live(&mut self, now: Instant) {
+        let ids: Vec<_> = self.live.lives.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.close_live(id, 1001, "server going away", now);
+            self.finish_live(id, 1001, "server going away", now);
+        }
+    }
+
+    /// Newer code of an app has other channels: connections follow their path, or end.
+    pub(in crate::hub) fn remap_live(&mut self, app: AppId, old: &super::routes::Channels, now: Instant) {
+        let ids: Vec<_> = self.live.lives.iter().filter(|(_, c)| c.app == app).map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+            let path = old.get(channel.route).map(|spec| spec.path.as_str());
+            match path.and_then(|path| self.apps[usize::from(app.0)].channels.position(path)) {
+                Some(route) => channel.route = route,
+                None => {
+                    self.close_live(id, 1001, "this channel is gone", now);
+                    self.finish_live(id, 1001, "this channel is gone", now);
+                }
+            }
+        }
+    }
+
+    /// Answers that end a connection before it has begun.
+    pub(super) fn send_last_words(&mut self, key: ConnKey, response: &[u8]) {
+        let conn: &mut Conn = self.conns.map.entry(key).or_default();
+        if conn.closing || conn.closed || conn.gone {
+            return;
+        }
+        conn.out.extend_from_slice(response);
+        self.close_connection(key);
+    }
+
+    /// Connections whose client did not answer our close in time.
+    pub(super) fn end_unanswered(&mut self, now: Instant) {
+        while let Some((id, number)) = self.live.heartbeat.next_unanswered(now) {
+            let is_meant = |id: &LiveId| {
+                let channel = self.live.lives.get(*id);
+                channel.is_some_and(|channel| channel.number == number && channel.stage == Stage::Closing)
+            };
+            if Some(id).filter(is_meant).is_some() {
+                self.finish_live(id, 1006, "", now);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What keeps live connections alive, and finds the dead ones.
+//!
+//! WebSockets are pinged; a client that leaves two pings unanswered is gone. Mongrel2 itself cuts off whoever
+//! is silent for `limits.min_ping`, whatever is sent to him, and says nothing; so all that we hold is named
+//! to it in time, in batches, which resets its clock and brings a notice for each that is gone already.
+
+use super::table::{Carrier, LiveId, Stage};
+use crate::hub::Hub;
+use crate::hub::ids::LinkId;
+use crate::protocol::{ConnId, Targets, reply};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What is due when.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat {
+    /// Pings, by their interval in milliseconds: in each list the next one is first.
+    pings: FxHashMap<u32, VecDeque<Due>>,
+    /// Closes of ours that the client should have answered by then.
+    closes: VecDeque<(Instant, LiveId, u64)>,
+    /// When Mongrel2 is told again whom we hold.
+    keep_alive: Option<Instant>,
+    epoch: Option<Instant>,
+}
+
+/// A planned ping, small: every WebSocket has one.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    /// In tenths of a second since the table's first moment.
+    tenth: u32,
+    id: LiveId,
+    /// Tells whether the connection is still the same.
+    generation: u32,
+}
+
+/// The unit in which pings are planned; those of one leave together.
+const TENTH: Duration = Duration::from_millis(100);
+/// Pings that a client may leave unanswered.
+const UNANSWERED: u8 = 2;
+
+impl Heartbeat {
+    pub(super) fn expect_close(&mut self, due: Instant, id: LiveId, number: u64) {
+        self.closes.push_back((due, id, number));
+    }
+
+    pub(super) fn next_unanswered(&mut self, now: Instant) -> Option<(LiveId, u64)> {
+        self.closes.front().filter(|(due, ..)| *due <= now)?;
+        self.closes.pop_front().map(|(_, id, number)| (id, number))
+    }
+
+    fn tenth(&mut self, at: Instant) -> u32 {
+        let epoch = *self.epoch.get_or_insert(at);
+        (at.saturating_duration_since(epoch).as_millis() / TENTH.as_millis()) as u32
+    }
+
+    fn plan_ping(&mut self, interval: u32, id: LiveId, generation: u32, now: Instant) {
+        let tenth = self.tenth(now) + interval / 100 + 1;
+        self.pings.entry(interval).or_default().push_back(Due { tenth, id, generation });
+    }
+
+    fn next_ping(&mut self, interval: u32, tenth: u32) -> Option<Due> {
+        let list = self.pings.get_mut(&interval)?;
+        list.front().filter(|due| due.tenth <= tenth)?;
+        list.pop_front()
+    }
+
+    /// When there is something to do; `holds`: there is somebody to keep alive.
+    pub fn next_timeout(&self, holds: bool) -> Option<Instant> {
+        let pings = self.pings.values().filter_map(|list| list.front());
+        let pings = pings.filter_map(|due| Some(self.epoch? + TENTH * due.tenth));
+        let closes = self.closes.front().map(|(due, ..)| *due);
+        pings.chain(closes).chain(self.keep_alive.filter(|_| holds)).min()
+    }
+}
+
+impl Hub {
+    /// A connection's first ping is planned.
+    pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
+        if self.live.heartbeat.keep_alive.is_none() {
+            self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);
+        }
+        let Some(channel) = self.live.lives.get(id) else { return };
+        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let interval = spec.map_or(0.0, |spec| spec.ping);
+        if interval > 0.0 && matches!(channel.carrier, Carrier::WebSocket(_)) {
+            let interval = Duration::from_secs_f64(interval.clamp(0.05, 86_400.0));
+            let generation = channel.generation();
+            self.live.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
+        }
+    }
+
+    /// Pings, closes and keep-alives that are due.
+    pub(in crate::hub) fn beat(&mut self, now: Instant) {
+        self.end_unanswered(now);
+        if self.live.heartbeat.keep_alive.is_some_and(|due| due <= now) {
+            self.live.heartbeat.keep_alive = self.holds_anybody().then(|| now + self.limits.keep_alive);
+            self.keep_alive();
+        }
+        let intervals: Vec<u32> = self.live.heartbeat.pings.keys().copied().collect();
+        for interval in intervals {
+            self.ping(interval, now);
+        }
+    }
+
+    /// Whether there are clients that wait for us, in whatever way.
+    pub(in crate::hub) fn holds_anybody(&self) -> bool {
+        !self.live.lives.is_empty() || !self.requests.is_empty()
+    }
+
+    fn ping(&mut self, interval: u32, now: Instant) {
+        let mut due = Vec::new();
+        let mut dead = Vec::new();
+        let mut ping = Vec::new();
+        let tenth = self.live.heartbeat.tenth(now);
+        while let Some(Due { id, generation, .. }) = self.live.heartbeat.next_ping(interval, tenth) {
+            let channel = self.live.lives.get_mut(id).filter(|channel| channel.generation() == generation);
+            let Some(channel) = channel else { continue };
+            let Carrier::WebSocket(session) = &mut channel.carrier else { continue };
+            match channel.stage {
+                Stage::Open if session.unanswered() >= UNANSWERED => dead.push(id),
+                Stage::Open => {
+                    ping.clear();
+                    session.ping(&mut ping);
+                    due.push(id);
+                    self.live.heartbeat.plan_ping(interval, id, generation, now);
+                }
+                Stage::Closing | Stage::Over => {}
+            }
+        }
+        let idle = |list: &VecDeque<Due>| list.is_empty();
+        if self.live.heartbeat.pings.get(&interval).is_some_and(idle) {
+            self.live.heartbeat.pings.remove(&interval);
+        }
+        if due.is_empty() && dead.is_empty() {
+            return;
+        }
+        due.sort_unstable_by_key(|id| super::intake::key_of(self, *id).map(|key| key.link));
+        self.send_same(&due, &ping, now);
+        for id in dead {
+            self.counters.unanswered_pings += 1;
+            self.finish_live(id, 1006, "pings were not answered", now);
+        }
+    }
+
+    /// Names to each Mongrel2 all that is held there: live connections, and requests that run.
+    fn keep_alive(&mut self) {
+        for number in 0..self.links.len() {
+            let link = LinkId(number as u16);
+            let state = &self.links[number];
+            let Some(sender) = state.sender.as_ref().filter(|_| state.up) else { continue };
+            let lives = self.live.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
+            let lives = lives.map(|(_, channel)| channel.key);
+            let running = self.conns.map.iter().filter(|(_, conn)| conn.current.is_some() && !conn.gone);
+            let held: Vec<ConnId> = lives
+                .chain(running.map(|(key, _)| *key))
+                .filter(|key| key.link == link && key.incarnation == state.incarnation)
+                .map(|key| key.id)
+                .collect();
+            for targets in Targets::split(&held, self.limits.handler_targets) {
+                let start = self.outgoing.bytes.len();
+                reply::encode_control(&mut self.outgoing.bytes, sender, targets, reply::Control::KeepAlive);
+                self.outgoing.replies.push((link, start..self.outgoing.bytes.len()));
+            }
+        }
+    }
+
+    /// A request begins that may run for long: Mongrel2 is to be told that it is held.
+    pub(in crate::hub) fn hold(&mut self, now: Instant) {
+        if self.live.heartbeat.keep_alive.is_none() {
+            self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What comes from a live connection.
+
+use super::table::{Carrier, LiveId, Stage};
+use super::work::Pending;
+use crate::hub::Hub;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::ConnKey;
+use crate::hub::pacing::Pacer;
+use crate::protocol::{Envelope, Head, Kind};
+use crate::websocket::Event;
+use std::time::Instant;
+use tracing::warn;
+
+impl Hub {
+    /// A frame of a WebSocket or a message of a socket. `false`: no channel takes it.
+    pub(in crate::hub) fn handle_live_message(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        let id = match self.live.lives.at(key) {
+            Some(id) => id,
+            None if self.is_finished(key) => return true,
+            None => match self.open_by_message(key, envelope, head, message, now) {
+                Some(id) => id,
+                None => return self.channel_at(envelope.path).is_some(),
+            },
+        };
+        match head.kind {
+            Kind::Frame { flags } => self.receive_frame(id, flags, envelope.body, now),
+            _ => self.receive_socket(id, envelope, now),
+        }
+        true
+    }
+
+    fn receive_socket(&mut self, id: LiveId, envelope: &Envelope<'_>, now: Instant) {
+        let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
+            return;
+        };
+        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let Some(max) = spec.filter(|spec| spec.path.as_bytes() == envelope.path).map(|s| s.max_message)
+        else {
+            let key = channel.key;
+            self.counters.refused += 1;
+            if self.complaints.pass(Complaint::Refused, now) {
+                let path = envelope.path.escape_ascii();
+                warn!(link = key.link.0, conn = %key.id, %path, "refused: this connection speaks to another channel");
+            }
+            return;
+        };
+        if envelope.body.len() > max {
+            self.close_live(id, 1009, "message too big", now);
+        } else if std::str::from_utf8(envelope.body).is_err() {
+            self.close_live(id, 1007, "not UTF-8", now);
+        } else {
+            self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
+        }
+    }
+
+    fn receive_frame(&mut self, id: LiveId, flags: u8, payload: &[u8], now: Instant) {
+        let second = self.live.lives.second(now);
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let max = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let max = max.map_or(0, |spec| spec.max_message);
+        let Carrier::WebSocket(session) = &mut channel.carrier else { return };
+        let mut replies = Vec::new();
+        let event = session.receive(flags, payload, max, &mut self.live.codec, second, &mut replies);
+        let key = channel.key;
+        let next = match event {
+            Event::Text(text) => {
+                Some(Pending::Message { binary: false, payload: text.into_owned().into_bytes().into() })
+            }
+            Event::Binary(bytes) => {
+                Some(Pending::Message { binary: true, payload: bytes.into_owned().into() })
+            }
+            Event::Pong if payload == Pacer::PING => {
+                if let Some(conn) = self.conns.map.get_mut(&key) {
+                    conn.pacer.arrived();
+                    self.mark_dirty(key);
+                }
+                None
+            }
+            Event::Ping | Event::Pong | Event::Ignored => None,
+            Event::Closed { code, reason } => {
+                self.send_bytes(id, &replies, now);
+                self.finish_live(id, code.0, &reason, now);
+                return;
+            }
+            Event::Violation { code, reason } => {
+                self.counters.violations += 1;
+                if self.complaints.pass(Complaint::Refused, now) {
+                    warn!(link = key.link.0, conn = %key.id, code = code.0, "closed: {reason}");
+                }
+                self.send_bytes(id, &replies, now);
+                self.finish_live(id, code.0, reason, now);
+                return;
+            }
+        };
+        if !replies.is_empty() {
+            self.send_bytes(id, &replies, now);
+        }
+        if let Some(message) = next {
+            self.give(id, message, now);
+        }
+    }
+}
+
+/// Where the key of a live connection is wanted and nothing else.
+pub(super) fn key_of(hub: &Hub, id: LiveId) -> Option<ConnKey> {
+    hub.live.lives.get(id).map(|channel| channel.key)
+}

@@ -1,0 +1,51 @@
+//! Live connections: those that stay and speak, WebSockets and JSON and XML sockets.
+//!
+//! * `table`: all of them, small; `routes`: which channel takes one
+//! * `opening`: how one begins, also when the hub was restarted and the client was not; `intake`: what comes from it
+//! * `work`: its messages to the worker that has it, in order, and to another one when that dies
+//! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
+//! * `ending`: every way to end, and `close` exactly once
+//! * `heartbeat`: pings, and Mongrel2's idle clock
+//! * `asking`: what scripts ask about connections and rooms
+
+mod asking;
+mod ending;
+mod heartbeat;
+mod intake;
+mod opening;
+pub(super) mod routes;
+mod sending;
+mod table;
+mod work;
+
+pub(super) use heartbeat::Heartbeat;
+pub(super) use sending::Publishing;
+pub(super) use table::{Backlog, LiveId, Lives};
+
+use crate::channel::opening::Keeper;
+use crate::rooms::Rooms;
+use crate::websocket::Codec;
+
+/// All that the hub keeps for live connections.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub lives: Lives,
+    pub rooms: Rooms,
+    pub codec: Codec,
+    pub keeper: Keeper,
+    pub heartbeat: Heartbeat,
+    pub publishing: Publishing,
+}
+
+impl Live {
+    pub fn new(max_rooms: usize) -> Self {
+        Self {
+            lives: Lives::default(),
+            rooms: Rooms::new(max_rooms),
+            codec: Codec::default(),
+            keeper: Keeper::default(),
+            heartbeat: Heartbeat::default(),
+            publishing: Publishing::default(),
+        }
+    }
+}

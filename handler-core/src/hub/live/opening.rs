@@ -1,0 +1,195 @@
+//! How a live connection begins.
+
+use super::table::{Attached, Carrier, Channel, LiveId, Lives, Stage};
+use super::work::Pending;
+use crate::hub::Hub;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::{AppId, ConnKey};
+use crate::protocol::{Envelope, Head, Kind};
+use crate::websocket::{Accepted, Policy, Refusal, Session, handshake};
+use std::time::Instant;
+use tracing::warn;
+
+/// Bytes of a Sec-WebSocket-Accept value.
+const ACCEPT: usize = 28;
+
+impl Hub {
+    /// A WebSocket handshake. `false`: no channel takes it.
+    pub(in crate::hub) fn handle_handshake(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        let Some((app, route)) = self.find_channel(envelope, head) else { return false };
+        if let Some(old) = self.live.lives.at(key) {
+            // Mongrel2 gave the number to somebody else, so its last owner is gone.
+            self.end_live(old, 1006, "", now);
+        }
+        if head.first_credits.is_some() {
+            self.links[usize::from(key.link.0)].flow_control = true;
+        }
+        if self.stopping.is_some() || !self.apps[usize::from(app.0)].is_loaded() {
+            self.answer_at_once(key, 503, now);
+            return true;
+        }
+        let accepted = match self.judge(app, route, envelope) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.counters.refused += 1;
+                if self.complaints.pass(Complaint::Refused, now) {
+                    warn!(link = key.link.0, conn = %key.id, "handshake refused: {}", refusal.reason);
+                }
+                self.send_last_words(key, &refusal.response);
+                return true;
+            }
+        };
+        let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
+        let opening = without_body(message, envelope);
+        let Some(id) = self.open_live(key, (app, route), carrier, &opening, false, now) else { return true };
+        self.send_bytes(id, &accepted.response, now);
+        self.begin_work(id, now);
+        true
+    }
+
+    /// A message of a client that the hub does not know: a socket's first, or a frame on a WebSocket that was
+    /// opened when another hub ran. `None`: no channel takes it.
+    pub(in crate::hub) fn open_by_message(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) -> Option<LiveId> {
+        let (app, route) = self.find_channel(envelope, head)?;
+        if self.stopping.is_some() || !self.apps[usize::from(app.0)].is_loaded() {
+            self.close_connection(key);
+            return None;
+        }
+        let (carrier, adopted) = match head.kind {
+            Kind::Frame { .. } => {
+                // Every frame carries the handshake's headers, so what was agreed can be found again.
+                let Ok(accepted) = self.judge(app, route, envelope) else {
+                    self.close_connection(key);
+                    return None;
+                };
+                self.counters.adopted += 1;
+                (Carrier::WebSocket(Session::new(accepted.deflate)), true)
+            }
+            Kind::Xml => (Carrier::Xml, false),
+            _ => (Carrier::Json, false),
+        };
+        // What the message says is a message of its own; the opening is only who says it.
+        let opening = without_body(message, envelope);
+        let id = self.open_live(key, (app, route), carrier, &opening, adopted, now)?;
+        self.begin_work(id, now);
+        Some(id)
+    }
+
+    fn judge(&self, app: AppId, route: u16, envelope: &Envelope<'_>) -> Result<Accepted, Refusal> {
+        let spec = self.apps[usize::from(app.0)].channels.get(route);
+        let spec = spec.expect("a route that was found is there");
+        let policy = Policy { origins: &spec.origins, protocols: &spec.protocols, deflate: spec.deflate };
+        // Only a handshake's body is its answer's key; a frame that is adopted gets no answer.
+        let key = if envelope.body.len() == ACCEPT { envelope.body } else { b"" };
+        handshake::accept(&envelope.headers, b"GET", key, &policy)
+    }
+
+    /// The app and its channel for a message.
+    fn find_channel(&self, envelope: &Envelope<'_>, head: &Head<'_>) -> Option<(AppId, u16)> {
+        let below_route = head.pattern.is_none_or(|pattern| {
+            let pattern = pattern.bytes();
+            let literal = pattern.split(|b| *b == b'(').next().unwrap_or_default();
+            envelope.path.starts_with(literal)
+        });
+        if !below_route {
+            return None;
+        }
+        self.channel_at(envelope.path)
+    }
+
+    /// The app and its channel for a path.
+    pub(in crate::hub) fn channel_at(&self, path: &[u8]) -> Option<(AppId, u16)> {
+        let find = |app: &AppId| {
+            let (route, _) = self.apps[usize::from(app.0)].channels.find(path)?;
+            Some((*app, route))
+        };
+        self.app_order.iter().find_map(find)
+    }
+
+    fn open_live(
+        &mut self,
+        key: ConnKey,
+        (app, route): (AppId, u16),
+        carrier: Carrier,
+        message: &[u8],
+        adopted: bool,
+        now: Instant,
+    ) -> Option<LiveId> {
+        let opening = self.live.keeper.keep(message);
+        let made = self.live.lives.insert(key, |number| Channel {
+            key,
+            app,
+            route,
+            number,
+            carrier,
+            stage: Stage::Open,
+            opened: false,
+            resumed: adopted,
+            orphan: false,
+            our_close: None,
+            worker: Attached::NONE,
+            work: None,
+            opening,
+            data: None,
+        });
+        let Some(id) = made else {
+            self.counters.overloaded += 1;
+            warn!("{} live connections are open, no more fit", Lives::MAX);
+            self.close_connection(key);
+            return None;
+        };
+        self.counters.opened += 1;
+        // A conn entry may remain from requests of the same connection; it sends for this one now.
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.live = Some(id);
+            self.live.lives.lanes[id as usize].waits = true;
+        }
+        self.begin_heartbeat(id, now);
+        Some(id)
+    }
+
+    /// Its first order for a worker: open.
+    fn begin_work(&mut self, id: LiveId, now: Instant) {
+        self.give(id, Pending::Open { fresh: true }, now);
+    }
+}
+
+/// A message without its body: what a script sees as the opening request. A socket's is a message of its own, a
+/// handshake's is Mongrel2's answer to the client's key.
+fn without_body(message: &[u8], envelope: &Envelope<'_>) -> Vec<u8> {
+    let body = envelope.body.len();
+    if body == 0 {
+        return message.to_vec();
+    }
+    let digits = body.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let head = message.len().saturating_sub(digits + 1 + body + 1);
+    [&message[..head], b"0:,"].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_its_body_is_a_message() {
+        let message = b"m2 7 @chat 16:6:METHOD,4:JSON,}13:{\"text\":\"hi\"},";
+        let envelope = Envelope::parse(message).unwrap();
+        let bare = without_body(message, &envelope);
+        assert_eq!(bare, b"m2 7 @chat 16:6:METHOD,4:JSON,}0:,");
+        assert!(Envelope::parse(&bare).is_ok());
+    }
+}

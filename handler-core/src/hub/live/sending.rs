@@ -1,0 +1,319 @@
+//! Messages to live connections: to one, and to all in a room.
+//!
+//! A message to one grows in its connection's buffer until the turn ends, like an answer. A room's message is
+//! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
+//! free; those who wait for something get it behind that. Several in a row to one room leave as one.
+
+use super::table::{Backlog, Carrier, LiveId, Stage};
+use crate::channel::framing::Framing;
+use crate::hub::Hub;
+use crate::hub::connection::Conn;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::{ConnKey, LinkId};
+use crate::hub::pacing::Allowance;
+use crate::protocol::{ConnId, Targets, reply};
+use crate::rooms::{MemberId, Place};
+use crate::websocket::Deflate;
+use crate::worker::protocol::Slow;
+use std::rc::Rc;
+use std::time::Instant;
+use tracing::warn;
+
+/// Bytes that a connection's buffer takes before messages wait one by one.
+const BUFFER: usize = 64 << 10;
+/// Bytes of a room's messages that leave as one.
+const TOGETHER: usize = 64 << 10;
+
+/// A room's messages that have not been handed to its members yet.
+#[derive(Debug, Default)]
+pub(crate) struct Publishing {
+    room: Vec<u8>,
+    except: Option<LiveId>,
+    messages: Vec<(bool, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// The forms that members can have, as the rooms' plans know them.
+fn class_of(framing: Framing) -> u8 {
+    match framing {
+        Framing::WebSocket(None) => 0,
+        Framing::WebSocket(Some(deflate)) => deflate.window_bits(),
+        Framing::Nul => 30,
+    }
+}
+
+fn framing_of(class: u8) -> Framing {
+    match class {
+        0 => Framing::WebSocket(None),
+        30 => Framing::Nul,
+        bits => Framing::WebSocket(Deflate::new(bits)),
+    }
+}
+
+impl Hub {
+    /// A script's message to one connection.
+    pub(in crate::hub) fn send_live(&mut self, id: LiveId, binary: bool, payload: &[u8], now: Instant) {
+        self.flush_publishing(now);
+        let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
+            return;
+        };
+        let framing = channel.framing();
+        let mut framed = Vec::with_capacity(payload.len() + 10);
+        framing.encode(binary, payload, &mut self.live.codec, &mut framed);
+        self.send_bytes(id, &framed, now);
+    }
+
+    /// Bytes that are framed already, to one connection.
+    pub(super) fn send_bytes(&mut self, id: LiveId, framed: &[u8], now: Instant) {
+        if self.has_room_in_buffer(id, framed.len(), now) {
+            let Some(key) = super::intake::key_of(self, id) else { return };
+            let Some(conn) = self.conns.map.get_mut(&key) else { return };
+            conn.out.extend_from_slice(framed);
+            self.mark_dirty(key);
+        } else {
+            self.wait_behind(id, framed.into(), now);
+        }
+    }
+
+    /// The same, shared with others.
+    fn send_shared(&mut self, id: LiveId, framed: &Rc<[u8]>, now: Instant) {
+        if framed.len() < 512 && self.has_room_in_buffer(id, framed.len(), now) {
+            self.send_bytes(id, framed, now);
+        } else {
+            self.wait_behind(id, Rc::clone(framed), now);
+        }
+    }
+
+    /// Makes sure that the connection has an entry among those that wait, and says whether bytes may be
+    /// appended to its buffer.
+    fn has_room_in_buffer(&mut self, id: LiveId, size: usize, now: Instant) -> bool {
+        let Some(conn) = self.live_conn(id, now) else { return false };
+        conn.backlog.as_ref().is_none_or(|backlog| backlog.messages.is_empty())
+            && (conn.out.is_empty() || conn.out.len() + size <= BUFFER)
+    }
+
+    /// The connection's entry among those that wait for something; its pacer counts from now on.
+    fn live_conn(&mut self, id: LiveId, now: Instant) -> Option<&mut Conn> {
+        let window = self.live.lives.window(now);
+        let channel = self.live.lives.get(id)?;
+        let key = channel.key;
+        let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
+        let lane = &mut self.live.lives.lanes[id as usize];
+        let conn = self.conns.map.entry(key).or_default();
+        if !lane.waits {
+            lane.waits = true;
+            conn.live = Some(id);
+            conn.is_socket = sockets;
+            conn.pacer.resume(lane.sent_in(window), now);
+        }
+        Some(conn)
+    }
+
+    /// A message that has to wait its turn, within what the channel bears.
+    fn wait_behind(&mut self, id: LiveId, framed: Rc<[u8]>, now: Instant) {
+        let Some(channel) = self.live.lives.get(id) else { return };
+        let (key, app, route) = (channel.key, channel.app, channel.route);
+        let limit = self.limits.connection_output;
+        let spec = self.apps[usize::from(app.0)].channels.get(route);
+        let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
+        let bound = if slow == Slow::Wait { limit } else { buffer.min(limit) };
+        let Some(conn) = self.live_conn(id, now) else { return };
+        if conn.closing || conn.closed || conn.gone {
+            return;
+        }
+        let (size, out) = (framed.len(), conn.out.len());
+        let backlog = conn
+            .backlog
+            .get_or_insert_with(|| Box::new(Backlog { slow, bound, messages: Default::default(), bytes: 0 }));
+        backlog.messages.push_back(framed);
+        backlog.bytes += size;
+        let mut dropped = 0;
+        if backlog.slow == Slow::DropOldest {
+            while backlog.bytes > backlog.bound && backlog.messages.len() > 1 {
+                let oldest = backlog.messages.pop_front().map_or(0, |message| message.len());
+                backlog.bytes -= oldest;
+                dropped += 1;
+            }
+        }
+        let waiting = out + backlog.bytes;
+        let too_much = backlog.slow != Slow::DropOldest && waiting > backlog.bound;
+        if dropped > 0 {
+            self.counters.dropped += dropped;
+            if self.complaints.pass(Complaint::Overflow, now) {
+                warn!(link = key.link.0, conn = %key.id, "dropped {dropped}: the client does not read, and more than the channel's buffer waits");
+            }
+        }
+        if too_much {
+            self.cut_off(id, waiting, now);
+            return;
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Ends a connection whose client does not read.
+    fn cut_off(&mut self, id: LiveId, waiting: usize, now: Instant) {
+        let Some(key) = super::intake::key_of(self, id) else { return };
+        self.counters.overflowed += 1;
+        if self.complaints.pass(Complaint::Overflow, now) {
+            warn!(link = key.link.0, conn = %key.id, waiting, "dropped and closed: the client does not read what is sent to it");
+        }
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.out = Vec::new();
+            conn.backlog = None;
+        }
+        self.finish_live(id, 1008, "too slow", now);
+    }
+
+    /// A script's message to a room.
+    pub(in crate::hub) fn publish(
+        &mut self,
+        room: &[u8],
+        except: Option<LiveId>,
+        binary: bool,
+        payload: &[u8],
+        now: Instant,
+    ) {
+        let publishing = &self.live.publishing;
+        let same = publishing.room == room && publishing.except == except;
+        if !same || publishing.bytes + payload.len() > TOGETHER {
+            self.flush_publishing(now);
+        }
+        let publishing = &mut self.live.publishing;
+        publishing.room.clear();
+        publishing.room.extend_from_slice(room);
+        publishing.except = except;
+        publishing.bytes += payload.len();
+        publishing.messages.push((binary, payload.to_vec()));
+        self.counters.published += 1;
+    }
+
+    /// Hands a room's messages to its members. Before anything else that a member could notice, so that the
+    /// order is the same for all.
+    pub(in crate::hub) fn flush_publishing(&mut self, now: Instant) {
+        if self.live.publishing.messages.is_empty() {
+            return;
+        }
+        let messages = std::mem::take(&mut self.live.publishing.messages);
+        self.live.publishing.bytes = 0;
+        let room = std::mem::take(&mut self.live.publishing.room);
+        let except = self.live.publishing.except;
+        self.multicast_room(&room, except, &messages, now);
+        self.live.publishing.room = room;
+        let mut messages = messages;
+        messages.clear();
+        self.live.publishing.messages = messages;
+    }
+
+    fn multicast_room(
+        &mut self,
+        room: &[u8],
+        except: Option<LiveId>,
+        messages: &[(bool, Vec<u8>)],
+        now: Instant,
+    ) {
+        let window = self.live.lives.window(now);
+        let (live, links, outgoing) = (&mut self.live, &self.links, &mut self.outgoing);
+        let lives = &live.lives;
+        let describe = |member: MemberId| {
+            let channel = lives.get(member).filter(|channel| channel.stage == Stage::Open)?;
+            let class = class_of(channel.framing());
+            Some(Place { link: channel.key.link.0, class, id: channel.key.id })
+        };
+        let sender = |link: u16| links[usize::from(link)].sender.as_ref();
+        let max = self.limits.handler_targets;
+        let Some(plan) = live.rooms.plan(room, max, describe, sender) else { return };
+        let mut behind: Vec<(LiveId, Rc<[u8]>)> = Vec::new();
+        let mut recipients = 0;
+        for group in plan.groups() {
+            let link = &links[usize::from(group.link())];
+            let Some(sender) = &link.sender else { continue };
+            let mut framed = Vec::new();
+            for (binary, payload) in messages {
+                framing_of(group.class()).encode(*binary, payload, &mut live.codec, &mut framed);
+            }
+            let mut shared: Option<Rc<[u8]>> = None;
+            let mut share = |framed: &[u8]| Rc::clone(shared.get_or_insert_with(|| framed.into()));
+            for chunk in group.chunks() {
+                let mut held_back = 0;
+                if link.flow_control {
+                    // Each has credits of its own: they are counted with its entry.
+                    behind.extend(
+                        chunk.members().iter().filter(|m| Some(**m) != except).map(|m| (*m, share(&framed))),
+                    );
+                    recipients += chunk.members().len();
+                    continue;
+                }
+                let before = behind.len();
+                for member in chunk.members() {
+                    if Some(*member) == except {
+                        held_back += 1;
+                    } else if !live.lives.lanes[*member as usize].take(window) {
+                        held_back += 1;
+                        behind.push((*member, share(&framed)));
+                    }
+                }
+                recipients += chunk.members().len();
+                let start = outgoing.bytes.len();
+                if held_back == 0 {
+                    outgoing.bytes.extend_from_slice(chunk.address());
+                } else {
+                    let waits = &behind[before..];
+                    let leave_out = |m: MemberId| Some(m) == except || waits.iter().any(|(id, _)| *id == m);
+                    if chunk.encode_without(&mut outgoing.bytes, sender, leave_out) == 0 {
+                        continue;
+                    }
+                }
+                outgoing.bytes.extend_from_slice(&framed);
+                outgoing.replies.push((LinkId(group.link()), start..outgoing.bytes.len()));
+            }
+        }
+        self.counters.recipients += (recipients * messages.len()) as u64;
+        self.send_to_waiting(behind, now);
+    }
+
+    /// The same bytes to many that have entries of their own; those that are free share replies.
+    fn send_to_waiting(&mut self, targets: Vec<(LiveId, Rc<[u8]>)>, now: Instant) {
+        let mut free: Vec<(ConnKey, Rc<[u8]>)> = Vec::new();
+        for (id, framed) in targets {
+            let Some(channel) = self.live.lives.get(id) else { continue };
+            let key = channel.key;
+            let flow_control = self.links[usize::from(key.link.0)].flow_control;
+            let Some(conn) = self.live_conn(id, now) else { continue };
+            let size = conn.bill(framed.len());
+            let is_free = conn.out.is_empty()
+                && (flow_control || !conn.pacer.wants_ping(now))
+                && !conn.closing
+                && conn.backlog.as_ref().is_none_or(|backlog| backlog.messages.is_empty())
+                && matches!(conn.pacer.allowance(flow_control, now), Allowance::Send(bytes) if bytes >= size);
+            if is_free {
+                conn.sent(framed.len(), flow_control, now);
+                self.conns.list_if_idle(key, now);
+                free.push((key, framed));
+            } else {
+                self.send_shared(id, &framed, now);
+            }
+        }
+        let max = self.limits.handler_targets;
+        let mut ids: Vec<ConnId> = Vec::with_capacity(max);
+        let mut rest = &free[..];
+        while let Some((first, framed)) = rest.first() {
+            let same =
+                |(key, other): &&(ConnKey, Rc<[u8]>)| key.link == first.link && Rc::ptr_eq(other, framed);
+            let count = rest.iter().take(max).take_while(same).count();
+            ids.clear();
+            ids.extend(rest[..count].iter().map(|(key, _)| key.id));
+            rest = &rest[count..];
+            let Some(sender) = &self.links[usize::from(first.link.0)].sender else { continue };
+            let Ok(targets) = Targets::new(&ids, max) else { continue };
+            let start = self.outgoing.bytes.len();
+            reply::encode(&mut self.outgoing.bytes, sender, targets, framed);
+            self.outgoing.replies.push((first.link, start..self.outgoing.bytes.len()));
+        }
+    }
+
+    /// The same bytes to many connections, each in its turn.
+    pub(super) fn send_same(&mut self, ids: &[LiveId], framed: &[u8], now: Instant) {
+        let framed: Rc<[u8]> = framed.into();
+        self.send_to_waiting(ids.iter().map(|id| (*id, Rc::clone(&framed))).collect(), now);
+    }
+}

@@ -1,0 +1,262 @@
+//! All live connections, small: a hundred thousand idle ones are the usual case.
+
+use crate::channel::framing::Framing;
+use crate::channel::opening::Kept;
+use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::live::work::Work;
+use crate::hub::pacing::Pacer;
+use crate::websocket::Session;
+use crate::worker::protocol::Slow;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A live connection's place in the table. Used again when it has ended.
+pub(crate) type LiveId = u32;
+
+/// What carries a conversation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Carrier {
+    /// A WebSocket, and how far its conversation is.
+    WebSocket(Session),
+    /// A JSON socket.
+    Json,
+    /// An XML socket.
+    Xml,
+}
+
+impl Carrier {
+    /// `conn.transport`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "websocket",
+            Self::Json => "json",
+            Self::Xml => "xml",
+        }
+    }
+}
+
+/// How far a conversation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Both sides speak.
+    Open,
+    /// We said the last word and wait for the client's.
+    Closing,
+    /// It is over; the script has yet to hear of it.
+    Over,
+}
+
+/// The worker that has a connection, or none, in half of what an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attached(u32);
+
+impl Attached {
+    pub const NONE: Self = Self(u32::MAX);
+
+    pub fn to(worker: WorkerId) -> Self {
+        Self(worker.0 as u32)
+    }
+
+    pub fn worker(self) -> Option<WorkerId> {
+        (self != Self::NONE).then_some(WorkerId(self.0 as usize))
+    }
+}
+
+/// A live connection.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(super) key: ConnKey,
+    pub(super) app: AppId,
+    /// Which of the app's channels.
+    pub(super) route: u16,
+    /// Its number for workers: no other connection ever has it in the life of the hub.
+    pub(super) number: u64,
+    pub(super) carrier: Carrier,
+    pub(super) stage: Stage,
+    /// The script's `open` has run, or is not to run again.
+    pub(super) opened: bool,
+    /// It comes from another worker, or from another life of the hub.
+    pub(super) resumed: bool,
+    /// It is on its app's list of connections without a worker.
+    pub(super) orphan: bool,
+    /// Our own close, code and reason, until the conversation is over.
+    pub(super) our_close: Option<Box<(u16, Box<str>)>>,
+    pub(super) worker: Attached,
+    /// What its worker has to do, or does. Nothing for an idle one.
+    pub(super) work: Option<Box<Work>>,
+    pub(super) opening: Kept,
+    /// `conn.data` as JSON. Boxed twice, since most have none.
+    pub(super) data: Option<Box<Box<[u8]>>>,
+}
+
+/// What was sent to a connection in the current window, where Mongrel2 does not say when a message was
+/// written. Apart from the connection itself, so that a room's message touches eight bytes of each member.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lane {
+    /// The window, counted from the start.
+    pub window: u32,
+    /// Messages in it.
+    pub sent: u8,
+    /// It has an entry among the connections that wait for something, whose pacer counts.
+    pub waits: bool,
+}
+
+/// Messages behind those that may be sent: each whole, shared by all that it is for.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    pub slow: Slow,
+    /// Bytes that may wait.
+    pub bound: usize,
+    pub messages: VecDeque<Rc<[u8]>>,
+    /// Bytes of `messages`.
+    pub bytes: usize,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Lives {
+    slab: Slab<Channel>,
+    by_key: FxHashMap<ConnKey, LiveId>,
+    pub(super) lanes: Vec<Lane>,
+    /// Makes numbers unique though places are used again.
+    generation: u64,
+    epoch: Option<Instant>,
+}
+
+/// Bits of a number that say the place.
+const PLACE_BITS: u32 = 22;
+
+impl Lives {
+    /// The most live connections: Mongrel2 itself has at most 65,536 descriptors.
+    pub const MAX: usize = 1 << PLACE_BITS;
+
+    /// Takes in a connection; `make` gets its number. `None`: the table is full.
+    pub(super) fn insert(&mut self, key: ConnKey, make: impl FnOnce(u64) -> Channel) -> Option<LiveId> {
+        if self.slab.len() >= Self::MAX {
+            return None;
+        }
+        let entry = self.slab.vacant_entry();
+        let id = entry.key();
+        self.generation += 1;
+        entry.insert(make(self.generation << PLACE_BITS | id as u64));
+        self.by_key.insert(key, id as LiveId);
+        if self.lanes.len() <= id {
+            self.lanes.resize(id + 1, Lane::default());
+        }
+        self.lanes[id] = Lane::default();
+        Some(id as LiveId)
+    }
+
+    /// Forgets it altogether.
+    pub(super) fn remove(&mut self, id: LiveId) {
+        if let Some(channel) = self.slab.try_remove(id as usize) {
+            self.forget_key(channel.key, id);
+        }
+    }
+
+    /// Its key may mean another connection from now on.
+    pub(super) fn forget_key(&mut self, key: ConnKey, id: LiveId) {
+        if self.by_key.get(&key) == Some(&id) {
+            self.by_key.remove(&key);
+        }
+    }
+
+    pub(crate) fn at(&self, key: ConnKey) -> Option<LiveId> {
+        self.by_key.get(&key).copied()
+    }
+
+    pub(super) fn get(&self, id: LiveId) -> Option<&Channel> {
+        self.slab.get(id as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, id: LiveId) -> Option<&mut Channel> {
+        self.slab.get_mut(id as usize)
+    }
+
+    /// The connection that a worker calls by this number, if it is not over.
+    pub(super) fn by_number(&self, number: u64) -> Option<LiveId> {
+        let id = (number & (Self::MAX as u64 - 1)) as LiveId;
+        let channel = self.get(id)?;
+        (channel.number == number && channel.stage != Stage::Over).then_some(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LiveId, &Channel)> {
+        self.slab.iter().map(|(id, channel)| (id as LiveId, channel))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// The number of the window that `now` lies in.
+    pub(super) fn window(&mut self, now: Instant) -> u32 {
+        let epoch = *self.epoch.get_or_insert(now);
+        (now.saturating_duration_since(epoch).as_millis() / Pacer::WINDOW.as_millis()) as u32
+    }
+
+    /// Seconds since the first look at the clock.
+    pub(super) fn second(&mut self, now: Instant) -> u32 {
+        let epoch = *self.epoch.get_or_insert(now);
+        now.saturating_duration_since(epoch).as_secs() as u32
+    }
+
+    /// Whether it is a WebSocket to which frames of our own may be sent.
+    pub(crate) fn takes_pings(&self, id: LiveId) -> bool {
+        let is_open = |channel: &&Channel| channel.stage == Stage::Open;
+        self.get(id).filter(is_open).is_some_and(|channel| matches!(channel.carrier, Carrier::WebSocket(_)))
+    }
+
+    /// Its entry among the waiting connections is gone: the lane counts again, from an empty window.
+    pub(crate) fn stop_waiting(&mut self, id: LiveId) {
+        if let Some(lane) = self.lanes.get_mut(id as usize) {
+            lane.waits = false;
+            lane.sent = 0;
+        }
+    }
+}
+
+impl Lane {
+    /// Counts one message, if there is room for it in this window.
+    #[inline]
+    pub fn take(&mut self, window: u32) -> bool {
+        if self.waits {
+            return false;
+        }
+        if self.window != window {
+            self.window = window;
+            self.sent = 0;
+        }
+        let free = self.sent < Pacer::MESSAGES;
+        self.sent += u8::from(free);
+        free
+    }
+
+    /// Messages sent in this window.
+    pub fn sent_in(&self, window: u32) -> u8 {
+        if self.window == window { self.sent } else { 0 }
+    }
+}
+
+impl Channel {
+    /// Tells it from others that had its place.
+    pub(super) fn generation(&self) -> u32 {
+        (self.number >> PLACE_BITS) as u32
+    }
+
+    /// The form of messages to it.
+    pub(super) fn framing(&self) -> Framing {
+        match &self.carrier {
+            Carrier::WebSocket(session) => Framing::WebSocket(session.deflate()),
+            Carrier::Json | Carrier::Xml => Framing::Nul,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Channel>() <= 104, "a hundred thousand of them are the usual case");

@@ -1,0 +1,338 @@
+//! A connection's messages to the worker that has it: in order, each once.
+//!
+//! A connection keeps its worker. When that dies, what it had not started goes to another one, behind an
+//! `open` that tells the new worker who this is; what it had started is not run twice. While a
+//! worker cannot take anything, messages wait here.
+
+use super::table::{Attached, LiveId, Stage};
+use crate::hub::Hub;
+use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::request::Job;
+use crate::worker::protocol::{self, Open};
+use std::collections::VecDeque;
+use std::time::Instant;
+use tracing::warn;
+
+/// Something that a connection's worker has to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Pending {
+    /// Take the connection; `fresh`: run the script's `open`.
+    Open { fresh: bool },
+    /// Run `message`.
+    Message { binary: bool, payload: Box<[u8]> },
+    /// Run `close`, and forget it.
+    Close { code: u16, reason: Box<str> },
+}
+
+impl Pending {
+    /// What it counts for in the bound of what may wait.
+    fn size(&self) -> usize {
+        match self {
+            Self::Message { payload, .. } => payload.len() + 64,
+            Self::Open { .. } | Self::Close { .. } => 0,
+        }
+    }
+}
+
+/// What a worker has of a connection, and what waits.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Given to the worker and not done, by serial.
+    pub flight: VecDeque<(u64, Pending)>,
+    /// Not given yet.
+    pub waiting: VecDeque<Pending>,
+    /// Bytes of both.
+    pub bytes: usize,
+    /// It is on its worker's list of connections to go on with.
+    pub listed: bool,
+}
+
+/// Messages of one connection that its worker may hold at once.
+const FLIGHT: usize = 32;
+
+impl Hub {
+    /// Something for the script, behind all that is under way.
+    pub(in crate::hub) fn give(&mut self, id: LiveId, pending: Pending, now: Instant) {
+        let limit = self.limits.channel_queue;
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let work = channel.work.get_or_insert_default();
+        let size = pending.size();
+        if size > 0 && work.bytes + size > limit && !work.waiting.is_empty() {
+            let (key, waiting) = (channel.key, work.waiting.len());
+            self.counters.overloaded += 1;
+            warn!(link = key.link.0, conn = %key.id, waiting, "closed: its messages come faster than the script takes them");
+            self.close_live(id, 1008, "too many messages", now);
+            return;
+        }
+        work.bytes += size;
+        work.waiting.push_back(pending);
+        self.pump(id, now);
+    }
+
+    /// Gives a connection's worker what it can take.
+    pub(in crate::hub) fn pump(&mut self, id: LiveId, now: Instant) {
+        loop {
+            let Some(channel) = self.live.lives.get_mut(id) else { return };
+            let Some(work) = channel.work.as_mut().filter(|work| !work.waiting.is_empty()) else { return };
+            let Some(worker_id) = channel.worker.worker() else {
+                if !self.attach(id, now) {
+                    return;
+                }
+                continue;
+            };
+            let Some(worker) = self.workers.get_mut(worker_id.0) else { return };
+            if work.flight.len() >= FLIGHT {
+                return;
+            }
+            if !worker.takes_jobs() || worker.jobs.len() >= self.limits.worker_jobs {
+                if worker.is_leaving() && work.flight.is_empty() {
+                    protocol::encode_detach(&mut worker.orders, channel.number);
+                    worker.channels -= 1;
+                    channel.worker = Attached::NONE;
+                    channel.resumed = true;
+                    continue;
+                }
+                if !work.listed {
+                    work.listed = true;
+                    worker.listed.push(id);
+                }
+                return;
+            }
+            let Some(pending) = work.waiting.pop_front() else { return };
+            worker.serial += 1;
+            let serial = worker.serial;
+            if worker.jobs.is_empty() {
+                worker.stuck_since = now;
+            }
+            worker.jobs.insert(serial, Job::Live(id));
+            match &pending {
+                Pending::Message { binary, payload } => {
+                    protocol::encode_message(&mut worker.orders, serial, channel.number, *binary, payload);
+                }
+                Pending::Close { code, reason } => {
+                    protocol::encode_close(
+                        &mut worker.orders,
+                        serial,
+                        channel.number,
+                        *code,
+                        reason.as_bytes(),
+                    );
+                }
+                Pending::Open { .. } => {}
+            }
+            let open = match pending {
+                Pending::Open { fresh } => Some(fresh),
+                _ => None,
+            };
+            work.flight.push_back((serial, pending));
+            if let Some(fresh) = open {
+                self.write_open(id, worker_id, serial, fresh);
+            }
+        }
+    }
+
+    /// Finds a worker for a connection that has none, and tells it who that is.
+    fn attach(&mut self, id: LiveId, now: Instant) -> bool {
+        let Some(channel) = self.live.lives.get_mut(id) else { return false };
+        let app = channel.app;
+        let seats = &self.apps[usize::from(app.0)].seats;
+        let worker = seats
+            .iter()
+            .filter_map(|seat| seat.worker)
+            .filter(|worker| self.workers[worker.0].takes_jobs())
+            .min_by_key(|worker| (self.workers[worker.0].channels, self.workers[worker.0].jobs.len()));
+        let Some(worker) = worker else {
+            if !std::mem::replace(&mut channel.orphan, true) {
+                self.apps[usize::from(app.0)].orphans.push(id);
+            }
+            return false;
+        };
+        channel.worker = Attached::to(worker);
+        self.workers[worker.0].channels += 1;
+        let work = channel.work.get_or_insert_default();
+        if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
+            work.waiting.push_front(Pending::Open { fresh: !channel.opened });
+        }
+        let _ = now;
+        true
+    }
+
+    fn write_open(&mut self, id: LiveId, worker: WorkerId, serial: u64, fresh: bool) {
+        let Some(channel) = self.live.lives.get(id) else { return };
+        let message = self.live.keeper.read(&channel.opening);
+        let app = &self.apps[usize::from(channel.app.0)];
+        let handler = app.channels.get(channel.route).map_or(0, |spec| spec.handler);
+        let path = crate::protocol::Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
+        let params = app.channels.find(path).map(|(_, params)| params).unwrap_or_default();
+        let name = self.conn_name(channel.key);
+        let open = Open {
+            serial,
+            conn: channel.number,
+            handler,
+            fresh,
+            resumed: channel.resumed,
+            transport: channel.carrier.name(),
+            name: name.as_bytes(),
+            data: channel.data.as_deref().map_or(&b""[..], |json| json),
+            rooms: protocol::Params::EMPTY,
+            params: protocol::Params::EMPTY,
+            message: &message,
+        };
+        let rooms = self.live.rooms.rooms_of(id);
+        let params = params.iter().map(|value| value.as_bytes());
+        protocol::encode_open(&mut self.workers[worker.0].orders, &open, rooms, params);
+    }
+
+    /// A worker has done what it was given under this serial.
+    pub(in crate::hub) fn live_done(&mut self, id: LiveId, serial: u64, now: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let Some(work) = channel.work.as_mut() else { return };
+        let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial) else { return };
+        let Some((_, done)) = work.flight.remove(at) else { return };
+        work.bytes -= done.size().min(work.bytes);
+        match done {
+            Pending::Open { .. } => channel.opened = true,
+            Pending::Message { .. } => {}
+            Pending::Close { .. } => {
+                self.forget_live(id);
+                return;
+            }
+        }
+        if work.flight.is_empty() && work.waiting.is_empty() && !work.listed {
+            channel.work = None;
+            self.leave_worker_that_ends(id, now);
+        } else {
+            self.pump(id, now);
+        }
+    }
+
+    /// An idle connection of a worker that takes nothing more is another's from now on.
+    fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0)) else {
+            return;
+        };
+        if !worker.is_leaving() || channel.work.is_some() {
+            return;
+        }
+        protocol::encode_detach(&mut worker.orders, channel.number);
+        worker.channels -= 1;
+        channel.worker = Attached::NONE;
+        channel.resumed = true;
+        self.restart_straight(id, now);
+    }
+
+    /// Straight-line code runs all the time, so it is started again at once; callbacks are when something comes.
+    fn restart_straight(&mut self, id: LiveId, now: Instant) {
+        let Some(channel) = self.live.lives.get(id) else { return };
+        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        if channel.stage != Stage::Over
+            && spec.is_some_and(|spec| spec.straight)
+            && channel.worker == Attached::NONE
+        {
+            self.attach(id, now);
+        }
+        self.pump(id, now);
+    }
+
+    /// A worker has not started what it was given under this serial, and will not.
+    pub(in crate::hub) fn live_returned(&mut self, id: LiveId, serial: u64) {
+        let Some(work) = self.live.lives.get_mut(id).and_then(|channel| channel.work.as_mut()) else {
+            return;
+        };
+        if let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial)
+            && let Some((_, pending)) = work.flight.remove(at)
+        {
+            work.waiting.push_front(pending);
+            self.counters.rerun += 1;
+        }
+    }
+
+    /// A worker died while it ran this. It is not run again.
+    pub(in crate::hub) fn live_lost(&mut self, id: LiveId, serial: u64, hung: bool, now: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let key = channel.key;
+        let Some(work) = channel.work.as_mut() else { return };
+        let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial) else { return };
+        let Some((_, pending)) = work.flight.remove(at) else { return };
+        work.bytes -= pending.size().min(work.bytes);
+        let what = match pending {
+            Pending::Open { .. } => {
+                channel.opened = true;
+                "open"
+            }
+            Pending::Message { .. } => "message",
+            Pending::Close { .. } => "close",
+        };
+        self.counters.worker_died += 1;
+        warn!(link = key.link.0, conn = %key.id, "dropped with its worker, which was running it: {what}");
+        if what == "close" {
+            self.forget_live(id);
+        } else if hung {
+            self.close_live(id, 1011, "the script took too long", now);
+        }
+    }
+
+    /// A worker is gone: its connections find another one when there is something to do.
+    pub(in crate::hub) fn live_worker_gone(&mut self, worker: WorkerId, now: Instant) {
+        let of_worker = |hub: &Self| -> Vec<LiveId> {
+            let lives = hub.live.lives.iter();
+            lives.filter(|(_, channel)| channel.worker == Attached::to(worker)).map(|(id, _)| id).collect()
+        };
+        for id in of_worker(self) {
+            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+            channel.worker = Attached::NONE;
+            channel.resumed |= channel.opened;
+            if let Some(work) = &mut channel.work {
+                work.listed = false;
+                while let Some((_, pending)) = work.flight.pop_back() {
+                    work.waiting.push_front(pending);
+                }
+            }
+            self.restart_straight(id, now);
+        }
+    }
+
+    /// Older workers of an app make way: its idle connections leave them now, the others when they are idle.
+    pub(in crate::hub) fn live_taken_over(&mut self, app: AppId, now: Instant) {
+        let ids: Vec<_> = self.live.lives.iter().filter(|(_, c)| c.app == app).map(|(id, _)| id).collect();
+        for id in ids {
+            self.leave_worker_that_ends(id, now);
+        }
+        self.adopt_orphans(app, now);
+    }
+
+    /// Goes on with connections for which no worker was there.
+    pub(in crate::hub) fn adopt_orphans(&mut self, app: AppId, now: Instant) {
+        for id in std::mem::take(&mut self.apps[usize::from(app.0)].orphans) {
+            if let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.app == app) {
+                channel.orphan = false;
+                self.restart_straight(id, now);
+            }
+        }
+    }
+
+    /// Goes on with the connections that waited for a worker to take more.
+    pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
+        let Some(state) = self.workers.get_mut(worker.0) else { return };
+        if state.listed.is_empty() || !(state.takes_jobs() || state.is_leaving()) {
+            return;
+        }
+        for id in std::mem::take(&mut state.listed) {
+            if let Some(work) = self.live.lives.get_mut(id).and_then(|channel| channel.work.as_mut()) {
+                work.listed = false;
+                self.pump(id, now);
+            }
+        }
+    }
+
+    /// Whether a worker of this app still has something to do for live connections, or will have.
+    pub(in crate::hub) fn has_live_work(&self, app: AppId) -> bool {
+        self.live.lives.iter().any(|(_, c)| c.app == app && c.work.is_some() && !c.orphan)
+    }
+
+    /// `conn.id`.
+    pub(in crate::hub) fn conn_name(&self, key: ConnKey) -> String {
+        format!("{}-{}.{}.{}", self.boot, key.link.0, key.incarnation, key.id)
+    }
+}
