@@ -4,7 +4,7 @@
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
 
-.PHONY: demo test check bench needs test-needs clean
+.PHONY: demo test check bench autobahn needs test-needs clean
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
@@ -31,6 +31,10 @@ bench: needs
 	cargo bench -p handler-core --bench wire
 	cargo bench -p handler-lua --bench worker
 	cargo bench -p tests --bench whole_way -- --check
+
+## The Autobahn test suite for WebSockets; needs Python 2.7. Some of it: make autobahn CASES='1.*,2.*'
+autobahn: needs
+	scripts/autobahn $(if $(CASES),--cases '$(CASES)')
 
 needs:
 	@scripts/install-missing

@@ -1,6 +1,7 @@
 //! A WebSocket client that sends exactly the frames it is given and hides none of those that come back.
 //!
-//! It answers nothing by itself: no pong to a ping, no close to a close, until a test does it.
+//! The one thing that it does by itself is to answer pings while it reads, as all clients do, since a server may
+//! ask at any time; [`WebSocket::answer_no_pings`] makes it show them instead.
 
 use crate::client::{Client, Response};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
@@ -113,7 +114,7 @@ pub enum Received {
     Text(String),
     /// Any other message.
     Binary(Vec<u8>),
-    /// The server asks.
+    /// The server asks. Comes only after [`WebSocket::answer_no_pings`].
     Ping(Vec<u8>),
     /// The server answers.
     Pong(Vec<u8>),
@@ -147,6 +148,7 @@ pub struct WebSocket {
     client: Client,
     response: Response,
     inflater: Option<Inflater>,
+    shows_pings: bool,
 }
 
 impl WebSocket {
@@ -191,7 +193,7 @@ impl WebSocket {
         let inflater = extension
             .starts_with("permessage-deflate")
             .then(|| Inflater::new(extension.contains("server_no_context_takeover")));
-        Self { client, response, inflater }
+        Self { client, response, inflater, shows_pings: false }
     }
 
     /// The response to the handshake.
@@ -283,13 +285,30 @@ impl WebSocket {
         self.try_read_frame().unwrap_or_else(|e| panic!("no frame: {e}"))
     }
 
-    /// Reads the next message, control frame or end.
+    /// From now on the server's pings are left to the test.
+    pub fn answer_no_pings(&mut self) {
+        self.shows_pings = true;
+    }
+
+    /// Reads the next message, control frame or end. A ping is answered and passed over.
     ///
     /// # Panics
     ///
     /// When none comes in time, or what comes breaks the protocol. A control frame between the fragments of a
     /// message would be legal, but the server's messages have one frame each.
     pub fn read(&mut self) -> Received {
+        loop {
+            match self.read_next() {
+                Received::Ping(payload) if !self.shows_pings => {
+                    // Whoever asked may be gone.
+                    let _ = self.client.try_send(frame(FIN | PONG, payload));
+                }
+                received => return received,
+            }
+        }
+    }
+
+    fn read_next(&mut self) -> Received {
         let frame = match self.try_read_frame() {
             Ok(frame) => frame,
             Err(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {

@@ -39,7 +39,7 @@ fn kill(site: Site) {
     let workers = site.workers();
     process::kill(site.hub());
     drop(site);
-    tests::wait::until("the workers are gone", || !workers.iter().any(|pid| process::is_alive(*pid)));
+    wait::until("the workers are gone", || !workers.iter().any(|pid| process::is_alive(*pid)));
 }
 
 #[test]
