@@ -30,6 +30,9 @@ bench: needs
 	cargo build --release -p kennel
 	cargo bench -p handler-core --bench wire
 	cargo bench -p handler-lua --bench worker
+	cargo bench -p handler-core --bench rooms
+	cargo bench -p handler-core --bench live -- --check
+	cargo bench -p tests --bench room
 	cargo bench -p tests --bench whole_way -- --check
 
 ## The Autobahn test suite for WebSockets; needs Python 2.7. Some of it: make autobahn CASES='1.*,2.*'

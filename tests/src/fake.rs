@@ -132,6 +132,11 @@ impl FakeMongrel2 {
         self.reply_that(&format!("to connection {id}"), fits)
     }
 
+    /// Forgets the replies that came and were not taken.
+    pub fn forget(&self) {
+        lock(&self.inbox.0).clear();
+    }
+
     /// The replies that came and were not taken.
     pub fn replies(&self) -> Vec<Reply> {
         lock(&self.inbox.0).clone()
