@@ -56,7 +56,11 @@ fn main() {
         let (before, begin) = (on_cpu(site.hub()), Instant::now());
         (0..TURNS).for_each(|_| tick(what));
         let cpu = on_cpu(site.hub()) - before;
-        println!("{what:>8}: {:>7.1} µs of CPU a turn, {TURNS} turns in {:.1?}", micros(cpu), begin.elapsed());
+        println!(
+            "{what:>8}: {:>7.1} µs of CPU a turn, {TURNS} turns in {:.1?}",
+            micros(cpu),
+            begin.elapsed()
+        );
         micros(cpu)
     };
     (0..50).for_each(|_| tick("send"));

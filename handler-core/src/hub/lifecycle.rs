@@ -530,7 +530,11 @@ impl Hub {
         let count = |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
         let workers = count(app.seats.len(), "worker");
         let routes = count(app.registration.routes.len(), "route");
-        format!("{} ({workers}, {routes})", app.spec.name)
+        let channels = match app.registration.channels.len() {
+            0 => String::new(),
+            number => format!(", {}", count(number, "channel")),
+        };
+        format!("{} ({workers}, {routes}{channels})", app.spec.name)
     }
 
     /// Kills every worker now.

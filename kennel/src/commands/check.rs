@@ -58,7 +58,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map(|(app, registration)| {
                 json!({
                     "source": app.spec.name, "mount": app.spec.mount, "workers": app.spec.workers,
-                    "routes": registration.routes.len(), "raw": registration.raw,
+                    "routes": registration.routes.len(), "channels": registration.channels.len(),
+                    "raw": registration.raw,
                 })
             })
             .collect();
@@ -70,8 +71,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         for (app, registration) in &loaded {
             let (name, mount) = (&app.spec.name, &app.spec.mount);
-            let (workers, routes) = (app.spec.workers, registration.routes.len());
-            writeln!(out, "{name}: fine, {routes} routes under {mount}, {workers} workers")?;
+            let count =
+                |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+            let workers = count(app.spec.workers as usize, "worker");
+            let routes = count(registration.routes.len(), "route");
+            let channels = count(registration.channels.len(), "channel");
+            writeln!(out, "{name}: fine, {routes} and {channels} under {mount}, {workers}")?;
         }
         if !loaded.is_empty() {
             writeln!(out)?;
@@ -129,8 +134,11 @@ fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
         (
             "connection_output",
             size(limits.connection_output),
-            "raw deliveries that wait for one connection, then close",
+            "messages and raw deliveries that wait for one connection, then close",
         ),
+        ("channel_queue", size(limits.channel_queue), "messages of one connection that wait for the script"),
+        ("rooms", limits.rooms.to_string(), "rooms that one connection may be in"),
+        ("keep_alive", time(limits.keep_alive), "how often Mongrel2 is told what is held"),
         ("handler_targets", limits.handler_targets.to_string(), "connections that one reply may reach"),
         ("worker_memory", size(limits.worker_memory), "memory of one worker's scripts"),
     ]

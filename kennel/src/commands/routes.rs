@@ -19,6 +19,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for route in registration.routes {
             rows.push((app.spec.name.clone(), route.methods, format!("{mount}{}", route.path), route.place));
         }
+        for channel in registration.channels {
+            let path = match channel.path.starts_with('/') {
+                true => format!("{mount}{}", channel.path),
+                false => channel.path,
+            };
+            rows.push((app.spec.name.clone(), vec!["CHANNEL".into()], path, channel.place));
+        }
         if registration.raw {
             rows.push((
                 app.spec.name.clone(),
