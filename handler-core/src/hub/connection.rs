@@ -43,7 +43,7 @@ pub(super) struct Conn {
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
     pub is_socket: bool,
     /// What messages to a socket count for, until a notice says that they are written.
-    pub billed: Option<Box<VecDeque<usize>>>,
+    pub billed: VecDeque<usize>,
 }
 
 /// Memory for so many entries is kept, however few there are.
@@ -62,7 +62,7 @@ impl Conn {
     pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
         let bill = self.bill(bytes);
         if self.is_socket && flow_control && bytes > 0 {
-            self.billed.get_or_insert_default().push_back(bill);
+            self.billed.push_back(bill);
         }
         self.pacer.sent(bill, flow_control, now);
     }
@@ -70,8 +70,7 @@ impl Conn {
     /// A notice said that so many bytes were written.
     pub fn credited(&mut self, bytes: u64, now: Instant) {
         // There is one for each message, so a socket's tells which one, whatever it counted.
-        let bill =
-            self.billed.as_mut().and_then(|billed| billed.pop_front()).map_or(bytes, |bill| bill as u64);
+        let bill = self.billed.pop_front().map_or(bytes, |bill| bill as u64);
         self.pacer.credited(bill, now);
     }
 
@@ -106,9 +105,14 @@ impl Conn {
             && !self.closing
     }
 
+    /// Whether nothing more may be written for it.
+    pub fn is_ending(&self) -> bool {
+        self.closing || self.closed || self.gone
+    }
+
     /// Whether nothing that comes from it is of interest any more.
     pub fn is_finished(&self) -> bool {
-        self.closing || self.closed || self.gone || self.deaf
+        self.is_ending() || self.deaf
     }
 
     /// Whether only credits can help it.

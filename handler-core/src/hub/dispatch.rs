@@ -64,7 +64,7 @@ impl Hub {
             .iter()
             .filter_map(|seat| seat.worker)
             .map(|id| (id, &self.workers[id.0]))
-            .filter(|(_, worker)| worker.takes_jobs() && worker.jobs.len() < self.limits.worker_jobs)
+            .filter(|(_, worker)| worker.has_room(self.limits.worker_jobs))
             .min_by_key(|(_, worker)| worker.jobs.len())
             .map(|(id, _)| id)
     }
@@ -137,13 +137,8 @@ impl Hub {
                 Err(problem) => break Err(problem),
             }
         };
-        for (serial, job) in skipped.iter().rev() {
-            self.take_back(*serial, *job);
-        }
-        for (_, job) in skipped {
-            if let Job::Live(live) = job {
-                self.pump(live, now);
-            }
+        for (serial, job) in skipped.into_iter().rev() {
+            self.take_back(id, serial, job);
         }
         result?;
         if !frames.is_empty() {
@@ -157,10 +152,10 @@ impl Hub {
     }
 
     /// A worker has not started this job, and will not.
-    pub(super) fn take_back(&mut self, serial: u64, job: Job) {
+    pub(super) fn take_back(&mut self, worker: WorkerId, serial: u64, job: Job) {
         match job {
             Job::Request(request) => self.requeue(request),
-            Job::Live(live) => self.live_returned(live, serial),
+            Job::Live(live) => self.live_returned(worker, live, serial),
         }
     }
 
@@ -178,14 +173,14 @@ impl Hub {
                     }
                     // HTTP is not what a socket speaks.
                     Some(Job::Request(request)) => self.finish_raw(request, now),
-                    Some(Job::Live(live)) => self.live_done(live, serial, now),
+                    Some(Job::Live(live)) => self.live_done(id, live, serial, now),
                     None => {}
                 }
             }
             Action::Done { serial } => match self.take_job(id, serial) {
                 Some(Job::Request(request)) if self.requests[request].raw => self.finish_raw(request, now),
                 Some(Job::Request(request)) => self.answer_with(request, 500, now),
-                Some(Job::Live(live)) => self.live_done(live, serial, now),
+                Some(Job::Live(live)) => self.live_done(id, live, serial, now),
                 None => {}
             },
             Action::Skipped { .. } => unreachable!("handled with the batch"),
@@ -290,6 +285,7 @@ impl Hub {
     pub(super) fn expire_requests(&mut self, now: Instant) {
         let due: Vec<_> =
             self.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(key, _)| key).collect();
+        let mut freed = Vec::new();
         for key in due {
             // An answer to one may have ended others of its connection.
             let Some(request) = self.requests.get(key) else { continue };
@@ -303,11 +299,17 @@ impl Hub {
                 }
                 Place::Worker(id, serial) => {
                     self.workers[id.0].jobs.remove(&serial);
+                    freed.push(id);
                 }
             }
             self.counters.timed_out += 1;
             warn!(link = conn.link.0, conn = %conn.id, raw, "no answer within {:?}: 504", self.limits.request_timeout);
             self.answer_with(key, 504, now);
+        }
+        // Their places are for others, and the workers may have nothing more to say.
+        for id in freed {
+            self.assign_waiting(self.workers[id.0].app, now);
+            self.pump_listed(id, now);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -50,7 +51,9 @@ pub(super) struct Worker {
     /// Live connections that are its.
     pub channels: usize,
     /// Live connections that wait until it takes more.
-    pub listed: Vec<LiveId>,
+    pub listed: VecDeque<LiveId>,
+    /// Jobs up to this one were taken back, as far as it had not started them.
+    pub revoked: u64,
     /// Bytes for it.
     pub orders: Vec<u8>,
     pulse: Pulse,
@@ -76,7 +79,8 @@ impl Worker {
             serial: 0,
             jobs: FxHashMap::default(),
             channels: 0,
-            listed: Vec::new(),
+            listed: VecDeque::new(),
+            revoked: 0,
             orders: Vec::new(),
             pulse: Pulse::default(),
             stuck_since: now,
@@ -87,6 +91,11 @@ impl Worker {
 
     pub fn takes_jobs(&self) -> bool {
         matches!(self.stage, Stage::Ready { .. }) && !self.stuck
+    }
+
+    /// Whether it takes jobs, and holds less than `jobs` of them.
+    pub fn has_room(&self, jobs: usize) -> bool {
+        self.takes_jobs() && self.jobs.len() < jobs
     }
 
     /// Whether it takes nothing new any more.
@@ -142,7 +151,7 @@ impl Hub {
         for app in self.app_ids() {
             let state = &self.apps[usize::from(app.0)];
             let app_is_busy = !state.queue.is_empty()
-                || self.has_live_work(app)
+                || self.has_live_work(app, self.has_hope(app))
                 || self.requests.iter().any(|(_, request)| request.place == super::request::Place::Pipeline);
             if !app_is_busy {
                 let seated: Vec<_> = state.seats.iter().filter_map(|seat| seat.worker).collect();
@@ -157,17 +166,20 @@ impl Hub {
         self.links.iter().any(|link| link.up && link.flow_control)
     }
 
+    /// Whether a worker of this app takes jobs, or may do so yet.
+    fn has_hope(&self, app: AppId) -> bool {
+        let stages = self.apps[usize::from(app.0)].seats.iter().filter_map(|seat| seat.worker);
+        let mut stages = stages.map(|id| self.workers[id.0].stage);
+        stages.any(|stage| matches!(stage, Stage::Loading { .. } | Stage::Ready { .. }))
+    }
+
     /// Under a stop, answers requests that no worker will ever take.
     pub(super) fn give_up_queues(&mut self, now: Instant) {
         if self.stopping.is_none() {
             return;
         }
         for app in self.app_ids() {
-            let hope = |seat: &Seat| {
-                let stage = seat.worker.map(|id| self.workers[id.0].stage);
-                matches!(stage, Some(Stage::Loading { .. } | Stage::Ready { .. }))
-            };
-            if !self.apps[usize::from(app.0)].seats.iter().any(hope) {
+            if !self.has_hope(app) {
                 while let Some(request) = self.apps[usize::from(app.0)].queue.pop_front() {
                     self.counters.overloaded += 1;
                     self.answer_with(request, 503, now);
@@ -255,6 +267,8 @@ impl Hub {
                 return;
             }
         };
+        self.end_lost_channels(app_id, &channels, now);
+        let app = &mut self.apps[usize::from(app_id.0)];
         let older = std::mem::replace(&mut app.channels, channels);
         app.routes = routes;
         app.registration = registration;
@@ -266,7 +280,7 @@ impl Hub {
             self.drain(id, now);
         }
         self.choose_lead(app_id);
-        self.remap_live(app_id, &older, now);
+        self.remap_live(app_id, &older);
         self.live_taken_over(app_id, now);
         self.assign_waiting(app_id, now);
         self.effects.push_back(Effect::AppReady(app_id));
@@ -390,7 +404,7 @@ impl Hub {
                 // A connection's jobs run one after the other: behind the first there is none that ran.
                 Job::Live(live) => {
                     if lives.insert(*live) {
-                        self.live_lost(*live, *serial, worker.hung_job == Some(*serial), now);
+                        self.live_lost(id, *live, *serial, worker.hung_job == Some(*serial), now);
                     }
                     continue;
                 }
@@ -404,7 +418,9 @@ impl Hub {
             warn!(app = name, link = conn.link.0, conn = %conn.id, "{}", Self::status_text(status));
             self.answer_with(*request, status, now);
         }
-        self.live_worker_gone(id, now);
+        if worker.channels > 0 {
+            self.live_worker_gone(id, now);
+        }
         if let Some(failure) = failure {
             self.effects.push_back(Effect::AppFailed(app_id, failure));
         }
@@ -458,6 +474,7 @@ impl Hub {
         if time >= Worker::STUCK && !worker.stuck {
             worker.stuck = true;
             if worker.jobs.keys().any(|serial| *serial > pulse.started) {
+                worker.revoked = worker.serial;
                 self.effects.push_back(Effect::Revoke { worker: id, serial: worker.serial });
             }
         }
@@ -484,17 +501,10 @@ impl Hub {
             worker.jobs.remove(serial);
         }
         let app = worker.app;
-        let mut returned = Vec::new();
         for (serial, job) in fresh.into_iter().rev() {
-            self.take_back(serial, job);
-            if let Job::Live(live) = job {
-                returned.push(live);
-            }
+            self.take_back(id, serial, job);
         }
-        // They stay with their worker, and go on when it does.
-        for live in returned {
-            self.pump(live, now);
-        }
+        self.pump_listed(id, now);
         self.assign_waiting(app, now);
     }
 

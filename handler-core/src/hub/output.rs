@@ -90,8 +90,12 @@ impl Hub {
         let flow_control = self.links[usize::from(link.0)].flow_control;
         let mut free: Vec<ConnId> = Vec::with_capacity(keys.len());
         for key in keys {
+            if let Some(live) = self.live.lives.at(*key) {
+                // What it is sent as a live connection counts too.
+                let _ = self.live_conn(live, now);
+            }
             let conn = self.conns.map.entry(*key).or_default();
-            if conn.closing || conn.closed || conn.gone {
+            if conn.is_ending() {
                 continue;
             }
             let room = match conn.pacer.allowance(flow_control, now) {
@@ -210,6 +214,9 @@ impl Hub {
             }
             self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
             if conn.closed {
+                // A live connection ends before its close is sent; but others can close it too: an answer to
+                // HTTP that came by the same connection, a raw script.
+                self.live_disconnected(key, now);
                 break;
             }
         }

@@ -5,7 +5,8 @@
 //! on the connection is over, its rooms know it no more, and behind all its messages the script's
 //! `close` runs.
 
-use super::table::{Carrier, LiveId, Stage};
+use super::routes::Channels;
+use super::table::{Carrier, Channel, LiveId, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
@@ -39,17 +40,20 @@ impl Hub {
 
     /// The conversation is over on both sides, or cannot go on: what was sent goes out, then Mongrel2 closes.
     pub(super) fn finish_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        self.flush_publishing(now);
         let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage != Stage::Over) else {
             return;
         };
         let key = channel.key;
+        // The close is one of the messages that Mongrel2 bears: what was sent before it counts.
+        let _ = self.live_conn(id, now);
         self.end_live(id, code, reason, now);
         self.close_connection(key);
     }
 
-    /// The client is gone, or about to be: the script hears of it, and the key is free.
+    /// The client is gone, or about to be: the script hears of it, and the key is free. What was published and
+    /// not handed out yet does not reach it any more.
     pub(in crate::hub) fn end_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
-        self.flush_publishing(now);
         let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage != Stage::Over) else {
             return;
         };
@@ -85,15 +89,9 @@ impl Hub {
 
     /// A Mongrel2 is gone, and all its clients with it.
     pub(in crate::hub) fn live_server_down(&mut self, link: LinkId, now: Instant) -> usize {
-        let of_link = |id: &LiveId| super::intake::key_of(self, *id).is_some_and(|key| key.link == link);
-        let ids: Vec<_> = self
-            .live
-            .lives
-            .iter()
-            .filter(|(_, channel)| channel.stage != Stage::Over)
-            .map(|(id, _)| id)
-            .filter(of_link)
-            .collect();
+        let of_link = |channel: &Channel| channel.key.link == link && channel.stage != Stage::Over;
+        let lives = self.live.lives.iter().filter(|(_, channel)| of_link(channel));
+        let ids: Vec<_> = lives.map(|(id, _)| id).collect();
         for id in &ids {
             self.end_live(*id, 1006, "", now);
         }
@@ -110,19 +108,24 @@ impl Hub {
         }
     }
 
-    /// Newer code of an app has other channels: connections follow their path, or end.
-    pub(in crate::hub) fn remap_live(&mut self, app: AppId, old: &super::routes::Channels, now: Instant) {
-        let ids: Vec<_> = self.live.lives.iter().filter(|(_, c)| c.app == app).map(|(id, _)| id).collect();
+    /// Newer code of an app, about to be in charge, has other channels: connections whose channel is gone
+    /// end, at the workers that still know it.
+    pub(in crate::hub) fn end_lost_channels(&mut self, app: AppId, new: &Channels, now: Instant) {
+        let routes = self.apps[usize::from(app.0)].channels.positions_in(new);
+        let lost = |c: &Channel| c.app == app && routes.get(usize::from(c.route)).is_none_or(Option::is_none);
+        let lives = self.live.lives.iter().filter(|(_, channel)| lost(channel));
+        let ids: Vec<_> = lives.map(|(id, _)| id).collect();
         for id in ids {
-            let Some(channel) = self.live.lives.get_mut(id) else { continue };
-            let path = old.get(channel.route).map(|spec| spec.path.as_str());
-            match path.and_then(|path| self.apps[usize::from(app.0)].channels.position(path)) {
-                Some(route) => channel.route = route,
-                None => {
-                    self.close_live(id, 1001, "this channel is gone", now);
-                    self.finish_live(id, 1001, "this channel is gone", now);
-                }
-            }
+            self.close_live(id, 1001, "this channel is gone", now);
+            self.finish_live(id, 1001, "this channel is gone", now);
+        }
+    }
+
+    /// The channels of an app have changed places.
+    pub(in crate::hub) fn remap_live(&mut self, app: AppId, old: &Channels) {
+        let routes = old.positions_in(&self.apps[usize::from(app.0)].channels);
+        for (_, channel) in self.live.lives.iter_mut().filter(|(_, channel)| channel.app == app) {
+            channel.route = routes.get(usize::from(channel.route)).copied().flatten().unwrap_or(u16::MAX);
         }
     }
 
@@ -139,11 +142,8 @@ impl Hub {
     /// Connections whose client did not answer our close in time.
     pub(super) fn end_unanswered(&mut self, now: Instant) {
         while let Some((id, number)) = self.live.heartbeat.next_unanswered(now) {
-            let is_meant = |id: &LiveId| {
-                let channel = self.live.lives.get(*id);
-                channel.is_some_and(|channel| channel.number == number && channel.stage == Stage::Closing)
-            };
-            if Some(id).filter(is_meant).is_some() {
+            let is_meant = |c: &Channel| c.number == number && c.stage == Stage::Closing;
+            if self.live.lives.get(id).is_some_and(is_meant) {
                 self.finish_live(id, 1006, "", now);
             }
         }

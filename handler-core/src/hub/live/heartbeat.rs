@@ -77,9 +77,7 @@ impl Heartbeat {
 impl Hub {
     /// A connection's first ping is planned.
     pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
-        if self.live.heartbeat.keep_alive.is_none() {
-            self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);
-        }
+        self.hold(now);
         let Some(channel) = self.live.lives.get(id) else { return };
         let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
         let interval = spec.map_or(0.0, |spec| spec.ping);
@@ -165,7 +163,7 @@ impl Hub {
         }
     }
 
-    /// A request begins that may run for long: Mongrel2 is to be told that it is held.
+    /// A request or a live connection begins that may take long: Mongrel2 is to be told that it is held.
     pub(in crate::hub) fn hold(&mut self, now: Instant) {
         if self.live.heartbeat.keep_alive.is_none() {
             self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);

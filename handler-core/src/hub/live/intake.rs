@@ -69,6 +69,11 @@ impl Hub {
         let mut replies = Vec::new();
         let event = session.receive(flags, payload, max, &mut self.live.codec, second, &mut replies);
         let key = channel.key;
+        if !replies.is_empty() {
+            // The client must not see our close, say, before what was published earlier.
+            self.flush_publishing(now);
+            self.send_bytes(id, &replies, now);
+        }
         let next = match event {
             Event::Text(text) => {
                 Some(Pending::Message { binary: false, payload: text.into_owned().into_bytes().into() })
@@ -85,7 +90,6 @@ impl Hub {
             }
             Event::Ping | Event::Pong | Event::Ignored => None,
             Event::Closed { code, reason } => {
-                self.send_bytes(id, &replies, now);
                 self.finish_live(id, code.0, &reason, now);
                 return;
             }
@@ -94,14 +98,10 @@ impl Hub {
                 if self.complaints.pass(Complaint::Refused, now) {
                     warn!(link = key.link.0, conn = %key.id, code = code.0, "closed: {reason}");
                 }
-                self.send_bytes(id, &replies, now);
                 self.finish_live(id, code.0, reason, now);
                 return;
             }
         };
-        if !replies.is_empty() {
-            self.send_bytes(id, &replies, now);
-        }
         if let Some(message) = next {
             self.give(id, message, now);
         }

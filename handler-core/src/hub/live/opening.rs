@@ -3,6 +3,7 @@
 use super::table::{Attached, Carrier, Channel, LiveId, Lives, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::protocol::{Envelope, Head, Kind};
@@ -24,15 +25,22 @@ impl Hub {
         now: Instant,
     ) -> bool {
         let Some((app, route)) = self.find_channel(envelope, head) else { return false };
-        if let Some(old) = self.live.lives.at(key) {
+        if self.live_disconnected(key, now) {
             // Mongrel2 gave the number to somebody else, so its last owner is gone.
-            self.end_live(old, 1006, "", now);
+            self.drop_connection(key);
         }
         if head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
-        if self.stopping.is_some() || !self.apps[usize::from(app.0)].is_loaded() {
+        if !self.takes_clients(app) {
             self.answer_at_once(key, 503, now);
+            return true;
+        }
+        let asks = |conn: &Conn| conn.current.is_some() || !conn.waiting.is_empty();
+        if self.conns.map.get(&key).is_some_and(asks) {
+            // The answer to what it asked before would come out among the frames.
+            self.counters.refused += 1;
+            self.answer_at_once(key, 400, now);
             return true;
         }
         let accepted = match self.judge(app, route, envelope) {
@@ -70,7 +78,7 @@ impl Hub {
             self.close_connection(key);
             return None;
         }
-        if self.stopping.is_some() || !self.apps[usize::from(app.0)].is_loaded() {
+        if !self.takes_clients(app) {
             self.close_connection(key);
             return None;
         }
@@ -92,6 +100,14 @@ impl Hub {
         let id = self.open_live(key, (app, route), carrier, &opening, adopted, now)?;
         self.begin_work(id, now);
         Some(id)
+    }
+
+    /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
+    fn takes_clients(&self, app: AppId) -> bool {
+        let state = &self.apps[usize::from(app.0)];
+        let mut workers = state.seats.iter().filter_map(|seat| seat.worker);
+        let mut works = || workers.any(|worker| self.workers[worker.0].takes_jobs());
+        self.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
     }
 
     fn judge(&self, app: AppId, route: u16, envelope: &Envelope<'_>) -> Result<Accepted, Refusal> {
@@ -158,10 +174,9 @@ impl Hub {
             return None;
         };
         self.counters.opened += 1;
-        // A conn entry may remain from requests of the same connection; it sends for this one now.
-        if let Some(conn) = self.conns.map.get_mut(&key) {
-            conn.live = Some(id);
-            self.live.lives.lanes[id as usize].waits = true;
+        // An entry may remain from requests of the same connection; it sends for this one now.
+        if self.conns.map.contains_key(&key) {
+            let _ = self.live_conn(id, now);
         }
         self.begin_heartbeat(id, now);
         Some(id)

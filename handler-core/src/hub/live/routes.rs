@@ -55,9 +55,10 @@ impl Channels {
         self.specs.get(usize::from(at))
     }
 
-    /// The place of the channel with this path as it was registered.
-    pub fn position(&self, path: &str) -> Option<u16> {
-        self.specs.iter().position(|spec| spec.path == path).map(|at| at as u16)
+    /// For each channel, its place in other code of the same app.
+    pub fn positions_in(&self, other: &Self) -> Vec<Option<u16>> {
+        let position = |path: &str| other.specs.iter().position(|spec| spec.path == path).map(|at| at as u16);
+        self.specs.iter().map(|spec| position(&spec.path)).collect()
     }
 }
 
@@ -77,6 +78,7 @@ mod tests {
         for nobody in [&b"/chat"[..], b"@chat/sub", b"<cha", b"", b"\xff"] {
             assert_eq!(channels.find(nobody), None);
         }
-        assert_eq!(channels.position("@chat"), Some(2));
+        let newer = Channels::new("/app", &[spec("@chat"), spec("/new"), spec("/chat")]).unwrap();
+        assert_eq!(channels.positions_in(&newer), [Some(2), None, Some(0), None]);
     }
 }

@@ -68,7 +68,7 @@ impl Hub {
     pub(super) fn send_bytes(&mut self, id: LiveId, framed: &[u8], now: Instant) {
         if self.has_room_in_buffer(id, framed.len(), now) {
             let Some(key) = super::intake::key_of(self, id) else { return };
-            let Some(conn) = self.conns.map.get_mut(&key) else { return };
+            let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else { return };
             conn.out.extend_from_slice(framed);
             self.mark_dirty(key);
         } else {
@@ -94,7 +94,7 @@ impl Hub {
     }
 
     /// The connection's entry among those that wait for something; its pacer counts from now on.
-    fn live_conn(&mut self, id: LiveId, now: Instant) -> Option<&mut Conn> {
+    pub(in crate::hub) fn live_conn(&mut self, id: LiveId, now: Instant) -> Option<&mut Conn> {
         let window = self.live.lives.window(now);
         let channel = self.live.lives.get(id)?;
         let key = channel.key;
@@ -118,10 +118,7 @@ impl Hub {
         let spec = self.apps[usize::from(app.0)].channels.get(route);
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bound = if slow == Slow::Wait { limit } else { buffer.min(limit) };
-        let Some(conn) = self.live_conn(id, now) else { return };
-        if conn.closing || conn.closed || conn.gone {
-            return;
-        }
+        let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) else { return };
         let (size, out) = (message.framed.len(), conn.out.len());
         let backlog = conn.backlog.get_or_insert_with(|| {
             Box::new(Backlog { slow, bound, messages: VecDeque::new(), bytes: 0, dropped: 0 })
@@ -141,7 +138,9 @@ impl Hub {
         }
         let dropped = backlog.dropped - before;
         let waiting = out + backlog.bytes;
-        let too_much = backlog.slow != Slow::DropOldest && waiting > backlog.bound;
+        // One message alone, however large, says nothing about how its client reads.
+        let alone = out == 0 && backlog.messages.len() == 1;
+        let too_much = backlog.slow != Slow::DropOldest && waiting > backlog.bound && !alone;
         self.counters.dropped += dropped;
         if let Some(oldest) = first {
             // Those that follow are counted, and told of together when the client reads again.

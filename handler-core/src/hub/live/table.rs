@@ -70,7 +70,7 @@ impl Attached {
 pub(crate) struct Channel {
     pub(super) key: ConnKey,
     pub(super) app: AppId,
-    /// Which of the app's channels.
+    /// Which of the app's channels; none when it is gone.
     pub(super) route: u16,
     /// Its number for workers: no other connection ever has it in the life of the hub.
     pub(super) number: u64,
@@ -195,6 +195,10 @@ impl Lives {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (LiveId, &Channel)> {
         self.slab.iter().map(|(id, channel)| (id as LiveId, channel))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LiveId, &mut Channel)> {
+        self.slab.iter_mut().map(|(id, channel)| (id as LiveId, channel))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -4,9 +4,10 @@
 //! `open` that tells the new worker who this is; what it had started is not run twice. While a
 //! worker cannot take anything, messages wait here.
 
-use super::table::{Attached, LiveId, Stage};
+use super::table::{Attached, Channel, LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::lifecycle::Worker;
 use crate::hub::request::Job;
 use crate::worker::protocol::{self, Open};
 use std::collections::VecDeque;
@@ -45,10 +46,25 @@ pub(super) struct Work {
     pub bytes: usize,
     /// It is on its worker's list of connections to go on with.
     pub listed: bool,
+    /// Something in `waiting` was given before and came back, while what was given before that may
+    /// come back too: nothing is given until `flight` is empty, or the order would be lost.
+    pub returned: bool,
 }
 
 /// Messages of one connection that its worker may hold at once.
 const FLIGHT: usize = 32;
+
+impl Lives {
+    /// What a worker was given for a connection under this serial: it is with the worker no longer. A worker that
+    /// breaks the rules may mean one that is over, whose place another connection has by now: nothing.
+    fn land(&mut self, worker: WorkerId, id: LiveId, serial: u64) -> Option<(&mut Channel, Pending)> {
+        let channel = self.get_mut(id).filter(|channel| channel.worker == Attached::to(worker))?;
+        let flight = &mut channel.work.as_mut()?.flight;
+        let at = flight.iter().position(|(sent, _)| *sent == serial)?;
+        let (_, pending) = flight.remove(at)?;
+        Some((channel, pending))
+    }
+}
 
 impl Hub {
     /// Something for the script, behind all that is under way.
@@ -75,26 +91,32 @@ impl Hub {
             let Some(channel) = self.live.lives.get_mut(id) else { return };
             let Some(work) = channel.work.as_mut().filter(|work| !work.waiting.is_empty()) else { return };
             let Some(worker_id) = channel.worker.worker() else {
-                if !self.attach(id, now) {
+                if !self.attach(id) {
                     return;
                 }
                 continue;
             };
             let Some(worker) = self.workers.get_mut(worker_id.0) else { return };
-            if work.flight.len() >= FLIGHT {
-                return;
-            }
-            if !worker.takes_jobs() || worker.jobs.len() >= self.limits.worker_jobs {
-                if worker.is_leaving() && work.flight.is_empty() {
-                    protocol::encode_detach(&mut worker.orders, channel.number);
-                    worker.channels -= 1;
-                    channel.worker = Attached::NONE;
-                    channel.resumed = true;
+            if work.flight.is_empty() {
+                work.returned = false;
+                if worker.is_leaving() {
+                    Self::detach(channel, worker);
                     continue;
                 }
+            } else if work.returned
+                // It may yet say that it has left those alone: what follows would overtake them.
+                || work.flight.front().is_some_and(|(serial, _)| *serial <= worker.revoked)
+                || worker.is_leaving()
+                || work.flight.len() >= FLIGHT
+                || work.bytes > self.limits.channel_queue
+            {
+                // It goes on when the worker has done what it has.
+                return;
+            }
+            if !worker.has_room(self.limits.worker_jobs) {
                 if !work.listed {
                     work.listed = true;
-                    worker.listed.push(id);
+                    worker.listed.push_back(id);
                 }
                 return;
             }
@@ -131,12 +153,29 @@ impl Hub {
         }
     }
 
+    /// Takes a connection of which nothing runs from its worker.
+    fn detach(channel: &mut Channel, worker: &mut Worker) {
+        protocol::encode_detach(&mut worker.orders, channel.number);
+        worker.channels -= 1;
+        channel.worker = Attached::NONE;
+        channel.resumed |= channel.opened;
+        if let Some(work) = &mut channel.work {
+            work.listed = false;
+        }
+    }
+
     /// Finds a worker for a connection that has none, and tells it who that is.
-    fn attach(&mut self, id: LiveId, now: Instant) -> bool {
+    fn attach(&mut self, id: LiveId) -> bool {
         let Some(channel) = self.live.lives.get_mut(id) else { return false };
-        let app = channel.app;
-        let seats = &self.apps[usize::from(app.0)].seats;
-        let worker = seats
+        let (app, key) = (channel.app, channel.key);
+        let state = &self.apps[usize::from(app.0)];
+        if state.channels.get(channel.route).is_none() {
+            warn!(link = key.link.0, conn = %key.id, "dropped with its channel, of which no worker is left: close");
+            self.forget_live(id);
+            return false;
+        }
+        let worker = state
+            .seats
             .iter()
             .filter_map(|seat| seat.worker)
             .filter(|worker| self.workers[worker.0].takes_jobs())
@@ -153,7 +192,6 @@ impl Hub {
         if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
             work.waiting.push_front(Pending::Open { fresh: !channel.opened });
         }
-        let _ = now;
         true
     }
 
@@ -184,11 +222,9 @@ impl Hub {
     }
 
     /// A worker has done what it was given under this serial.
-    pub(in crate::hub) fn live_done(&mut self, id: LiveId, serial: u64, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(in crate::hub) fn live_done(&mut self, worker: WorkerId, id: LiveId, serial: u64, now: Instant) {
+        let Some((channel, done)) = self.live.lives.land(worker, id, serial) else { return };
         let Some(work) = channel.work.as_mut() else { return };
-        let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial) else { return };
-        let Some((_, done)) = work.flight.remove(at) else { return };
         work.bytes -= done.size().min(work.bytes);
         match done {
             Pending::Open { .. } => channel.opened = true,
@@ -198,7 +234,7 @@ impl Hub {
                 return;
             }
         }
-        if work.flight.is_empty() && work.waiting.is_empty() && !work.listed {
+        if work.flight.is_empty() && work.waiting.is_empty() {
             channel.work = None;
             self.leave_worker_that_ends(id, now);
         } else {
@@ -215,10 +251,7 @@ impl Hub {
         if !worker.is_leaving() || channel.work.is_some() {
             return;
         }
-        protocol::encode_detach(&mut worker.orders, channel.number);
-        worker.channels -= 1;
-        channel.worker = Attached::NONE;
-        channel.resumed = true;
+        Self::detach(channel, worker);
         self.restart_straight(id, now);
     }
 
@@ -230,32 +263,39 @@ impl Hub {
             && spec.is_some_and(|spec| spec.straight)
             && channel.worker == Attached::NONE
         {
-            self.attach(id, now);
+            self.attach(id);
         }
         self.pump(id, now);
     }
 
-    /// A worker has not started what it was given under this serial, and will not.
-    pub(in crate::hub) fn live_returned(&mut self, id: LiveId, serial: u64) {
-        let Some(work) = self.live.lives.get_mut(id).and_then(|channel| channel.work.as_mut()) else {
-            return;
-        };
-        if let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial)
-            && let Some((_, pending)) = work.flight.remove(at)
-        {
-            work.waiting.push_front(pending);
-            self.counters.rerun += 1;
+    /// A worker has not started what it was given under this serial, and will not. The connection stays with
+    /// its worker, and goes on when that does. Several are to be returned with the last one first.
+    pub(in crate::hub) fn live_returned(&mut self, worker: WorkerId, id: LiveId, serial: u64) {
+        let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
+        let Some(work) = channel.work.as_mut() else { return };
+        work.waiting.push_front(pending);
+        work.returned = true;
+        self.counters.rerun += 1;
+        if let Some(worker) = self.workers.get_mut(worker.0).filter(|_| !work.listed) {
+            work.listed = true;
+            worker.listed.push_back(id);
         }
     }
 
     /// A worker died while it ran this. It is not run again.
-    pub(in crate::hub) fn live_lost(&mut self, id: LiveId, serial: u64, hung: bool, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(in crate::hub) fn live_lost(
+        &mut self,
+        worker: WorkerId,
+        id: LiveId,
+        serial: u64,
+        hung: bool,
+        now: Instant,
+    ) {
+        let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
         let key = channel.key;
-        let Some(work) = channel.work.as_mut() else { return };
-        let Some(at) = work.flight.iter().position(|(sent, _)| *sent == serial) else { return };
-        let Some((_, pending)) = work.flight.remove(at) else { return };
-        work.bytes -= pending.size().min(work.bytes);
+        if let Some(work) = &mut channel.work {
+            work.bytes -= pending.size().min(work.bytes);
+        }
         let what = match pending {
             Pending::Open { .. } => {
                 channel.opened = true;
@@ -275,11 +315,10 @@ impl Hub {
 
     /// A worker is gone: its connections find another one when there is something to do.
     pub(in crate::hub) fn live_worker_gone(&mut self, worker: WorkerId, now: Instant) {
-        let of_worker = |hub: &Self| -> Vec<LiveId> {
-            let lives = hub.live.lives.iter();
-            lives.filter(|(_, channel)| channel.worker == Attached::to(worker)).map(|(id, _)| id).collect()
-        };
-        for id in of_worker(self) {
+        let of_worker =
+            |(id, channel): (LiveId, &Channel)| (channel.worker == Attached::to(worker)).then_some(id);
+        let ids: Vec<_> = self.live.lives.iter().filter_map(of_worker).collect();
+        for id in ids {
             let Some(channel) = self.live.lives.get_mut(id) else { continue };
             channel.worker = Attached::NONE;
             channel.resumed |= channel.opened;
@@ -314,21 +353,27 @@ impl Hub {
 
     /// Goes on with the connections that waited for a worker to take more.
     pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        let Some(state) = self.workers.get_mut(worker.0) else { return };
-        if state.listed.is_empty() || !(state.takes_jobs() || state.is_leaving()) {
-            return;
-        }
-        for id in std::mem::take(&mut state.listed) {
-            if let Some(work) = self.live.lives.get_mut(id).and_then(|channel| channel.work.as_mut()) {
+        let rounds = self.workers.get(worker.0).map_or(0, |state| state.listed.len());
+        for _ in 0..rounds {
+            let Some(state) = self.workers.get_mut(worker.0) else { return };
+            if !state.is_leaving() && !state.has_room(self.limits.worker_jobs) {
+                return;
+            }
+            let Some(id) = state.listed.pop_front() else { return };
+            // Whoever left the worker meanwhile, or came to an end, is on the list in vain.
+            let channel = self.live.lives.get_mut(id).filter(|c| c.worker == Attached::to(worker));
+            if let Some(work) = channel.and_then(|channel| channel.work.as_mut()) {
                 work.listed = false;
                 self.pump(id, now);
             }
         }
     }
 
-    /// Whether a worker of this app still has something to do for live connections, or will have.
-    pub(in crate::hub) fn has_live_work(&self, app: AppId) -> bool {
-        self.live.lives.iter().any(|(_, c)| c.app == app && c.work.is_some() && !c.orphan)
+    /// Whether a worker of this app still has something to do for live connections, or will have: `hope` says
+    /// that those without a worker may find one.
+    pub(in crate::hub) fn has_live_work(&self, app: AppId, hope: bool) -> bool {
+        let waits = |c: &Channel| c.app == app && c.work.is_some() && (hope || c.worker != Attached::NONE);
+        self.live.lives.iter().any(|(_, channel)| waits(channel))
     }
 
     /// `conn.id`.

@@ -63,6 +63,12 @@ pub(super) fn json(form: Form, sender: &str, id: i64, body: &[u8]) -> Vec<u8> {
     message(form, sender, id, "@chat", &[("METHOD", "JSON"), ("PATTERN", "@chat")], body)
 }
 
+/// A message of a JSON or XML socket to any channel.
+pub(super) fn socket(form: Form, sender: &str, id: i64, path: &str, body: &[u8]) -> Vec<u8> {
+    let method = if path.starts_with('<') { "XML" } else { "JSON" };
+    message(form, sender, id, path, &[("METHOD", method), ("PATTERN", path)], body)
+}
+
 /// Bytes on a WebSocket that belongs to path `/ws`: a handshake without `flags`, else a frame.
 pub(super) fn websocket(
     form: Form,

@@ -33,6 +33,8 @@ pub(super) enum Told {
     Open {
         serial: u64,
         conn: u64,
+        handler: u32,
+        name: String,
         fresh: bool,
         resumed: bool,
         data: String,
@@ -373,6 +375,8 @@ impl FakeWorker {
                 Order::Open(open) => self.live.push(Told::Open {
                     serial: open.serial,
                     conn: open.conn,
+                    handler: open.handler,
+                    name: String::from_utf8(open.name.to_vec()).unwrap(),
                     fresh: open.fresh,
                     resumed: open.resumed,
                     data: String::from_utf8(open.data.to_vec()).unwrap(),

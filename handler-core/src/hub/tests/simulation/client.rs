@@ -1,8 +1,9 @@
 //! A client of the simulation: what it asked, and whether what it gets is what it may get.
 
 use super::super::mongrel2::split_response;
+use super::wire::Wire;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A request without an answer.
 #[derive(Debug, Clone)]
@@ -48,9 +49,7 @@ pub(super) struct Client {
     pub mute: bool,
     /// The last answer said that the connection will be closed.
     last_word: bool,
-    /// Sizes of messages that Mongrel2 has not reported as written.
-    pub unreported: VecDeque<usize>,
-    recent: VecDeque<Instant>,
+    pub wire: Wire,
     /// The highest number of a delivery.
     delivered: u64,
     /// The highest tag of a message that a worker began.
@@ -70,8 +69,7 @@ impl Client {
             gone_at: None,
             mute: false,
             last_word: false,
-            unreported: VecDeque::new(),
-            recent: VecDeque::new(),
+            wire: Wire::default(),
             delivered: 0,
             begun: 0,
             answers: 0,
@@ -85,9 +83,8 @@ impl Client {
     /// A request while nothing is under way proves that what came before has arrived, unless it comes
     /// sooner than that can be.
     pub fn asks(&mut self, now: Instant) {
-        let soon = self.recent.back().is_some_and(|at| now - *at < Duration::from_micros(50));
-        if self.asked.is_empty() && !soon {
-            self.recent.clear();
+        if self.asked.is_empty() {
+            self.wire.heard(now);
         }
     }
 
@@ -102,19 +99,7 @@ impl Client {
             return;
         }
         assert!(!self.closed, "sent after the close: {}", payload.escape_ascii());
-        if flow_control {
-            if !payload.is_empty() {
-                self.unreported.push_back(payload.len());
-            }
-            let outstanding: usize = self.unreported.iter().sum();
-            assert!(outstanding <= 102_400, "{outstanding} bytes outstanding");
-        } else {
-            self.recent.push_back(now);
-            while now - self.recent[0] >= Duration::from_millis(10) {
-                self.recent.pop_front();
-            }
-            assert!(self.recent.len() <= 16, "{} messages within 10 ms", self.recent.len());
-        }
+        self.wire.take(payload.len(), flow_control, now);
         if payload.is_empty() {
             self.closed = true;
             self.closed_at = Some(now);

@@ -3,10 +3,13 @@
 //!
 //! `cargo test` plays a few hundred seeds; `KENNEL_SEEDS=20000` plays more, `KENNEL_SEED=17` one.
 //! A failure prints its seed and step. The parts: `random` (where chance comes from), `world` (the
-//! steps), `client` (what a client may see), `worker` (what a worker may do).
+//! steps), `client` and `talker` (what a client may see, by HTTP and for as long as it stays), `worker` (what a
+//! worker may do).
 
 mod client;
 mod random;
+mod talker;
+mod wire;
 mod worker;
 mod world;
 
@@ -61,4 +64,5 @@ fn whatever_happens_the_promises_hold() {
     });
     println!("{count} seeds of {STEPS} steps: {totals:?}");
     assert!(totals.answered > 0 && totals.reruns > 0, "{totals:?}");
+    assert!(count < SEEDS || (totals.heard > 0 && totals.closed > 0), "{totals:?}");
 }

@@ -1,10 +1,10 @@
 //! A worker of the simulation, with its page: what must outlive it is kept as there.
 
-use super::super::site::FakeWorker;
+use super::super::site::{FakeWorker, Job, Told};
 use crate::hub::AppId;
 use crate::worker::page::Pulse;
-use crate::worker::protocol::Handler;
-use std::collections::VecDeque;
+use crate::worker::protocol::{Handler, Registration};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 /// A job that was read and begun.
@@ -18,21 +18,43 @@ pub(super) struct Begun {
     pub handler: Handler,
 }
 
+/// What of a live connection a worker was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Open,
+    Message,
+    Close,
+}
+
+/// Something of a live connection that was begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Running {
+    pub serial: u64,
+    pub conn: u64,
+    pub what: What,
+}
+
 #[derive(Debug)]
 pub(super) struct Worker {
     pub app: AppId,
     pub ready: bool,
-    /// Reads what the hub wrote; its jobs are moved to `inbox`.
+    /// The code that it runs.
+    pub registration: Registration,
+    /// Reads what the hub wrote; it is moved to `inbox` and `talks`.
     pub reader: FakeWorker,
-    pub inbox: VecDeque<super::super::site::Job>,
+    pub inbox: VecDeque<Job>,
+    pub talks: VecDeque<Told>,
     pub begun: Vec<Begun>,
+    pub running: Vec<Running>,
+    /// Its live connections.
+    pub held: BTreeSet<u64>,
     /// Frames of the batch that is not sent yet.
     pub outbox: Vec<u8>,
     /// The page's words.
     pub started: u64,
     pub revoked: u64,
     turn: u64,
-    running: u64,
+    inside: u64,
     /// Inside a script until then.
     pub hangs_until: Option<Instant>,
     pub killed: bool,
@@ -43,31 +65,70 @@ impl Worker {
         Self {
             app,
             ready: false,
+            registration: Registration::default(),
             reader: FakeWorker::default(),
             inbox: VecDeque::new(),
+            talks: VecDeque::new(),
             begun: Vec::new(),
+            running: Vec::new(),
+            held: BTreeSet::new(),
             outbox: Vec::new(),
             started: 0,
             revoked: 0,
             turn: 0,
-            running: 0,
+            inside: 0,
             hangs_until: None,
             killed: false,
         }
     }
 
     pub fn pulse(&self) -> Pulse {
-        Pulse { started: self.started, turn: self.turn, running: self.running }
+        Pulse { started: self.started, turn: self.turn, running: self.inside }
     }
 
     pub fn enter(&mut self, serial: u64) {
         self.turn += 1;
-        self.running = serial;
+        self.inside = serial;
     }
 
     pub fn leave(&mut self) {
         self.turn += 1;
-        self.running = 0;
+        self.inside = 0;
+    }
+
+    /// What the hub wrote.
+    pub fn read(&mut self, orders: &[u8]) {
+        self.reader.take(orders);
+        self.inbox.extend(self.reader.jobs.drain(..));
+        self.talks.extend(self.reader.live.drain(..));
+    }
+
+    /// Whether what comes next is about a live connection.
+    pub fn next_is_live(&self) -> bool {
+        let job = self.inbox.front().map(|job| job.serial);
+        let told = self.talks.front();
+        told.is_some_and(|told| told.serial().is_none_or(|serial| job.is_none_or(|job| serial < job)))
+    }
+
+    /// The job that it would start next, if nothing else comes before it.
+    pub fn take_next(&mut self) -> Option<u64> {
+        if self.next_is_live() {
+            let serial = self.talks.front()?.serial()?;
+            self.talks.pop_front();
+            return Some(serial);
+        }
+        self.inbox.pop_front().map(|job| job.serial)
+    }
+
+    /// Whether this serial stands for something of a live connection that is to be done.
+    pub fn is_live(&self, serial: u64) -> bool {
+        self.running.iter().any(|job| job.serial == serial)
+            || self.talks.iter().any(|told| told.serial() == Some(serial))
+            || self.inbox.iter().all(|job| job.serial != serial) && serial > self.started
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.inbox.is_empty() && self.talks.is_empty() && self.begun.is_empty() && self.running.is_empty()
     }
 
     /// As `Page::start`.

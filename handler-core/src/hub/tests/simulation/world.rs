@@ -1,6 +1,8 @@
 //! The world of the simulation: its loop, its chances, its end. What happens in it is in `traffic` and
-//! `work`.
+//! `work`, and for live connections in `talk` and `conversations`.
 
+mod conversations;
+mod talk;
 mod traffic;
 mod work;
 
@@ -8,14 +10,20 @@ use super::super::mongrel2::{self, Form, Reply};
 use super::super::site::{app, millis, route, seconds};
 use super::client::{Client, Speaks};
 use super::random::Random;
+use super::talker::Talker;
+use super::wire::Wire;
 use super::worker::Worker;
 use crate::hub::{AppSpec, Effect, Hub, Limits, WorkerId};
-use crate::worker::protocol::Registration;
-use std::collections::BTreeMap;
+use crate::websocket::Codec;
+use crate::worker::protocol::{Action, Registration, encode_action};
+use conversations::Conversation;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Ids from here on belong to nobody, or to a hostile message.
 const STRANGERS: i64 = 5000;
+/// Ids from here on belong to those that stay.
+const TALKERS: i64 = 2000;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Totals {
@@ -29,6 +37,14 @@ pub(super) struct Totals {
     pub overloaded: u64,
     pub malformed: u64,
     pub too_late: u64,
+    pub opened: u64,
+    pub adopted: u64,
+    pub closed: u64,
+    pub heard: u64,
+    pub dropped: u64,
+    pub overflowed: u64,
+    pub violations: u64,
+    pub unanswered_pings: u64,
 }
 
 impl Totals {
@@ -43,6 +59,14 @@ impl Totals {
         self.overloaded += other.overloaded;
         self.malformed += other.malformed;
         self.too_late += other.too_late;
+        self.opened += other.opened;
+        self.adopted += other.adopted;
+        self.closed += other.closed;
+        self.heard += other.heard;
+        self.dropped += other.dropped;
+        self.overflowed += other.overflowed;
+        self.violations += other.violations;
+        self.unanswered_pings += other.unanswered_pings;
     }
 }
 
@@ -51,11 +75,31 @@ struct Link {
     flow_control: bool,
     form: Form,
     sender: String,
+    raw_payload: bool,
     clients: BTreeMap<i64, Client>,
+    talkers: BTreeMap<i64, Talker>,
     next_id: i64,
+    next_talker: i64,
     incarnation: u32,
     has_spoken: bool,
+    /// The hub has seen that this server counts bytes.
+    announced: bool,
+    /// Whom a keep-alive named though they are not there.
+    missed: Vec<i64>,
 }
+
+impl Link {
+    /// Those whose messages are still being written, and whether they read slowly.
+    fn unpaid(&mut self) -> impl Iterator<Item = (i64, &mut Wire, bool)> {
+        let clients = self.clients.iter_mut().filter(|(_, client)| client.may_talk());
+        let talkers = self.talkers.iter_mut().filter(|(_, talker)| talker.is_there());
+        let clients = clients.map(|(id, client)| (*id, &mut client.wire, false));
+        clients.chain(talkers.map(|(id, talker)| (*id, &mut talker.wire, talker.slow)))
+    }
+}
+
+/// Whether an answer of the hub to a question is right.
+type Expected = Box<dyn Fn(&str) -> bool>;
 
 pub(super) struct World {
     hub: Hub,
@@ -68,6 +112,19 @@ pub(super) struct World {
     /// No deadlines and no nonsense, so that the order in which jobs begin can be checked.
     calm: bool,
     raw: bool,
+    /// Some of its clients stay.
+    talks_too: bool,
+    codec: Codec,
+    talks: BTreeMap<u64, Conversation>,
+    /// Their numbers by their names.
+    names: BTreeMap<String, u64>,
+    /// How many messages each has said, by its name.
+    said: BTreeMap<String, u64>,
+    rooms: BTreeMap<Vec<u8>, BTreeSet<u64>>,
+    /// What the answers to queries may be.
+    queries: BTreeMap<u64, Expected>,
+    last_message: u64,
+    last_query: u64,
     last_tag: u64,
     last_delivery: u64,
     last_pulse: Instant,
@@ -87,10 +144,14 @@ impl World {
             queue: 2 + random.below(30),
             worker_jobs: 1 + random.below(6),
             pipeline: 1 + random.below(8),
+            keep_alive: millis(300 + random.below(3000) as u64),
+            channel_queue: if random.percent(30) { 4000 } else { 4 << 20 },
+            connection_output: if random.percent(50) { 200_000 } else { 16 << 20 },
             ..Limits::default()
         };
         let raw = random.percent(50);
         let hooks = random.percent(25);
+        let talks_too = random.percent(60);
         let two = AppSpec { name: "two.lua".into(), mount: "/two".into(), workers: 1 };
         let apps = vec![app(1 + random.below(4) as u32), two];
         let routes = vec![route(&["GET"], "/users/{tag}", 0), route(&["POST"], "/b", 1)];
@@ -101,10 +162,15 @@ impl World {
             flow_control: random.percent(40),
             form: if random.percent(50) { Form::Json } else { Form::Tnetstring },
             sender: format!("m2-{number}"),
+            raw_payload: random.percent(70),
             clients: BTreeMap::new(),
+            talkers: BTreeMap::new(),
             next_id: 1,
+            next_talker: 0,
             incarnation: 0,
             has_spoken: false,
+            announced: false,
+            missed: Vec::new(),
         });
         let links: Vec<_> = links.collect();
         let now = Instant::now();
@@ -119,12 +185,24 @@ impl World {
             ready: vec![false; 2],
             calm,
             raw,
+            talks_too,
+            codec: Codec::default(),
+            talks: BTreeMap::new(),
+            names: BTreeMap::new(),
+            said: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            last_message: 0,
+            last_query: 0,
             last_tag: 0,
             last_delivery: 0,
             last_pulse: now,
             stopped: false,
             totals: Totals::default(),
         };
+        for app in 0..2 {
+            world.registrations[app].channels = world.channels(app);
+        }
         for app in world.hub.app_ids() {
             world.hub.load_app(app, now);
         }
@@ -145,6 +223,7 @@ impl World {
 
     pub fn step(&mut self) {
         match self.random.below(1000) {
+            0..200 if self.talks_too => self.talker_talks(),
             0..320 => self.client_talks(),
             320..640 => self.worker_acts(),
             640..780 => {
@@ -157,6 +236,7 @@ impl World {
                 self.pass(Duration::from_micros(time as u64));
             }
             780..860 => self.server_reports(),
+            860..880 if self.talks_too => self.some_talker_leaves(),
             860..900 => self.client_leaves(),
             900..915 => self.worker_dies(),
             915..925 => self.worker_hangs(),
@@ -183,14 +263,14 @@ impl World {
                 let (orders, last) = self.hub.take_orders(*id).expect("the worker is known");
                 let orders = std::mem::take(orders);
                 assert!(last >= worker.started);
-                worker.reader.take(&orders);
-                worker.inbox.extend(worker.reader.jobs.drain(..));
+                worker.read(&orders);
             }
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
                 acted = true;
                 self.perform(effect);
             }
+            acted |= !self.stopped && self.react();
             if !acted {
                 break;
             }
@@ -219,6 +299,13 @@ impl World {
             Effect::Revoke { worker: id, serial } => {
                 if let Some(worker) = self.workers.get_mut(&id) {
                     worker.revoked = serial;
+                    if self.random.percent(40)
+                        && let Some(next) = worker.take_next()
+                    {
+                        // It had said that this one starts, and then saw that it was taken back.
+                        worker.started = next;
+                        encode_action(&mut worker.outbox, &Action::Skipped { serial: next });
+                    }
                     let started = worker.started;
                     self.hub.handle_revoked(id, started, self.now);
                 }
@@ -233,11 +320,33 @@ impl World {
     }
 
     fn receive(&mut self, reply: &Reply) {
+        if let Ok(w) = std::env::var("SHOWID") {
+            let id: u32 = w.parse().unwrap();
+            if reply.ids.contains(&id) {
+                println!(
+                    "{:?} out {}: {:.60} {}",
+                    self.now,
+                    reply.link.0,
+                    reply.payload.escape_ascii().to_string(),
+                    reply.extended
+                );
+            }
+        }
         let link = &mut self.links[usize::from(reply.link.0)];
         assert!(link.up, "sent to a server that is gone");
         assert_eq!(reply.sender, link.sender);
+        let overflowed = self.hub.counters().overflowed > 0;
         for id in &reply.ids {
             let id = i64::from(*id);
+            if reply.extended {
+                let mute = |talker: &&Talker| talker.mute && talker.gone_at.is_none();
+                link.missed.extend(link.talkers.get(&id).filter(mute).map(|_| id));
+                continue;
+            }
+            if let Some(talker) = link.talkers.get_mut(&id) {
+                talker.receive(&reply.payload, link.flow_control, overflowed, &mut self.codec, self.now);
+                continue;
+            }
             if id >= STRANGERS {
                 link.clients.entry(id).or_insert_with(|| Client::new(Speaks::Anything));
             }
@@ -290,7 +399,41 @@ impl World {
                 self.server_starts(number);
             }
         }
-        for _ in 0..160 {
+        self.finish();
+        assert_eq!(self.stopped, stop, "a stop is bounded");
+        self.links.iter().flat_map(|link| link.clients.values()).for_each(Client::settle);
+        if !stop {
+            self.check_quiet();
+            self.everybody_leaves();
+            self.finish();
+            self.check_closed();
+            self.pass(seconds(200));
+            assert_eq!((self.hub.load(), self.hub.live()), ((0, 0), 0), "something is left over");
+            assert!(self.hub.workers.iter().all(|(_, worker)| worker.channels == 0));
+        }
+        let counters = self.hub.counters();
+        self.totals.answered = counters.answers;
+        self.totals.reruns = counters.rerun;
+        self.totals.timed_out = counters.timed_out;
+        self.totals.overloaded = counters.overloaded;
+        self.totals.malformed = counters.malformed;
+        self.totals.too_late = counters.answers_too_late;
+        self.totals.adopted = counters.adopted;
+        self.totals.dropped = counters.dropped;
+        self.totals.overflowed = counters.overflowed;
+        self.totals.violations = counters.violations;
+        self.totals.unanswered_pings = counters.unanswered_pings;
+        self.totals.heard = self.links.iter().flat_map(|link| link.talkers.values()).map(|t| t.got).sum();
+    }
+
+    /// Everybody goes on with what there is to do, and begins nothing.
+    fn finish(&mut self) {
+        // With one job at a time it may take long until everybody has had his turn.
+        for round in 0..1600 {
+            let done = self.hub.workers.iter().all(|(_, worker)| worker.jobs.is_empty());
+            if round >= 160 && done {
+                break;
+            }
             let ids: Vec<_> = self.workers.keys().copied().collect();
             for id in ids {
                 for _ in 0..12 {
@@ -304,19 +447,13 @@ impl World {
                 break;
             }
         }
-        assert_eq!(self.stopped, stop, "a stop is bounded");
-        self.links.iter().flat_map(|link| link.clients.values()).for_each(Client::settle);
-        if !stop {
-            self.pass(seconds(200));
-            assert_eq!(self.hub.load(), (0, 0), "something is left over");
+    }
+
+    fn everybody_leaves(&mut self) {
+        for number in 0..self.links.len() {
+            let ids: Vec<i64> = self.links[number].talkers.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.talker_leaves(number, id));
         }
-        let counters = self.hub.counters();
-        self.totals.answered = counters.answers;
-        self.totals.reruns = counters.rerun;
-        self.totals.timed_out = counters.timed_out;
-        self.totals.overloaded = counters.overloaded;
-        self.totals.malformed = counters.malformed;
-        self.totals.too_late = counters.answers_too_late;
     }
 
     fn pay_all(&mut self) {
@@ -327,10 +464,8 @@ impl World {
             }
             let (form, sender) = (link.form, link.sender.clone());
             let mut due = Vec::new();
-            for (id, client) in &mut link.clients {
-                if !client.mute && !client.gone && !client.closed {
-                    due.extend(client.unreported.drain(..).map(|size| (*id, size)));
-                }
+            for (id, wire, _) in link.unpaid() {
+                due.extend(wire.unreported.drain(..).map(|size| (id, size)));
             }
             for (id, size) in due {
                 self.send(number, &mongrel2::credits(form, &sender, id, size));

@@ -11,8 +11,8 @@ impl World {
     pub(super) fn server_starts(&mut self, number: usize) {
         let link = &mut self.links[number];
         link.up = true;
-        link.next_id = 1;
-        link.has_spoken = false;
+        (link.next_id, link.next_talker) = (1, 0);
+        (link.has_spoken, link.announced) = (false, false);
         self.hub.handle_server_up(LinkId(number as u16), b"m2");
     }
 
@@ -24,6 +24,8 @@ impl World {
             link.up = false;
             link.incarnation += 1;
             link.clients.clear();
+            link.talkers.clear();
+            link.missed.clear();
             self.hub.handle_server_down(LinkId(number as u16), self.now);
         }
         if self.random.percent(80) {
@@ -44,6 +46,14 @@ impl World {
 
     pub(super) fn send(&mut self, number: usize, message: &[u8]) {
         self.totals.messages += 1;
+        if std::env::var("SHOW").is_ok_and(|w| String::from_utf8_lossy(message).contains(&w)) {
+            println!(
+                "{:?} in {number}: {:.60} ... {}",
+                self.now,
+                message.escape_ascii().to_string(),
+                message[message.len().saturating_sub(60)..].escape_ascii()
+            );
+        }
         self.links[number].has_spoken = true;
         self.hub.handle_message(LinkId(number as u16), message, self.now);
     }
@@ -101,6 +111,7 @@ impl World {
         }
         if link.flow_control && first {
             more.push(("DOWNLOAD_CREDITS", "102400"));
+            self.links[number].announced = true;
         }
         let mount = if self.random.percent(20) { "/two" } else { "" };
         let head = self.random.percent(10);
@@ -156,14 +167,15 @@ impl World {
             return;
         }
         let (form, sender) = (link.form, link.sender.clone());
-        let talking = |c: &Client| !c.mute && !c.gone && !c.closed && !c.unreported.is_empty();
-        let ids: Vec<_> = link.clients.iter().filter(|(_, c)| talking(c)).map(|(id, _)| *id).collect();
-        for id in ids {
-            if self.random.percent(60) {
-                let client = self.links[number].clients.get_mut(&id).expect("it was there");
-                let size = client.unreported.pop_front().expect("not empty");
-                self.send(number, &mongrel2::credits(form, &sender, id, size));
+        let mut due = Vec::new();
+        for (id, wire, slow) in link.unpaid() {
+            let chance = if slow { 10 } else { 60 };
+            if !wire.unreported.is_empty() && self.random.percent(chance) {
+                due.extend(wire.unreported.pop_front().map(|size| (id, size)));
             }
+        }
+        for (id, size) in due {
+            self.send(number, &mongrel2::credits(form, &sender, id, size));
         }
     }
 

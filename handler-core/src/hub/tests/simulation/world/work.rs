@@ -15,6 +15,7 @@ impl World {
         if self.random.percent(50) {
             let place = format!("app.lua:{}", self.random.below(1000));
             self.registrations[app].routes[0].place = place;
+            self.registrations[app].channels = self.channels(app);
         }
         self.hub.load_app(AppId(app as u16), self.now);
     }
@@ -34,7 +35,9 @@ impl World {
     pub(super) fn bury(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.remove(&id) else { return };
         self.totals.deaths += 1;
+        self.expect_batch(&worker.outbox);
         self.hub.handle_batch(id, &worker.outbox, self.now).expect("whole frames");
+        self.forget_unrun(&worker.running);
         self.hub.handle_worker_gone(id, worker.started, self.now);
     }
 
@@ -46,8 +49,9 @@ impl World {
             && worker.hangs_until.is_none()
         {
             worker.hangs_until = Some(self.now + time);
-            let serial = worker.begun.last().map_or(0, |job| job.serial);
-            worker.enter(serial);
+            let serial = worker.begun.last().map(|job| job.serial);
+            let serial = worker.running.last().map(|job| job.serial).or(serial);
+            worker.enter(serial.unwrap_or(0));
         }
     }
 
@@ -77,7 +81,10 @@ impl World {
         }
         match chance {
             0..45 => self.worker_begins(id),
-            45..70 => self.worker_answers(id),
+            45..58 => self.worker_answers(id),
+            58..66 => self.worker_goes_on(id),
+            66..70 if !eager => self.worker_wakes(id),
+            66..70 => self.worker_goes_on(id),
             70..74 if !self.calm && !eager => self.worker_talks_nonsense(id),
             74 if !self.calm && !eager => {
                 let result = self.hub.handle_batch(id, &[9, 0, 0, 0, 0], now);
@@ -86,7 +93,7 @@ impl World {
             }
             _ => self.flush(id),
         }
-        let ended = |w: &Worker| w.reader.stop && w.inbox.is_empty() && w.begun.is_empty();
+        let ended = |w: &Worker| w.reader.stop && w.is_idle();
         if self.workers.get(&id).is_some_and(ended) {
             self.bury(id);
         }
@@ -98,6 +105,7 @@ impl World {
         match chance {
             0..50 => {
                 worker.ready = true;
+                worker.registration = self.registrations[app].clone();
                 encode_action(&mut worker.outbox, &Action::Ready(self.registrations[app].clone()));
                 self.flush(id);
             }
@@ -112,6 +120,11 @@ impl World {
 
     pub(super) fn worker_begins(&mut self, id: WorkerId) {
         let worker = self.workers.get_mut(&id).expect("it lives");
+        if worker.next_is_live()
+            && let Some(told) = worker.talks.pop_front()
+        {
+            return self.worker_hears(id, told);
+        }
         let Some(job) = worker.inbox.pop_front() else { return };
         if !worker.start(job.serial) {
             encode_action(&mut worker.outbox, &Action::Skipped { serial: job.serial });
@@ -184,6 +197,20 @@ impl World {
     pub(super) fn worker_talks_nonsense(&mut self, id: WorkerId) {
         let worker = self.workers.get_mut(&id).expect("it lives");
         let serial = self.random.below(worker.started as usize + 4) as u64;
+        if let Some(job) = self.random.pick(&worker.running).copied()
+            && self.random.percent(10)
+        {
+            let action = match self.random.below(3) {
+                0 => Action::Done { serial: job.serial },
+                1 => Action::Skipped { serial: job.serial },
+                _ => Action::Respond { serial: job.serial, status: 200, head: b"", body: b"nonsense" },
+            };
+            encode_action(&mut worker.outbox, &action);
+            return self.confuse(job.conn);
+        }
+        if worker.is_live(serial) {
+            return;
+        }
         let begun = self.random.pick(&worker.begun).map_or(serial, |job| job.serial);
         let action = match self.random.below(4) {
             0 => Action::Respond { serial, status: 200, head: b"", body: b"nonsense" },
@@ -240,6 +267,7 @@ impl World {
     pub(super) fn flush(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             let batch = std::mem::take(&mut worker.outbox);
+            self.expect_batch(&batch);
             self.hub.handle_batch(id, &batch, self.now).expect("whole frames");
         }
     }
