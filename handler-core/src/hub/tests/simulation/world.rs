@@ -320,18 +320,6 @@ impl World {
     }
 
     fn receive(&mut self, reply: &Reply) {
-        if let Ok(w) = std::env::var("SHOWID") {
-            let id: u32 = w.parse().unwrap();
-            if reply.ids.contains(&id) {
-                println!(
-                    "{:?} out {}: {:.60} {}",
-                    self.now,
-                    reply.link.0,
-                    reply.payload.escape_ascii().to_string(),
-                    reply.extended
-                );
-            }
-        }
         let link = &mut self.links[usize::from(reply.link.0)];
         assert!(link.up, "sent to a server that is gone");
         assert_eq!(reply.sender, link.sender);

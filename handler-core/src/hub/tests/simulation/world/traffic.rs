@@ -46,14 +46,6 @@ impl World {
 
     pub(super) fn send(&mut self, number: usize, message: &[u8]) {
         self.totals.messages += 1;
-        if std::env::var("SHOW").is_ok_and(|w| String::from_utf8_lossy(message).contains(&w)) {
-            println!(
-                "{:?} in {number}: {:.60} ... {}",
-                self.now,
-                message.escape_ascii().to_string(),
-                message[message.len().saturating_sub(60)..].escape_ascii()
-            );
-        }
         self.links[number].has_spoken = true;
         self.hub.handle_message(LinkId(number as u16), message, self.now);
     }
