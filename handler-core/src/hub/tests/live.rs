@@ -2,7 +2,10 @@
 
 use super::site::*;
 use crate::hub::{Effect, Hub, Limits};
-use crate::worker::protocol::{Action, ChannelSpec, Question, Registration, Slow};
+use crate::worker::page::Pulse;
+use crate::worker::protocol::{
+    Action, ChannelSpec, Ids, Question, Registration, Slow, encode_action, encode_ids,
+};
 
 fn channel(path: &str, handler: u32) -> ChannelSpec {
     ChannelSpec { path: path.into(), handler, ping: 0.0, ..ChannelSpec::default() }
@@ -383,7 +386,7 @@ fn a_script_that_hangs_in_a_message_loses_its_worker_and_that_connection() {
     site.frame(7, "/ws", 0x81, b"loop");
     let serial = site.workers[&FIRST].live[0].serial().unwrap();
     assert!(site.hub.next_timeout().is_some_and(|due| due <= site.now + Hub::PULSE), "somebody looks at it");
-    let pulse = crate::worker::page::Pulse { started: serial, turn: 1, running: serial };
+    let pulse = Pulse { started: serial, turn: 1, running: serial };
     for _ in 0..300 {
         site.hub.handle_pulse(FIRST, pulse, site.now);
         site.pass(millis(50));
@@ -393,4 +396,283 @@ fn a_script_that_hangs_in_a_message_loses_its_worker_and_that_connection() {
     }
     site.die(FIRST, serial);
     assert_eq!(site.frames(7).last().unwrap().1[..2], 1011u16.to_be_bytes());
+}
+
+#[test]
+fn a_close_comes_behind_what_was_published_before_it() {
+    for (flags, code) in [(0x88, 1000u16), (0x83, 1002)] {
+        let mut site = site(1);
+        let conn = open(&mut site, 7);
+        let mut batch = Vec::new();
+        encode_action(&mut batch, &Action::Join { conn, room: b"lobby" });
+        let hello = Action::Publish { except: 0, binary: false, room: b"lobby", payload: b"hello" };
+        encode_action(&mut batch, &hello);
+        site.hub.handle_batch(FIRST, &batch, site.now).unwrap();
+        // In the same turn.
+        site.frame(7, "/ws", flags, &[0x03, 0xe8]);
+        let frames = site.frames(7);
+        assert_eq!((&frames[0], frames.len()), (&(0x81, b"hello".to_vec()), 2), "{frames:?}");
+        assert!(frames[1].0 == 0x88 && frames[1].1[..2] == code.to_be_bytes() && site.closed(7));
+    }
+}
+
+#[test]
+fn what_is_published_to_one_who_is_gone_is_for_the_others_only() {
+    let mut site = site(1);
+    let conns = [open(&mut site, 7), open(&mut site, 8)];
+    site.act(FIRST, &conns.map(|conn| Action::Join { conn, room: b"lobby" }));
+    site.pass(seconds(2));
+    let mut batch = Vec::new();
+    encode_action(
+        &mut batch,
+        &Action::Publish { except: 0, binary: false, room: b"lobby", payload: b"hello" },
+    );
+    site.hub.handle_batch(FIRST, &batch, site.now).unwrap();
+    site.disconnect(7);
+    assert_eq!((site.frames(7).len(), site.frames(8).len()), (0, 1));
+}
+
+#[test]
+fn a_handshake_behind_a_request_without_an_answer_is_refused() {
+    let mut site = site(1);
+    site.request(7, "GET /a");
+    site.handshake(7, "/ws");
+    assert!(site.sent(7).is_empty(), "the answer to the request comes first");
+    site.respond(FIRST, 1, "hi");
+    assert_eq!((site.statuses(7), site.closed(7)), (vec![200, 400], true));
+    assert!(site.told(FIRST).is_empty());
+    // Behind an answered one all is well.
+    site.request(8, "GET /a");
+    site.respond(FIRST, 2, "hi");
+    site.handshake(8, "/ws");
+    assert!(matches!(site.told(FIRST)[..], [Told::Open { .. }]));
+}
+
+#[test]
+fn a_connection_whose_channel_is_gone_is_closed_by_the_code_that_knows_it() {
+    let mut site = site(1);
+    let conn = open(&mut site, 7);
+    site.handshake(8, "/straight");
+    let _ = site.told(FIRST);
+    let newer =
+        Registration { channels: vec![channel("/other", 0), channel("/straight", 1)], ..registration() };
+    let new = site.load(APP, &newer);
+    assert_eq!(site.frames(7).last().unwrap().1[..2], 1001u16.to_be_bytes());
+    assert!(site.closed(7) && !site.closed(8));
+    let told = site.told(FIRST);
+    assert!(told.iter().any(|told| matches!(told, Told::Close { conn: c, code: 1001, .. } if *c == conn)));
+    let told = site.told(new[0]);
+    assert!(matches!(told[..], [] | [Told::Open { handler: 1, .. }]), "{told:?}");
+    site.disconnect(8);
+    let told = site.told(new[0]);
+    assert!(
+        matches!(told[..], [Told::Open { handler: 1, fresh: false, .. }, Told::Close { .. }]),
+        "{told:?}"
+    );
+    site.settles();
+}
+
+/// One job at a time.
+fn narrow_site(workers: u32) -> Site {
+    let limits = Limits { worker_jobs: 1, request_timeout: seconds(1), ..Limits::default() };
+    Site::with(limits, workers, channels())
+}
+
+#[test]
+fn only_who_was_open_is_resumed() {
+    let mut site = narrow_site(1);
+    site.request(8, "GET /a");
+    site.handshake(7, "/ws");
+    assert!(site.told(FIRST).is_empty(), "it waits behind the request");
+    let new = site.load(APP, &channels());
+    site.respond(FIRST, 1, "hi");
+    assert!(matches!(site.told(new[0])[..], [Told::Open { fresh: true, resumed: false, .. }]));
+}
+
+#[test]
+fn a_connection_that_moved_is_not_forgotten_by_its_new_worker() {
+    let mut site = narrow_site(1);
+    let conn = open(&mut site, 7);
+    site.request(8, "GET /a");
+    site.frame(7, "/ws", 0x81, b"1");
+    let new = site.load(APP, &channels());
+    site.request(9, "GET /a");
+    site.frame(7, "/ws", 0x81, b"2");
+    site.die(FIRST, 100);
+    site.respond(new[0], 1, "hi");
+    let told: Vec<_> = (0..3).flat_map(|_| site.told(new[0])).collect();
+    assert!(matches!(told[0], Told::Open { fresh: false, .. }));
+    assert!(message(conn, b"1")(&told[1]) && message(conn, b"2")(&told[2]), "{told:?}");
+}
+
+#[test]
+fn a_request_that_is_given_up_makes_room_for_messages() {
+    let mut site = narrow_site(1);
+    let conn = open(&mut site, 7);
+    site.request(8, "GET /a");
+    site.frame(7, "/ws", 0x81, b"1");
+    site.pass(seconds(2));
+    assert_eq!(site.statuses(8), [504]);
+    assert!(message(conn, b"1")(&site.told(FIRST)[0]));
+}
+
+#[test]
+fn a_message_that_comes_back_is_given_again() {
+    let mut site = site(1);
+    let conn = open(&mut site, 7);
+    site.frame(7, "/ws", 0x81, b"1");
+    site.frame(7, "/ws", 0x81, b"2");
+    let skipped = [2, 3].map(|serial| Action::Skipped { serial });
+    site.act(FIRST, &skipped);
+    let live = &site.workers[&FIRST].live;
+    assert!(message(conn, b"1")(&live[2]) && message(conn, b"2")(&live[3]), "{live:?}");
+}
+
+#[test]
+fn messages_taken_back_in_the_moment_of_their_start_keep_their_order() {
+    let mut site = site(1);
+    let conn = open(&mut site, 7);
+    site.request(8, "GET /a");
+    site.frame(7, "/ws", 0x81, b"1");
+    site.frame(7, "/ws", 0x81, b"2");
+    site.workers.get_mut(&FIRST).unwrap().live.clear();
+    let stuck = Pulse { started: 2, turn: 1, running: 2 };
+    for _ in 0..4 {
+        site.hub.handle_pulse(FIRST, stuck, site.now);
+        site.pass(millis(50));
+    }
+    assert!(matches!(site.effects.last(), Some(Effect::Revoke { worker: FIRST, serial: 4 })));
+    // It had said that it starts the first message, and then saw that it was taken back.
+    site.hub.handle_revoked(FIRST, 3, site.now);
+    site.hub.handle_pulse(FIRST, Pulse { started: 3, turn: 2, running: 0 }, site.now);
+    site.frame(7, "/ws", 0x81, b"3");
+    assert!(site.workers[&FIRST].live.is_empty(), "what becomes of the first one is not known yet");
+    site.act(FIRST, &[Action::Skipped { serial: 3 }]);
+    let told = site.told(FIRST);
+    let expected = [b"1", b"2", b"3"];
+    assert!(told.iter().zip(expected).all(|(told, text)| message(conn, text)(told)), "{told:?}");
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
+fn a_close_is_one_of_the_messages_that_mongrel2_bears() {
+    let mut site = site(1);
+    site.json(7, "{}");
+    let conn = conn_of(&site.told(FIRST));
+    site.act(FIRST, &[Action::Join { conn, room: b"lobby" }]);
+    site.pass(seconds(2));
+    for _ in 0..8 {
+        site.act(FIRST, &[Action::Publish { except: 0, binary: false, room: b"lobby", payload: b"{}" }]);
+    }
+    site.act(FIRST, &[Action::CloseConn { conn, code: 1000, reason: b"" }]);
+    assert_eq!((site.to(7).count(), site.closed(7)), (8, false));
+    site.pass(millis(51));
+    assert!(site.closed(7));
+}
+
+#[test]
+fn one_large_message_closes_nobody() {
+    let spec = ChannelSpec { slow: Slow::Close, buffer: 1000, ..channel("/ws", 0) };
+    let mut site = Site::with(Limits::default(), 1, Registration { channels: vec![spec], ..registration() });
+    let credits = [("DOWNLOAD_CREDITS", "102400")];
+    let form = super::mongrel2::Form::Tnetstring;
+    site.message(&super::mongrel2::websocket(form, SENDER, 7, "/ws", None, &credits, b""));
+    let conn = conn_of(&site.told(FIRST));
+    site.act(FIRST, &[Action::Join { conn, room: b"lobby" }]);
+    let large = Action::Publish { except: 0, binary: true, room: b"lobby", payload: &[0; 200_000] };
+    site.act(FIRST, std::slice::from_ref(&large));
+    assert!(site.told(FIRST).is_empty() && !site.closed(7));
+    site.act(FIRST, &[large]);
+    assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 1008, .. }]), "it does not read");
+}
+
+#[test]
+fn messages_that_a_worker_holds_count_among_those_that_wait() {
+    let limits = Limits { channel_queue: 10_000, ..Limits::default() };
+    let mut site = Site::with(limits, 1, channels());
+    let _ = open(&mut site, 7);
+    for _ in 0..8 {
+        site.frame(7, "/ws", 0x82, &[0; 3000]);
+    }
+    assert_eq!(site.frames(7).last().unwrap().1[..2], 1008u16.to_be_bytes());
+    assert_eq!(site.workers[&FIRST].live.len(), 3, "a worker is given no more than may wait");
+}
+
+#[test]
+fn what_a_bad_worker_says_of_a_connection_that_is_over_means_no_other() {
+    let mut site = site(2);
+    let _ = open(&mut site, 7);
+    site.frame(7, "/ws", 0x81, b"x");
+    site.disconnect(7);
+    // The close is done before the message.
+    site.act(FIRST, &[Action::Done { serial: 3 }]);
+    site.handshake(8, "/ws");
+    let conn = conn_of(&site.told(SECOND));
+    site.frame(8, "/ws", 0x81, b"y");
+    site.die(FIRST, 2);
+    let third = site.started_since(2)[0];
+    site.die(SECOND, 1);
+    site.ready(third, &channels());
+    let told = site.told(third);
+    assert!(matches!(told[0], Told::Open { .. }) && message(conn, b"y")(&told[1]), "{told:?}");
+}
+
+#[test]
+fn a_raw_script_that_closes_a_live_connection_ends_it() {
+    let mut site = Site::with(Limits::default(), 1, Registration { raw: true, ..channels() });
+    let _ = open(&mut site, 7);
+    let ids = encode_ids([7].into_iter());
+    site.act(FIRST, &[Action::Disconnect { sender: SENDER, ids: Ids::new(&ids) }]);
+    assert!(site.closed(7));
+    assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 1006, .. }]));
+    site.settles();
+}
+
+#[test]
+fn a_stop_waits_for_a_worker_that_will_close_and_for_no_other() {
+    for comes in [true, false] {
+        let mut site = site(1);
+        let _ = open(&mut site, 7);
+        site.pass(seconds(1));
+        let before = site.effects.len();
+        site.die(FIRST, 0);
+        let new = site.started_since(before)[0];
+        site.disconnect(7);
+        if !comes {
+            let before = site.effects.len();
+            site.die(new, 0);
+            let next = site.started_since(before)[0];
+            site.die(next, 0);
+            site.hub.begin_stop(site.now);
+            site.turn();
+            assert_eq!(site.effects.last(), Some(&Effect::Stopped));
+            continue;
+        }
+        site.hub.begin_stop(site.now);
+        site.turn();
+        site.ready(new, &channels());
+        let told = site.told(new);
+        assert!(matches!(told[..], [Told::Open { fresh: false, .. }, Told::Close { .. }]), "{told:?}");
+        site.pass(millis(100));
+        assert!(site.workers[&new].stop);
+    }
+}
+
+#[test]
+fn where_no_worker_lives_nobody_is_let_in() {
+    let mut site = site(1);
+    let mut worker = FIRST;
+    for _ in 0..4 {
+        let before = site.effects.len();
+        site.die(worker, 0);
+        site.pass(millis(150));
+        match site.started_since(before).first() {
+            Some(next) => worker = *next,
+            None => break,
+        }
+    }
+    site.handshake(7, "/ws");
+    site.json(8, "{}");
+    assert_eq!((site.statuses(7), site.closed(7), site.closed(8)), (vec![503], true, true));
+    assert_eq!(site.hub.live(), 0);
 }
