@@ -57,8 +57,7 @@ impl Keeper {
         }
         self.compress.reset();
         let mut out = Vec::with_capacity(message.len() + DICTIONARY.len() + 64);
-        // Without a zlib header the dictionary is set before the first byte. Where a build cannot do it, the
-        // text goes through the window instead, and its output is left out.
+        // A raw stream takes its dictionary before the first byte; reading does the same.
         let _ = self.compress.set_dictionary(DICTIONARY);
         out.extend_from_slice(&(message.len() as u32).to_le_bytes()[..3]);
         match self.compress.compress_vec(message, &mut out, FlushCompress::Finish) {
