@@ -48,22 +48,6 @@ pub(crate) const CONTRASTS: [Contrast; 1] = [Contrast { cheap: "lua-none", dear:
 /// The yardstick comes first, so that it is measured right before the others in each round.
 pub(crate) static SUBJECTS: [Subject; 6] = [
     Subject { name: "bare", echoes: true, frames: false, most: None, kind: Kind::Bare },
-    Subject { name: "bare-echo", echoes: true, frames: true, most: None, kind: Kind::Bare },
-    Subject {
-        name: "lua-echo",
-        echoes: true,
-        frames: true,
-        most: None,
-        kind: Kind::Script {
-            file: "echo.lua",
-            text: r#"
-local kennel = require "kennel"
-local app = kennel.app()
-app:channel("/", { ping = 0 }, { message = function(conn, msg) conn:send(msg) end })
-return app
-"#,
-        },
-    },
     Subject {
         name: "lua",
         echoes: true,
@@ -111,6 +95,22 @@ app:get("/", function(req)
   end
   return token
 end)
+return app
+"#,
+        },
+    },
+    Subject { name: "bare-echo", echoes: true, frames: true, most: None, kind: Kind::Bare },
+    Subject {
+        name: "lua-echo",
+        echoes: true,
+        frames: true,
+        most: None,
+        kind: Kind::Script {
+            file: "echo.lua",
+            text: r#"
+local kennel = require "kennel"
+local app = kennel.app()
+app:channel("/", { ping = 0 }, { message = function(conn, msg) conn:send(msg) end })
 return app
 "#,
         },
