@@ -621,7 +621,7 @@ fn what_a_bad_worker_says_of_a_connection_that_is_over_means_no_other() {
 fn a_raw_script_that_closes_a_live_connection_ends_it() {
     let mut site = Site::with(Limits::default(), 1, Registration { raw: true, ..channels() });
     let _ = open(&mut site, 7);
-    let ids = encode_ids([7].into_iter());
+    let ids = encode_ids([7]);
     site.act(FIRST, &[Action::Disconnect { sender: SENDER, ids: Ids::new(&ids) }]);
     assert!(site.closed(7));
     assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 1006, .. }]));
