@@ -1,26 +1,28 @@
 //! From what was typed and what kennel.toml says to the apps that are served.
 
+use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
+use crate::python;
 use crate::role::WORKER_LUA;
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
 /// command line that kennel.toml knows by the same path has its settings.
 pub(crate) fn resolve(
     named: &[String],
     config: &Config,
+    python: &args::Python,
     workers: Option<u32>,
     limits: &Limits,
     dev: bool,
 ) -> anyhow::Result<Vec<App>> {
     let default_workers = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let default =
-        config::App { source: String::new(), workers: None, mount: None, config: toml::Table::new() };
+    let default = config::App::default();
     let from_config = |source: &String| {
         let known = config.app.iter().find(|app| Path::new(&app.source) == Path::new(source));
         (source.clone(), known.unwrap_or(&default))
@@ -41,17 +43,28 @@ pub(crate) fn resolve(
         if !mount.starts_with('/') {
             return Err(wrong_input(format!("the mount `{mount}` of `{source}` must begin with `/`")));
         }
-        check_source(&source)?;
+        let source = Source::read(&source)?;
+        let named = python.python.as_deref().or(settings.python.as_deref());
+        let command = match source.language {
+            Language::Lua => WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] },
+            Language::Python => python::worker_command(named, &folder(&source.file))?,
+        };
+        let interface = python.interface.or(settings.interface);
         apps.push(App {
             spec: AppSpec {
-                name: source.clone(),
-                mount,
+                name: source.typed,
+                mount: mount.clone(),
                 workers: workers.or(settings.workers).unwrap_or_else(default_workers),
             },
-            command: WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] },
+            command,
             start: Start {
                 number: 0,
-                source,
+                source: source.file,
+                object: source.object,
+                interface: interface.map(args::Interface::name).unwrap_or_default().to_owned(),
+                threads: python.threads.or(settings.threads).unwrap_or(0),
+                mount,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 config: serde_json::to_value(&settings.config)?,
                 dev,
                 memory: limits.worker_memory,
@@ -61,13 +74,65 @@ pub(crate) fn resolve(
     Ok(apps)
 }
 
-fn check_source(source: &str) -> anyhow::Result<()> {
-    let path = Path::new(source);
-    let problem = match path.metadata() {
-        Err(_) => "there is no such file".to_owned(),
-        Ok(file) if file.is_dir() => "it is a directory; name a script in it".to_owned(),
-        Ok(_) if path.extension().is_some_and(|extension| extension == "lua") => return Ok(()),
-        Ok(_) => "this version of kennel runs Lua scripts, whose names end in `.lua`".to_owned(),
+/// The folder that an app's code is in: a script's own, a module's the one that kennel was started in.
+pub(crate) fn folder(source: &str) -> PathBuf {
+    match Path::new(source).parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => ".".into(),
+    }
+}
+
+/// What an app is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Lua,
+    Python,
+}
+
+/// What was typed for an app, taken apart.
+#[derive(Debug)]
+struct Source {
+    typed: String,
+    language: Language,
+    /// The script's path, or a module's name.
+    file: String,
+    /// The name in it, perhaps empty.
+    object: String,
+}
+
+impl Source {
+    /// `app.lua`, `app.py`, `app.py:name`, `module`, `module:name`.
+    fn read(typed: &str) -> anyhow::Result<Self> {
+        let wrong = |problem: &str| Err(wrong_input(format!("cannot serve `{typed}`: {problem}")));
+        let source = |language, file: &str, object: &str| {
+            Ok(Self { typed: typed.to_owned(), language, file: file.to_owned(), object: object.to_owned() })
+        };
+        let (file, object) = match typed.rsplit_once(':') {
+            Some((file, object)) if is_dotted_name(object) && !Path::new(typed).exists() => (file, object),
+            _ => (typed, ""),
+        };
+        let path = Path::new(file);
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match (path.metadata(), extension) {
+            (Ok(found), _) if found.is_dir() => wrong("it is a directory; name a script in it"),
+            (Ok(_), Some("lua")) if object.is_empty() => source(Language::Lua, file, ""),
+            (Ok(_), Some("lua")) => wrong("a Lua script returns its app, which has no name"),
+            (Ok(_), Some("py")) => source(Language::Python, file, object),
+            (Err(_), Some("lua" | "py")) => wrong("there is no such file"),
+            (Err(_), _) if is_dotted_name(file) => source(Language::Python, file, object),
+            (Err(_), _) => wrong("there is no such file"),
+            (Ok(_), _) => wrong(
+                "this version of kennel runs scripts in Lua and Python, whose names end in `.lua` or `.py`",
+            ),
+        }
+    }
+}
+
+/// Whether Python would take it as `a.b.c`.
+fn is_dotted_name(name: &str) -> bool {
+    let is_word = |word: &str| {
+        word.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_')
+            && word.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
     };
-    Err(wrong_input(format!("cannot serve `{source}`: {problem}")))
+    name.split('.').all(is_word)
 }

@@ -3,7 +3,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Runs Mongrel2 handlers written in Lua, so that no client notices when code crashes, hangs or is replaced.
+/// Runs Mongrel2 handlers written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
 #[derive(Debug, Parser)]
 #[command(
     name = "kennel",
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     /// Serve apps
     #[command(after_help = "Examples:
   kennel run app.lua                           with a Mongrel2 of its own, on 127.0.0.1:6767
+  kennel run app.py                            with the Python of .venv, or python3
+  kennel run --threads 8 mysite.wsgi:application    a WSGI or ASGI application, by its module
   kennel run --listen 0.0.0.0:80 app.lua
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
   kennel run                                   what kennel.toml says")]
@@ -87,12 +89,14 @@ pub(crate) enum LogLevel {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Scripts (.lua); those of kennel.toml if there is none
+    /// Scripts (.lua, .py, .py:NAME) or Python modules (MODULE:NAME); those of kennel.toml if there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
     /// Workers of each app [default: one per core]
     #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) workers: Option<u32>,
+    #[command(flatten)]
+    pub(crate) python: Python,
     #[command(flatten)]
     pub(crate) config: ConfigFile,
     #[command(flatten)]
@@ -103,6 +107,43 @@ pub(crate) struct Serve {
     /// How much is logged
     #[arg(long, value_enum, default_value = "info", env = "KENNEL_LOG_LEVEL")]
     pub(crate) log_level: LogLevel,
+}
+
+/// What concerns apps in Python alone.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Python {
+    /// The interpreter for Python apps [default: that of VIRTUAL_ENV, of .venv beside the app, or python3]
+    #[arg(long, value_name = "PATH", env = "KENNEL_PYTHON")]
+    pub(crate) python: Option<String>,
+    /// What a Python app is [default: found out]
+    #[arg(long, value_enum, env = "KENNEL_INTERFACE")]
+    pub(crate) interface: Option<Interface>,
+    /// Threads of each Python worker, for handlers that block [default: 8 for WSGI, else none]
+    #[arg(long, value_name = "N", env = "KENNEL_THREADS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) threads: Option<u32>,
+}
+
+/// What Python applications come as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Interface {
+    /// A kennel.App
+    Kennel,
+    /// An ASGI 3 application
+    Asgi,
+    /// A WSGI application (PEP 3333)
+    Wsgi,
+}
+
+impl Interface {
+    /// Its name, as typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kennel => "kennel",
+            Self::Asgi => "asgi",
+            Self::Wsgi => "wsgi",
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -130,9 +171,11 @@ pub(crate) struct Addresses {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
-    /// Scripts (.lua); those of kennel.toml if there is none
+    /// Scripts (.lua, .py, .py:NAME) or Python modules (MODULE:NAME); those of kennel.toml if there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
+    #[command(flatten)]
+    pub(crate) python: Python,
     #[command(flatten)]
     pub(crate) config: ConfigFile,
     /// Print JSON

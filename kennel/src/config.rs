@@ -1,5 +1,6 @@
 //! `kennel.toml`: what it may say, and errors with the place and the nearest known key.
 
+use crate::args::Interface;
 use crate::exit::plain;
 use handler_core::hub::Limits;
 use serde::{Deserialize, Deserializer};
@@ -39,13 +40,20 @@ pub(crate) struct Mongrel2 {
 }
 
 /// An app.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct App {
     pub(crate) source: String,
     #[serde(default, deserialize_with = "positive")]
     pub(crate) workers: Option<u32>,
     pub(crate) mount: Option<String>,
+    /// The interpreter of an app in Python.
+    pub(crate) python: Option<String>,
+    /// What an app in Python is.
+    pub(crate) interface: Option<Interface>,
+    /// Threads of each worker of an app in Python.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) threads: Option<u32>,
     #[serde(default)]
     pub(crate) config: toml::Table,
 }

@@ -1,4 +1,4 @@
-//! `kennel`: runs Mongrel2 handlers written in Lua.
+//! `kennel`: runs Mongrel2 handlers written in Lua or Python.
 //!
 //! `args` says what can be typed, `commands` has one file for each command, `exit` what the program
 //! ends with. `role` is what kennel starts itself as.
@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod log;
 mod own_server;
+mod python;
 mod role;
 mod run_files;
 mod watch;

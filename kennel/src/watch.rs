@@ -12,15 +12,15 @@ use std::time::Duration;
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Files whose change means new code.
-const CODE: [&str; 4] = ["lua", "html", "json", "toml"];
+const CODE: [&str; 5] = ["lua", "py", "html", "json", "toml"];
 
 /// Keeps watching while it lives.
 pub(crate) struct Watch {
     _watcher: notify::RecommendedWatcher,
 }
 
-/// Writes a byte to `reload` whenever something below the scripts' folders has changed.
-pub(crate) fn start(sources: &[PathBuf], mut reload: UnixStream) -> notify::Result<Watch> {
+/// Writes a byte to `reload` whenever something below the apps' folders has changed.
+pub(crate) fn start(folders: &[PathBuf], mut reload: UnixStream) -> notify::Result<Watch> {
     let (sender, changes) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if let Ok(event) = event
@@ -29,7 +29,7 @@ pub(crate) fn start(sources: &[PathBuf], mut reload: UnixStream) -> notify::Resu
             let _ = sender.send(());
         }
     })?;
-    let folders: BTreeSet<&Path> = sources.iter().filter_map(|source| source.parent()).collect();
+    let folders: BTreeSet<&Path> = folders.iter().map(PathBuf::as_path).collect();
     for folder in folders {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         watcher.watch(folder, RecursiveMode::Recursive)?;
@@ -48,8 +48,8 @@ pub(crate) fn start(sources: &[PathBuf], mut reload: UnixStream) -> notify::Resu
 fn matters(event: &notify::Event) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let is_code = |path: &PathBuf| {
-        // What kennel itself keeps while it runs is nobody's code.
-        let ours = path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER);
+        // What kennel itself keeps while it runs is nobody's code, nor is what was installed for the app.
+        let ours = path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER || part.as_os_str() == ".venv");
         !ours && path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e))
     };
     changed && event.paths.iter().any(is_code)

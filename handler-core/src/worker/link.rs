@@ -3,13 +3,13 @@
 //! Every worker process uses this, whatever language it runs. Writing blocks: the hub always reads.
 
 use super::page::{Outbox, Page};
-use super::protocol::{self, Action};
+use super::protocol::{self, Action, Order};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -124,6 +124,29 @@ impl Orders {
         protocol::split_frame(&self.inbox[self.read..]).map(|(kind, ..)| kind)
     }
 
+    /// Takes the first answer to a query out of what was read, past the orders before it: its query's number, and
+    /// JSON. For workers that stand still until it is there.
+    pub fn take_answer(&mut self) -> Option<(u64, Vec<u8>)> {
+        let mut at = self.read;
+        while let Some((kind, payload, _)) = protocol::split_frame(&self.inbox[at..]) {
+            let end = at + protocol::FRAME_HEAD + payload.len();
+            if kind == Order::ANSWER
+                && let Ok(Order::Answer { query, json }) = Order::read(kind, payload)
+            {
+                let found = (query, json.to_vec());
+                self.inbox.drain(at..end);
+                return Some(found);
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// The descriptor that becomes readable when the hub says something, for event loops.
+    pub fn descriptor(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+
     /// The next whole order that was read, as kind and payload for [`protocol::Order::read`].
     pub fn next_order(&mut self) -> Option<(u8, &[u8])> {
         let (kind, payload, rest) = protocol::split_frame(&self.inbox[self.read..])?;
@@ -229,6 +252,21 @@ mod tests {
         assert_eq!(link.wait(Some(Duration::ZERO)).unwrap(), Wake::Timeout);
         drop(hub);
         assert_eq!(link.wait(None).unwrap(), Wake::End);
+    }
+
+    #[test]
+    fn an_answer_is_taken_past_other_orders() {
+        let (mut hub, mut link, _actions) = pair();
+        let mut bytes = Vec::new();
+        protocol::encode_lead(&mut bytes);
+        protocol::encode_answer(&mut bytes, 7, b"[1]");
+        protocol::encode_stop(&mut bytes);
+        hub.write_all(&bytes).unwrap();
+        assert_eq!(link.wait(None).unwrap(), Wake::Orders);
+        assert_eq!(link.take_answer(), Some((7, b"[1]".to_vec())));
+        assert_eq!(link.take_answer(), None);
+        assert_eq!(link.next_order().map(|(kind, _)| kind), Some(3));
+        assert_eq!(link.next_order().map(|(kind, _)| kind), Some(4));
     }
 
     #[test]

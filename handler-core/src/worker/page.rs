@@ -133,6 +133,13 @@ impl Page {
         serial > self.u64_at(REVOKED).load(Ordering::SeqCst)
     }
 
+    /// Worker: the same where jobs may start out of order, in threads: the page keeps the highest serial, so that a
+    /// death never lets one run twice.
+    pub fn start_any(&self, serial: u64) -> bool {
+        self.u64_at(STARTED).fetch_max(serial, Ordering::SeqCst);
+        serial > self.u64_at(REVOKED).load(Ordering::SeqCst)
+    }
+
     /// Worker: a script begins to run for job `running`, or ends to (0). Calls come in pairs.
     #[inline]
     pub fn turn(&self, running: u64) {
@@ -255,6 +262,15 @@ mod tests {
         assert!(outbox.page().start(4));
         outbox.page().turn(4);
         assert_eq!(hub.pulse(), Pulse { started: 4, turn: 1, running: 4 });
+    }
+
+    #[test]
+    fn jobs_that_start_out_of_order_leave_the_highest_serial() {
+        let (hub, outbox) = both_sides();
+        assert!(outbox.page().start_any(2));
+        assert!(outbox.page().start_any(1));
+        assert_eq!(hub.revoke(4), 2);
+        assert!(!outbox.page().start_any(3));
     }
 
     #[test]

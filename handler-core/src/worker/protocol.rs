@@ -53,8 +53,23 @@ pub enum ProtocolError {
 pub struct Start {
     /// The worker's number within its app, from 1.
     pub number: u32,
-    /// The script's path.
+    /// The script's path, or the name of a module.
     pub source: String,
+    /// The name within it of what is to be served; empty: the language's own default.
+    #[serde(default)]
+    pub object: String,
+    /// What that is, where it is not to be detected: `kennel`, `asgi` or `wsgi`; empty otherwise.
+    #[serde(default)]
+    pub interface: String,
+    /// Threads for handlers that block; 0: as the script says.
+    #[serde(default)]
+    pub threads: u32,
+    /// The prefix of its routes.
+    #[serde(default)]
+    pub mount: String,
+    /// The version of the hub's program.
+    #[serde(default)]
+    pub version: String,
     /// The app's own settings, a JSON object.
     pub config: serde_json::Value,
     /// Whether errors may be shown to the client.
@@ -769,6 +784,8 @@ impl<'a> Order<'a> {
     pub const JOB: u8 = 2;
     /// The kind of a message's frame.
     pub const MESSAGE: u8 = 6;
+    /// The kind of an answer's frame.
+    pub const ANSWER: u8 = 9;
 
     /// Reads the payload of a job's frame.
     ///
@@ -830,7 +847,7 @@ impl<'a> Order<'a> {
                 reason: fields.left,
             },
             8 => Self::Detach { conn: fields.u64()? },
-            9 => Self::Answer { query: fields.u64()?, json: fields.left },
+            Self::ANSWER => Self::Answer { query: fields.u64()?, json: fields.left },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         false => args.apps.clone(),
     };
     for source in sources {
-        match apps::resolve(&[source], &config, None, &limits, false) {
+        match apps::resolve(&[source], &config, &args.python, None, &limits, false) {
             Ok(apps) => {
                 for app in apps {
                     match probe(&app, &limits) {

@@ -36,7 +36,7 @@ pub(super) enum Mode {
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
-    let apps = apps::resolve(&args.apps, &config, args.workers, &limits, mode == Mode::Dev)?;
+    let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
     let existing = existing_servers(args, &config)?;
     log::start(args.log_format, args.log_level);
 
@@ -57,10 +57,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         pipe::register(signal, stop_signal.try_clone()?)?;
     }
     pipe::register(SIGHUP, reload_signal.try_clone()?)?;
-    let sources: Vec<_> = apps.iter().map(|app| PathBuf::from(&app.spec.name)).collect();
+    let folders: Vec<_> = apps.iter().map(|app| apps::folder(&app.start.source)).collect();
     let _watch = match mode {
         Mode::Dev => {
-            Some(watch::start(&sources, reload_signal.try_clone()?).context("cannot watch for changes")?)
+            Some(watch::start(&folders, reload_signal.try_clone()?).context("cannot watch for changes")?)
         }
         Mode::Run => None,
     };
@@ -109,7 +109,7 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
 /// The folder `public` beside the first app that has one.
 fn public_folder(apps: &[App]) -> Option<PathBuf> {
     apps.iter()
-        .map(|app| Path::new(&app.spec.name).parent().unwrap_or(Path::new("")).join("public"))
+        .map(|app| apps::folder(&app.start.source).join("public"))
         .find(|folder| folder.is_dir())
 }
 

@@ -1,0 +1,63 @@
+"""Handlers for Mongrel2 that no client notices crashing.
+
+An app registers handlers, and Kennel calls them::
+
+    import kennel
+
+    app = kennel.App()
+
+    @app.get("/users/{id}")
+    def user(req, id):
+        return {"id": id, "agent": req.headers.get("user-agent")}
+
+``kennel run app.py`` serves it. ``docs/python-api.md`` has everything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _state
+from ._app import App
+from ._conn import Connection
+from ._log import log
+from ._native import VERSION as __version__
+from ._native import Args, Headers, Refused, Request
+from ._raw import Message, deliver, disconnect
+from ._response import Response, html, json, no_content, redirect, response, text
+from ._room import Room, connection, room
+from ._tasks import spawn
+
+__all__ = [
+    "App",
+    "Args",
+    "Connection",
+    "Headers",
+    "Message",
+    "Refused",
+    "Request",
+    "Response",
+    "Room",
+    "__version__",
+    "connection",
+    "deliver",
+    "disconnect",
+    "html",
+    "json",
+    "log",
+    "no_content",
+    "redirect",
+    "response",
+    "room",
+    "spawn",
+    "text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Known once a worker has started, and not before.
+    if name == "config":
+        return _state.config
+    if name == "worker":
+        return _state.number
+    raise AttributeError(f"module 'kennel' has no attribute {name!r}")

@@ -1,0 +1,140 @@
+"""The connection as scripts see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Deque, List, Optional, Set
+
+from . import _json, _native, _state
+
+if TYPE_CHECKING:
+    from ._channel import Channel
+
+_MAX_DATA = 4096
+
+
+class HttpConnection:
+    """The connection of an HTTP request, which is answered by what its handler returns."""
+
+    transport = "http"
+
+    def __init__(self, id: str, request: _native.Request) -> None:
+        self.id = id
+        self.request = request
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("send", "join", "leave", "close"):
+            raise AttributeError(
+                f"conn.{name} is for channels; an HTTP request is answered by what its handler returns"
+            )
+        raise AttributeError(name)
+
+
+class Connection(_native.Wire):
+    """A live connection. Attributes of a script's own may be set; they stay in this worker."""
+
+    #: The opening request; `None` for connections of other workers.
+    request: Optional[_native.Request] = None
+    #: The worker got this connection from another one, or from a hub that is gone.
+    resumed = False
+    #: Why it ended, once it has.
+    close_code: Optional[int] = None
+    close_reason: Optional[str] = None
+
+    # Kennel's own, of connections that this worker has.
+    _channel: Optional[Channel] = None
+    _owned = False
+    _rooms: Set[str]
+    _data: Any = None
+    _data_text: Optional[str] = None
+    #: What came while a callback ran: (serial, message), or (serial, None) for the end.
+    _queue: Optional[Deque[Any]] = None
+    #: The client has gone while the script still wanted its messages.
+    _gone = False
+    #: The serial of the end, once the script was told of it.
+    _over = 0
+    #: Straight-line code: the serial of its message, whoever waits for the next, and whether it has ended.
+    _serial = 0
+    _waiter: Optional[asyncio.Future[Any]] = None
+    _finished = False
+
+    def __repr__(self) -> str:
+        return f"<connection {self.id}>"
+
+    def join(self, room: str) -> bool:
+        """Puts it into a room. `False`: it is closed."""
+        joined = self._join(room)
+        if joined and self._owned:
+            self._rooms.add(room)
+        return joined
+
+    def leave(self, room: str) -> bool:
+        """Takes it out of a room. `False`: it is closed."""
+        left = self._leave(room)
+        if left and self._owned:
+            self._rooms.discard(room)
+        return left
+
+    def rooms(self) -> List[str]:
+        """The rooms that it is in, sorted."""
+        if self._owned:
+            return sorted(self._rooms)
+        return sorted(_json.decode(_native.ask(_state.worker(), "rooms", str(self._number))))
+
+    @property
+    def data(self) -> Any:
+        """What the hub keeps for it, at most 4 KiB of JSON; assign to change it."""
+        if not self._owned:
+            found = _json.decode(_native.ask(_state.worker(), "data", str(self._number)))
+            return {} if found is None else found
+        if self._data is None:
+            found = _json.decode(self._data_text) if self._data_text else None
+            self._data = {} if found is None else found
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        text = _json.encode(value)
+        size = len(text.encode())
+        if size > _MAX_DATA:
+            raise ValueError(f"conn.data holds at most {_MAX_DATA} bytes of JSON, and this is {size}")
+        if self._owned:
+            self._data = {} if value is None else value
+        self._set_data(text)
+
+    # Straight-line code.
+
+    async def receive(self, timeout: Optional[float] = None) -> Any:
+        """The next message; `None` when the connection has ended. For straight-line code.
+
+        Raises `asyncio.TimeoutError` when none has come within `timeout` seconds.
+        """
+        from . import _live
+
+        return await _live.receive(self, timeout)
+
+    def messages(self) -> Connection:
+        """The connection itself: `async for message in conn.messages()`."""
+        return self
+
+    def __aiter__(self) -> Connection:
+        return self
+
+    async def __anext__(self) -> Any:
+        from . import _live
+
+        message = await _live.receive(self, None)
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    def _enqueue(self, entry: Any) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(entry)
+
+    def _put_back(self, serial: int, message: Any) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.appendleft((serial, message))

@@ -1,0 +1,64 @@
+"""What is said about a script's errors: the place, the words, the traceback without Kennel's own frames."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import NamedTuple, Optional
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else None
+
+
+class Failure(NamedTuple):
+    """An exception, taken apart."""
+
+    message: str
+    file: Optional[str]
+    line: Optional[int]
+    traceback: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.file else ""
+        return place + self.message
+
+
+def _is_own(filename: str) -> bool:
+    return filename.startswith("<kennel>") or (_PACKAGE is not None and filename.startswith(_PACKAGE + os.sep))
+
+
+def shorten(filename: str) -> str:
+    """A path as one would type it here."""
+    here = os.getcwd() + os.sep
+    return filename[len(here) :] if filename.startswith(here) else filename
+
+
+def describe(problem: BaseException) -> Failure:
+    """Takes an exception apart for the log and for the browser."""
+    if isinstance(problem, SyntaxError) and problem.filename and not _is_own(problem.filename):
+        text = f"{type(problem).__name__}: {problem.msg}"
+        where = (problem.text or "").rstrip("\n")
+        return Failure(text, shorten(problem.filename), problem.lineno, where)
+    message = "".join(traceback.format_exception_only(type(problem), problem)).strip()
+    frames = traceback.extract_tb(problem.__traceback__)
+    first = next((at for at, frame in enumerate(frames) if not _is_own(frame.filename)), len(frames))
+    shown = [frame for frame in frames[first:] if not _is_own(frame.filename)]
+    file = line = None
+    # The script's own line says more than the library's that it called.
+    inner = next((frame for frame in reversed(shown) if _is_scripts(frame.filename)), shown[-1] if shown else None)
+    if inner is not None:
+        file, line = shorten(inner.filename), inner.lineno
+    lines = []
+    for frame in shown:
+        lines.append(f"{shorten(frame.filename)}:{frame.lineno}: in {frame.name}")
+        if frame.line:
+            lines.append(f"    {frame.line}")
+    cause = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
+    if cause is not None and cause is not problem:
+        inside = describe(cause)
+        lines.append(f"caused by {inside}")
+        lines.extend("    " + text for text in inside.traceback.splitlines())
+    return Failure(message, file, line, "\n".join(lines))
+
+
+def _is_scripts(filename: str) -> bool:
+    return "site-packages" not in filename and not filename.startswith("<") and os.sep + "lib" + os.sep not in filename

@@ -1,0 +1,110 @@
+"""Log lines: `kennel.log`, the `logging` module, `print` and whatever else is written to standard output."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from typing import Any, Dict, Optional
+
+from . import _json, _native, _state
+
+
+def write(level: str, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
+    """Writes a line to Kennel's log."""
+    if not _state.has_worker():
+        print(f"{level}: {text}", file=sys.__stderr__)
+        return
+    _native.log(_state.worker(), level, text, _json.encode(fields) if fields else "")
+
+
+class Log:
+    """`kennel.log.info(text, fields)` and its sisters."""
+
+    def debug(self, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
+        """For whoever looks for a bug."""
+        write("debug", str(text), fields)
+
+    def info(self, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
+        """Worth knowing."""
+        write("info", str(text), fields)
+
+    def warn(self, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
+        """Something is not as it should be."""
+        write("warn", str(text), fields)
+
+    def error(self, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
+        """Something failed."""
+        write("error", str(text), fields)
+
+
+log = Log()
+
+
+class _Handler(logging.Handler):
+    """Brings what the `logging` module is told into Kennel's log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+            level = "error"
+            if record.levelno < logging.INFO:
+                level = "debug"
+            elif record.levelno < logging.WARNING:
+                level = "info"
+            elif record.levelno < logging.ERROR:
+                level = "warn"
+            write(level, text.replace("\n", "\n    "), None if record.name == "root" else {"logger": record.name})
+        except Exception:
+            self.handleError(record)
+
+
+class _Lines(io.TextIOBase):
+    """A stream whose lines are log lines."""
+
+    def __init__(self, level: str, beneath: Any) -> None:
+        self._level = level
+        self._beneath = beneath
+        self._partial: Dict[int, str] = {}
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "replace"
+
+    @property
+    def buffer(self) -> Any:
+        return self._beneath.buffer
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._beneath.fileno())
+
+    def write(self, text: str) -> int:
+        me = threading.get_ident()
+        *lines, rest = (self._partial.pop(me, "") + text).split("\n")
+        for line in lines:
+            write(self._level, line.encode("utf-8", "replace").decode())
+        if rest:
+            self._partial[me] = rest
+        return len(text)
+
+    def flush(self) -> None:
+        rest = self._partial.pop(threading.get_ident(), "")
+        if rest:
+            write(self._level, rest)
+
+
+def capture() -> None:
+    """From now on what is printed and logged arrives in Kennel's log."""
+    sys.stdout = _Lines("info", sys.__stdout__)
+    sys.stderr = _Lines("warn", sys.__stderr__)
+    root = logging.getLogger()
+    root.addHandler(_Handler())
+    root.setLevel(logging.INFO)

@@ -1,0 +1,204 @@
+"""Answers that are more than a value: status, headers, cookies."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Mapping, MutableMapping, Optional, Tuple, Union
+
+from . import _json, _native
+
+HeaderValue = Union[str, int, float, bytes, List[Any], Tuple[Any, ...]]
+
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+
+def _values(value: Any) -> list[Any]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, (str, bytes, int, float)):
+            raise TypeError(f"a header's value is text, a number or a list of them, not {type(one).__name__}")
+    return [one if isinstance(one, (str, bytes)) else str(one) for one in values]
+
+
+class ResponseHeaders(MutableMapping[str, Any]):
+    """A response's headers: names in any case, a value may be a list."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, given: Optional[Mapping[str, HeaderValue]] = None) -> None:
+        self._found: Dict[str, Any] = {}
+        if given is not None:
+            if not hasattr(given, "items"):
+                raise TypeError(f"headers are a dict of names and values, not {type(given).__name__}")
+            for name, value in given.items():
+                self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._found[name.lower()]
+
+    def __setitem__(self, name: str, value: HeaderValue) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a header's name is text, not {type(name).__name__}")
+        for one in _values(value):
+            _native.check_header(name, one)
+        self._found[name.lower()] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        return repr(self._found)
+
+    def lines(self) -> list[tuple[str, Any]]:
+        """Pairs of name and value, a list's one by one."""
+        return [(name, one) for name, value in self._found.items() for one in _values(value)]
+
+
+class Response:
+    """An answer whole: `status`, `headers`, `body`. Hooks may change it."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: Any, status: int, content_type: Optional[str], headers: ResponseHeaders) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+        if content_type is not None and "content-type" not in headers:
+            headers["content-type"] = content_type
+
+    def __repr__(self) -> str:
+        return f"<response {self.status}>"
+
+
+def check_status(status: Any) -> int:
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 999:
+        raise ValueError(f"a status is a whole number from 200 to 999, not {status!r}")
+    return status
+
+
+def _build(
+    body: Any,
+    content_type: Optional[str],
+    status: int,
+    headers: Optional[Mapping[str, HeaderValue]],
+    cookies: Optional[Mapping[str, Any]],
+) -> Response:
+    made = ResponseHeaders(headers)
+    if cookies is not None:
+        before = made.get("set-cookie", [])
+        made["set-cookie"] = [*_values(before), *_cookie_lines(cookies)]
+    return Response(body, check_status(status), content_type, made)
+
+
+def _cookie_lines(cookies: Mapping[str, Any]) -> list[bytes]:
+    if not hasattr(cookies, "items"):
+        raise TypeError(f"cookies are a dict of names and values, not {type(cookies).__name__}")
+    lines = []
+    for name, value in sorted(cookies.items()):
+        options: Dict[str, Any] = {}
+        if isinstance(value, dict):
+            options = dict(value)
+            value = options.pop("value", None)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise TypeError(f"the value of cookie `{name}` must be text, not {type(value).__name__}")
+        try:
+            lines.append(_native.cookie(name, value, **options))
+        except TypeError as problem:
+            raise TypeError(f"cookie `{name}`: {problem}") from None
+    return lines
+
+
+def response(
+    body: Any = None,
+    *,
+    status: int = 200,
+    headers: Optional[Mapping[str, HeaderValue]] = None,
+    cookies: Optional[Mapping[str, Any]] = None,
+) -> Response:
+    """An answer with status, headers and cookies.
+
+    `body` is text, bytes, a dict or list for JSON, or `None`. A header's value may be a list. A cookie is a text, or a
+    dict of `value`, `max_age`, `path`, `domain`, `secure`, `http_only`, `same_site`.
+    """
+    if isinstance(body, str):
+        content_type: Optional[str] = TEXT
+    elif isinstance(body, (bytes, bytearray, memoryview)):
+        content_type = BINARY
+    elif body is None:
+        body, content_type = b"", None
+    elif isinstance(body, (dict, list, tuple)):
+        body, content_type = _json.encode(body), JSON
+    else:
+        raise TypeError(f"a body is text, bytes, a dict or a list, not {type(body).__name__}")
+    return _build(body, content_type, status, headers, cookies)
+
+
+def _text(kind: str, content_type: str, body: Any, options: Dict[str, Any]) -> Response:
+    if not isinstance(body, str):
+        raise TypeError(f"kennel.{kind} takes text, not {type(body).__name__}")
+    made = response(body, **options)
+    made.headers["content-type"] = content_type
+    return made
+
+
+def html(body: str, **options: Any) -> Response:
+    """A page. Options as those of `response`."""
+    return _text("html", HTML, body, options)
+
+
+def text(body: str, **options: Any) -> Response:
+    """Plain text. Options as those of `response`."""
+    return _text("text", TEXT, body, options)
+
+
+def json(value: Any, **options: Any) -> Response:
+    """Any value as JSON. Options as those of `response`."""
+    made = response(_json.encode(value), **options)
+    made.headers["content-type"] = JSON
+    return made
+
+
+def redirect(url: str, status: int = 303) -> Response:
+    """Sends the client elsewhere: 303 unless told otherwise, or 301, 302, 307, 308."""
+    if not isinstance(url, str):
+        raise TypeError(f"kennel.redirect takes an address, not {type(url).__name__}")
+    if status not in (301, 302, 303, 307, 308):
+        raise ValueError(f"kennel.redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
+    return Response(b"", status, None, ResponseHeaders({"location": url}))
+
+
+def no_content() -> Response:
+    """204, without a body."""
+    return Response(b"", 204, None, ResponseHeaders())
+
+
+def to_response(value: Any) -> Response:
+    """What a handler returned, as a response."""
+    if isinstance(value, Response):
+        return value
+    if isinstance(value, str):
+        return Response(value, 200, TEXT, ResponseHeaders())
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Response(value, 200, BINARY, ResponseHeaders())
+    if isinstance(value, (dict, list, tuple)):
+        return Response(_json.encode(value), 200, JSON, ResponseHeaders())
+    raise TypeError(f"a handler returns text, bytes, a dict, a list or a response, not {type(value).__name__}")
+
+
+def body_bytes(body: Any) -> bytes:
+    """A response's body as bytes."""
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise TypeError(f"the body of a response is text or bytes, not {type(body).__name__}")

@@ -1,0 +1,380 @@
+"""A worker's life: load what is to be served, answer, end."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import _failure, _json, _live, _log, _native, _state, _tasks
+from ._app import App
+from ._response import Response, body_bytes, check_status, to_response
+
+
+class LoadError(Exception):
+    """What is to be served cannot be: in words for whoever typed its name."""
+
+
+def main() -> int:
+    """Serves as a worker; the hub says what."""
+    worker = _native.Worker.connect()
+    os.environ.pop("KENNEL_WORKER", None)
+    if worker is None:
+        return 0
+    _state.set_worker(worker)
+    _state.config, _state.number = _json.decode(worker.config) or {}, worker.number
+    os.register_at_fork(after_in_child=worker.forget)
+    _log.capture()
+    _tasks.early_loop()
+    try:
+        found = _load(worker)
+        server = _server(worker, found)
+    except BaseException as problem:
+        _report(worker, problem)
+        return 1
+    server.serve()
+    return 0
+
+
+def _report(worker: _native.Worker, problem: BaseException) -> None:
+    failure = _failure.describe(problem)
+    file, line, message = failure.file or worker.source, failure.line, failure.message
+    if isinstance(problem, LoadError):
+        file, line, message = worker.source, None, str(problem)
+    elif isinstance(problem, ModuleNotFoundError) and problem.name:
+        missing = problem.name.partition(".")[0]
+        message = f"there is no module `{problem.name}` for {sys.executable}; it may come with: {sys.executable} -m pip install {missing}"
+    elif isinstance(problem, SystemExit):
+        message = f"the script ended itself while it was loaded ({message})"
+    worker.fail(message, file, line, failure.traceback)
+
+
+def _load(worker: _native.Worker) -> Any:
+    """Imports what is to be served, and finds the app in it."""
+    source, name = worker.source, worker.object
+    if source.endswith(".py"):
+        folder, file = os.path.split(os.path.abspath(source))
+        sys.path.insert(0, folder)
+        module_name = file[: -len(".py")]
+        spec = importlib.util.spec_from_file_location(module_name, os.path.join(folder, file))
+        if spec is None or spec.loader is None:
+            raise LoadError("it cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        sys.argv = [source]
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, os.getcwd())
+        sys.argv = [source]
+        module = importlib.import_module(source)
+    for candidate in [name] if name else ["app", "application"]:
+        found: Any = module
+        for part in candidate.split("."):
+            found = getattr(found, part, None)
+        if found is not None:
+            return found
+    if name:
+        known = [word for word in vars(module) if not word.startswith("_")]
+        near = _native.nearest(name, known)
+        raise LoadError(f"it has no `{name}`" + (f"; did you mean `{near}`?" if near else ""))
+    raise LoadError("it has no `app`; it begins with `app = kennel.App()`, or name what is to be served: "
+                    f"`{source}:name`")
+
+
+def _server(worker: _native.Worker, found: Any) -> Server:
+    from ._channel import is_async
+
+    interface = worker.interface
+    if not interface:
+        if isinstance(found, App):
+            interface = "kennel"
+        elif callable(found):
+            interface = "asgi" if is_async(found) else "wsgi"
+        else:
+            raise LoadError(f"what it serves is no app, but a {type(found).__name__}")
+    if interface == "kennel":
+        if not isinstance(found, App):
+            raise LoadError(f"what it serves is no kennel.App, but a {type(found).__name__}")
+        return Native(worker, found)
+    if not callable(found):
+        raise LoadError(f"what it serves is no {interface.upper()} application, but a {type(found).__name__}")
+    if interface == "asgi":
+        from ._asgi import Asgi
+
+        return Asgi(worker, found)
+    from ._wsgi import Wsgi
+
+    return Wsgi(worker, found)
+
+
+class Server:
+    """What all interfaces have in common: threads, the event loop, the end."""
+
+    def __init__(self, worker: _native.Worker) -> None:
+        self.worker = worker
+        self._ending = False
+        self._end: Any = None
+
+    # What an interface says of itself.
+
+    needs_loop = False
+    threads = 0
+
+    def ready(self) -> None:
+        """Tells the hub what there is, and takes its orders from then on."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Runs once, before the first request."""
+
+    def lead(self) -> None:
+        """This worker runs the app's timers."""
+
+    def end(self) -> None:
+        """Runs once, after the last request; what it waits for is held by `worker.hold`."""
+
+    # What they share.
+
+    def announce(
+        self,
+        registration: str,
+        handlers: List[Tuple[Any, List[str], str]],
+        pages: List[Optional[Tuple[Any, str]]],
+        **runtime: Any,
+    ) -> None:
+        """Makes the worker ready, with the functions that this interface does not replace."""
+        functions: Dict[str, Any] = {
+            "finish": self._unexpected,
+            "failed": self._unexpected,
+            "carry": self._unexpected,
+            "raw": self._unexpected,
+            "open": _live.open,
+            "message": _live.message,
+            "message_failed": _live.message_failed,
+            "close": _live.close,
+            "detach": _live.detach,
+            "lead": self.lead,
+            "stop": self._stop,
+            "event": self._unexpected,
+            "to_json": _json.encode,
+            "copy_context": contextvars.copy_context,
+        }
+        functions.update(runtime)
+        self._limit_memory()
+        self.worker.ready(registration, handlers, pages, functions)
+
+    def _unexpected(self, *_: Any) -> None:
+        """The hub orders nothing of this kind."""
+
+    def _limit_memory(self) -> None:
+        """Lets scripts use so much memory beside what is in use already: beyond, Python raises MemoryError."""
+        if not self.worker.memory:
+            return
+        import resource
+
+        with open("/proc/self/status", encoding="ascii") as status:
+            used = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:")), 0)
+        # Each thread has a stack that is reserved whole.
+        limit = used + self.worker.memory + self.threads * (8 << 20)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard < 0 else min(limit, hard), hard))
+
+    def serve(self) -> None:
+        """Serves until the hub says stop, or is gone."""
+        worker = self.worker
+        for number in range(self.threads):
+            threading.Thread(target=worker.serve_thread, name=f"kennel-{number + 1}", daemon=True).start()
+        if self.needs_loop or _tasks.has_early():
+            self._serve_loop()
+            return
+        self.ready()
+        self.begin()
+        if _tasks.has_early() or worker.run():
+            self._serve_loop(ready=True)
+        elif worker.stopping:
+            self.end()
+            worker.flush()
+
+    def _serve_loop(self, ready: bool = False) -> None:
+        loop, worker = _tasks.make_loop(), self.worker
+        self._end = loop.create_future()
+        worker.set_flush_soon(self._flush_soon)
+        loop.add_reader(worker.fileno(), self._turn)
+
+        def start() -> None:
+            if not ready:
+                self.ready()
+                self.begin()
+            worker.flush()
+            _tasks.run_early()
+            # Orders may have been read before.
+            self._turn()
+
+        loop.call_soon(lambda: _tasks.in_carrier(start) if not ready else start())
+        try:
+            loop.run_until_complete(self._end)
+        finally:
+            loop.remove_reader(worker.fileno())
+
+    def _turn(self) -> None:
+        try:
+            alive = _tasks.in_carrier(self.worker.turn)
+        except BaseException as problem:
+            self._finish(problem)
+            return
+        if not alive:
+            self._finish()
+        elif self.worker.stopping:
+            self._check_over()
+
+    def _flush_soon(self) -> None:
+        _tasks.make_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        try:
+            self.worker.flush()
+        except OSError:
+            # The next turn finds the hub gone.
+            return
+        if self.worker.stopping:
+            self._check_over()
+
+    def _stop(self) -> None:
+        """The hub has said stop."""
+
+    def _check_over(self) -> None:
+        if not self.worker.is_over():
+            return
+        if not self._ending:
+            self._ending = True
+            _tasks.in_carrier(self.end)
+            if not self.worker.is_over():
+                return
+        self.worker.flush()
+        self._finish()
+
+    def release(self) -> None:
+        """What the end waited for is done."""
+        self.worker.release()
+        if self.worker.stopping:
+            _tasks.make_loop().call_soon(self._check_over)
+
+    def _finish(self, problem: Optional[BaseException] = None) -> None:
+        if self._end is not None and not self._end.done():
+            if problem is None:
+                self._end.set_result(None)
+            else:
+                self._end.set_exception(problem)
+
+
+class Native(Server):
+    """A kennel.App."""
+
+    def __init__(self, worker: _native.Worker, app: App) -> None:
+        super().__init__(worker)
+        self.app = _state.app = app
+        self.needs_loop = app._needs_loop()
+        self.threads = worker.threads or app.threads
+        app._number()
+
+    def ready(self) -> None:
+        app = self.app
+        self.announce(
+            app._registration(),
+            app._entries(self.threads),
+            app._pages(self.threads),
+            finish=self.finish,
+            failed=self.failed,
+            carry=self.carry,
+            raw=self.raw,
+        )
+
+    def begin(self) -> None:
+        for function in self.app._start:
+            _tasks.guard(function)
+
+    def lead(self) -> None:
+        for seconds, function in self.app._timers:
+            _tasks.spawn(_tasks.keep_time, seconds, function)
+
+    def end(self) -> None:
+        for function in self.app._stop:
+            self.worker.hold()
+            _tasks.guard(function, then=self.release)
+
+    def raw(self, message: Any) -> None:
+        _tasks.guard(self.app._raw, message)
+
+    def carry(self, req: Any, number: int, coroutine: Any, context: Any, waits_for: Any) -> None:
+        """A handler waits for something."""
+        serial = req._job.serial
+        _tasks.carry(
+            coroutine,
+            context,
+            waits_for,
+            lambda: serial,
+            lambda value: self.finish(req, number, value),
+            lambda problem: self.failed(req, number, problem),
+        )
+
+    def finish(self, req: Any, number: int, value: Any) -> None:
+        """Answers with what a handler returned."""
+        try:
+            self._answer(req, number, value)
+        except BaseException as problem:
+            self.failed(req, number, problem)
+
+    def _answer(self, req: Any, number: int, value: Any) -> None:
+        job = req._job
+        if self.worker.send(job.serial, value):
+            return
+        if value is None:
+            raise TypeError(f"{self.app._title(number)} returned nothing")
+        if hasattr(value, "__await__"):
+            # A function that gives a coroutine without saying so.
+            if not _tasks.has_loop():
+                raise TypeError(f"{self.app._title(number)} returned a {type(value).__name__}; write it as `async def`")
+            _tasks.start(
+                value,
+                lambda: job.serial,
+                lambda found: self.finish(req, number, found),
+                lambda problem: self.failed(req, number, problem),
+            )
+            return
+        made = value if isinstance(value, Response) else to_response(value)
+        job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
+
+    def failed(self, req: Any, number: int, problem: BaseException) -> None:
+        """Answers for a handler that raised."""
+        html = None
+        if not isinstance(problem, _native.Refused):
+            html = self._log(req, problem)
+
+        def broken(again: BaseException) -> None:
+            # The error page or an after hook failed too; perhaps just as before.
+            if str(again) != str(problem):
+                self._log(req, again)
+            req._job.respond(500, [("Content-Type", "text/plain; charset=utf-8")], b"500 Internal Server Error\n")
+
+        def done(value: Any) -> None:
+            try:
+                made = to_response(value)
+                req._job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
+            except BaseException as again:
+                broken(again)
+
+        _tasks.start(self.app._error_page(req, problem, html), lambda: req._job.serial, done, broken)
+
+    def _log(self, req: Any, problem: BaseException) -> Optional[str]:
+        """Logs a failure; under `kennel dev`, gives the page that shows it."""
+        failure = _failure.describe(problem)
+        title = req._job.title
+        lines = "".join("\n    " + line for line in failure.traceback.splitlines())
+        _log.write("error", f"{title} failed: {failure}{lines}")
+        if not self.worker.dev:
+            return None
+        return _native.error_html(title, failure.message, failure.file, failure.line, failure.traceback)

@@ -1,0 +1,236 @@
+"""Coroutines: the first step of each runs at once and without a task, the rest in the worker's event loop.
+
+Most handlers that are `async def` never wait for anything, or not every time. A task for each would cost more than the
+handler. So Kennel takes the first step itself. When that was the last, all is done. When the coroutine waits,
+a *carrier* takes over: a task that was made beforehand, and that was the current task during the first step
+already, so that `asyncio.current_task()`, `asyncio.timeout()` and libraries that build on them see one task from beginning to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import types
+from typing import Any, Callable, Coroutine, Generator, List, Optional, Tuple
+
+from . import _failure, _log, _state
+
+Done = Callable[[Any], None]
+Failed = Callable[[BaseException], None]
+
+_loop: Optional[asyncio.AbstractEventLoop] = None
+_carrier: Optional[_Carrier] = None
+#: What was spawned before there was a loop.
+_early: List[Tuple[Any, Tuple[Any, ...]]] = []
+
+
+def make_loop() -> asyncio.AbstractEventLoop:
+    """The worker's event loop: uvloop's where that is installed."""
+    global _loop
+    if _loop is None:
+        try:
+            import uvloop
+
+            _loop = uvloop.new_event_loop()
+        except ImportError:
+            _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+    return _loop
+
+
+def has_loop() -> bool:
+    """Whether the event loop runs."""
+    return _loop is not None and _loop.is_running()
+
+
+class _Carrier:
+    """A task that waits for a coroutine to go on with."""
+
+    __slots__ = ("box", "task", "work")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.box = loop.create_future()
+        self.work: Optional[Tuple[Any, ...]] = None
+        self.task = loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        problem: Optional[BaseException] = None
+        try:
+            await self.box
+        except asyncio.CancelledError as cancelled:
+            # Somebody cancelled the current task in the coroutine's first step.
+            problem = cancelled
+        if self.work is not None:
+            await _drive(problem, *self.work)
+
+    def take(self, *work: Any) -> None:
+        self.work = work
+        if not self.box.done():
+            self.box.set_result(None)
+
+
+@types.coroutine
+def _drive(
+    problem: Optional[BaseException],
+    coroutine: Coroutine[Any, Any, Any],
+    context: contextvars.Context,
+    waits_for: Any,
+    serial: Callable[[], int],
+    done: Done,
+    failed: Failed,
+) -> Generator[Any, Any, None]:
+    """Goes on with a coroutine that waits for something."""
+    worker = _state.worker()
+    step: Tuple[Any, Any]
+    while True:
+        if problem is None:
+            try:
+                step = coroutine.send, (yield waits_for)
+            except BaseException as raised:
+                step = coroutine.throw, raised
+        else:
+            step, problem = (coroutine.throw, problem), None
+        worker.step(serial())
+        try:
+            waits_for = context.run(*step)
+        except StopIteration as stop:
+            done(stop.value)
+            return
+        except BaseException as raised:
+            failed(raised)
+            return
+        finally:
+            worker.step_end()
+
+
+def start(coroutine: Coroutine[Any, Any, Any], serial: Callable[[], int], done: Done, failed: Failed) -> None:
+    """Runs a coroutine for the job of this number: its first step now, the rest in the loop."""
+    context = contextvars.copy_context()
+    try:
+        waits_for = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        done(stop.value)
+    except BaseException as problem:
+        failed(problem)
+    else:
+        carry(coroutine, context, waits_for, serial, done, failed)
+
+
+def carry(
+    coroutine: Coroutine[Any, Any, Any],
+    context: contextvars.Context,
+    waits_for: Any,
+    serial: Callable[[], int],
+    done: Done,
+    failed: Failed,
+) -> None:
+    """Hands a coroutine that waits to the carrier, whose task it began in, and lets another one take its place."""
+    global _carrier
+    loop = _loop
+    if loop is None or not loop.is_running():
+        coroutine.close()
+        failed(RuntimeError("this handler waits for something, but its worker has no event loop"))
+        return
+    carrier = _carrier
+    if carrier is None or asyncio.current_task(loop) is not carrier.task:
+        # Started from within another task, which goes on by itself.
+        _Carrier(loop).take(coroutine, context, waits_for, serial, done, failed)
+        return
+    carrier.take(coroutine, context, waits_for, serial, done, failed)
+    asyncio.tasks._leave_task(loop, carrier.task)
+    _carrier = _Carrier(loop)
+    asyncio.tasks._enter_task(loop, _carrier.task)
+
+
+def in_carrier(function: Callable[[], Any]) -> Any:
+    """Calls a function in which first steps are taken: the current task is the carrier's."""
+    global _carrier
+    loop = make_loop()
+    if asyncio.current_task(loop) is not None:
+        return function()
+    if _carrier is None or _carrier.box.done():
+        _carrier = _Carrier(loop)
+    asyncio.tasks._enter_task(loop, _carrier.task)
+    try:
+        return function()
+    finally:
+        asyncio.tasks._leave_task(loop, _carrier.task)
+
+
+def log_failure(problem: BaseException) -> None:
+    """A task of nobody failed: the log is all that learns of it."""
+    failure = _failure.describe(problem)
+    lines = "".join("\n    " + line for line in failure.traceback.splitlines())
+    _log.write("error", f"a task failed: {failure}{lines}")
+
+
+def _nobody() -> int:
+    return 0
+
+
+def guard(function: Any, *arguments: Any, then: Optional[Callable[[], None]] = None) -> None:
+    """Calls a function or coroutine function of nobody's; its error goes to the log and nowhere else."""
+
+    def done(_: Any) -> None:
+        if then is not None:
+            then()
+
+    def failed(problem: BaseException) -> None:
+        log_failure(problem)
+        done(None)
+
+    try:
+        result = function(*arguments)
+    except BaseException as problem:
+        failed(problem)
+        return
+    if isinstance(result, types.CoroutineType):
+        start(result, _nobody, done, failed)
+    else:
+        done(None)
+
+
+def spawn(function: Any, *arguments: Any) -> None:
+    """Runs a function or coroutine function soon, for nobody: nothing waits for its end, and its error is logged."""
+    if not callable(function):
+        raise TypeError(f"kennel.spawn takes a function, not {type(function).__name__}")
+    if _loop is not None and _loop.is_running():
+        _loop.call_soon_threadsafe(lambda: in_carrier(lambda: guard(function, *arguments)))
+    else:
+        _early.append((function, arguments))
+        if _state.has_worker():
+            _state.worker().want_loop()
+
+
+def run_early() -> None:
+    """Starts what was spawned before there was a loop."""
+    waiting = _early[:]
+    _early.clear()
+    for function, arguments in waiting:
+        spawn(function, *arguments)
+
+
+def has_early() -> bool:
+    return bool(_early)
+
+
+async def keep_time(seconds: float, function: Any) -> None:
+    """Calls a function every so often. A run that took too long skips the ones it missed."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+    while True:
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        finished = loop.create_future()
+        guard(function, then=lambda: finished.done() or finished.set_result(None))
+        await finished
+        due = max(due + seconds, loop.time())
+
+
+if sys.version_info < (3, 10):
+    # Locks and queues that a script makes while it is loaded belong to the loop of that moment.
+    early_loop = make_loop
+else:
+
+    def early_loop() -> None:
+        """Nothing is bound to a loop before it is used."""

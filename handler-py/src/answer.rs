@@ -1,0 +1,91 @@
+//! From what a handler returned to the action that answers.
+
+use crate::link::Link;
+use handler_core::http::HeadLines;
+use handler_core::worker::protocol::Action;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString};
+
+const PLAIN: &[u8] = b"Content-Type: text/plain; charset=utf-8\r\n";
+const BINARY: &[u8] = b"Content-Type: application/octet-stream\r\n";
+const JSON: &[u8] = b"Content-Type: application/json\r\n";
+
+/// What became of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It was sent, or the job was answered before.
+    Yes,
+    /// It is a response, a stream, or no answer at all.
+    NotPlain,
+}
+
+/// Answers with text, bytes, or a value for JSON.
+pub(crate) fn send(
+    py: Python<'_>,
+    link: &Link,
+    serial: u64,
+    value: &Bound<'_, PyAny>,
+    to_json: &Py<PyAny>,
+) -> PyResult<Sent> {
+    let respond = |head: &[u8], body: &[u8]| {
+        link.end(py, serial, &Action::Respond { serial, status: 200, head, body });
+    };
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        respond(PLAIN, text.to_cow()?.as_bytes());
+    } else if value.is_exact_instance_of::<PyDict>() || value.is_exact_instance_of::<PyList>() {
+        let text = to_json.bind(py).call1((value,))?;
+        respond(JSON, text.cast::<PyString>()?.to_cow()?.as_bytes());
+    } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+        respond(BINARY, bytes.as_bytes());
+    } else {
+        return Ok(Sent::NotPlain);
+    }
+    Ok(Sent::Yes)
+}
+
+/// A body or a piece of one: bytes, or anything that Python makes bytes of without a copy of meaning.
+pub(crate) fn bytes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    let py = value.py();
+    if let Ok(array) = value.cast::<PyByteArray>() {
+        return Ok(PyBytes::new(py, &array.to_vec()));
+    }
+    let view = py.import("builtins")?.getattr("memoryview")?;
+    match view.call1((value,)) {
+        Ok(view) => Ok(view.call_method0("tobytes")?.cast_into()?),
+        Err(_) => {
+            let kind = value.get_type().name()?;
+            Err(PyTypeError::new_err(format!("a body is bytes, not {kind}")))
+        }
+    }
+}
+
+/// A header's name or value as bytes: text as UTF-8, except that values of HTTP's old Latin-1 stay what they were.
+fn header_bytes(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_cow()?.as_bytes().to_vec());
+    }
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Ok(bytes.as_bytes().to_vec());
+    }
+    let kind = value.get_type().name()?;
+    Err(PyTypeError::new_err(format!("a header is text or bytes, not {kind}")))
+}
+
+/// Header lines of pairs.
+///
+/// # Errors
+///
+/// `TypeError` and `ValueError`: a line that is none.
+pub(crate) fn head(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult<HeadLines> {
+    let mut lines = HeadLines::default();
+    for (name, value) in headers {
+        lines
+            .push(&header_bytes(name)?, &header_bytes(value)?)
+            .map_err(|problem| PyValueError::new_err(problem.to_string()))?;
+    }
+    Ok(lines)
+}

@@ -1,0 +1,173 @@
+//! The wire of a live connection: what a script sends to it and does with it. The package's `Connection` adds what
+//! is rarer.
+
+use crate::link::Link;
+use crate::worker::Worker;
+use handler_core::worker::protocol::Action;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MAX_REASON: usize = 123;
+const MAX_ROOM: usize = 255;
+
+/// One live connection, this worker's or another one's.
+#[pyclass(frozen, subclass, module = "kennel._native")]
+pub(crate) struct Wire {
+    link: Arc<Link>,
+    /// The number under which the hub knows it.
+    pub(crate) number: u64,
+    id: String,
+    transport: String,
+    open: AtomicBool,
+    busy: AtomicBool,
+}
+
+impl Wire {
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+}
+
+#[pymethods]
+impl Wire {
+    #[new]
+    fn new(worker: &Worker, number: u64, id: String, transport: String) -> Self {
+        let link = Arc::clone(&worker.link);
+        Self { link, number, id, transport, open: AtomicBool::new(true), busy: AtomicBool::new(false) }
+    }
+
+    #[getter]
+    fn _number(&self) -> u64 {
+        self.number
+    }
+
+    /// A text that no other connection ever has; `kennel.connection(id)` gives the handle back.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What carries it: `websocket`, `json` or `xml`.
+    #[getter]
+    fn transport(&self) -> &str {
+        &self.transport
+    }
+
+    /// Whether something can still be sent, as far as this worker knows.
+    #[getter(_open)]
+    fn get_open(&self) -> bool {
+        self.is_open()
+    }
+
+    fn _ended(&self) {
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    #[getter(_busy)]
+    fn get_busy(&self) -> bool {
+        self.is_busy()
+    }
+
+    /// A callback of it runs, or its code does not wait for a message.
+    fn _set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
+    }
+
+    /// Sends a message: text as text, bytes as they are, anything else as JSON text. Never blocks; in order.
+    /// `False`: the connection is closed.
+    fn send(&self, py: Python<'_>, message: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if !self.is_open() {
+            return Ok(false);
+        }
+        with_message(py, message, |binary, payload| {
+            self.link.push(py, &Action::Send { conn: self.number, binary, payload });
+        })?;
+        Ok(true)
+    }
+
+    /// Closes it behind what was sent. `False`: it is closed already.
+    #[pyo3(signature = (code=1000, reason=""))]
+    fn close(&self, py: Python<'_>, code: i64, reason: &str) -> PyResult<bool> {
+        let code = close_code(code, reason)?;
+        if !self.open.swap(false, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.link.push(py, &Action::CloseConn { conn: self.number, code, reason: reason.as_bytes() });
+        Ok(true)
+    }
+
+    fn _join(&self, py: Python<'_>, room: &str) -> PyResult<bool> {
+        check_room(room)?;
+        if self.is_open() {
+            self.link.push(py, &Action::Join { conn: self.number, room: room.as_bytes() });
+        }
+        Ok(self.is_open())
+    }
+
+    fn _leave(&self, py: Python<'_>, room: &str) -> PyResult<bool> {
+        check_room(room)?;
+        if self.is_open() {
+            self.link.push(py, &Action::Leave { conn: self.number, room: room.as_bytes() });
+        }
+        Ok(self.is_open())
+    }
+
+    fn _set_data(&self, py: Python<'_>, json: &str) {
+        if self.is_open() {
+            self.link.push(py, &Action::SetData { conn: self.number, json: json.as_bytes() });
+        }
+    }
+}
+
+/// Hands a message to `send`: whether it is binary, and its bytes.
+pub(crate) fn with_message<T>(
+    py: Python<'_>,
+    message: &Bound<'_, PyAny>,
+    send: impl FnOnce(bool, &[u8]) -> T,
+) -> PyResult<T> {
+    if let Ok(text) = message.cast::<PyString>() {
+        return Ok(send(false, text.to_cow()?.as_bytes()));
+    }
+    if let Ok(bytes) = message.cast::<PyBytes>() {
+        return Ok(send(true, bytes.as_bytes()));
+    }
+    if message.is_none() {
+        return Err(PyTypeError::new_err("a message is text, bytes, or a value for JSON, not None"));
+    }
+    let types = py.import("kennel._json")?;
+    if message.is_instance(&types.getattr("BINARY")?)? {
+        let bytes = crate::answer::bytes(message)?;
+        return Ok(send(true, bytes.as_bytes()));
+    }
+    let text = types.getattr("encode")?.call1((message,))?;
+    Ok(send(false, text.cast::<PyString>()?.to_cow()?.as_bytes()))
+}
+
+/// A close code that may be sent, with a reason that fits.
+pub(crate) fn close_code(code: i64, reason: &str) -> PyResult<u16> {
+    match u16::try_from(code) {
+        Ok(code @ (1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999)) if reason.len() <= MAX_REASON => Ok(code),
+        Ok(1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999) => Err(PyValueError::new_err(format!(
+            "a reason has at most {MAX_REASON} bytes, not {}",
+            reason.len()
+        ))),
+        _ => Err(PyValueError::new_err(format!(
+            "a close code is 1000 to 1003, 1007 to 1014 but not 1010, or 3000 to 4999, not {code}"
+        ))),
+    }
+}
+
+/// Checks a room's name.
+pub(crate) fn check_room(room: &str) -> PyResult<()> {
+    match room.len() {
+        1..=MAX_ROOM => Ok(()),
+        size => Err(PyValueError::new_err(format!("a room's name has 1 to {MAX_ROOM} bytes, not {size}"))),
+    }
+}

@@ -1,0 +1,42 @@
+//! The Python worker: an extension module that the user's own interpreter loads.
+//!
+//! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
+//! stands on: `link` is the socket pair, `worker` the loop between hub and script, `request` and `headers` are views of
+//! the raw message, `answer` and `stream` bring answers to the hub, `conn` is a live connection, `hub` everything
+//! else that is said to the hub. `package` carries the package's source, so that a worker needs this one file.
+
+mod answer;
+mod conn;
+mod headers;
+mod hub;
+mod job;
+mod link;
+mod package;
+mod request;
+mod stream;
+mod text;
+mod worker;
+
+/// `kennel._native`.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::conn::Wire;
+    #[pymodule_export]
+    use crate::headers::{Args, Headers};
+    #[pymodule_export]
+    use crate::hub::{
+        RouteTable, ask, check_header, close_room, cookie, deliver, error_html, log, nearest, publish, room_name,
+    };
+    #[pymodule_export]
+    use crate::package::sources;
+    #[pymodule_export]
+    use crate::request::{Refused, Request};
+    #[pymodule_export]
+    use crate::stream::PyJob;
+    #[pymodule_export]
+    use crate::worker::Worker;
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

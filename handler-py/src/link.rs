@@ -1,0 +1,277 @@
+//! The worker's end of the socket pair, shared by all objects that scripts hold.
+//!
+//! One thread, which runs the loop, reads orders. Any thread may push actions and ask the hub something.
+
+use handler_core::worker::link::{Actions, Orders, Wake};
+use handler_core::worker::protocol::{Action, Order, Question};
+use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+/// Answers that are ready wait at most about this long for others to leave with them.
+const FLUSH: Duration = Duration::from_micros(300);
+
+/// In place of a connection's number: the job is about none.
+pub(crate) const NO_CONN: u64 = 0;
+
+/// Both directions, and which jobs are not answered yet.
+pub(crate) struct Link {
+    orders: Mutex<Orders>,
+    out: Mutex<Out>,
+    /// Answers of the hub to questions of other threads than the loop's; `None` while one waits.
+    answers: Mutex<FxHashMap<u64, Option<Vec<u8>>>>,
+    answered: Condvar,
+    loop_thread: ThreadId,
+    /// The loop is at work and will flush.
+    in_turn: AtomicBool,
+    /// Asks the event loop to flush soon.
+    flush_soon: OnceLock<Py<PyAny>>,
+    /// This process is a child of the worker: it must not speak for it.
+    forked: AtomicBool,
+}
+
+struct Out {
+    actions: Actions,
+    /// Serials of jobs that were started and not answered, each with the live connection that it is about.
+    jobs: FxHashMap<u64, u64>,
+    unsent_since: Instant,
+    flush_asked: bool,
+    last_query: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while it was held has been reported where it happened.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    pub(crate) fn new(orders: Orders, actions: Actions) -> Self {
+        let out = Out {
+            actions,
+            jobs: FxHashMap::default(),
+            unsent_since: Instant::now(),
+            flush_asked: false,
+            last_query: 0,
+        };
+        Self {
+            orders: Mutex::new(orders),
+            out: Mutex::new(out),
+            answers: Mutex::default(),
+            answered: Condvar::new(),
+            loop_thread: std::thread::current().id(),
+            in_turn: AtomicBool::new(false),
+            flush_soon: OnceLock::new(),
+            forked: AtomicBool::new(false),
+        }
+    }
+
+    /// Says how the loop is asked to flush when an action comes outside of its turns.
+    pub(crate) fn set_flush_soon(&self, function: Py<PyAny>) {
+        let _ = self.flush_soon.set(function);
+    }
+
+    /// This process was forked off a worker and is none.
+    pub(crate) fn forget(&self) {
+        self.forked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forked.load(Ordering::Relaxed)
+    }
+
+    fn is_loop_thread(&self) -> bool {
+        std::thread::current().id() == self.loop_thread
+    }
+
+    /// The loop begins or ends a turn: what is pushed in one leaves at its end.
+    pub(crate) fn set_in_turn(&self, yes: bool) {
+        self.in_turn.store(yes, Ordering::Relaxed);
+    }
+
+    /// Waits for orders. Called by the loop alone.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Wake> {
+        lock(&self.orders).wait(timeout)
+    }
+
+    /// Hands the next whole order to `read`, which must not call scripts.
+    pub(crate) fn next_order<T>(&self, read: impl FnOnce(u8, &[u8]) -> T) -> Option<T> {
+        let mut orders = lock(&self.orders);
+        let (kind, payload) = orders.next_order()?;
+        Some(read(kind, payload))
+    }
+
+    /// Pushes an action, which leaves at the end of the loop's turn. When the hub is gone the loop's next wait
+    /// says so.
+    pub(crate) fn push(&self, py: Python<'_>, action: &Action<'_>) {
+        if self.is_forked() {
+            return;
+        }
+        let mut out = lock(&self.out);
+        let _ = out.actions.push(action);
+        self.leave(py, out);
+    }
+
+    /// Sees to it that what was pushed leaves in time.
+    fn leave(&self, py: Python<'_>, mut out: MutexGuard<'_, Out>) {
+        if !self.is_loop_thread() {
+            let _ = out.actions.flush();
+        } else if !self.in_turn.load(Ordering::Relaxed) && !out.flush_asked {
+            let Some(ask) = self.flush_soon.get() else { return };
+            out.flush_asked = true;
+            drop(out);
+            // A loop that is closed already was flushed for the last time.
+            let _ = ask.call0(py);
+        }
+    }
+
+    /// Writes what was pushed.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        if self.is_forked() {
+            return Ok(());
+        }
+        let mut out = lock(&self.out);
+        out.flush_asked = false;
+        out.unsent_since = Instant::now();
+        out.actions.flush()
+    }
+
+    /// Says in the page that a job starts, and that a script runs for it. `false`: the hub has taken it back, and
+    /// is told that it did not start.
+    pub(crate) fn begin(&self, serial: u64, conn: u64) -> bool {
+        let mut out = lock(&self.out);
+        if !out.actions.is_flushed() && out.unsent_since.elapsed() > FLUSH {
+            let _ = out.actions.flush();
+            out.unsent_since = Instant::now();
+        }
+        if !out.actions.page().start(serial) {
+            let _ = out.actions.push(&Action::Skipped { serial });
+            return false;
+        }
+        out.jobs.insert(serial, conn);
+        true
+    }
+
+    /// The same for a job that a thread takes, perhaps out of order.
+    pub(crate) fn begin_any(&self, serial: u64) -> bool {
+        let mut out = lock(&self.out);
+        if !out.actions.page().start_any(serial) {
+            let _ = out.actions.push(&Action::Skipped { serial });
+            return false;
+        }
+        out.jobs.insert(serial, NO_CONN);
+        true
+    }
+
+    /// A script begins to run for a job (0: for nobody), or ends to; calls come in pairs.
+    pub(crate) fn turn(&self, serial: u64) {
+        if !self.is_forked() {
+            lock(&self.out).actions.page().turn(serial);
+        }
+    }
+
+    /// Ends a job with the action that answers it; `false` when it has ended already.
+    pub(crate) fn end(&self, py: Python<'_>, serial: u64, action: &Action<'_>) -> bool {
+        if self.is_forked() {
+            return false;
+        }
+        let mut out = lock(&self.out);
+        if out.jobs.remove(&serial).is_none() {
+            return false;
+        }
+        let _ = out.actions.push(action);
+        self.leave(py, out);
+        true
+    }
+
+    /// Pushes an action for a job that goes on; `false` when it has ended already.
+    pub(crate) fn push_for(&self, py: Python<'_>, serial: u64, action: &Action<'_>) -> bool {
+        if self.is_forked() {
+            return false;
+        }
+        let mut out = lock(&self.out);
+        if !out.jobs.contains_key(&serial) {
+            return false;
+        }
+        let _ = out.actions.push(action);
+        self.leave(py, out);
+        true
+    }
+
+    /// How many jobs were started and not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        lock(&self.out).jobs.len()
+    }
+
+    /// Asks the hub and waits for its answer, JSON; `None`: the hub is gone. The hub runs no scripts, so it
+    /// answers within one turn of its loop.
+    pub(crate) fn ask(&self, py: Python<'_>, question: Question, subject: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let query = {
+            let mut out = lock(&self.out);
+            out.last_query += 1;
+            let query = out.last_query;
+            lock(&self.answers).insert(query, None);
+            out.actions.push(&Action::Query { query, question, subject })?;
+            out.actions.flush()?;
+            query
+        };
+        py.detach(|| match self.is_loop_thread() {
+            true => self.read_answer(query),
+            false => Ok(self.await_answer(query)),
+        })
+    }
+
+    /// The loop's own thread reads on until the answer is there; other orders wait for the loop.
+    fn read_answer(&self, query: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut orders = lock(&self.orders);
+        loop {
+            let end = orders.wait(None)? == Wake::End;
+            while let Some((found, json)) = orders.take_answer() {
+                if found == query {
+                    lock(&self.answers).remove(&query);
+                    return Ok(Some(json));
+                }
+                self.give_answer(found, &json);
+            }
+            if end {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn await_answer(&self, query: u64) -> Option<Vec<u8>> {
+        let mut answers = lock(&self.answers);
+        loop {
+            if let Some(Some(_)) = answers.get(&query) {
+                return answers.remove(&query).flatten();
+            }
+            answers = self.answered.wait(answers).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An answer came in between other orders.
+    pub(crate) fn give_answer(&self, query: u64, json: &[u8]) {
+        if let Some(place) = lock(&self.answers).get_mut(&query) {
+            *place = Some(json.to_vec());
+            self.answered.notify_all();
+        }
+    }
+
+    /// The kind of the next whole order.
+    pub(crate) fn peek_kind(&self) -> Option<u8> {
+        lock(&self.orders).peek_kind()
+    }
+
+    /// The descriptor that becomes readable when the hub has something.
+    pub(crate) fn descriptor(&self) -> i32 {
+        lock(&self.orders).descriptor()
+    }
+}
+
+/// Whether an order is one of the many: a job, or a message of a live connection.
+pub(crate) fn is_work(kind: u8) -> bool {
+    matches!(kind, Order::JOB | Order::MESSAGE)
+}

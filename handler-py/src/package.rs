@@ -1,0 +1,33 @@
+//! The source of the package `kennel`, for interpreters in which it is not installed.
+
+use pyo3::prelude::*;
+
+/// Name and source of each file in `python/kennel`.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../python/kennel/", $name)))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = &files![
+    "__init__.py",
+    "_app.py",
+    "_channel.py",
+    "_conn.py",
+    "_failure.py",
+    "_json.py",
+    "_live.py",
+    "_log.py",
+    "_raw.py",
+    "_response.py",
+    "_room.py",
+    "_serve.py",
+    "_state.py",
+    "_tasks.py",
+];
+
+/// Names of the package's files and their source.
+#[pyfunction]
+pub(crate) fn sources() -> Vec<(&'static str, &'static str)> {
+    FILES.to_vec()
+}

@@ -1,0 +1,225 @@
+//! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
+
+use crate::headers::{Args, Headers};
+use crate::job::Job;
+use crate::text::text;
+use handler_core::http::cookies;
+use handler_core::protocol::Text;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use std::sync::{Arc, OnceLock};
+
+create_exception!(
+    kennel,
+    Refused,
+    PyException,
+    "What the client sent cannot be used: raised in a handler, it is the answer, `Refused(status, message)`."
+);
+
+/// An HTTP request, or the one that opened a live connection. Attributes of a script's own may be set.
+#[pyclass(frozen, dict, weakref, module = "kennel")]
+pub(crate) struct Request {
+    pub(crate) job: Arc<Job>,
+    params: OnceLock<Py<PyDict>>,
+    conn: OnceLock<Py<PyAny>>,
+}
+
+impl Request {
+    pub(crate) fn new(job: Arc<Job>, params: Option<Py<PyDict>>) -> Self {
+        Self { job, params: params.map_or_else(OnceLock::new, OnceLock::from), conn: OnceLock::new() }
+    }
+
+    fn server_field<'py>(&self, py: Python<'py>, name: &[u8]) -> Option<Bound<'py, PyString>> {
+        self.job.first(name).map(|value| text(py, &value))
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// The method, in upper case.
+    #[getter]
+    fn method<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.server_field(py, b"METHOD")
+    }
+
+    /// The path as Mongrel2 gives it: percent-decoded, without the query.
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        text(py, self.job.envelope().map_or(b"", |envelope| envelope.path))
+    }
+
+    /// The raw query string, without its question mark.
+    #[getter]
+    fn query<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        text(py, &self.job.first(b"QUERY").unwrap_or_default())
+    }
+
+    /// `HTTP/1.1` or `HTTP/1.0`.
+    #[getter]
+    fn version<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.server_field(py, b"VERSION")
+    }
+
+    /// `http` or `https`.
+    #[getter]
+    fn scheme<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.server_field(py, b"URL_SCHEME").unwrap_or_else(|| PyString::intern(py, "http"))
+    }
+
+    /// The client's address, as Mongrel2 saw it.
+    #[getter]
+    fn remote_addr<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.server_field(py, b"REMOTE_ADDR")
+    }
+
+    /// The Host header, empty when there is none.
+    #[getter]
+    fn host<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        text(py, &self.job.first(b"host").unwrap_or_default())
+    }
+
+    /// The whole address.
+    #[getter]
+    fn url(&self, py: Python<'_>) -> String {
+        let uri = match self.job.first(b"URI") {
+            Some(uri) => text(py, &uri),
+            None => self.path(py),
+        };
+        format!("{}://{}{}", self.scheme(py), self.host(py), uri)
+    }
+
+    /// The path's values by name.
+    #[getter]
+    fn params<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        self.params.get_or_init(|| PyDict::new(py).unbind()).bind(py).clone()
+    }
+
+    /// The client's headers: `headers["name"]`, `.get(name)`, `.getall(name)`, `.items()`; names in any case.
+    #[getter]
+    fn headers(&self) -> Headers {
+        Headers(Arc::clone(&self.job))
+    }
+
+    /// The query's values: `args["name"]`, `.get(name)`, `.getall(name)`, `.items()`.
+    #[getter]
+    fn args(&self) -> Args {
+        Args(Arc::clone(&self.job))
+    }
+
+    /// Cookies by name. The first of a name is the most specific one (RFC 6265, 5.4).
+    #[getter]
+    fn cookies<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = PyDict::new(py);
+        if let Some(values) = self.job.values(b"cookie") {
+            for header in values.iter().map(Text::bytes) {
+                for (name, value) in cookies::pairs(&header) {
+                    let name = text(py, name);
+                    if !found.contains(&name)? {
+                        found.set_item(name, text(py, value))?;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The body's bytes.
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.job.body())
+    }
+
+    /// The body as text, by the charset that the client declared, UTF-8 unless told otherwise.
+    ///
+    /// Raises `Refused`, a 400, when the bytes are no such text.
+    #[getter]
+    fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        let content_type = self.job.first(b"content-type").unwrap_or_default();
+        match decode(self.job.body(), &content_type) {
+            Ok(found) => Ok(PyString::new(py, &found)),
+            Err(problem) => Err(Refused::new_err((400, problem))),
+        }
+    }
+
+    /// The body's JSON as a value.
+    ///
+    /// Raises `Refused`, a 400, when the body is no JSON.
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let loads = py.import("json")?.getattr("loads")?;
+        loads.call1((self.body(py),)).map_err(|problem| {
+            Refused::new_err((400, format!("the body is not JSON: {}", problem.value(py))))
+        })
+    }
+
+    /// The connection that it came on.
+    #[getter]
+    fn conn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(conn) = this.conn.get() {
+            return Ok(conn.bind(py).clone());
+        }
+        let class = py.import("kennel._conn")?.getattr("HttpConnection")?;
+        let conn = class.call1((text(py, this.job.conn()), slf))?;
+        Ok(this.conn.get_or_init(|| conn.unbind()).bind(py).clone())
+    }
+
+    /// The raw message: `sender`, `conn_id`, `path`, `headers`, `body`.
+    #[getter]
+    fn mongrel2<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        message(py, &self.job)
+    }
+
+    /// The job behind it, for Kennel's own code.
+    #[getter]
+    fn _job(&self) -> crate::stream::PyJob {
+        crate::stream::PyJob::new(Arc::clone(&self.job))
+    }
+
+    /// Says which live connection it opened, for Kennel's own code.
+    fn _opened(&self, conn: Py<PyAny>, params: Py<PyDict>) {
+        let _ = self.conn.set(conn);
+        let _ = self.params.set(params);
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<request {}>", self.job.title())
+    }
+}
+
+/// A whole message for the raw level.
+pub(crate) fn message<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyAny>> {
+    let class = py.import("kennel._raw")?.getattr("Message")?;
+    let headers = PyDict::new(py);
+    let Some(envelope) = job.envelope() else { return class.call1(("", -1, "", headers, PyBytes::new(py, b""))) };
+    for (name, values) in envelope.headers.iter().map_while(Result::ok) {
+        match values.single() {
+            Some(value) => headers.set_item(text(py, name), text(py, &value.bytes()))?,
+            None => {
+                let all: Vec<_> = values.iter().map(|value| text(py, &value.bytes())).collect();
+                headers.set_item(text(py, name), all)?;
+            }
+        }
+    }
+    let body = PyBytes::new(py, envelope.body);
+    class.call1((envelope.sender, envelope.conn_id, text(py, envelope.path), headers, body))
+}
+
+/// Decodes a body by the charset of its content type, UTF-8 unless told otherwise.
+fn decode<'a>(body: &'a [u8], content_type: &[u8]) -> Result<std::borrow::Cow<'a, str>, String> {
+    let charset = content_type.split(|b| *b == b';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.trim_ascii().split_at_checked(8)?;
+        let value = value.trim_ascii();
+        let bare = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        name.eq_ignore_ascii_case(b"charset=").then_some(bare)
+    });
+    let label = charset.unwrap_or(b"utf-8");
+    let Some(encoding) = encoding_rs::Encoding::for_label(label) else {
+        return Err(format!("the charset `{}` of the body is not known", label.escape_ascii()));
+    };
+    encoding
+        .decode_without_bom_handling_and_without_replacement(body)
+        .ok_or_else(|| format!("the body is not {}", encoding.name()))
+}
