@@ -133,7 +133,7 @@ fn measure(subject: &Subject, batches: u64) -> Duration {
             let serial = batch * BATCH + job + 1;
             match subject {
                 Request(_) => {
-                    encode_job(&mut out, serial, Handler::Route(0), "b-0.0.1", [].into_iter(), &message);
+                    encode_job(&mut out, serial, Handler::Route(0), "b-0.0.1", [].into_iter(), b"", &message);
                 }
                 // Each another one, of a size as in a chat.
                 Channel(_) => {
@@ -152,7 +152,7 @@ fn measure(subject: &Subject, batches: u64) -> Duration {
 /// Opens connection 1, with serial 1.
 fn open(out: &mut Vec<u8>, message: &[u8]) {
     let mut job = Vec::new();
-    encode_job(&mut job, 1, Handler::Route(0), "", [].into_iter(), b"");
+    encode_job(&mut job, 1, Handler::Route(0), "", [].into_iter(), b"", b"");
     let (kind, payload, _) = split_frame(&job).unwrap();
     let Ok(Order::Job { params, .. }) = Order::read(kind, payload) else { unreachable!() };
     let open = Open {

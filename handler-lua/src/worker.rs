@@ -241,6 +241,8 @@ impl Worker {
                 let Some(serial) = self.api.query_answered(query) else { return Ok(None) };
                 (serial, &runtime.wake, self.api.answer_arguments(&self.lua, query, json))
             }
+            // Answers are sent whole here, so neither is of interest.
+            Order::Taken { .. } | Order::Gone { .. } => return Ok(None),
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
         };
         match arguments {

@@ -183,6 +183,13 @@ impl Hub {
                 Some(Job::Live(live)) => self.live_done(id, live, serial, now),
                 None => {}
             },
+            // The hub does not stream yet: such an answer is none.
+            Action::Begin { .. } | Action::Piece { .. } => {}
+            Action::End { serial } | Action::Abort { serial } => match self.take_job(id, serial) {
+                Some(Job::Request(request)) => self.answer_with(request, 500, now),
+                Some(Job::Live(live)) => self.live_done(id, live, serial, now),
+                None => {}
+            },
             Action::Skipped { .. } => unreachable!("handled with the batch"),
             Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
             Action::Disconnect { sender, ids } => {

@@ -315,7 +315,7 @@ impl Hub {
         if handler == Handler::Raw {
             self.raw_clients.learn(key);
         }
-        encode_job(&mut job, 0, handler, &name, values, message);
+        encode_job(&mut job, 0, handler, &name, values, b"", message);
         self.name = name;
         Plan::Run { app, job }
     }

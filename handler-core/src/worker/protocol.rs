@@ -15,6 +15,9 @@ pub const FRAME_HEAD: usize = 5;
 pub const BATCH_HEAD: usize = 8;
 /// The largest batch that the hub accepts, bytes. A body has to fit one.
 pub const MAX_BATCH: usize = 256 << 20;
+/// Bytes of one job's [pieces](Action::Piece) that a worker sends before the hub has [taken](Order::Taken)
+/// them. When nothing is under way a single piece may be larger.
+pub const STREAM_WINDOW: usize = 256 << 10;
 
 /// Why bytes are no message between hub and worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -250,6 +253,9 @@ pub enum Order<'a> {
         conn: &'a [u8],
         /// The path's values as sent, not percent-decoded, in path order.
         params: Params<'a>,
+        /// The file that has the body of the request, as the hub's machine names it; empty when the message has the
+        /// body. It is gone soon after the answer.
+        spool: &'a [u8],
         /// Mongrel2's message, untouched.
         message: &'a [u8],
     },
@@ -294,6 +300,19 @@ pub enum Order<'a> {
         query: u64,
         /// JSON, see [`Question`].
         json: &'a [u8],
+    },
+    /// Bytes of a job's [pieces](Action::Piece) have left the hub for the client: there is room for as many more.
+    Taken {
+        /// The job's number.
+        serial: u64,
+        /// How many.
+        bytes: u32,
+    },
+    /// The client of an HTTP job that was not answered yet is gone. What is still sent for it is dropped; the worker
+    /// ends it all the same.
+    Gone {
+        /// The job's number.
+        serial: u64,
     },
 }
 
@@ -485,6 +504,34 @@ pub enum Action<'a> {
         /// About which room or connection.
         subject: &'a [u8],
     },
+    /// The beginning of an answer whose body comes in pieces.
+    Begin {
+        /// The job's number.
+        serial: u64,
+        /// 200 to 999.
+        status: u16,
+        /// Header lines, each ended by CR LF. A Content-Length among them is kept to; without one the hub finds a
+        /// way to mark the end.
+        head: &'a [u8],
+    },
+    /// A piece of the body.
+    Piece {
+        /// The job's number.
+        serial: u64,
+        /// The piece; an empty one is nothing.
+        bytes: &'a [u8],
+    },
+    /// The body is whole. Ends the job.
+    End {
+        /// The job's number.
+        serial: u64,
+    },
+    /// The answer cannot be completed, and the client is to see that. Ends the job; before [`Action::Begin`] it is
+    /// a 500.
+    Abort {
+        /// The job's number.
+        serial: u64,
+    },
     /// A line for the log.
     Log {
         /// How grave.
@@ -542,6 +589,7 @@ pub fn encode_job<'p>(
     handler: Handler,
     conn: &str,
     params: impl Iterator<Item = &'p [u8]>,
+    spool: &[u8],
     message: &[u8],
 ) {
     frame(out, 2, |out| {
@@ -549,6 +597,7 @@ pub fn encode_job<'p>(
         out.extend_from_slice(&handler.to_number().to_le_bytes());
         field(out, conn.as_bytes());
         list(out, params);
+        field(out, spool);
         out.extend_from_slice(message);
     });
 }
@@ -626,6 +675,19 @@ pub fn encode_answer(out: &mut Vec<u8>, query: u64, json: &[u8]) {
     });
 }
 
+/// Appends an [`Order::Taken`].
+pub fn encode_taken(out: &mut Vec<u8>, serial: u64, bytes: u32) {
+    frame(out, 10, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.extend_from_slice(&bytes.to_le_bytes());
+    });
+}
+
+/// Appends an [`Order::Gone`].
+pub fn encode_gone(out: &mut Vec<u8>, serial: u64) {
+    frame(out, 11, |out| out.extend_from_slice(&serial.to_le_bytes()));
+}
+
 /// Appends an action's frame.
 pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
     match action {
@@ -691,6 +753,17 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
             out.push(*question as u8);
             out.extend_from_slice(subject);
         }),
+        Action::Begin { serial, status, head } => frame(out, 17, |out| {
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.extend_from_slice(&status.to_le_bytes());
+            out.extend_from_slice(head);
+        }),
+        Action::Piece { serial, bytes } => frame(out, 18, |out| {
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.extend_from_slice(bytes);
+        }),
+        Action::End { serial } => frame(out, 19, |out| out.extend_from_slice(&serial.to_le_bytes())),
+        Action::Abort { serial } => frame(out, 20, |out| out.extend_from_slice(&serial.to_le_bytes())),
     }
 }
 
@@ -769,6 +842,12 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    /// The status of a response.
+    fn status(&mut self) -> Result<u16, ProtocolError> {
+        let status = u16::from_le_bytes(self.array()?);
+        if (200..1000).contains(&status) { Ok(status) } else { Err(self.bad("status")) }
+    }
+
     fn flag(&mut self) -> Result<bool, ProtocolError> {
         let [byte] = self.array()?;
         Ok(byte != 0)
@@ -800,6 +879,7 @@ impl<'a> Order<'a> {
             handler: Handler::from_number(u32::from_le_bytes(fields.array()?)),
             conn: fields.bytes()?,
             params: Params(fields.bytes()?),
+            spool: fields.bytes()?,
             message: fields.left,
         })
     }
@@ -848,6 +928,8 @@ impl<'a> Order<'a> {
             },
             8 => Self::Detach { conn: fields.u64()? },
             Self::ANSWER => Self::Answer { query: fields.u64()?, json: fields.left },
+            10 => Self::Taken { serial: fields.u64()?, bytes: u32::from_le_bytes(fields.array()?) },
+            11 => Self::Gone { serial: fields.u64()? },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -864,14 +946,12 @@ impl<'a> Action<'a> {
         Ok(match kind {
             1 => Self::Ready(fields.json()?),
             2 => Self::Failed(fields.json()?),
-            3 => {
-                let serial = u64::from_le_bytes(fields.array()?);
-                let status = u16::from_le_bytes(fields.array()?);
-                if !(200..1000).contains(&status) {
-                    return Err(fields.bad("status"));
-                }
-                Self::Respond { serial, status, head: fields.bytes()?, body: fields.left }
-            }
+            3 => Self::Respond {
+                serial: fields.u64()?,
+                status: fields.status()?,
+                head: fields.bytes()?,
+                body: fields.left,
+            },
             4 => Self::Done { serial: u64::from_le_bytes(fields.array()?) },
             5 => Self::Skipped { serial: u64::from_le_bytes(fields.array()?) },
             6 => Self::Deliver {
@@ -923,6 +1003,10 @@ impl<'a> Action<'a> {
                 },
                 subject: fields.left,
             },
+            17 => Self::Begin { serial: fields.u64()?, status: fields.status()?, head: fields.left },
+            18 => Self::Piece { serial: fields.u64()?, bytes: fields.left },
+            19 => Self::End { serial: fields.u64()? },
+            20 => Self::Abort { serial: fields.u64()? },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -936,14 +1020,18 @@ mod tests {
     fn a_job_arrives_as_it_was_sent() {
         let mut bytes = Vec::new();
         let values = [&b"a%20b"[..], b""];
-        encode_job(&mut bytes, 7, Handler::Route(3), "0.1.9", values.into_iter(), b"raw");
+        encode_job(&mut bytes, 7, Handler::Route(3), "0.1.9", values.into_iter(), b"/spool/a", b"raw");
         let (kind, payload, rest) = split_frame(&bytes).unwrap();
         assert!(rest.is_empty());
         match Order::read(kind, payload).unwrap() {
-            Order::Job { serial: 7, handler: Handler::Route(3), conn: b"0.1.9", params, message: b"raw" } => {
+            Order::Job { serial: 7, handler: Handler::Route(3), conn, params, spool, message } => {
                 assert_eq!(params.collect::<Vec<_>>(), values);
+                assert_eq!((conn, spool, message), (&b"0.1.9"[..], &b"/spool/a"[..], &b"raw"[..]));
             }
             other => panic!("{other:?}"),
+        }
+        for end in 0..payload.len() - 3 {
+            assert!(Order::read(kind, &payload[..end]).is_err(), "{end}");
         }
     }
 
@@ -978,6 +1066,8 @@ mod tests {
         encode_close(&mut bytes, 6, 9, 1006, b"gone");
         encode_detach(&mut bytes, 9);
         encode_answer(&mut bytes, 1, b"[]");
+        encode_taken(&mut bytes, 1 << 40, u32::MAX);
+        encode_gone(&mut bytes, 7);
         let mut rest = &bytes[..];
         let mut orders = Vec::new();
         while let Some((kind, payload, after)) = split_frame(rest) {
@@ -989,6 +1079,8 @@ mod tests {
             Order::Close { serial: 6, conn: 9, code: 1006, reason: b"gone" },
             Order::Detach { conn: 9 },
             Order::Answer { query: 1, json: b"[]" },
+            Order::Taken { serial: 1 << 40, bytes: u32::MAX },
+            Order::Gone { serial: 7 },
         ];
         assert_eq!(orders, expected);
     }
@@ -1013,6 +1105,10 @@ mod tests {
             Action::CloseRoom { code: 1001, room: b"lobby", reason: b"" },
             Action::SetData { conn: 3, json: b"{}" },
             Action::Query { query: 9, question: Question::Rooms, subject: b"3" },
+            Action::Begin { serial: 4, status: 206, head: b"a: b\r\n" },
+            Action::Piece { serial: 4, bytes: b"piece" },
+            Action::End { serial: 4 },
+            Action::Abort { serial: 4 },
         ];
         for action in actions {
             let mut bytes = Vec::new();

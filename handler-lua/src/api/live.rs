@@ -141,7 +141,7 @@ impl Api {
 pub(crate) fn open_arguments(lua: &Lua, open: &Open<'_>) -> mlua::Result<MultiValue> {
     let mut job = Vec::with_capacity(open.message.len() + open.name.len() + 64);
     let name = String::from_utf8_lossy(open.name);
-    encode_job(&mut job, open.serial, Handler::Route(open.handler), &name, open.params, open.message);
+    encode_job(&mut job, open.serial, Handler::Route(open.handler), &name, open.params, b"", open.message);
     let rooms = lua.create_sequence_from(
         open.rooms.map(|room| lua.create_string(room)).collect::<Result<Vec<_>, _>>()?,
     )?;

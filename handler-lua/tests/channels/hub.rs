@@ -113,7 +113,7 @@ impl Hub {
         assert!(self.loaded.as_ref().unwrap().is_ok(), "{}", self.failure());
         let serial = self.next_serial();
         let mut job = Vec::new();
-        encode_job(&mut job, 1, Handler::Raw, "", [].into_iter(), b"");
+        encode_job(&mut job, 1, Handler::Raw, "", [].into_iter(), b"", b"");
         let (kind, payload, _) = split_frame(&job).unwrap();
         let Ok(Order::Job { params: none, .. }) = Order::read(kind, payload) else { unreachable!() };
         let none: Params<'_> = none;
@@ -167,7 +167,7 @@ impl Hub {
     /// Runs the first route.
     pub fn job(&mut self) -> u64 {
         let serial = self.next_serial();
-        self.order(|out| encode_job(out, serial, Handler::Route(0), "http", [].into_iter(), OPENING));
+        self.order(|out| encode_job(out, serial, Handler::Route(0), "http", [].into_iter(), b"", OPENING));
         serial
     }
 

@@ -359,7 +359,7 @@ impl FakeWorker {
         while let Some((kind, payload, rest)) = split_frame(orders) {
             orders = rest;
             match Order::read(kind, payload).unwrap() {
-                Order::Job { serial, handler, conn, params, message } => {
+                Order::Job { serial, handler, conn, params, spool: _, message } => {
                     let envelope = Envelope::parse(message).unwrap();
                     self.jobs.push(Job {
                         serial,
@@ -393,6 +393,7 @@ impl FakeWorker {
                 Order::Answer { query, json } => {
                     self.live.push(Told::Answer { query, json: String::from_utf8(json.to_vec()).unwrap() });
                 }
+                Order::Taken { .. } | Order::Gone { .. } => {}
                 Order::Start(_) => panic!("the hub does not start processes"),
             }
         }
