@@ -2,21 +2,19 @@
 //!
 //! One thread, which runs the loop, reads orders. Any thread may push actions and ask the hub something.
 
+use crate::flow::Flow;
 use handler_core::worker::link::{Actions, Orders, Wake};
 use handler_core::worker::protocol::{Action, Order, Question};
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Answers that are ready wait at most about this long for others to leave with them.
 const FLUSH: Duration = Duration::from_micros(300);
-
-/// In place of a connection's number: the job is about none.
-pub(crate) const NO_CONN: u64 = 0;
 
 /// Both directions, and which jobs are not answered yet.
 pub(crate) struct Link {
@@ -36,8 +34,8 @@ pub(crate) struct Link {
 
 struct Out {
     actions: Actions,
-    /// Serials of jobs that were started and not answered, each with the live connection that it is about.
-    jobs: FxHashMap<u64, u64>,
+    /// Jobs that were started and not answered, by their serials, with the flow of those that may be streamed.
+    jobs: FxHashMap<u64, Option<Arc<Flow>>>,
     unsent_since: Instant,
     flush_asked: bool,
     last_query: u64,
@@ -141,7 +139,7 @@ impl Link {
 
     /// Says in the page that a job starts, and that a script runs for it. `false`: the hub has taken it back, and
     /// is told that it did not start.
-    pub(crate) fn begin(&self, serial: u64, conn: u64) -> bool {
+    pub(crate) fn begin(&self, serial: u64) -> bool {
         let mut out = lock(&self.out);
         if !out.actions.is_flushed() && out.unsent_since.elapsed() > FLUSH {
             let _ = out.actions.flush();
@@ -151,7 +149,7 @@ impl Link {
             let _ = out.actions.push(&Action::Skipped { serial });
             return false;
         }
-        out.jobs.insert(serial, conn);
+        out.jobs.insert(serial, None);
         true
     }
 
@@ -162,7 +160,7 @@ impl Link {
             let _ = out.actions.push(&Action::Skipped { serial });
             return false;
         }
-        out.jobs.insert(serial, NO_CONN);
+        out.jobs.insert(serial, None);
         true
     }
 
@@ -199,6 +197,19 @@ impl Link {
         let _ = out.actions.push(action);
         self.leave(py, out);
         true
+    }
+
+    /// The flow of a job's answer, which begins with the first call. Of a job that has ended it leads nowhere.
+    pub(crate) fn flow(&self, serial: u64) -> Arc<Flow> {
+        match lock(&self.out).jobs.get_mut(&serial) {
+            Some(flow) => Arc::clone(flow.get_or_insert_default()),
+            None => Arc::default(),
+        }
+    }
+
+    /// The flow of a job's answer, if there is one already.
+    pub(crate) fn known_flow(&self, serial: u64) -> Option<Arc<Flow>> {
+        lock(&self.out).jobs.get(&serial).cloned().flatten()
     }
 
     /// How many jobs were started and not answered.

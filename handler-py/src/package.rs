@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = &files![
     "_room.py",
     "_serve.py",
     "_state.py",
+    "_stream.py",
     "_tasks.py",
 ];
 

@@ -127,8 +127,8 @@ impl Request {
 
     /// The body's bytes.
     #[getter]
-    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.job.body())
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.job.whole_body()?))
     }
 
     /// The body as text, by the charset that the client declared, UTF-8 unless told otherwise.
@@ -137,7 +137,7 @@ impl Request {
     #[getter]
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let content_type = self.job.first(b"content-type").unwrap_or_default();
-        match decode(self.job.body(), &content_type) {
+        match decode(&self.job.whole_body()?, &content_type) {
             Ok(found) => Ok(PyString::new(py, &found)),
             Err(problem) => Err(Refused::new_err((400, problem))),
         }
@@ -148,7 +148,7 @@ impl Request {
     /// Raises `Refused`, a 400, when the body is no JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let loads = py.import("json")?.getattr("loads")?;
-        loads.call1((self.body(py),)).map_err(|problem| {
+        loads.call1((self.body(py)?,)).map_err(|problem| {
             Refused::new_err((400, format!("the body is not JSON: {}", problem.value(py))))
         })
     }

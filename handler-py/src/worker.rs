@@ -6,7 +6,7 @@
 use crate::answer::{self, Sent};
 use crate::conn::Wire;
 use crate::job::Job;
-use crate::link::{Link, NO_CONN, is_work};
+use crate::link::{Link, is_work};
 use crate::request::{Request, message};
 use crate::stream::PyJob;
 use crate::text::text;
@@ -90,8 +90,6 @@ struct App {
     lead: Py<PyAny>,
     /// `stop()`: nothing new comes.
     stop: Py<PyAny>,
-    /// `taken(serial, bytes)` and `gone(serial)`, of streams.
-    event: Py<PyAny>,
     to_json: Py<PyAny>,
     copy_context: Py<PyAny>,
 }
@@ -261,7 +259,6 @@ impl Worker {
             detach: get("detach")?,
             lead: get("lead")?,
             stop: get("stop")?,
-            event: get("event")?,
             to_json: get("to_json")?,
             copy_context: get("copy_context")?,
         };
@@ -505,7 +502,7 @@ impl Worker {
                     self.pool_changed.notify_one();
                     return Ok(());
                 }
-                if !self.link.begin(job.serial, NO_CONN) {
+                if !self.link.begin(job.serial) {
                     return Ok(());
                 }
                 let serial = job.serial;
@@ -516,7 +513,7 @@ impl Worker {
                 result
             }
             Some(Work::Message { serial, conn, payload }) => {
-                if !self.link.begin(serial, conn) {
+                if !self.link.begin(serial) {
                     return Ok(());
                 }
                 self.link.turn(serial);
@@ -567,7 +564,7 @@ impl Worker {
             _ => -1,
         };
         if matches!(entry.kind, Kind::Job | Kind::ThreadedJob) {
-            let job = Bound::new(py, PyJob::new(job))?;
+            let job = Bound::new(py, PyJob::watched(job))?;
             return match entry.function.call1(py, (&job,)) {
                 Ok(_) => Ok(()),
                 Err(problem) => self.failed(py, job.into_any(), number, problem),
@@ -660,7 +657,7 @@ impl Worker {
                 app.stop.call0(py)?;
             }
             Order::Open(open) => {
-                if self.link.begin(open.serial, open.conn) {
+                if self.link.begin(open.serial) {
                     self.link.turn(open.serial);
                     let result = self.open(py, &open);
                     self.link.turn(0);
@@ -669,7 +666,7 @@ impl Worker {
                 }
             }
             Order::Close { serial, conn, code, reason } => {
-                if self.link.begin(serial, conn) {
+                if self.link.begin(serial) {
                     self.link.turn(serial);
                     let result = app.close.call1(py, (conn, serial, code, text(py, reason)));
                     self.link.turn(0);
@@ -678,6 +675,18 @@ impl Worker {
                 }
             }
             Order::Detach { conn } => drop(app.detach.call1(py, (conn,))?),
+            Order::Taken { serial, bytes } => {
+                if let Some(flow) = self.link.known_flow(serial)
+                    && let Some(watcher) = flow.taken(py, bytes as usize)
+                {
+                    watcher.call0(py)?;
+                }
+            }
+            Order::Gone { serial } => {
+                if let Some(watcher) = self.link.known_flow(serial).and_then(|flow| flow.gone(py)) {
+                    watcher.call0(py)?;
+                }
+            }
             Order::Answer { query, json } => self.link.give_answer(query, json),
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => {}
         }
@@ -688,7 +697,7 @@ impl Worker {
         // The opening message as a job, which is what requests hold.
         let mut frame = Vec::with_capacity(open.message.len() + open.name.len() + 64);
         let name = String::from_utf8_lossy(open.name);
-        encode_job(&mut frame, open.serial, Handler::Route(open.handler), &name, open.params, open.message);
+        encode_job(&mut frame, open.serial, Handler::Route(open.handler), &name, open.params, b"", open.message);
         let job = Job::new(Arc::clone(&self.link), open.serial, &frame[FRAME_HEAD..]);
         let request = Bound::new(py, Request::new(Arc::new(job), None))?;
         let rooms = PyList::new(py, open.rooms.map(|room| text(py, room)).collect::<Vec<_>>())?;

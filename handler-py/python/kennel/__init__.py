@@ -24,7 +24,7 @@ from ._log import log
 from ._native import VERSION as __version__
 from ._native import Args, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
-from ._response import Response, html, json, no_content, redirect, response, text
+from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
 from ._tasks import spawn
 
@@ -50,6 +50,7 @@ __all__ = [
     "response",
     "room",
     "spawn",
+    "stream",
     "text",
 ]
 

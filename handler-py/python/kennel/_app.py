@@ -276,7 +276,7 @@ class App:
         return answer
 
     async def _run_after(self, req: Any, value: Any) -> Any:
-        if not self._after or _is_stream(value):
+        if not self._after:
             return value
         made = to_response(value)
         for hook in self._after:
@@ -312,10 +312,6 @@ def _checked(function: Any, name: str) -> Any:
 
 async def _settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
-
-
-def _is_stream(value: Any) -> bool:
-    return inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
 def _finished(coroutine_function: Any) -> Any:

@@ -136,6 +136,8 @@ def response(
         content_type = BINARY
     elif body is None:
         body, content_type = b"", None
+    elif is_stream(body):
+        content_type = None
     elif isinstance(body, (dict, list, tuple)):
         body, content_type = _json.encode(body), JSON
     else:
@@ -192,7 +194,23 @@ def to_response(value: Any) -> Response:
         return Response(value, 200, BINARY, ResponseHeaders())
     if isinstance(value, (dict, list, tuple)):
         return Response(_json.encode(value), 200, JSON, ResponseHeaders())
+    if is_stream(value):
+        return Response(value, 200, None, ResponseHeaders())
     raise TypeError(f"a handler returns text, bytes, a dict, a list or a response, not {type(value).__name__}")
+
+
+def is_stream(value: Any) -> bool:
+    """Whether a body comes in pieces: a generator, an async generator, any iterator."""
+    return hasattr(value, "__next__") or hasattr(value, "__aiter__")
+
+
+def stream(pieces: Any, **options: Any) -> Response:
+    """A body in pieces, text or bytes, sent as they come and not faster than the client reads: an iterator, an async one,
+    or a function that gives one. Options as those of `response`."""
+    made = response(pieces() if callable(pieces) else pieces, **options)
+    if not is_stream(made.body):
+        raise TypeError(f"kennel.stream takes an iterator or a function that gives one, not {type(pieces).__name__}")
+    return made
 
 
 def body_bytes(body: Any) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import _failure, _json, _live, _log, _native, _state, _tasks
 from ._app import App
-from ._response import Response, body_bytes, check_status, to_response
+from ._response import Response, body_bytes, check_status, is_stream, to_response
+from ._stream import Pump
 
 
 class LoadError(Exception):
@@ -159,7 +160,6 @@ class Server:
             "detach": _live.detach,
             "lead": self.lead,
             "stop": self._stop,
-            "event": self._unexpected,
             "to_json": _json.encode,
             "copy_context": contextvars.copy_context,
         }
@@ -346,6 +346,10 @@ class Native(Server):
             )
             return
         made = value if isinstance(value, Response) else to_response(value)
+        if is_stream(made.body):
+            failed = lambda problem: self.failed(req, number, problem)  # noqa: E731
+            Pump(job, made, failed, lambda problem: self._log(req, problem)).start()
+            return
         job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
 
     def failed(self, req: Any, number: int, problem: BaseException) -> None:
@@ -363,6 +367,8 @@ class Native(Server):
         def done(value: Any) -> None:
             try:
                 made = to_response(value)
+                if is_stream(made.body):
+                    raise TypeError("an error page has no pieces")
                 req._job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
             except BaseException as again:
                 broken(again)

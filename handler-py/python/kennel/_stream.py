@@ -1,0 +1,147 @@
+"""Bodies that come in pieces: generators and async generators, not faster than the client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Callable, Optional
+
+from . import _native, _state, _tasks
+from ._response import BINARY, TEXT, Response, check_status
+
+Failed = Callable[[BaseException], None]
+
+
+class Pump:
+    """Brings the pieces of one answer to its client."""
+
+    def __init__(self, job: _native.Job, response: Response, failed: Failed, log: Failed) -> None:
+        self.job = job
+        self.response = response
+        #: What is done about a failure before the first piece, when there can be an error page still, and after it.
+        self.failed = failed
+        self.log = log
+        self.begun = False
+
+    def start(self) -> None:
+        """Sends what there is, and the rest when there is room."""
+        body = self.response.body
+        if hasattr(body, "__aiter__"):
+            _tasks.start(self._send_async(body), lambda: self.job.serial, lambda _: None, self._broken)
+            return
+        pieces = iter(body)
+        if threading.current_thread() is threading.main_thread():
+            self._send_some(pieces)
+        else:
+            self._send_all(pieces)
+
+    def _send(self, piece: Any) -> bool:
+        """Sends a piece; `True` when another may follow at once."""
+        if isinstance(piece, str):
+            data, content_type = piece.encode(), TEXT
+        elif isinstance(piece, (bytes, bytearray, memoryview)):
+            data, content_type = bytes(piece), BINARY
+        else:
+            raise TypeError(f"a piece of a body is text or bytes, not {type(piece).__name__}")
+        if not self.begun:
+            self._begin(content_type)
+        return self.job.write(data) if data else self.job.room
+
+    def _begin(self, content_type: str) -> None:
+        headers = self.response.headers
+        if "content-type" not in headers:
+            headers["content-type"] = content_type
+        self.job.begin(check_status(self.response.status), headers.lines())
+        self.begun = True
+
+    def _whole(self) -> None:
+        if not self.begun:
+            self._begin(TEXT)
+        self.job.watch(None)
+        self.job.end()
+
+    def _broken(self, problem: BaseException) -> None:
+        self.job.watch(None)
+        if self.job.gone:
+            # Nobody waits for the rest, so it is no matter how the script took that.
+            self.job.abort()
+        elif not self.begun:
+            self.failed(problem)
+        else:
+            self.log(problem)
+            self.job.abort()
+
+    def _leave(self, pieces: Any) -> None:
+        """The client has left: the script learns of it as generators do."""
+        self.job.watch(None)
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+        self.job.abort()
+
+    def _send_some(self, pieces: Any) -> None:
+        """In the loop's thread: sends as long as there is room, and goes on when there is again."""
+        job = self.job
+        worker = _state.worker()
+
+        def go_on() -> None:
+            worker.step(job.serial)
+            try:
+                self._send_some(pieces)
+            finally:
+                worker.step_end()
+
+        try:
+            while not job.gone:
+                try:
+                    piece = next(pieces)
+                except StopIteration:
+                    self._whole()
+                    return
+                if not self._send(piece) and not job.gone:
+                    job.watch(go_on)
+                    return
+            self._leave(pieces)
+        except BaseException as problem:
+            self._broken(problem)
+
+    def _send_all(self, pieces: Any) -> None:
+        """In a thread of the pool, which may wait."""
+        try:
+            for piece in pieces:
+                if not self._send(piece) and not self.job.wait():
+                    self._leave(pieces)
+                    return
+            self._whole()
+        except BaseException as problem:
+            self._broken(problem)
+
+    async def _send_async(self, pieces: Any) -> None:
+        job = self.job
+        loop = asyncio.get_running_loop()
+        room: Optional[asyncio.Future[None]] = None
+
+        def changed() -> None:
+            if room is not None and not room.done():
+                room.set_result(None)
+
+        job.watch(changed)
+        try:
+            async for piece in pieces:
+                ready = self._send(piece)
+                while not ready and not job.gone:
+                    room = loop.create_future()
+                    await room
+                    ready = job.room
+                if job.gone:
+                    break
+            else:
+                self._whole()
+                return
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+            self._leave(None)
+        except BaseException as problem:
+            self._broken(problem)
+
