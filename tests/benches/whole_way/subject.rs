@@ -30,8 +30,18 @@ pub(crate) struct Most {
 enum Kind {
     /// `bare_handler` of this package.
     Bare,
+    /// `pyzmq_handler.py` in the interpreter of `scripts/bench-python`.
+    Pyzmq,
     /// `kennel run` with this script.
     Script { file: &'static str, text: &'static str },
+}
+
+/// Two subjects of which one may take so many times as much CPU as the other, workers, hub and all, when busy.
+pub(crate) struct Ratio {
+    pub(crate) of: &'static str,
+    pub(crate) to: &'static str,
+    pub(crate) least: Option<f64>,
+    pub(crate) most: Option<f64>,
 }
 
 /// A pair of subjects of which one must take less CPU in its workers.
@@ -46,7 +56,7 @@ pub(crate) struct Contrast {
 pub(crate) const CONTRASTS: [Contrast; 1] = [Contrast { cheap: "lua-none", dear: "lua-all", least: 2.0 }];
 
 /// The yardstick comes first, so that it is measured right before the others in each round.
-pub(crate) static SUBJECTS: [Subject; 6] = [
+pub(crate) static SUBJECTS: [Subject; 12] = [
     Subject { name: "bare", echoes: true, frames: false, most: None, kind: Kind::Bare },
     Subject {
         name: "lua",
@@ -115,6 +125,101 @@ return app
 "#,
         },
     },
+    Subject {
+        name: "python",
+        echoes: true,
+        frames: false,
+        most: Some(Most { busy: 2.5, quiet: 1.8 }),
+        kind: Kind::Script {
+            file: "hello.py",
+            text: r#"
+import kennel
+
+app = kennel.App()
+
+@app.get("/")
+def hello(req):
+    return req.headers["x-seq"]
+"#,
+        },
+    },
+    Subject {
+        name: "python-async",
+        echoes: true,
+        frames: false,
+        most: None,
+        kind: Kind::Script {
+            file: "hello_async.py",
+            text: r#"
+import kennel
+
+app = kennel.App()
+
+@app.get("/")
+async def hello(req):
+    return req.headers["x-seq"]
+"#,
+        },
+    },
+    Subject {
+        name: "python-asgi",
+        echoes: true,
+        frames: false,
+        most: None,
+        kind: Kind::Script {
+            file: "hello_asgi.py",
+            text: r#"
+HEADERS = [(b"content-type", b"text/plain")]
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("http alone is served here")
+    token = next(value for name, value in scope["headers"] if name == b"x-seq")
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": token})
+"#,
+        },
+    },
+    Subject {
+        name: "python-wsgi",
+        echoes: true,
+        frames: false,
+        most: None,
+        kind: Kind::Script {
+            file: "hello_wsgi.py",
+            text: r#"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["HTTP_X_SEQ"].encode()]
+"#,
+        },
+    },
+    Subject {
+        name: "python-echo",
+        echoes: true,
+        frames: true,
+        most: None,
+        kind: Kind::Script {
+            file: "echo.py",
+            text: r#"
+import kennel
+
+app = kennel.App()
+
+@app.channel("/", ping=0)
+class Echo:
+    def message(self, conn, msg):
+        conn.send(msg)
+"#,
+        },
+    },
+    Subject { name: "pyzmq", echoes: true, frames: false, most: None, kind: Kind::Pyzmq },
+];
+
+/// What costs how many times as much as what, in CPU of all processes when busy: what must not be dearer, and by how much.
+pub(crate) const RATIOS: [Ratio; 2] = [
+    Ratio { of: "pyzmq", to: "python", least: Some(3.0), most: None },
+    Ratio { of: "python-async", to: "python", least: None, most: Some(1.5) },
 ];
 
 impl Subject {
@@ -131,6 +236,7 @@ impl Subject {
     pub(crate) fn program(&self) -> Result<PathBuf, String> {
         match self.kind {
             Kind::Bare => Ok(PathBuf::from(env!("CARGO_BIN_EXE_bare_handler"))),
+            Kind::Pyzmq => bench_python(),
             Kind::Script { .. } => kennel(),
         }
     }
@@ -145,6 +251,10 @@ impl Subject {
     ) -> Result<Vec<OsString>, String> {
         Ok(match self.kind {
             Kind::Bare => vec![send_spec.into(), recv_spec.into(), reply_bytes.to_string().into()],
+            Kind::Pyzmq => {
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/whole_way/pyzmq_handler.py");
+                vec![script.into(), send_spec.into(), recv_spec.into()]
+            }
             Kind::Script { file, text } => {
                 let script = scratch.write(file, text)?;
                 let flags = ["run", "--send-spec", send_spec, "--recv-spec", recv_spec, "--workers", "1"];
@@ -170,6 +280,15 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Subject>, String> 
         names.is_empty() || subject.is_yardstick() || names.iter().any(|name| name == subject.name)
     };
     Ok(SUBJECTS.iter().filter(wanted).collect())
+}
+
+/// The interpreter with the packages that benchmarks need.
+fn bench_python() -> Result<PathBuf, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench-python/bin/python");
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(format!("there is no {}\n       scripts/bench-python makes it", path.display())),
+    }
 }
 
 /// Finds the `kennel` program: `KENNEL_BIN`, or the one that cargo built for the profile of this benchmark.
