@@ -302,7 +302,7 @@ impl Report {
             }
         }
         for ratio in &RATIOS {
-            for (of, to) in pairs(lines, ratio.of, ratio.to) {
+            for (of, to) in pairs(&lines, ratio.of, ratio.to) {
                 let factor = of.total / to.total;
                 let load = of.load.name();
                 let (met, bound) = match (ratio.least, ratio.most) {
