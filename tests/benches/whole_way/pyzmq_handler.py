@@ -56,6 +56,7 @@ class Connection:
 
 def main():
     connection = Connection(sys.argv[1], sys.argv[2])
+    print("ready:", file=sys.stderr, flush=True)
     while True:
         request = connection.receive()
         if request.is_disconnect():

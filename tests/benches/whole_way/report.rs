@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::ledger::Counts;
 use crate::load::{Load, Outcome, Turn};
 use crate::options::Options;
-use crate::subject::{CONTRASTS, RATIOS, Subject};
+use crate::subject::{CONTRASTS, RATIOS, SPEEDUPS, Subject};
 
 /// One subject under one load in one round.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Report {
     pub(crate) fn astray(&self) -> impl Iterator<Item = String> {
         self.lines()
             .into_iter()
-            .filter(|line| !line.subject.is_yardstick() && !line.counts.all_is_well())
+            .filter(|line| line.subject.is_kennel() && !line.counts.all_is_well())
             .map(|line| format!("{} {}: {}", line.subject.name, line.load.name(), line.counts))
     }
 
@@ -299,6 +299,18 @@ impl Report {
                     contrast.dear, contrast.cheap, contrast.least
                 );
                 verdicts.push(Verdict { met: factor >= contrast.least, sentence });
+            }
+        }
+        for speedup in &SPEEDUPS {
+            for (many, one) in pairs(&lines, speedup.many, speedup.one) {
+                if matches!(many.load, Load::Busy { .. }) {
+                    let factor = many.per_second / one.per_second;
+                    let sentence = format!(
+                        "{} answers {factor:.2} times as much as {} when busy, at least {:.2}",
+                        speedup.many, speedup.one, speedup.least
+                    );
+                    verdicts.push(Verdict { met: factor >= speedup.least, sentence });
+                }
             }
         }
         for ratio in &RATIOS {
