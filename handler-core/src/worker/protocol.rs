@@ -115,6 +115,9 @@ pub struct ChannelSpec {
     pub slow: Slow,
     /// Bytes that may wait for one client, for the policies with a bound of their own.
     pub buffer: usize,
+    /// Whether the script decides about each WebSocket handshake, with [`Action::Accept`] or [`Action::Refuse`].
+    #[serde(default)]
+    pub asks: bool,
 }
 
 impl Default for ChannelSpec {
@@ -131,6 +134,7 @@ impl Default for ChannelSpec {
             deflate: false,
             slow: Slow::default(),
             buffer: 1 << 20,
+            asks: false,
         }
     }
 }
@@ -296,6 +300,8 @@ pub struct Open<'a> {
     pub fresh: bool,
     /// `conn.resumed`.
     pub resumed: bool,
+    /// Its handshake waits for [`Action::Accept`] or [`Action::Refuse`].
+    pub asked: bool,
     /// `conn.transport`: `websocket`, `json`, `xml`.
     pub transport: &'a str,
     /// `conn.id`: unique over restarts of hub and servers.
@@ -470,6 +476,26 @@ pub enum Action<'a> {
         /// About which room or connection.
         subject: &'a [u8],
     },
+    /// Complete a handshake that was asked about: from now on it is a WebSocket.
+    Accept {
+        /// The connection's number.
+        conn: u64,
+        /// The subprotocol, one of those that the client offers; empty for none.
+        protocol: &'a str,
+        /// Further header lines of the 101, each ended by CR LF.
+        head: &'a [u8],
+    },
+    /// Answer a handshake that was asked about as any HTTP request. No [`Order::Close`] follows.
+    Refuse {
+        /// The connection's number.
+        conn: u64,
+        /// 200 to 999.
+        status: u16,
+        /// Header lines, each ended by CR LF, without Content-Length and Connection.
+        head: &'a [u8],
+        /// The body, whole.
+        body: &'a [u8],
+    },
     /// A line for the log.
     Log {
         /// How grave.
@@ -568,7 +594,7 @@ pub fn encode_open<'p>(
         out.extend_from_slice(&open.serial.to_le_bytes());
         out.extend_from_slice(&open.conn.to_le_bytes());
         out.extend_from_slice(&open.handler.to_le_bytes());
-        out.push(u8::from(open.fresh) | u8::from(open.resumed) << 1);
+        out.push(u8::from(open.fresh) | u8::from(open.resumed) << 1 | u8::from(open.asked) << 2);
         field(out, open.transport.as_bytes());
         field(out, open.name);
         field(out, open.data);
@@ -676,6 +702,17 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
             out.push(*question as u8);
             out.extend_from_slice(subject);
         }),
+        Action::Accept { conn, protocol, head } => frame(out, 21, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            field(out, protocol.as_bytes());
+            out.extend_from_slice(head);
+        }),
+        Action::Refuse { conn, status, head, body } => frame(out, 22, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(&status.to_le_bytes());
+            field(out, head);
+            out.extend_from_slice(body);
+        }),
     }
 }
 
@@ -754,6 +791,11 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    fn status(&mut self) -> Result<u16, ProtocolError> {
+        let status = u16::from_le_bytes(self.array()?);
+        if (200..1000).contains(&status) { Ok(status) } else { Err(self.bad("status")) }
+    }
+
     fn flag(&mut self) -> Result<bool, ProtocolError> {
         let [byte] = self.array()?;
         Ok(byte != 0)
@@ -809,6 +851,7 @@ impl<'a> Order<'a> {
                     handler,
                     fresh: flags & 1 != 0,
                     resumed: flags & 2 != 0,
+                    asked: flags & 4 != 0,
                     transport: fields.text("transport")?,
                     name: fields.bytes()?,
                     data: fields.bytes()?,
@@ -848,11 +891,7 @@ impl<'a> Action<'a> {
             1 => Self::Ready(fields.json()?),
             2 => Self::Failed(fields.json()?),
             3 => {
-                let serial = u64::from_le_bytes(fields.array()?);
-                let status = u16::from_le_bytes(fields.array()?);
-                if !(200..1000).contains(&status) {
-                    return Err(fields.bad("status"));
-                }
+                let (serial, status) = (fields.u64()?, fields.status()?);
                 Self::Respond { serial, status, head: fields.bytes()?, body: fields.left }
             }
             4 => Self::Done { serial: u64::from_le_bytes(fields.array()?) },
@@ -906,6 +945,13 @@ impl<'a> Action<'a> {
                 },
                 subject: fields.left,
             },
+            21 => {
+                Self::Accept { conn: fields.u64()?, protocol: fields.text("subprotocol")?, head: fields.left }
+            }
+            22 => {
+                let (conn, status) = (fields.u64()?, fields.status()?);
+                Self::Refuse { conn, status, head: fields.bytes()?, body: fields.left }
+            }
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -939,6 +985,7 @@ mod tests {
             handler: 2,
             fresh: true,
             resumed: false,
+            asked: true,
             transport: "json",
             name: b"boot-0.1.9",
             data: b"{}",
@@ -996,6 +1043,8 @@ mod tests {
             Action::CloseRoom { code: 1001, room: b"lobby", reason: b"" },
             Action::SetData { conn: 3, json: b"{}" },
             Action::Query { query: 9, question: Question::Rooms, subject: b"3" },
+            Action::Accept { conn: 3, protocol: "chat", head: b"a: b\r\n" },
+            Action::Refuse { conn: 3, status: 401, head: b"a: b\r\n", body: b"who?" },
         ];
         for action in actions {
             let mut bytes = Vec::new();
@@ -1009,6 +1058,24 @@ mod tests {
                 let _ = Action::read(kind, &payload[..end]);
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_no_upgrade() {
+        for status in [0, 101, 199, 1000] {
+            let mut bytes = Vec::new();
+            encode_action(&mut bytes, &Action::Refuse { conn: 3, status, head: b"", body: b"" });
+            let (kind, payload, _) = split_frame(&bytes).unwrap();
+            let expected = ProtocolError::BadField { kind: 22, field: "status" };
+            assert_eq!(Action::read(kind, payload), Err(expected), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_says_nothing_about_handshakes_does_not_ask() {
+        let mut spec = serde_json::to_value(ChannelSpec::default()).unwrap();
+        spec.as_object_mut().unwrap().remove("asks");
+        assert_eq!(serde_json::from_value::<ChannelSpec>(spec).unwrap(), ChannelSpec::default());
     }
 
     #[test]
