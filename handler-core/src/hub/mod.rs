@@ -201,6 +201,7 @@ impl Hub {
             .chain(self.conns.next_sweep())
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
+            .chain(self.live.decisions.next_timeout())
             .min()
     }
 }

@@ -5,6 +5,8 @@
 
 mod answers;
 mod code;
+mod decisions;
+mod handshakes;
 mod live;
 mod mongrel2;
 mod order;
