@@ -26,6 +26,8 @@ pub(crate) struct Link {
     loop_thread: ThreadId,
     /// The loop is at work and will flush.
     in_turn: AtomicBool,
+    /// An event loop is at work, in the package or in what it serves.
+    loop_awake: AtomicBool,
     /// Asks the event loop to flush soon.
     flush_soon: OnceLock<Py<PyAny>>,
     /// This process is a child of the worker: it must not speak for it.
@@ -62,6 +64,7 @@ impl Link {
             answered: Condvar::new(),
             loop_thread: std::thread::current().id(),
             in_turn: AtomicBool::new(false),
+            loop_awake: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
@@ -164,11 +167,47 @@ impl Link {
         true
     }
 
-    /// A script begins to run for a job (0: for nobody), or ends to; calls come in pairs.
-    pub(crate) fn turn(&self, serial: u64) {
-        if !self.is_forked() {
-            lock(&self.out).actions.page().turn(serial);
+    /// A script begins to run for a job (0: for nobody). Calls come in pairs with [`Link::script_ends`].
+    pub(crate) fn script_begins(&self, serial: u64) {
+        if self.is_forked() {
+            return;
         }
+        let out = lock(&self.out);
+        if self.is_loop_awake() {
+            // The turn of whatever the loop did before ends here.
+            out.actions.page().turn(0);
+        }
+        out.actions.page().turn(serial);
+    }
+
+    /// It ends to.
+    pub(crate) fn script_ends(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let out = lock(&self.out);
+        out.actions.page().turn(0);
+        if self.is_loop_awake() {
+            out.actions.page().turn(0);
+        }
+    }
+
+    /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
+    pub(crate) fn loop_wakes(&self) {
+        if !self.is_forked() && !self.loop_awake.swap(true, Ordering::Relaxed) {
+            lock(&self.out).actions.page().turn(0);
+        }
+    }
+
+    /// It goes to sleep.
+    pub(crate) fn loop_sleeps(&self) {
+        if !self.is_forked() && self.loop_awake.swap(false, Ordering::Relaxed) {
+            lock(&self.out).actions.page().turn(0);
+        }
+    }
+
+    fn is_loop_awake(&self) -> bool {
+        self.loop_awake.load(Ordering::Relaxed)
     }
 
     /// Ends a job with the action that answers it; `false` when it has ended already.

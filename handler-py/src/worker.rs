@@ -370,12 +370,22 @@ impl Worker {
 
     /// A script begins to run for a job, or for nobody (0), in the loop's thread.
     fn step(&self, serial: u64) {
-        self.link.turn(serial);
+        self.link.script_begins(serial);
     }
 
     /// It ends to.
     fn step_end(&self) {
-        self.link.turn(0);
+        self.link.script_ends();
+    }
+
+    /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
+    fn wakes(&self) {
+        self.link.loop_wakes();
+    }
+
+    /// It goes to sleep.
+    fn sleeps(&self) {
+        self.link.loop_sleeps();
     }
 
     /// Answers with what a handler returned, when it is one of the plain values: `True`.
@@ -508,9 +518,9 @@ impl Worker {
                     return Ok(());
                 }
                 let serial = job.serial;
-                self.link.turn(serial);
+                self.link.script_begins(serial);
                 let result = self.run_job_as(py, job, handler);
-                self.link.turn(0);
+                self.link.script_ends();
                 self.check_fork();
                 result
             }
@@ -518,9 +528,9 @@ impl Worker {
                 if !self.link.begin(serial) {
                     return Ok(());
                 }
-                self.link.turn(serial);
+                self.link.script_begins(serial);
                 let result = self.run_message(py, serial, conn, payload);
-                self.link.turn(0);
+                self.link.script_ends();
                 self.check_fork();
                 result
             }
@@ -660,18 +670,18 @@ impl Worker {
             }
             Order::Open(open) => {
                 if self.link.begin(open.serial) {
-                    self.link.turn(open.serial);
+                    self.link.script_begins(open.serial);
                     let result = self.open(py, &open);
-                    self.link.turn(0);
+                    self.link.script_ends();
                     self.check_fork();
                     result?;
                 }
             }
             Order::Close { serial, conn, code, reason } => {
                 if self.link.begin(serial) {
-                    self.link.turn(serial);
+                    self.link.script_begins(serial);
                     let result = app.close.call1(py, (conn, serial, code, text(py, reason)));
-                    self.link.turn(0);
+                    self.link.script_ends();
                     self.check_fork();
                     result?;
                 }
@@ -762,10 +772,15 @@ impl Worker {
     /// To the hub the worker is inside a script while all threads are: then nothing else can start, and the job
     /// that has run for longest is the one that may hang.
     fn tell_pool(&self, pool: &Pool, began: bool) {
-        if pool.running.len() == pool.threads
+        // Beside an event loop it is the loop that is watched.
+        if !self.wants_loop.load(Ordering::Relaxed)
+            && pool.running.len() == pool.threads
             && let Some(oldest) = pool.running.first()
         {
-            self.link.turn(if began { *oldest } else { 0 });
+            match began {
+                true => self.link.script_begins(*oldest),
+                false => self.link.script_ends(),
+            }
         }
     }
 }

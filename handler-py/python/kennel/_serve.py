@@ -205,6 +205,7 @@ class Server:
 
     def _serve_loop(self, ready: bool = False) -> None:
         loop, worker = _tasks.make_loop(), self.worker
+        worker.want_loop()
         self._end = loop.create_future()
         worker.set_flush_soon(self._flush_soon)
         loop.add_reader(worker.fileno(), self._turn)
