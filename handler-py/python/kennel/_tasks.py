@@ -62,7 +62,7 @@ _BEAT = 1.0
 
 
 def _watch_by_time(loop: asyncio.AbstractEventLoop) -> None:
-    """The same for loops that have no selector: when a second has brought no beat, a thread says that the loop is at work."""
+    """The same for loops that have no selector: when a beat stays out, a thread says that the loop is at work."""
     last = time.monotonic()
 
     def beat() -> None:
