@@ -3,7 +3,6 @@
 //! The program links no libpython; it only starts one.
 
 use crate::exit::{plain, unreachable, wrong_input};
-use anyhow::Context;
 use handler_core::worker::process::WorkerCommand;
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -129,6 +128,8 @@ fn ask(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Probe> 
         let last = said.trim().lines().last().unwrap_or("it said nothing");
         return Err(wrong_input(format!("{} ({origin}) is no working Python: {last}", program.display())));
     }
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{} ({origin}) does not answer as Python does", program.display()))
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let program = program.display();
+        wrong_input(format!("{program} ({origin}) is no Python; --python names another interpreter"))
+    })
 }

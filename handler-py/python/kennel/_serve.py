@@ -47,6 +47,9 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     file, line, message = failure.file or worker.source, failure.line, failure.message
     if isinstance(problem, LoadError):
         file, line, message = worker.source, None, str(problem)
+    elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
+        file, line = None, None
+        message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
     elif isinstance(problem, ModuleNotFoundError) and problem.name:
         missing = problem.name.partition(".")[0]
         python = sys.executable
