@@ -16,6 +16,9 @@ from maturin import (  # noqa: F401  (pip asks for these by name)
 )
 
 HERE = Path(__file__).resolve().parent
+# maturin wants it to be there before anything is built.
+SCRIPTS = HERE / "kennel.data" / "scripts"
+SCRIPTS.mkdir(parents=True, exist_ok=True)
 
 
 def add_program():
@@ -28,9 +31,7 @@ def add_program():
     metadata = ["cargo", "metadata", "--format-version=1", "--no-deps", "--manifest-path", str(manifest)]
     found = subprocess.run(metadata, check=True, stdout=subprocess.PIPE, text=True).stdout
     target = Path(found.rpartition('"target_directory":"')[2].partition('"')[0])
-    scripts = HERE / "kennel.data" / "scripts"
-    scripts.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(target / "release" / "kennel", scripts / "kennel")
+    shutil.copy2(target / "release" / "kennel", SCRIPTS / "kennel")
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
