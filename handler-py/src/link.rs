@@ -3,7 +3,9 @@
 //! One thread, which runs the loop, reads orders. Any thread may push actions and ask the hub something.
 
 use crate::flow::Flow;
+use crate::pulse::Pulse;
 use handler_core::worker::link::{Actions, Orders, Wake};
+use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{Action, Order, Question};
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -26,8 +28,6 @@ pub(crate) struct Link {
     loop_thread: ThreadId,
     /// The loop is at work and will flush.
     in_turn: AtomicBool,
-    /// An event loop is at work, in the package or in what it serves.
-    loop_awake: AtomicBool,
     /// Asks the event loop to flush soon.
     flush_soon: OnceLock<Py<PyAny>>,
     /// This process is a child of the worker: it must not speak for it.
@@ -38,6 +38,7 @@ struct Out {
     actions: Actions,
     /// Jobs that were started and not answered, by their serials, with the flow of those that may be streamed.
     jobs: FxHashMap<u64, Option<Arc<Flow>>>,
+    pulse: Pulse,
     unsent_since: Instant,
     flush_asked: bool,
     last_query: u64,
@@ -53,6 +54,7 @@ impl Link {
         let out = Out {
             actions,
             jobs: FxHashMap::default(),
+            pulse: Pulse::default(),
             unsent_since: Instant::now(),
             flush_asked: false,
             last_query: 0,
@@ -64,7 +66,6 @@ impl Link {
             answered: Condvar::new(),
             loop_thread: std::thread::current().id(),
             in_turn: AtomicBool::new(false),
-            loop_awake: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
@@ -167,47 +168,31 @@ impl Link {
         true
     }
 
-    /// A script begins to run for a job (0: for nobody). Calls come in pairs with [`Link::script_ends`].
+    /// A script begins to run in the loop's thread for a job (0: for nobody).
     pub(crate) fn script_begins(&self, serial: u64) {
-        if self.is_forked() {
-            return;
-        }
-        let out = lock(&self.out);
-        if self.is_loop_awake() {
-            // The turn of whatever the loop did before ends here.
-            out.actions.page().turn(0);
-        }
-        out.actions.page().turn(serial);
+        self.pulse(|pulse, page| pulse.set_script(page, Some(serial)));
     }
 
     /// It ends to.
     pub(crate) fn script_ends(&self) {
-        if self.is_forked() {
-            return;
-        }
-        let out = lock(&self.out);
-        out.actions.page().turn(0);
-        if self.is_loop_awake() {
-            out.actions.page().turn(0);
-        }
+        self.pulse(|pulse, page| pulse.set_script(page, None));
     }
 
-    /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
-    pub(crate) fn loop_wakes(&self) {
-        if !self.is_forked() && !self.loop_awake.swap(true, Ordering::Relaxed) {
-            lock(&self.out).actions.page().turn(0);
-        }
+    /// An event loop wakes up, or goes to sleep.
+    pub(crate) fn set_loop_awake(&self, awake: bool) {
+        self.pulse(|pulse, page| pulse.set_loop_awake(page, awake));
     }
 
-    /// It goes to sleep.
-    pub(crate) fn loop_sleeps(&self) {
-        if !self.is_forked() && self.loop_awake.swap(false, Ordering::Relaxed) {
-            lock(&self.out).actions.page().turn(0);
-        }
+    /// All threads of the pool are busy, with this job for longest; or some are free.
+    pub(crate) fn set_full_pool(&self, oldest: Option<u64>) {
+        self.pulse(|pulse, page| pulse.set_full_pool(page, oldest));
     }
 
-    fn is_loop_awake(&self) -> bool {
-        self.loop_awake.load(Ordering::Relaxed)
+    fn pulse(&self, change: impl FnOnce(&mut Pulse, &Page)) {
+        if !self.is_forked() {
+            let out = &mut *lock(&self.out);
+            change(&mut out.pulse, out.actions.page());
+        }
     }
 
     /// Ends a job with the action that answers it; `false` when it has ended already.
@@ -264,6 +249,9 @@ impl Link {
         question: Question,
         subject: &[u8],
     ) -> io::Result<Option<Vec<u8>>> {
+        if self.is_forked() {
+            return Ok(None);
+        }
         let query = {
             let mut out = lock(&self.out);
             out.last_query += 1;

@@ -367,7 +367,7 @@ class Native(Server):
 
         def broken(again: BaseException) -> None:
             # The error page or an after hook failed too; perhaps just as before.
-            if str(again) != str(problem):
+            if _failure.describe(again).message != _failure.describe(problem).message:
                 self._log(req, again)
             req._job.respond(500, [("Content-Type", "text/plain; charset=utf-8")], b"500 Internal Server Error\n")
 
