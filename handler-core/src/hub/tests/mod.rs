@@ -17,4 +17,5 @@ mod simulation;
 mod site;
 mod stopping;
 mod streams;
+mod uploads;
 mod workers;

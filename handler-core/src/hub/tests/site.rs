@@ -24,6 +24,7 @@ pub(super) struct Job {
     pub conn: String,
     pub params: Vec<String>,
     pub path: String,
+    pub spool: String,
     pub body: Vec<u8>,
 }
 
@@ -364,7 +365,7 @@ impl FakeWorker {
         while let Some((kind, payload, rest)) = split_frame(orders) {
             orders = rest;
             match Order::read(kind, payload).unwrap() {
-                Order::Job { serial, handler, conn, params, spool: _, message } => {
+                Order::Job { serial, handler, conn, params, spool, message } => {
                     let envelope = Envelope::parse(message).unwrap();
                     self.jobs.push(Job {
                         serial,
@@ -372,6 +373,7 @@ impl FakeWorker {
                         conn: String::from_utf8(conn.to_vec()).unwrap(),
                         params: params.map(|p| p.escape_ascii().to_string()).collect(),
                         path: envelope.path.escape_ascii().to_string(),
+                        spool: String::from_utf8(spool.to_vec()).unwrap(),
                         body: envelope.body.to_vec(),
                     });
                 }
