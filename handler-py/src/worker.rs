@@ -456,6 +456,7 @@ impl Worker {
 
 impl Worker {
     fn new(link: Arc<Link>, start: Start) -> Self {
+        link.set_memory(start.memory);
         Self {
             link,
             start,
