@@ -161,6 +161,7 @@ fn open(out: &mut Vec<u8>, message: &[u8]) {
         handler: 0,
         fresh: true,
         resumed: false,
+        asked: false,
         transport: "websocket",
         name: b"b-0.0.1",
         data: b"",

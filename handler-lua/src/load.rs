@@ -91,6 +91,7 @@ fn channel(table: &Table) -> mlua::Result<ChannelSpec> {
             _ => Slow::Wait,
         },
         buffer: options.get::<Option<_>>("buffer")?.unwrap_or(default.buffer),
+        asks: false,
     })
 }
 

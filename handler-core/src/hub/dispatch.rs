@@ -205,7 +205,9 @@ impl Hub {
             | Action::Publish { .. }
             | Action::CloseRoom { .. }
             | Action::SetData { .. }
-            | Action::Query { .. } => self.handle_live_action(id, action, now),
+            | Action::Query { .. }
+            | Action::Accept { .. }
+            | Action::Refuse { .. } => self.handle_live_action(id, action, now),
         }
     }
 

@@ -133,6 +133,9 @@ pub struct ChannelSpec {
     pub slow: Slow,
     /// Bytes that may wait for one client, for the policies with a bound of their own.
     pub buffer: usize,
+    /// Whether the script decides about each WebSocket handshake, with [`Action::Accept`] or [`Action::Refuse`].
+    #[serde(default)]
+    pub asks: bool,
 }
 
 impl Default for ChannelSpec {
@@ -149,6 +152,7 @@ impl Default for ChannelSpec {
             deflate: false,
             slow: Slow::default(),
             buffer: 1 << 20,
+            asks: false,
         }
     }
 }
@@ -330,6 +334,8 @@ pub struct Open<'a> {
     pub fresh: bool,
     /// `conn.resumed`.
     pub resumed: bool,
+    /// Its handshake waits for [`Action::Accept`] or [`Action::Refuse`].
+    pub asked: bool,
     /// `conn.transport`: `websocket`, `json`, `xml`.
     pub transport: &'a str,
     /// `conn.id`: unique over restarts of hub and servers.
@@ -532,6 +538,26 @@ pub enum Action<'a> {
         /// The job's number.
         serial: u64,
     },
+    /// Complete a handshake that was asked about: from now on it is a WebSocket.
+    Accept {
+        /// The connection's number.
+        conn: u64,
+        /// The subprotocol, one of those that the client offers; empty for none.
+        protocol: &'a str,
+        /// Further header lines of the 101, each ended by CR LF.
+        head: &'a [u8],
+    },
+    /// Answer a handshake that was asked about as any HTTP request. No [`Order::Close`] follows.
+    Refuse {
+        /// The connection's number.
+        conn: u64,
+        /// 200 to 999.
+        status: u16,
+        /// Header lines, each ended by CR LF, without Content-Length and Connection.
+        head: &'a [u8],
+        /// The body, whole.
+        body: &'a [u8],
+    },
     /// A line for the log.
     Log {
         /// How grave.
@@ -632,7 +658,7 @@ pub fn encode_open<'p>(
         out.extend_from_slice(&open.serial.to_le_bytes());
         out.extend_from_slice(&open.conn.to_le_bytes());
         out.extend_from_slice(&open.handler.to_le_bytes());
-        out.push(u8::from(open.fresh) | u8::from(open.resumed) << 1);
+        out.push(u8::from(open.fresh) | u8::from(open.resumed) << 1 | u8::from(open.asked) << 2);
         field(out, open.transport.as_bytes());
         field(out, open.name);
         field(out, open.data);
@@ -764,6 +790,17 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
         }),
         Action::End { serial } => frame(out, 19, |out| out.extend_from_slice(&serial.to_le_bytes())),
         Action::Abort { serial } => frame(out, 20, |out| out.extend_from_slice(&serial.to_le_bytes())),
+        Action::Accept { conn, protocol, head } => frame(out, 21, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            field(out, protocol.as_bytes());
+            out.extend_from_slice(head);
+        }),
+        Action::Refuse { conn, status, head, body } => frame(out, 22, |out| {
+            out.extend_from_slice(&conn.to_le_bytes());
+            out.extend_from_slice(&status.to_le_bytes());
+            field(out, head);
+            out.extend_from_slice(body);
+        }),
     }
 }
 
@@ -906,6 +943,7 @@ impl<'a> Order<'a> {
                     handler,
                     fresh: flags & 1 != 0,
                     resumed: flags & 2 != 0,
+                    asked: flags & 4 != 0,
                     transport: fields.text("transport")?,
                     name: fields.bytes()?,
                     data: fields.bytes()?,
@@ -1007,6 +1045,13 @@ impl<'a> Action<'a> {
             18 => Self::Piece { serial: fields.u64()?, bytes: fields.left },
             19 => Self::End { serial: fields.u64()? },
             20 => Self::Abort { serial: fields.u64()? },
+            21 => {
+                Self::Accept { conn: fields.u64()?, protocol: fields.text("subprotocol")?, head: fields.left }
+            }
+            22 => {
+                let (conn, status) = (fields.u64()?, fields.status()?);
+                Self::Refuse { conn, status, head: fields.bytes()?, body: fields.left }
+            }
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -1044,6 +1089,7 @@ mod tests {
             handler: 2,
             fresh: true,
             resumed: false,
+            asked: true,
             transport: "json",
             name: b"boot-0.1.9",
             data: b"{}",
@@ -1109,6 +1155,8 @@ mod tests {
             Action::Piece { serial: 4, bytes: b"piece" },
             Action::End { serial: 4 },
             Action::Abort { serial: 4 },
+            Action::Accept { conn: 3, protocol: "chat", head: b"a: b\r\n" },
+            Action::Refuse { conn: 3, status: 401, head: b"a: b\r\n", body: b"who?" },
         ];
         for action in actions {
             let mut bytes = Vec::new();
@@ -1122,6 +1170,24 @@ mod tests {
                 let _ = Action::read(kind, &payload[..end]);
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_no_upgrade() {
+        for status in [0, 101, 199, 1000] {
+            let mut bytes = Vec::new();
+            encode_action(&mut bytes, &Action::Refuse { conn: 3, status, head: b"", body: b"" });
+            let (kind, payload, _) = split_frame(&bytes).unwrap();
+            let expected = ProtocolError::BadField { kind: 22, field: "status" };
+            assert_eq!(Action::read(kind, payload), Err(expected), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_says_nothing_about_handshakes_does_not_ask() {
+        let mut spec = serde_json::to_value(ChannelSpec::default()).unwrap();
+        spec.as_object_mut().unwrap().remove("asks");
+        assert_eq!(serde_json::from_value::<ChannelSpec>(spec).unwrap(), ChannelSpec::default());
     }
 
     #[test]

@@ -124,6 +124,7 @@ impl Hub {
             handler,
             fresh: how.fresh,
             resumed: how.resumed,
+            asked: false,
             transport: "websocket",
             name: name.as_bytes(),
             data: how.data.as_bytes(),

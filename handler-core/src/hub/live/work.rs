@@ -209,6 +209,7 @@ impl Hub {
             handler,
             fresh,
             resumed: channel.resumed,
+            asked: false,
             transport: channel.carrier.name(),
             name: name.as_bytes(),
             data: channel.data.as_deref().map_or(&b""[..], |json| json),
