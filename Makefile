@@ -16,7 +16,7 @@ demo: needs
 
 ## Run every check and every test
 test: test-needs check
-	cargo build -p kennel --locked
+	cargo build -p kennel -p handler-py --locked
 	cargo test --workspace --locked
 
 ## Formatting, lints, documentation
@@ -27,7 +27,8 @@ check: needs
 
 ## Measure: parse and encode alone, a worker alone, and the whole way beside a bare handler
 bench: needs
-	cargo build --release -p kennel
+	scripts/bench-python
+	cargo build --release -p kennel -p handler-py
 	cargo bench -p handler-core --bench wire
 	cargo bench -p handler-lua --bench worker
 	cargo bench -p handler-core --bench rooms

@@ -153,7 +153,9 @@ pub(crate) fn with_message<T>(
 /// A close code that may be sent, with a reason that fits.
 pub(crate) fn close_code(code: i64, reason: &str) -> PyResult<u16> {
     match u16::try_from(code) {
-        Ok(code @ (1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999)) if reason.len() <= MAX_REASON => Ok(code),
+        Ok(code @ (1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999)) if reason.len() <= MAX_REASON => {
+            Ok(code)
+        }
         Ok(1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999) => Err(PyValueError::new_err(format!(
             "a reason has at most {MAX_REASON} bytes, not {}",
             reason.len()

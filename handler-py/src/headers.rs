@@ -35,7 +35,9 @@ impl Headers {
     fn pairs<'py>(&self, py: Python<'py>) -> Vec<Pair<'py>> {
         let mut pairs = Vec::with_capacity(24);
         let Some(envelope) = self.0.envelope() else { return pairs };
-        for (name, values) in envelope.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name)) {
+        for (name, values) in
+            envelope.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name))
+        {
             let name = text(py, name);
             pairs.extend(values.iter().map(|value| (name.clone(), text(py, &value.bytes()))));
         }
@@ -68,7 +70,12 @@ macro_rules! mapping {
 
             /// The first value of this name, or `default`.
             #[pyo3(signature = (name, default=None))]
-            fn get<'py>(&self, py: Python<'py>, name: &str, default: Option<Bound<'py, PyAny>>) -> Option<Bound<'py, PyAny>> {
+            fn get<'py>(
+                &self,
+                py: Python<'py>,
+                name: &str,
+                default: Option<Bound<'py, PyAny>>,
+            ) -> Option<Bound<'py, PyAny>> {
                 self.first(py, name).map(Bound::into_any).or(default)
             }
 

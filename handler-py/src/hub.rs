@@ -41,7 +41,13 @@ pub(crate) fn publish(
 
 /// Closes all connections of a room.
 #[pyfunction]
-pub(crate) fn close_room(py: Python<'_>, worker: &Worker, room: &str, code: i64, reason: &str) -> PyResult<()> {
+pub(crate) fn close_room(
+    py: Python<'_>,
+    worker: &Worker,
+    room: &str,
+    code: i64,
+    reason: &str,
+) -> PyResult<()> {
     let code = close_code(code, reason)?;
     worker.link.push(py, &Action::CloseRoom { code, room: room.as_bytes(), reason: reason.as_bytes() });
     Ok(())
@@ -163,7 +169,9 @@ fn about(spec: &RouteSpec, problem: &RouteError) -> String {
         return text;
     }
     match problem {
-        RouteError::Duplicate { path, place, .. } => format!("channel `{path}` is registered already ({place})"),
+        RouteError::Duplicate { path, place, .. } => {
+            format!("channel `{path}` is registered already ({place})")
+        }
         _ => text.strip_prefix("route ").map_or_else(|| text.clone(), |rest| format!("channel {rest}")),
     }
 }

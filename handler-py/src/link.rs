@@ -219,7 +219,12 @@ impl Link {
 
     /// Asks the hub and waits for its answer, JSON; `None`: the hub is gone. The hub runs no scripts, so it
     /// answers within one turn of its loop.
-    pub(crate) fn ask(&self, py: Python<'_>, question: Question, subject: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn ask(
+        &self,
+        py: Python<'_>,
+        question: Question,
+        subject: &[u8],
+    ) -> io::Result<Option<Vec<u8>>> {
         let query = {
             let mut out = lock(&self.out);
             out.last_query += 1;

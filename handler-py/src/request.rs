@@ -193,7 +193,9 @@ impl Request {
 pub(crate) fn message<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyAny>> {
     let class = py.import("kennel._raw")?.getattr("Message")?;
     let headers = PyDict::new(py);
-    let Some(envelope) = job.envelope() else { return class.call1(("", -1, "", headers, PyBytes::new(py, b""))) };
+    let Some(envelope) = job.envelope() else {
+        return class.call1(("", -1, "", headers, PyBytes::new(py, b"")));
+    };
     for (name, values) in envelope.headers.iter().map_while(Result::ok) {
         match values.single() {
             Some(value) => headers.set_item(text(py, name), text(py, &value.bytes()))?,

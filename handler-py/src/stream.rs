@@ -67,7 +67,9 @@ impl PyJob {
     fn headers<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let mut pairs = Vec::with_capacity(24);
         let Some(envelope) = self.job.envelope() else { return pairs };
-        for (name, values) in envelope.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name)) {
+        for (name, values) in
+            envelope.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name))
+        {
             let name = PyBytes::new(py, name);
             pairs.extend(values.iter().map(|value| (name.clone(), PyBytes::new(py, &value.bytes()))));
         }

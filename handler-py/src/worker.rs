@@ -12,7 +12,9 @@ use crate::stream::PyJob;
 use crate::text::text;
 use handler_core::http::percent;
 use handler_core::worker::link::{self, Wake};
-use handler_core::worker::protocol::{Action, Handler, LoadFailure, Open, Order, Start, encode_job, FRAME_HEAD};
+use handler_core::worker::protocol::{
+    Action, FRAME_HEAD, Handler, LoadFailure, Open, Order, Start, encode_job,
+};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -697,7 +699,15 @@ impl Worker {
         // The opening message as a job, which is what requests hold.
         let mut frame = Vec::with_capacity(open.message.len() + open.name.len() + 64);
         let name = String::from_utf8_lossy(open.name);
-        encode_job(&mut frame, open.serial, Handler::Route(open.handler), &name, open.params, b"", open.message);
+        encode_job(
+            &mut frame,
+            open.serial,
+            Handler::Route(open.handler),
+            &name,
+            open.params,
+            b"",
+            open.message,
+        );
         let job = Job::new(Arc::clone(&self.link), open.serial, &frame[FRAME_HEAD..]);
         let request = Bound::new(py, Request::new(Arc::new(job), None))?;
         let rooms = PyList::new(py, open.rooms.map(|room| text(py, room)).collect::<Vec<_>>())?;

@@ -110,7 +110,9 @@ fn ask(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Probe> 
     }
     let output = command.output().map_err(|problem| {
         let next = match origin {
-            "from PATH" => "install Python 3.9 or newer, as in `apt-get install python3`, or name one with --python",
+            "from PATH" => {
+                "install Python 3.9 or newer, as in `apt-get install python3`, or name one with --python"
+            }
             _ => "--python names another interpreter",
         };
         unreachable(format!("cannot start {} ({origin}): {}; {next}", program.display(), plain(&problem)))

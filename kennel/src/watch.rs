@@ -49,7 +49,9 @@ fn matters(event: &notify::Event) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let is_code = |path: &PathBuf| {
         // What kennel itself keeps while it runs is nobody's code, nor is what was installed for the app.
-        let ours = path.components().any(|part| part.as_os_str() == crate::run_files::FOLDER || part.as_os_str() == ".venv");
+        let ours = path
+            .components()
+            .any(|part| part.as_os_str() == crate::run_files::FOLDER || part.as_os_str() == ".venv");
         !ours && path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e))
     };
     changed && event.paths.iter().any(is_code)

@@ -80,17 +80,29 @@ impl HeadLines {
 }
 
 /// The value of the first line with this name.
-pub(crate) fn find<'a>(lines: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut left = lines;
-    while !left.is_empty() {
+pub(crate) fn find<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    lines(head).find(|line| is_named(line, name)).map(value)
+}
+
+/// The lines, each with its end.
+pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut left = head;
+    std::iter::from_fn(move || {
         let (line, rest) = left.split_at(memchr::memchr(b'\n', left).map_or(left.len(), |at| at + 1));
         left = rest;
-        let Some((found, value)) = line.split_at_checked(name.len()) else { continue };
-        if value.first() == Some(&b':') && found.eq_ignore_ascii_case(name) {
-            return Some(value[1..].trim_ascii());
-        }
-    }
-    None
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+/// Whether a line has this name.
+pub(crate) fn is_named(line: &[u8], name: &[u8]) -> bool {
+    line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+}
+
+/// The value in a line.
+pub(crate) fn value(line: &[u8]) -> &[u8] {
+    let colon = memchr::memchr(b':', line).map_or(line.len(), |at| at + 1);
+    line[colon..].trim_ascii()
 }
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod percent;
 pub mod query;
 pub mod response;
+pub mod stream;
 
 pub use conditions::Persistence;
 pub use fields::{FieldError, HeadLines};

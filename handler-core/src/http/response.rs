@@ -29,39 +29,50 @@ impl Response<'_> {
     /// Appends the response to `out` and says what then happens to the connection: a script that
     /// sends `connection: close` has the last word.
     pub fn encode(&self, out: &mut Vec<u8>, form: Form<'_>) -> Persistence {
-        let says_close = fields::find(self.head, b"connection").map(|v| v.eq_ignore_ascii_case(b"close"));
         out.reserve(self.head.len() + self.body.len() + 160);
-        let mut number = itoa::Buffer::new();
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(number.format(self.status).as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(reason(self.status).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        if fields::find(self.head, b"date").is_none() {
-            out.extend_from_slice(b"Date: ");
-            out.extend_from_slice(form.date.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        begin(out, self.status, self.head, form.date);
         out.extend_from_slice(self.head);
         // RFC 9110, 8.6: neither has a body, and a 304 may not claim a length it does not know.
         let bodiless = matches!(self.status, 204 | 304);
         if !bodiless {
             out.extend_from_slice(b"Content-Length: ");
-            out.extend_from_slice(number.format(self.body.len()).as_bytes());
+            out.extend_from_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        let persistence = if says_close == Some(true) { Persistence::Close } else { form.persistence };
-        match (persistence, says_close) {
-            (Persistence::KeepAlive, None) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            (Persistence::Close, None) => out.extend_from_slice(b"Connection: close\r\n"),
-            _ => {}
-        }
-        out.extend_from_slice(b"\r\n");
+        let persistence = end(out, self.head, form.persistence);
         if !bodiless && !form.head_only {
             out.extend_from_slice(self.body);
         }
         persistence
     }
+}
+
+/// Appends the status line, and a date unless the script has one.
+pub(super) fn begin(out: &mut Vec<u8>, status: u16, head: &[u8], date: &str) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if fields::find(head, b"date").is_none() {
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends what the client is to know of its connection, and the line that ends the head. Says what then happens
+/// to the connection.
+pub(super) fn end(out: &mut Vec<u8>, head: &[u8], persistence: Persistence) -> Persistence {
+    let says_close = fields::find(head, b"connection").map(|v| v.eq_ignore_ascii_case(b"close"));
+    let persistence = if says_close == Some(true) { Persistence::Close } else { persistence };
+    match (persistence, says_close) {
+        (Persistence::KeepAlive, None) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (Persistence::Close, None) => out.extend_from_slice(b"Connection: close\r\n"),
+        _ => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    persistence
 }
 
 /// The reason phrase of a status (RFC 9110, section 15); an unknown one has its class's.

@@ -7,6 +7,7 @@
 use super::ids::{ConnKey, RequestKey};
 use super::live::{Backlog, LiveId};
 use super::pacing::Pacer;
+use super::stream::Stream;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -38,6 +39,8 @@ pub(super) struct Conn {
     pub pacer: Pacer,
     /// It is a live connection.
     pub live: Option<LiveId>,
+    /// The body of the answer that has begun; what of it has not left yet is behind `out`.
+    pub stream: Option<Box<Stream>>,
     /// Messages behind `out`.
     pub backlog: Option<Box<Backlog>>,
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
@@ -115,9 +118,14 @@ impl Conn {
         self.is_ending() || self.deaf
     }
 
+    /// Whether an answer in pieces has some that are to be sent.
+    pub fn has_pieces(&self) -> bool {
+        !self.closing && self.stream.as_ref().is_some_and(|stream| stream.waiting() > 0)
+    }
+
     /// Whether only credits can help it.
     pub fn is_stalled(&self) -> bool {
-        !self.out.is_empty() && !self.dirty
+        (!self.out.is_empty() || self.has_pieces()) && !self.dirty
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Counters {
     pub spoofed_uploads: u64,
     /// Answers given.
     pub answers: u64,
+    /// Answers in pieces that ended too soon.
+    pub cut_short: u64,
     /// Answers whose client had left.
     pub answers_too_late: u64,
     /// 502: the worker died.
@@ -60,6 +62,7 @@ impl Counters {
             ("messages", self.messages),
             ("requests", self.requests),
             ("answers", self.answers),
+            ("cut_short", self.cut_short),
             ("answers_too_late", self.answers_too_late),
             ("malformed", self.malformed),
             ("refused", self.refused),

@@ -97,8 +97,13 @@ impl Hub {
     }
 
     /// Puts a request that a worker never started back, before those that came later.
-    pub(super) fn requeue(&mut self, request: RequestKey) {
+    pub(super) fn requeue(&mut self, request: RequestKey, now: Instant) {
         let Plan::Run { app, .. } = self.requests[request].plan else { return };
+        if self.requests[request].begun {
+            // It says that it has not started what it has begun to answer.
+            self.end_stream(request, false, now);
+            return;
+        }
         if self.requests[request].gone && !self.requests[request].raw {
             let (key, request) = (request, self.requests.remove(request));
             self.recycle(request.plan);
@@ -138,7 +143,7 @@ impl Hub {
             }
         };
         for (serial, job) in skipped.into_iter().rev() {
-            self.take_back(id, serial, job);
+            self.take_back(id, serial, job, now);
         }
         result?;
         if !frames.is_empty() {
@@ -152,9 +157,9 @@ impl Hub {
     }
 
     /// A worker has not started this job, and will not.
-    pub(super) fn take_back(&mut self, worker: WorkerId, serial: u64, job: Job) {
+    pub(super) fn take_back(&mut self, worker: WorkerId, serial: u64, job: Job, now: Instant) {
         match job {
-            Job::Request(request) => self.requeue(request),
+            Job::Request(request) => self.requeue(request, now),
             Job::Live(live) => self.live_returned(worker, live, serial),
         }
     }
@@ -168,6 +173,9 @@ impl Hub {
             Action::Failed(failure) => self.handle_failed(id, failure, now),
             Action::Respond { serial, status, head, body } => {
                 match self.take_job(id, serial) {
+                    Some(Job::Request(request)) if self.requests[request].begun => {
+                        self.end_stream(request, false, now);
+                    }
                     Some(Job::Request(request)) if self.requests[request].http => {
                         self.answer(request, Response { status, head, body }, now);
                     }
@@ -183,13 +191,10 @@ impl Hub {
                 Some(Job::Live(live)) => self.live_done(id, live, serial, now),
                 None => {}
             },
-            // The hub does not stream yet: such an answer is none.
-            Action::Begin { .. } | Action::Piece { .. } => {}
-            Action::End { serial } | Action::Abort { serial } => match self.take_job(id, serial) {
-                Some(Job::Request(request)) => self.answer_with(request, 500, now),
-                Some(Job::Live(live)) => self.live_done(id, live, serial, now),
-                None => {}
-            },
+            Action::Begin { serial, status, head } => self.begin_stream(id, serial, status, head, now),
+            Action::Piece { serial, bytes } => self.stream_piece(id, serial, bytes, now),
+            Action::End { serial } => self.finish_stream(id, serial, true, now),
+            Action::Abort { serial } => self.finish_stream(id, serial, false, now),
             Action::Skipped { .. } => unreachable!("handled with the batch"),
             Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
             Action::Disconnect { sender, ids } => {
@@ -212,7 +217,7 @@ impl Hub {
     }
 
     /// What is behind a worker's serial, which the worker holds no longer.
-    fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
+    pub(super) fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
         let worker = self.workers.get_mut(id.0)?;
         let job = worker.jobs.remove(&serial);
         worker.has_answered = true;
@@ -222,10 +227,14 @@ impl Hub {
         job
     }
 
-    /// Answers a request with one of the hub's own pages.
+    /// Answers a request with one of the hub's own pages. An answer that has begun is cut short instead.
     pub(super) fn answer_with(&mut self, request: RequestKey, status: u16, now: Instant) {
         if !self.requests[request].http {
             self.finish_raw(request, now);
+            return;
+        }
+        if self.requests[request].begun {
+            self.end_stream(request, false, now);
             return;
         }
         let plan = std::mem::replace(&mut self.requests[request].plan, own_answer(status, None));
@@ -281,7 +290,7 @@ impl Hub {
         self.leave(request.conn, key, now);
     }
 
-    fn leave(&mut self, conn: ConnKey, request: RequestKey, now: Instant) {
+    pub(super) fn leave(&mut self, conn: ConnKey, request: RequestKey, now: Instant) {
         if let Some(state) = self.conns.map.get_mut(&conn)
             && state.current == Some(request)
         {
@@ -292,13 +301,14 @@ impl Hub {
 
     /// 504 for requests whose time is over.
     pub(super) fn expire_requests(&mut self, now: Instant) {
-        let due: Vec<_> =
-            self.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(key, _)| key).collect();
+        let timeout = self.limits.request_timeout;
+        let due = self.requests.iter_mut().filter_map(|(key, r)| r.is_due(timeout, now).then_some(key));
+        let due: Vec<_> = due.collect();
         let mut freed = Vec::new();
         for key in due {
             // An answer to one may have ended others of its connection.
             let Some(request) = self.requests.get(key) else { continue };
-            let (conn, raw) = (request.conn, request.raw);
+            let (conn, raw, begun) = (request.conn, request.raw, request.begun);
             match request.place {
                 Place::Pipeline => continue,
                 Place::Queue => {
@@ -311,8 +321,12 @@ impl Hub {
                     freed.push(id);
                 }
             }
-            self.counters.timed_out += 1;
-            warn!(link = conn.link.0, conn = %conn.id, raw, "no answer within {:?}: 504", self.limits.request_timeout);
+            if begun {
+                warn!(link = conn.link.0, conn = %conn.id, "a worker does not end the answer to a client that is gone");
+            } else {
+                self.counters.timed_out += 1;
+                warn!(link = conn.link.0, conn = %conn.id, raw, "no answer within {timeout:?}: 504");
+            }
             self.answer_with(key, 504, now);
         }
         // Their places are for others, and the workers may have nothing more to say.

@@ -8,7 +8,7 @@ use super::routes::Target;
 use super::{Hub, answers};
 use crate::http::Persistence;
 use crate::http::percent::normal_path;
-use crate::protocol::{ConnId, Envelope, Head, Kind, Sender};
+use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version};
 use crate::worker::protocol::{Handler, encode_job};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -204,7 +204,9 @@ impl Hub {
             raw,
             head_only: &*method == b"HEAD",
             persistence,
-            deadline: now + self.limits.request_timeout,
+            takes_chunks: head.version == Some(Version::Http11),
+            begun: false,
+            deadline: Some(now + self.limits.request_timeout),
             gone: false,
         };
         self.enqueue(key, request, now);
@@ -348,7 +350,9 @@ impl Hub {
             raw: true,
             head_only: false,
             persistence: Persistence::Close,
-            deadline: now + self.limits.request_timeout,
+            takes_chunks: false,
+            begun: false,
+            deadline: Some(now + self.limits.request_timeout),
             gone: false,
         };
         self.enqueue(key, request, now);
@@ -377,7 +381,9 @@ impl Hub {
             raw: false,
             head_only: false,
             persistence: Persistence::Close,
-            deadline: now + self.limits.request_timeout,
+            takes_chunks: false,
+            begun: false,
+            deadline: Some(now + self.limits.request_timeout),
             gone: false,
         };
         self.enqueue(key, request, now);
@@ -419,7 +425,9 @@ impl Hub {
             raw: true,
             head_only: false,
             persistence: Persistence::Close,
-            deadline: now + self.limits.request_timeout,
+            takes_chunks: false,
+            begun: false,
+            deadline: Some(now + self.limits.request_timeout),
             gone: false,
         };
         let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
@@ -432,7 +440,7 @@ impl Hub {
         self.links[usize::from(key.link.0)].flow_control = true;
         if let Some(conn) = self.conns.map.get_mut(&key) {
             conn.credited(bytes, now);
-            if !conn.out.is_empty() || conn.backlog.is_some() || conn.closing {
+            if !conn.out.is_empty() || conn.backlog.is_some() || conn.has_pieces() || conn.closing {
                 self.mark_dirty(key);
             }
         }
@@ -456,6 +464,7 @@ impl Hub {
     /// Forgets the requests of a connection that can get no answer. Raw messages are kept.
     pub(super) fn drop_requests(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.map.get_mut(&key) else { return };
+        conn.stream = None;
         let (raw, dropped): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut conn.waiting).into_iter().partition(|request| self.requests[*request].raw);
         conn.waiting = raw;
@@ -476,7 +485,7 @@ impl Hub {
                 let request = self.requests.remove(current);
                 self.recycle(request.plan);
             }
-            _ => self.requests[current].gone = true,
+            _ => self.lose_client(current),
         }
     }
 }

@@ -357,7 +357,7 @@ impl Hub {
         for (_, job) in fresh.iter().rev() {
             // Those of live connections go with their connection, below.
             if let Job::Request(request) = job {
-                self.requeue(*request);
+                self.requeue(*request, now);
             }
         }
 
@@ -414,8 +414,9 @@ impl Hub {
                 504 => self.counters.timed_out += 1,
                 _ => self.counters.worker_died += 1,
             }
-            let conn = self.requests[*request].conn;
-            warn!(app = name, link = conn.link.0, conn = %conn.id, "{}", Self::status_text(status));
+            let (conn, begun) = (self.requests[*request].conn, self.requests[*request].begun);
+            let text = if begun { "the answer is cut short" } else { Self::status_text(status) };
+            warn!(app = name, link = conn.link.0, conn = %conn.id, "{text}");
             self.answer_with(*request, status, now);
         }
         if worker.channels > 0 {
@@ -502,7 +503,7 @@ impl Hub {
         }
         let app = worker.app;
         for (serial, job) in fresh.into_iter().rev() {
-            self.take_back(id, serial, job);
+            self.take_back(id, serial, job, now);
         }
         self.pump_listed(id, now);
         self.assign_waiting(app, now);

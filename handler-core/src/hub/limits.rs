@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Limits {
-    /// From a request's arrival to its answer; then 504.
+    /// From a request's arrival to its answer, or to the beginning of one in pieces; then 504.
     pub request_timeout: Duration,
     /// How long a script may run without pause; then its worker is killed and the request gets 504.
     pub script_time: Duration,
@@ -23,7 +23,7 @@ pub struct Limits {
     pub pipeline: usize,
     /// Bytes of replies that wait for one Mongrel2 because the system does not take them yet.
     pub spill: usize,
-    /// Bytes that wait for one connection, of what a script delivers raw; more closes it.
+    /// Bytes that wait for one connection, of messages, raw deliveries and answers in pieces; more closes it.
     pub connection_output: usize,
     /// Bytes of one live connection's messages that wait for the script; more closes it.
     pub channel_queue: usize,

@@ -16,7 +16,7 @@
 //! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
 //!
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
-//! takes their answers, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
+//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets.
 
 mod answers;
@@ -36,6 +36,8 @@ mod pacing;
 mod raw_clients;
 mod request;
 pub mod routes;
+mod stream;
+mod streaming;
 #[cfg(test)]
 mod tests;
 

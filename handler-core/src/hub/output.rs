@@ -11,6 +11,7 @@ use super::pacing::{Allowance, Pacer};
 use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
 use crate::websocket::{Opcode, frame};
+use crate::worker::protocol::encode_taken;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
@@ -167,10 +168,24 @@ impl Hub {
                     warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
                 }
             }
-            let allowed = match conn.pacer.allowance(link.flow_control, now) {
-                _ if conn.out.is_empty() && !conn.closing => break,
+            let mut allowance = conn.pacer.allowance(link.flow_control, now);
+            if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
+                if let Allowance::Send(room) = allowance
+                    && conn.out.is_empty()
+                    && !stream.fill(&mut conn.out, room)
+                {
+                    allowance = Allowance::WaitForCredits;
+                }
+                if let Some(worker) = self.workers.get_mut(stream.worker.0)
+                    && let Some(bytes) = stream.take_report()
+                {
+                    encode_taken(&mut worker.orders, stream.serial, bytes);
+                }
+            }
+            let allowed = match allowance {
+                _ if conn.out.is_empty() && !conn.has_pieces() && !conn.closing => break,
                 // A close takes no credits, but a place among the sixteen.
-                Allowance::WaitForCredits if conn.out.is_empty() => 0,
+                Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
                 Allowance::Send(bytes) => bytes,
                 Allowance::Wait(due) => {
                     self.outgoing.paced.push_back((due, key));
@@ -217,6 +232,7 @@ impl Hub {
                 // A live connection ends before its close is sent; but others can close it too: an answer to
                 // HTTP that came by the same connection, a raw script.
                 self.live_disconnected(key, now);
+                self.drop_requests(key);
                 break;
             }
         }

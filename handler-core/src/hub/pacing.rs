@@ -84,7 +84,10 @@ impl Pacer {
             *since = since.saturating_add(1);
         }
         match self.window_start {
-            Some(start) if now < start + Self::WINDOW => self.sent_in_window += 1,
+            Some(start) if now < start + Self::WINDOW => {
+                // Under flow control any number may leave.
+                self.sent_in_window = self.sent_in_window.saturating_add(1);
+            }
             _ => {
                 self.window_start = Some(now);
                 self.sent_in_window = 1;
@@ -224,6 +227,8 @@ mod tests {
         assert_eq!(pacer.allowance(true, now), Allowance::Send(1000));
         pacer.credited(u64::MAX, now);
         assert_eq!(pacer.allowance(true, now), Allowance::Send(102_400));
+        (0..1000).for_each(|_| pacer.sent(1, true, now));
+        assert_eq!(pacer.allowance(true, now), Allowance::Send(101_400));
     }
 
     #[test]

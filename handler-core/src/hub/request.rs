@@ -3,7 +3,7 @@
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::LiveId;
 use crate::http::Persistence;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a worker's serial stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,23 @@ pub(super) struct Request {
     pub raw: bool,
     pub head_only: bool,
     pub persistence: Persistence,
-    pub deadline: Instant,
+    /// Its client understands chunks.
+    pub takes_chunks: bool,
+    /// The head of its answer is written; the body comes in pieces.
+    pub begun: bool,
+    /// When it gets 504. An answer that has begun may take as long as it likes.
+    pub deadline: Option<Instant>,
     /// The client left; an answer is dropped.
     pub gone: bool,
+}
+
+impl Request {
+    /// Whether its time is over.
+    pub fn is_due(&mut self, timeout: Duration, now: Instant) -> bool {
+        if self.gone && self.deadline.is_none() {
+            // A worker that does not end what nobody waits for must not keep its place for ever.
+            self.deadline = Some(now + timeout);
+        }
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
 }

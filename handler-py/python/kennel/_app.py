@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
 
 from . import _channel, _failure, _json, _native
 from ._channel import Channel, is_async
-from ._response import Response, ResponseHeaders, TEXT, to_response
+from ._response import TEXT, Response, ResponseHeaders, to_response
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -184,8 +184,8 @@ class App:
     # For Kennel's own code
 
     def _number(self) -> None:
-        """Numbers routes and channels by what they are, not by when they came: a script may register them in an order that
-        is another one in each worker, and a number must mean the same in all of them."""
+        """Numbers routes and channels by what they are, not by when they came: a script may register them in an order
+        that is another one in each worker, and a number must mean the same in all of them."""
         self._routes.sort(key=lambda route: (route.path, route.methods))
         for number, route in enumerate(self._routes):
             route.handler = number

@@ -14,7 +14,7 @@ _OTHER_PATHS = re.compile(r"@[^\s{}\x00-\x1f]+|<[\w.:-]+")
 
 def is_async(function: Any) -> bool:
     """Whether calling it gives a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _texts(value: Any) -> Optional[str]:

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, Dict, List, Optional
 
 from . import _failure, _log, _state, _tasks
-from ._channel import Channel, is_async
+from ._channel import is_async
 from ._conn import Connection
 
 _live: Dict[int, Connection] = {}
@@ -118,7 +118,7 @@ def _run_callback(conn: Connection, serial: int, what: str, callback: Any, *argu
 
 
 def _dequeue(conn: Connection) -> Any:
-    """The next of what waits that is for the script: nothing more is, once it has closed the connection, but the end."""
+    """The next of what waits that is for the script: nothing is, once it has closed the connection, but the end."""
     while conn._queue:
         entry = conn._queue.popleft()
         if entry[1] is _END or conn._open or conn._gone:
@@ -312,4 +312,3 @@ def _time_out(conn: Connection, waiter: asyncio.Future[Any]) -> None:
         if conn._waiter is waiter:
             conn._waiter = None
         waiter.set_exception(asyncio.TimeoutError("no message has come in time"))
-

@@ -205,8 +205,8 @@ def is_stream(value: Any) -> bool:
 
 
 def stream(pieces: Any, **options: Any) -> Response:
-    """A body in pieces, text or bytes, sent as they come and not faster than the client reads: an iterator, an async one,
-    or a function that gives one. Options as those of `response`."""
+    """A body in pieces, text or bytes, sent as they come and not faster than the client reads: an iterator, an async
+    one, or a function that gives one. Options as those of `response`."""
     made = response(pieces() if callable(pieces) else pieces, **options)
     if not is_stream(made.body):
         raise TypeError(f"kennel.stream takes an iterator or a function that gives one, not {type(pieces).__name__}")

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import threading
+from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import _failure, _json, _live, _log, _native, _state, _tasks
@@ -48,7 +49,9 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
         file, line, message = worker.source, None, str(problem)
     elif isinstance(problem, ModuleNotFoundError) and problem.name:
         missing = problem.name.partition(".")[0]
-        message = f"there is no module `{problem.name}` for {sys.executable}; it may come with: {sys.executable} -m pip install {missing}"
+        python = sys.executable
+        hint = f"it may come with: {python} -m pip install {missing}"
+        message = f"there is no module `{problem.name}` for {python}; {hint}"
     elif isinstance(problem, SystemExit):
         message = f"the script ended itself while it was loaded ({message})"
     worker.fail(message, file, line, failure.traceback)
@@ -82,8 +85,9 @@ def _load(worker: _native.Worker) -> Any:
         known = [word for word in vars(module) if not word.startswith("_")]
         near = _native.nearest(name, known)
         raise LoadError(f"it has no `{name}`" + (f"; did you mean `{near}`?" if near else ""))
-    raise LoadError("it has no `app`; it begins with `app = kennel.App()`, or name what is to be served: "
-                    f"`{source}:name`")
+    raise LoadError(
+        f"it has no `app`; it begins with `app = kennel.App()`, or name what is to be served: `{source}:name`"
+    )
 
 
 def _server(worker: _native.Worker, found: Any) -> Server:
@@ -347,8 +351,7 @@ class Native(Server):
             return
         made = value if isinstance(value, Response) else to_response(value)
         if is_stream(made.body):
-            failed = lambda problem: self.failed(req, number, problem)  # noqa: E731
-            Pump(job, made, failed, lambda problem: self._log(req, problem)).start()
+            Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req)).start()
             return
         job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
 
@@ -374,6 +377,9 @@ class Native(Server):
                 broken(again)
 
         _tasks.start(self.app._error_page(req, problem, html), lambda: req._job.serial, done, broken)
+
+    def _only_log(self, req: Any, problem: BaseException) -> None:
+        self._log(req, problem)
 
     def _log(self, req: Any, problem: BaseException) -> Optional[str]:
         """Logs a failure; under `kennel dev`, gives the page that shows it."""

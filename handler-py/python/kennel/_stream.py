@@ -144,4 +144,3 @@ class Pump:
             self._leave(None)
         except BaseException as problem:
             self._broken(problem)
-

@@ -3,7 +3,8 @@
 Most handlers that are `async def` never wait for anything, or not every time. A task for each would cost more than the
 handler. So Kennel takes the first step itself. When that was the last, all is done. When the coroutine waits,
 a *carrier* takes over: a task that was made beforehand, and that was the current task during the first step
-already, so that `asyncio.current_task()`, `asyncio.timeout()` and libraries that build on them see one task from beginning to end.
+already, so that `asyncio.current_task()`, `asyncio.timeout()` and libraries that build on them see one task from
+beginning to end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def make_loop() -> asyncio.AbstractEventLoop:
     global _loop
     if _loop is None:
         try:
-            import uvloop
+            import uvloop  # type: ignore[import-not-found, unused-ignore]
 
             _loop = uvloop.new_event_loop()
         except ImportError:
@@ -221,9 +222,9 @@ async def keep_time(seconds: float, function: Any) -> None:
     due = loop.time() + seconds
     while True:
         await asyncio.sleep(max(0.0, due - loop.time()))
-        finished = loop.create_future()
-        guard(function, then=lambda: finished.done() or finished.set_result(None))
-        await finished
+        finished = asyncio.Event()
+        guard(function, then=finished.set)
+        await finished.wait()
         due = max(due + seconds, loop.time())
 
 

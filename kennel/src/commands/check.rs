@@ -119,7 +119,11 @@ fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
         b => b.to_string(),
     };
     vec![
-        ("request_timeout", time(limits.request_timeout), "from a request to its answer, then 504"),
+        (
+            "request_timeout",
+            time(limits.request_timeout),
+            "from a request to its answer's beginning, then 504",
+        ),
         (
             "script_time",
             time(limits.script_time),
@@ -134,7 +138,7 @@ fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
         (
             "connection_output",
             size(limits.connection_output),
-            "messages and raw deliveries that wait for one connection, then close",
+            "messages, deliveries and pieces that wait for one connection, then close",
         ),
         ("channel_queue", size(limits.channel_queue), "messages of one connection that wait for the script"),
         ("rooms", limits.rooms.to_string(), "rooms that one connection may be in"),

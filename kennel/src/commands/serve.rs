@@ -20,7 +20,7 @@ use signal_hook::low_level::pipe;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing::{error, info};
 
@@ -108,9 +108,7 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
 
 /// The folder `public` beside the first app that has one.
 fn public_folder(apps: &[App]) -> Option<PathBuf> {
-    apps.iter()
-        .map(|app| apps::folder(&app.start.source).join("public"))
-        .find(|folder| folder.is_dir())
+    apps.iter().map(|app| apps::folder(&app.start.source).join("public")).find(|folder| folder.is_dir())
 }
 
 /// What the program does about what the loop tells it.

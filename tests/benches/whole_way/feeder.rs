@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::ledger::{Begun, ConnId, Ledger};
 use crate::reply::{Reply, Response};
-use crate::request::{self, IDENT, Requests};
+use crate::request::{Feed, IDENT, Requests};
 use crate::scratch::Scratch;
 
 /// What the addresses look like.
@@ -35,7 +35,7 @@ pub(crate) struct Desk {
     requests: Requests,
     push: zmq::Socket,
     echoes: bool,
-    frames: bool,
+    feed: Feed,
 }
 
 /// The receiving half.
@@ -74,18 +74,11 @@ impl Feeder {
         self.sub.get_events().map(drop).map_err(|error| format!("the feeder cannot listen: {error}"))
     }
 
-    /// Opens the books on a pool of connections. `echoes`: whether bodies are tokens; `frames`: whether
-    /// they are WebSockets.
-    pub(crate) fn open(
-        self,
-        connections: usize,
-        pipeline: usize,
-        echoes: bool,
-        frames: bool,
-    ) -> (Desk, Inbox) {
+    /// Opens the books on a pool of connections. `echoes`: whether bodies are tokens; `feed`: what it is fed.
+    pub(crate) fn open(self, connections: usize, pipeline: usize, echoes: bool, feed: Feed) -> (Desk, Inbox) {
         let ledger = Ledger::new(connections, pipeline);
-        let requests = Requests::new(connections, frames);
-        let desk = Desk { ledger, requests, push: self.push, echoes, frames };
+        let requests = Requests::new(connections, feed);
+        let desk = Desk { ledger, requests, push: self.push, echoes, feed };
         (desk, Inbox { sub: self.sub, message: zmq::Message::new() })
     }
 }
@@ -118,7 +111,7 @@ impl Desk {
         }
         let mut rest = reply.payload;
         while !rest.is_empty() {
-            if let Some(ping) = self.frames.then(|| Response::parse_ping(rest)).flatten() {
+            if let Some(ping) = (self.feed == Feed::Frames).then(|| Response::parse_ping(rest)).flatten() {
                 let (payload, after) = ping;
                 let pong = self.requests.pong(reply.conn_id, payload);
                 if self.push.send(pong, zmq::DONTWAIT).is_err() {
@@ -127,7 +120,8 @@ impl Desk {
                 rest = after;
                 continue;
             }
-            let parsed = if self.frames { Response::parse_frame(rest) } else { Response::parse(rest) };
+            let parsed =
+                if self.feed == Feed::Frames { Response::parse_frame(rest) } else { Response::parse(rest) };
             let Some((response, after)) = parsed else {
                 self.ledger.malformed();
                 break;
@@ -152,7 +146,7 @@ impl Desk {
     }
 
     fn say_goodbye(&self, conn_id: ConnId) -> Result<(), String> {
-        self.push.send(request::disconnect(conn_id), 0).map_err(refused)
+        self.push.send(self.requests.disconnect(conn_id), 0).map_err(refused)
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::cpu::Usage;
 use crate::feeder::{Desk, Feeder, Inbox};
 use crate::ledger::Counts;
+use crate::request::Feed;
 
 /// How the handler is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,19 +75,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// For the handler behind `feeder`. `echoes`: whether its bodies are tokens; `frames`: whether it is fed WebSocket
-    /// frames.
+    /// For the handler behind `feeder`. `echoes`: whether its bodies are tokens; `feed`: what it is fed.
     pub(crate) fn open(
         feeder: Feeder,
         load: Load,
         lost_after: Duration,
-        (echoes, frames): (bool, bool),
+        (echoes, feed): (bool, Feed),
     ) -> Session {
         let (connections, pipeline) = match load {
             Load::Busy { in_flight, pipeline } => (in_flight.div_ceil(pipeline), pipeline),
             Load::Quiet { .. } => (QUIET_CONNECTIONS, 1),
         };
-        let (desk, inbox) = feeder.open(connections, pipeline, echoes, frames);
+        let (desk, inbox) = feeder.open(connections, pipeline, echoes, feed);
         let watch = Watch { inbox, lost_after, look_at: Instant::now(), reply_bytes: 0 };
         Session { load, desk: Mutex::new(desk), watch, turns: Vec::new() }
     }

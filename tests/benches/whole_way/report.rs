@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::ledger::Counts;
 use crate::load::{Load, Outcome, Turn};
 use crate::options::Options;
-use crate::subject::{CONTRASTS, Subject};
+use crate::subject::{CONTRASTS, RATIOS, SPEEDUPS, Subject};
 
 /// One subject under one load in one round.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Report {
     pub(crate) fn astray(&self) -> impl Iterator<Item = String> {
         self.lines()
             .into_iter()
-            .filter(|line| !line.subject.is_yardstick() && !line.counts.all_is_well())
+            .filter(|line| line.subject.is_kennel() && !line.counts.all_is_well())
             .map(|line| format!("{} {}: {}", line.subject.name, line.load.name(), line.counts))
     }
 
@@ -301,8 +301,47 @@ impl Report {
                 verdicts.push(Verdict { met: factor >= contrast.least, sentence });
             }
         }
+        for speedup in &SPEEDUPS {
+            for (many, one) in pairs(&lines, speedup.many, speedup.one) {
+                if matches!(many.load, Load::Busy { .. }) {
+                    let factor = many.per_second / one.per_second;
+                    let sentence = format!(
+                        "{} answers {factor:.2} times as much as {} when busy, at least {:.2}",
+                        speedup.many, speedup.one, speedup.least
+                    );
+                    verdicts.push(Verdict { met: factor >= speedup.least, sentence });
+                }
+            }
+        }
+        for ratio in &RATIOS {
+            for (of, to) in pairs(&lines, ratio.of, ratio.to) {
+                let factor = of.total / to.total;
+                let load = of.load.name();
+                let (met, bound) = match (ratio.least, ratio.most) {
+                    (Some(least), _) if matches!(of.load, Load::Busy { .. }) => {
+                        (factor >= least, format!("at least {least:.2}"))
+                    }
+                    (_, Some(most)) => (factor <= most, format!("at most {most:.2}")),
+                    _ => continue,
+                };
+                let sentence = format!(
+                    "{} takes {factor:.2} times the CPU of {} when {load}, {bound}",
+                    ratio.of, ratio.to
+                );
+                verdicts.push(Verdict { met, sentence });
+            }
+        }
         verdicts
     }
+}
+
+/// The lines of two subjects under the same load.
+fn pairs<'a>(lines: &'a [Line], of: &'a str, to: &'a str) -> impl Iterator<Item = (&'a Line, &'a Line)> {
+    let named = move |name: &'a str| lines.iter().filter(move |line| line.subject.name == name);
+    named(of).flat_map(move |of| {
+        let same = move |line: &&Line| line.load.name() == of.load.name();
+        named(to).filter(same).map(move |to| (of, to))
+    })
 }
 
 struct Verdict {

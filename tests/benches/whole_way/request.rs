@@ -80,9 +80,32 @@ const FRAME_HEADERS: [(&str, &str); 22] = [
     ("x-forwarded-for", "127.0.0.1"),
 ];
 
+/// The same headers in Mongrel2's default form, of which quotes and backslashes are escaped.
+fn json_headers() -> Vec<u8> {
+    let pairs: Vec<_> = SERVER_HEADERS
+        .iter()
+        .chain(&CLIENT_HEADERS)
+        .map(|(name, value)| format!("\"{name}\":\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .collect();
+    let object = format!("{{{}}}", pairs.join(","));
+    format!("{}:{object},", object.len()).into_bytes()
+}
+
+/// What a handler is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// HTTP requests, their headers as a tnetstring.
+    Requests,
+    /// The same with headers as JSON, which is Mongrel2's default.
+    JsonRequests,
+    /// WebSocket frames, to be echoed.
+    Frames,
+}
+
 /// The messages of all connections, one each.
 pub(crate) struct Requests {
     frames: bool,
+    json: bool,
     headers: Vec<u8>,
     by_slot: Vec<Request>,
 }
@@ -95,7 +118,8 @@ struct Request {
 
 impl Requests {
     /// Room for the messages of `connections` connections: WebSocket frames, or HTTP requests.
-    pub(crate) fn new(connections: usize, frames: bool) -> Requests {
+    pub(crate) fn new(connections: usize, feed: Feed) -> Requests {
+        let frames = feed == Feed::Frames;
         let mut dict = Vec::new();
         let request = SERVER_HEADERS.iter().chain(&CLIENT_HEADERS).filter(|_| !frames);
         for (name, value) in request.chain(FRAME_HEADERS.iter().filter(|_| frames)) {
@@ -104,8 +128,22 @@ impl Requests {
         let mut headers = format!("{}:", dict.len()).into_bytes();
         headers.extend_from_slice(&dict);
         headers.push(b'}');
+        if feed == Feed::JsonRequests {
+            headers = json_headers();
+        }
         let empty = || Request { conn_id: None, message: Vec::new(), token_at: 0 };
-        Requests { frames, headers, by_slot: std::iter::repeat_with(empty).take(connections).collect() }
+        Requests {
+            frames,
+            json: feed == Feed::JsonRequests,
+            headers,
+            by_slot: std::iter::repeat_with(empty).take(connections).collect(),
+        }
+    }
+
+    /// The notice that a client is gone.
+    pub(crate) fn disconnect(&self, conn_id: ConnId) -> Vec<u8> {
+        let headers = if self.json { r#"17:{"METHOD":"JSON"},"# } else { "16:6:METHOD,4:JSON,}" };
+        format!("{IDENT} {} @* {headers}21:{{\"type\":\"disconnect\"}},", conn_id.0).into_bytes()
     }
 
     /// A client's answer to a ping.
@@ -132,7 +170,7 @@ impl Requests {
                 request.token_at = request.message.len() - TOKEN_BYTES - 1;
             } else {
                 request.message.extend_from_slice(b"0:,");
-                let name = b":x-seq,10:";
+                let name: &[u8] = if self.json { b"\"x-seq\":\"" } else { b":x-seq,10:" };
                 let at = memchr::memmem::find(&request.message, name).unwrap();
                 request.token_at = at + name.len();
             }
@@ -145,9 +183,4 @@ impl Requests {
         }
         &request.message
     }
-}
-
-/// The notice that a client is gone.
-pub(crate) fn disconnect(conn_id: ConnId) -> Vec<u8> {
-    format!("{IDENT} {} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},", conn_id.0).into_bytes()
 }

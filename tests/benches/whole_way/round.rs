@@ -75,7 +75,7 @@ impl Contestant {
         let feeder = Feeder::bind(&scratch, transport)?;
         let handler = Handler::start(subject, &feeder, &scratch, reply_bytes)?;
         let meter = Meter::of(handler.hub());
-        let session = Session::open(feeder, load, timing.lost_after, (subject.echoes, subject.frames));
+        let session = Session::open(feeder, load, timing.lost_after, (subject.echoes, subject.feed));
         Ok(Contestant { subject, handler, meter, session, _scratch: scratch })
     }
 

@@ -12,7 +12,7 @@ use crate::cpu::{Meter, Usage};
 use crate::feeder::{Feeder, Transport};
 use crate::ledger::{Counts, Ledger, Token};
 use crate::load::{Load, Outcome, Session};
-use crate::request::IDENT;
+use crate::request::{Feed, IDENT};
 use crate::scratch::Scratch;
 
 /// Runs all checks; panics at the first that fails.
@@ -145,7 +145,7 @@ fn serve(load: Load, faults: Faults) -> (Outcome, Made) {
             assert!(problem == RecvTimeoutError::Timeout && started.elapsed() < Duration::from_secs(5));
             feeder.attend().unwrap();
         }
-        let mut session = Session::open(feeder, load, LOST_AFTER, (true, false));
+        let mut session = Session::open(feeder, load, LOST_AFTER, (true, Feed::Requests));
         for _ in 0..2 {
             session.feed(Duration::from_millis(50), Duration::from_millis(150), Usage::default).unwrap();
         }

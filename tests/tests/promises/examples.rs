@@ -14,8 +14,11 @@ fn scripts() -> Vec<PathBuf> {
         .flat_map(|folder| {
             std::fs::read_dir(folder).expect("an example").filter_map(|entry| Some(entry.ok()?.path()))
         })
-        .filter(|file| file.extension().is_some_and(|extension| extension == "lua"))
-        .filter(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains("kennel.app()")))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "lua" || extension == "py"))
+        .filter(|file| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            text.contains("kennel.app()") || text.contains("kennel.App()")
+        })
         .collect();
     found.sort();
     assert!(!found.is_empty());

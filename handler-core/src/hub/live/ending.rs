@@ -72,10 +72,15 @@ impl Hub {
 
     /// The script's `close` has run.
     pub(super) fn forget_live(&mut self, id: LiveId) {
-        if let Some(worker) = self.live.lives.get(id).and_then(|channel| channel.worker.worker())
-            && let Some(worker) = self.workers.get_mut(worker.0)
+        if let Some(channel) = self.live.lives.get(id)
+            && let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0))
         {
             worker.channels -= 1;
+            // A bad worker says that the close is done before what came first. That stands for nobody from now
+            // on, least of all for the connection that gets this place next.
+            for (serial, _) in channel.work.iter().flat_map(|work| &work.flight) {
+                worker.jobs.remove(serial);
+            }
         }
         self.live.lives.remove(id);
     }

@@ -606,15 +606,41 @@ fn what_a_bad_worker_says_of_a_connection_that_is_over_means_no_other() {
     site.disconnect(7);
     // The close is done before the message.
     site.act(FIRST, &[Action::Done { serial: 3 }]);
+    // It has a request to answer, so the other one gets the next connection.
+    site.request(9, "GET /a");
     site.handshake(8, "/ws");
     let conn = conn_of(&site.told(SECOND));
     site.frame(8, "/ws", 0x81, b"y");
+    site.act(FIRST, &[Action::Done { serial: 2 }]);
     site.die(FIRST, 2);
     let third = site.started_since(2)[0];
     site.die(SECOND, 1);
     site.ready(third, &channels());
     let told = site.told(third);
     assert!(matches!(told[0], Told::Open { .. }) && message(conn, b"y")(&told[1]), "{told:?}");
+}
+
+#[test]
+fn what_a_bad_worker_left_undone_of_a_connection_that_is_over_is_nothing_of_the_next() {
+    let mut site = site(1);
+    let _ = open(&mut site, 7);
+    site.frame(7, "/ws", 0x81, b"x");
+    site.disconnect(7);
+    // The close is done, the message before it never is.
+    site.act(FIRST, &[Action::Done { serial: 3 }]);
+    site.handshake(8, "/ws");
+    site.frame(8, "/ws", 0x81, b"y");
+    // It dies in the script's `open`.
+    let before = site.effects.len();
+    site.die(FIRST, 4);
+    site.pass(millis(150));
+    let next = site.started_since(before)[0];
+    site.ready(next, &channels());
+    let told = site.told(next);
+    assert!(
+        matches!(told[..], [Told::Open { fresh: false, resumed: true, .. }, Told::Message { .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -14,4 +14,5 @@ mod servers;
 mod simulation;
 mod site;
 mod stopping;
+mod streams;
 mod workers;

@@ -161,17 +161,42 @@ fn number(digits: &str) -> Result<u32, String> {
 }
 
 /// One HTTP response off the front of what a client received: `(status, head, body, rest)`.
-/// `None`: more is to come.
-pub(super) fn split_response(bytes: &[u8], head_only: bool) -> Option<(u16, String, &[u8], &[u8])> {
+/// `None`: more is to come, or the close that ends it.
+pub(super) fn split_response(bytes: &[u8], head_only: bool) -> Option<(u16, String, Vec<u8>, &[u8])> {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
     let status: u16 = head.strip_prefix("HTTP/1.1 ").expect("a status line")[..3].parse().unwrap();
     let lengths: Vec<_> = head.lines().filter_map(|l| l.strip_prefix("Content-Length: ")).collect();
     assert!(lengths.len() <= 1, "one length at most: {head}");
+    let bodiless = head_only || matches!(status, 101 | 204 | 304);
+    if !bodiless && lengths.is_empty() {
+        if !head.contains("\r\nTransfer-Encoding: chunked\r\n") {
+            return None;
+        }
+        let (body, rest) = unchunk(&bytes[end..]);
+        return rest.map(|rest| (status, head.to_owned(), body, rest));
+    }
     let length: usize = lengths.first().map_or(0, |l| l.parse().unwrap());
-    let length = if head_only { 0 } else { length };
+    let length = if bodiless { 0 } else { length };
     let (body, rest) = bytes[end..].split_at_checked(length)?;
-    Some((status, head.to_owned(), body, rest))
+    Some((status, head.to_owned(), body.to_vec(), rest))
+}
+
+/// What is in the whole chunks of a body, and what follows it if it has ended.
+pub(super) fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
+    let mut body = Vec::new();
+    while let Some(line) = bytes.windows(2).position(|w| w == b"\r\n") {
+        let digits = std::str::from_utf8(&bytes[..line]).unwrap();
+        let size = usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("`{digits}` is no size"));
+        let Some((chunk, rest)) = bytes[line + 2..].split_at_checked(size + 2) else { break };
+        assert!(chunk.ends_with(b"\r\n"), "a chunk has another size than it says");
+        body.extend_from_slice(&chunk[..size]);
+        bytes = rest;
+        if size == 0 {
+            return (body, Some(bytes));
+        }
+    }
+    (body, None)
 }
 
 #[test]

@@ -77,6 +77,10 @@ impl Told {
 pub(super) struct FakeWorker {
     pub jobs: Vec<Job>,
     pub live: Vec<Told>,
+    /// Serials and numbers of bytes that have left.
+    pub taken: Vec<(u64, u32)>,
+    /// Serials of jobs whose client is gone.
+    pub gone: Vec<u64>,
     pub lead: bool,
     pub stop: bool,
     pub killed: bool,
@@ -294,7 +298,7 @@ impl Site {
         let (sent, mut answers) = (self.sent(id), Vec::new());
         let mut rest = &sent[..];
         while let Some((status, _, body, after)) = split_response(rest, false) {
-            answers.push((status, String::from_utf8(body.to_vec()).unwrap()));
+            answers.push((status, String::from_utf8(body).unwrap()));
             rest = after;
         }
         assert!(rest.is_empty(), "half an answer: {}", rest.escape_ascii());
@@ -393,7 +397,8 @@ impl FakeWorker {
                 Order::Answer { query, json } => {
                     self.live.push(Told::Answer { query, json: String::from_utf8(json.to_vec()).unwrap() });
                 }
-                Order::Taken { .. } | Order::Gone { .. } => {}
+                Order::Taken { serial, bytes } => self.taken.push((serial, bytes)),
+                Order::Gone { serial } => self.gone.push(serial),
                 Order::Start(_) => panic!("the hub does not start processes"),
             }
         }

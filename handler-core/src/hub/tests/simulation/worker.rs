@@ -18,6 +18,18 @@ pub(super) struct Begun {
     pub handler: Handler,
 }
 
+/// An answer that is given in pieces.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streaming {
+    pub serial: u64,
+    /// Bytes of it that are still to be given.
+    pub left: usize,
+    /// Bytes that were given, and have not left the hub.
+    pub under_way: usize,
+    /// Nobody waits for it.
+    pub gone: bool,
+}
+
 /// What of a live connection a worker was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
@@ -45,6 +57,7 @@ pub(super) struct Worker {
     pub inbox: VecDeque<Job>,
     pub talks: VecDeque<Told>,
     pub begun: Vec<Begun>,
+    pub streams: Vec<Streaming>,
     pub running: Vec<Running>,
     /// Its live connections.
     pub held: BTreeSet<u64>,
@@ -70,6 +83,7 @@ impl Worker {
             inbox: VecDeque::new(),
             talks: VecDeque::new(),
             begun: Vec::new(),
+            streams: Vec::new(),
             running: Vec::new(),
             held: BTreeSet::new(),
             outbox: Vec::new(),
@@ -101,6 +115,17 @@ impl Worker {
         self.reader.take(orders);
         self.inbox.extend(self.reader.jobs.drain(..));
         self.talks.extend(self.reader.live.drain(..));
+        for (serial, bytes) in self.reader.taken.drain(..) {
+            if let Some(stream) = self.streams.iter_mut().find(|stream| stream.serial == serial) {
+                let left = stream.under_way.checked_sub(bytes as usize);
+                stream.under_way = left.expect("no more leaves than was given");
+            }
+        }
+        for serial in self.reader.gone.drain(..) {
+            if let Some(stream) = self.streams.iter_mut().find(|stream| stream.serial == serial) {
+                assert!(!std::mem::replace(&mut stream.gone, true), "gone twice");
+            }
+        }
     }
 
     /// Whether what comes next is about a live connection.
@@ -128,7 +153,11 @@ impl Worker {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.inbox.is_empty() && self.talks.is_empty() && self.begun.is_empty() && self.running.is_empty()
+        self.inbox.is_empty()
+            && self.talks.is_empty()
+            && self.begun.is_empty()
+            && self.streams.is_empty()
+            && self.running.is_empty()
     }
 
     /// As `Page::start`.

@@ -1,7 +1,9 @@
 //! The world of the simulation: its loop, its chances, its end. What happens in it is in `traffic` and
-//! `work`, and for live connections in `talk` and `conversations`.
+//! `work`, and for live connections in `talk` and `conversations`, for
+//! answers in pieces in `streaming`.
 
 mod conversations;
+mod streaming;
 mod talk;
 mod traffic;
 mod work;
@@ -37,6 +39,8 @@ pub(super) struct Totals {
     pub overloaded: u64,
     pub malformed: u64,
     pub too_late: u64,
+    pub streamed: u64,
+    pub cut: u64,
     pub opened: u64,
     pub adopted: u64,
     pub closed: u64,
@@ -59,6 +63,8 @@ impl Totals {
         self.overloaded += other.overloaded;
         self.malformed += other.malformed;
         self.too_late += other.too_late;
+        self.streamed += other.streamed;
+        self.cut += other.cut;
         self.opened += other.opened;
         self.adopted += other.adopted;
         self.closed += other.closed;
@@ -406,6 +412,7 @@ impl World {
         self.totals.overloaded = counters.overloaded;
         self.totals.malformed = counters.malformed;
         self.totals.too_late = counters.answers_too_late;
+        self.totals.cut = counters.cut_short;
         self.totals.adopted = counters.adopted;
         self.totals.dropped = counters.dropped;
         self.totals.overflowed = counters.overflowed;
@@ -419,7 +426,10 @@ impl World {
         // With one job at a time it may take long until everybody has had his turn.
         for round in 0..1600 {
             let done = self.hub.workers.iter().all(|(_, worker)| worker.jobs.is_empty());
-            if round >= 160 && done {
+            // A last message may be larger than what Mongrel2 takes at once.
+            let written =
+                self.links.iter_mut().flat_map(Link::unpaid).all(|(_, wire, _)| wire.unreported.is_empty());
+            if round >= 160 && done && written {
                 break;
             }
             let ids: Vec<_> = self.workers.keys().copied().collect();

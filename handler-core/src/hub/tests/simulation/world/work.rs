@@ -82,7 +82,8 @@ impl World {
         match chance {
             0..45 => self.worker_begins(id),
             45..58 => self.worker_answers(id),
-            58..66 => self.worker_goes_on(id),
+            58..63 => self.worker_goes_on(id),
+            63..66 => self.worker_streams(id, eager),
             66..70 if !eager => self.worker_wakes(id),
             66..70 => self.worker_goes_on(id),
             70..74 if !self.calm && !eager => self.worker_talks_nonsense(id),
@@ -173,8 +174,12 @@ impl World {
             3..30 => self.random.below(20_000),
             _ => 0,
         };
+        let streams = self.random.percent(20);
         let worker = self.workers.get_mut(&id).expect("it lives");
         let job = worker.begun.swap_remove(which);
+        if streams && matches!(job.handler, Handler::Route(_)) && !job.raw {
+            return self.begin_stream(id, job, size);
+        }
         worker.enter(job.serial);
         worker.leave();
         let serial = job.serial;
@@ -212,11 +217,15 @@ impl World {
             return;
         }
         let begun = self.random.pick(&worker.begun).map_or(serial, |job| job.serial);
-        let action = match self.random.below(4) {
+        let head = b"x-streams: 1\r\nx-nonsense: 1\r\n";
+        let action = match self.random.below(7) {
             0 => Action::Respond { serial, status: 200, head: b"", body: b"nonsense" },
             // A raw handler may well leave a request without an answer.
             1 if !self.raw => Action::Done { serial },
             2 => Action::Skipped { serial: begun },
+            3 => Action::Begin { serial: begun, status: 200, head },
+            4 => Action::End { serial: begun },
+            5 => Action::Abort { serial: begun },
             _ => Action::Respond { serial: begun, status: 200, head: b"", body: b"nonsense" },
         };
         encode_action(&mut worker.outbox, &action);

@@ -1,0 +1,112 @@
+//! An answer whose body comes in pieces, on its way through the hub.
+
+use super::ids::WorkerId;
+use crate::http::stream::{CHUNK_FRAME, Framing, LAST_CHUNK, begin_chunk};
+use crate::worker::protocol::STREAM_WINDOW;
+use std::collections::VecDeque;
+
+/// Room for fewer bytes is not worth a message while more wait: with each notice of credits the next
+/// message would be as small as the one that it reports.
+const WORTH: usize = 16 << 10;
+/// The worker is told of fewer bytes only when nothing waits any more.
+const REPORT: usize = 16 << 10;
+
+/// The body of the answer that its connection is getting.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub worker: WorkerId,
+    pub serial: u64,
+    framing: Framing,
+    /// What has not left yet.
+    pieces: VecDeque<u8>,
+    /// Bytes that have left, and of which the worker does not know.
+    taken: usize,
+    /// It was given more than its Content-Length.
+    pub overlong: bool,
+}
+
+impl Stream {
+    pub fn new(worker: WorkerId, serial: u64, framing: Framing) -> Self {
+        Self { worker, serial, framing, pieces: VecDeque::new(), taken: 0, overlong: false }
+    }
+
+    /// How many bytes wait.
+    pub fn waiting(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Takes a piece of the body. What the client is not to get counts as gone.
+    pub fn push(&mut self, piece: &[u8]) {
+        let part = match &mut self.framing {
+            Framing::Bodiless => &[],
+            Framing::Length(left) => {
+                let size = usize::try_from(*left).unwrap_or(usize::MAX).min(piece.len());
+                *left -= size as u64;
+                self.overlong |= size < piece.len();
+                &piece[..size]
+            }
+            Framing::Chunked | Framing::Close => piece,
+        };
+        self.pieces.extend(part);
+        self.taken += piece.len() - part.len();
+    }
+
+    /// Moves what fits `room` to the empty `out`. `false`: it waits until there is more room.
+    pub fn fill(&mut self, out: &mut Vec<u8>, room: usize) -> bool {
+        let frame = if self.framing == Framing::Chunked { CHUNK_FRAME } else { 0 };
+        if self.pieces.is_empty() {
+            return true;
+        }
+        if room < (self.pieces.len() + frame).min(WORTH) {
+            return false;
+        }
+        let size = self.pieces.len().min(room - frame);
+        self.write(out, size);
+        self.taken += size;
+        true
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, size: usize) {
+        let chunked = self.framing == Framing::Chunked;
+        out.reserve(size + CHUNK_FRAME);
+        if chunked {
+            begin_chunk(out, size);
+        }
+        let (front, back) = self.pieces.as_slices();
+        let front = &front[..front.len().min(size)];
+        out.extend_from_slice(front);
+        out.extend_from_slice(&back[..size - front.len()]);
+        self.pieces.drain(..size);
+        self.pieces.shrink_to(STREAM_WINDOW);
+        if chunked {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// What the worker is to be told now: so many bytes have left.
+    pub fn take_report(&mut self) -> Option<u32> {
+        let worth = self.taken >= REPORT || (self.taken > 0 && self.pieces.is_empty());
+        worth.then(|| {
+            let bytes = u32::try_from(self.taken).unwrap_or(u32::MAX);
+            self.taken -= bytes as usize;
+            bytes
+        })
+    }
+
+    /// Writes all that waits. `whole`: and the end of the body, if this is it. Returns whether the client can
+    /// take the body for complete.
+    pub fn finish(mut self, out: &mut Vec<u8>, whole: bool) -> bool {
+        let rest = self.pieces.len();
+        if rest > 0 {
+            self.write(out, rest);
+        }
+        match self.framing {
+            Framing::Chunked if whole => {
+                out.extend_from_slice(LAST_CHUNK);
+                true
+            }
+            Framing::Length(left) => left == 0 && whole,
+            Framing::Chunked | Framing::Close | Framing::Bodiless => whole,
+        }
+    }
+}

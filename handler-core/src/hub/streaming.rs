@@ -1,0 +1,156 @@
+//! Answers in pieces: begun, gone on with, ended or cut short by their worker.
+
+use super::Hub;
+use super::counters::Complaint;
+use super::ids::{RequestKey, WorkerId};
+use super::request::{Job, Place};
+use super::stream::Stream;
+use crate::http::Persistence;
+use crate::http::response::Form;
+use crate::http::stream::Opening;
+use crate::worker::protocol::{STREAM_WINDOW, encode_gone};
+use std::time::Instant;
+use tracing::warn;
+
+impl Hub {
+    /// The request whose answer a worker goes on with, if the client still wants it.
+    fn request_of(&self, id: WorkerId, serial: u64) -> Option<RequestKey> {
+        match self.workers.get(id.0)?.jobs.get(&serial)? {
+            Job::Request(key) => {
+                let request = &self.requests[*key];
+                (request.http && !request.gone).then_some(*key)
+            }
+            Job::Live(_) => None,
+        }
+    }
+
+    /// The head of an answer whose body will follow. From now on it may take as long as it likes.
+    pub(super) fn begin_stream(&mut self, id: WorkerId, serial: u64, status: u16, head: &[u8], now: Instant) {
+        let Some(key) = self.request_of(id, serial) else { return };
+        if self.requests[key].begun {
+            self.give_up(id, serial, "it was begun twice", now);
+            return;
+        }
+        let request = &mut self.requests[key];
+        let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending()) else {
+            self.lose_client(key);
+            return;
+        };
+        let persistence = match self.stopping {
+            Some(_) if request.persistence == Persistence::Open => Persistence::Close,
+            _ => request.persistence,
+        };
+        let form = Form { head_only: request.head_only, persistence, date: &self.date };
+        match (Opening { status, head }).encode(&mut conn.out, form, request.takes_chunks) {
+            Ok((framing, persistence)) => {
+                request.persistence = persistence;
+                request.begun = true;
+                request.deadline = None;
+                conn.stream = Some(Box::new(Stream::new(id, serial, framing)));
+                let key = request.conn;
+                self.mark_dirty(key);
+                if let Some(worker) = self.workers.get_mut(id.0) {
+                    worker.has_answered = true;
+                }
+            }
+            Err(problem) => self.give_up(id, serial, &problem.to_string(), now),
+        }
+    }
+
+    /// A piece of a body.
+    pub(super) fn stream_piece(&mut self, id: WorkerId, serial: u64, piece: &[u8], now: Instant) {
+        let Some(key) = self.request_of(id, serial) else { return };
+        let request = &self.requests[key];
+        if !request.begun {
+            self.give_up(id, serial, "a piece came before its beginning", now);
+            return;
+        }
+        let key = request.conn;
+        let Some(conn) = self.conns.map.get_mut(&key) else { return };
+        let Some(stream) = &mut conn.stream else { return };
+        let (waiting, overlong) = (stream.waiting(), stream.overlong);
+        let bound = self.limits.connection_output.max(STREAM_WINDOW);
+        // A worker that keeps to its window may send a piece of any size when nothing waits.
+        if waiting > 0 && waiting + piece.len() > bound {
+            conn.out = Vec::new();
+            self.counters.overflowed += 1;
+            self.counters.cut_short += 1;
+            if self.complaints.pass(Complaint::Overflow, now) {
+                warn!(link = key.link.0, conn = %key.id, waiting, "an answer is cut short: its worker does not wait for the client");
+            }
+            self.close_connection(key);
+            return;
+        }
+        stream.push(piece);
+        if stream.overlong && !overlong {
+            warn!(link = key.link.0, conn = %key.id, "an answer is longer than its Content-Length: the rest is left out");
+        }
+        self.mark_dirty(key);
+    }
+
+    /// The worker has said all. `whole`: it says that this is the answer; otherwise the client is to see that it
+    /// is not.
+    pub(super) fn finish_stream(&mut self, id: WorkerId, serial: u64, whole: bool, now: Instant) {
+        match self.take_job(id, serial) {
+            Some(Job::Request(request)) if self.requests[request].begun => {
+                self.end_stream(request, whole, now);
+            }
+            Some(Job::Request(request)) => self.answer_with(request, 500, now),
+            Some(Job::Live(live)) => self.live_done(id, live, serial, now),
+            None => {}
+        }
+    }
+
+    /// The answer of a worker that has lost its way is no answer.
+    fn give_up(&mut self, id: WorkerId, serial: u64, problem: &str, now: Instant) {
+        if let Some(Job::Request(request)) = self.take_job(id, serial) {
+            let conn = self.requests[request].conn;
+            warn!(link = conn.link.0, conn = %conn.id, "an answer in pieces is given up: {problem}");
+            self.answer_with(request, 500, now);
+        }
+    }
+
+    /// Ends a begun answer, whose job no worker holds any longer.
+    pub(super) fn end_stream(&mut self, key: RequestKey, whole: bool, now: Instant) {
+        let request = self.requests.remove(key);
+        self.recycle(request.plan);
+        let conn = self.conns.map.get_mut(&request.conn).filter(|_| !request.gone);
+        let Some((conn, stream)) = conn.and_then(|conn| conn.stream.take().map(|stream| (conn, stream)))
+        else {
+            self.counters.answers_too_late += 1;
+            self.leave(request.conn, key, now);
+            return;
+        };
+        let complete = stream.finish(&mut conn.out, whole);
+        if complete {
+            self.counters.answers += 1;
+        } else {
+            self.counters.cut_short += 1;
+            if whole {
+                warn!(link = request.conn.link.0, conn = %request.conn.id, "an answer is shorter than its Content-Length");
+            }
+        }
+        if !complete || request.persistence == Persistence::Close || self.stopping.is_some() {
+            conn.closing = true;
+            for waiting in std::mem::take(&mut conn.waiting) {
+                let request = self.requests.remove(waiting);
+                self.recycle(request.plan);
+            }
+        }
+        self.mark_dirty(request.conn);
+        self.leave(request.conn, key, now);
+    }
+
+    /// Nobody waits for the answer of a request any more: its worker may want to know.
+    pub(super) fn lose_client(&mut self, key: RequestKey) {
+        let request = &mut self.requests[key];
+        if std::mem::replace(&mut request.gone, true) || !request.http || request.raw {
+            return;
+        }
+        if let Place::Worker(id, serial) = request.place
+            && let Some(worker) = self.workers.get_mut(id.0)
+        {
+            encode_gone(&mut worker.orders, serial);
+        }
+    }
+}
