@@ -8,7 +8,7 @@ LISTEN ?= 127.0.0.1:6767
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
-	cargo build --release -p kennel
+	cargo build --release -p kennel -p handler-py
 	@echo
 	@echo "Open http://$(LISTEN) in two windows and talk. ^C ends it."
 	@echo
@@ -23,6 +23,7 @@ test: test-needs check
 check: needs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/check-python
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 ## Measure: parse and encode alone, a worker alone, and the whole way beside a bare handler
@@ -35,6 +36,7 @@ bench: needs
 	cargo bench -p handler-core --bench live -- --check
 	cargo bench -p tests --bench room
 	cargo bench -p tests --bench whole_way -- --check
+	cargo bench -p tests --bench http_servers -- --check
 
 ## The Autobahn test suite for WebSockets; needs Python 2.7. Some of it: make autobahn CASES='1.*,2.*'
 autobahn: needs

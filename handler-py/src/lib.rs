@@ -1,9 +1,10 @@
 //! The Python worker: an extension module that the user's own interpreter loads.
 //!
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
-//! stands on: `link` is the socket pair, `worker` the loop between hub and script, `request` and `headers` are views of
-//! the raw message, `answer` and `stream` bring answers to the hub (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything
-//! else that is said to the hub. `package` carries the package's source, so that a worker needs this one file.
+//! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
+//! script, `request` and `headers` are views of the raw message, `answer` and `stream` bring answers to the hub (`flow`:
+//! not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the hub.
+//! `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod conn;
@@ -13,6 +14,7 @@ mod hub;
 mod job;
 mod link;
 mod package;
+mod pulse;
 mod request;
 mod stream;
 mod text;

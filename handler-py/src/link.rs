@@ -3,7 +3,9 @@
 //! One thread, which runs the loop, reads orders. Any thread may push actions and ask the hub something.
 
 use crate::flow::Flow;
+use crate::pulse::Pulse;
 use handler_core::worker::link::{Actions, Orders, Wake};
+use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{Action, Order, Question};
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
@@ -36,6 +38,7 @@ struct Out {
     actions: Actions,
     /// Jobs that were started and not answered, by their serials, with the flow of those that may be streamed.
     jobs: FxHashMap<u64, Option<Arc<Flow>>>,
+    pulse: Pulse,
     unsent_since: Instant,
     flush_asked: bool,
     last_query: u64,
@@ -51,6 +54,7 @@ impl Link {
         let out = Out {
             actions,
             jobs: FxHashMap::default(),
+            pulse: Pulse::default(),
             unsent_since: Instant::now(),
             flush_asked: false,
             last_query: 0,
@@ -164,10 +168,30 @@ impl Link {
         true
     }
 
-    /// A script begins to run for a job (0: for nobody), or ends to; calls come in pairs.
-    pub(crate) fn turn(&self, serial: u64) {
+    /// A script begins to run in the loop's thread for a job (0: for nobody).
+    pub(crate) fn script_begins(&self, serial: u64) {
+        self.pulse(|pulse, page| pulse.set_script(page, Some(serial)));
+    }
+
+    /// It ends to.
+    pub(crate) fn script_ends(&self) {
+        self.pulse(|pulse, page| pulse.set_script(page, None));
+    }
+
+    /// An event loop wakes up, or goes to sleep.
+    pub(crate) fn set_loop_awake(&self, awake: bool) {
+        self.pulse(|pulse, page| pulse.set_loop_awake(page, awake));
+    }
+
+    /// All threads of the pool are busy, with this job for longest; or some are free.
+    pub(crate) fn set_full_pool(&self, oldest: Option<u64>) {
+        self.pulse(|pulse, page| pulse.set_full_pool(page, oldest));
+    }
+
+    fn pulse(&self, change: impl FnOnce(&mut Pulse, &Page)) {
         if !self.is_forked() {
-            lock(&self.out).actions.page().turn(serial);
+            let out = &mut *lock(&self.out);
+            change(&mut out.pulse, out.actions.page());
         }
     }
 
@@ -225,6 +249,9 @@ impl Link {
         question: Question,
         subject: &[u8],
     ) -> io::Result<Option<Vec<u8>>> {
+        if self.is_forked() {
+            return Ok(None);
+        }
         let query = {
             let mut out = lock(&self.out);
             out.last_query += 1;

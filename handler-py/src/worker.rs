@@ -25,6 +25,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+/// How often a loop looks after its threads.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// A registered handler.
 struct Entry {
     function: Py<PyAny>,
@@ -296,6 +299,8 @@ impl Worker {
     /// Serves without an event loop, until the hub is gone or says stop (`False`), or the package wants its event
     /// loop (`True`).
     fn run(&self, py: Python<'_>) -> PyResult<bool> {
+        // A thread of the pool may want the loop, or be the last to end, while nothing comes from the hub.
+        let patience = (lock(&self.pool).threads > 0).then_some(LOOK_AGAIN);
         loop {
             self.obey(py)?;
             if self.wants_loop.load(Ordering::Relaxed) {
@@ -304,7 +309,7 @@ impl Worker {
             if self.is_over() {
                 return Ok(false);
             }
-            let wake = py.detach(|| self.link.wait(None)).map_err(|problem| os_error(&problem))?;
+            let wake = py.detach(|| self.link.wait(patience)).map_err(|problem| os_error(&problem))?;
             py.check_signals()?;
             if wake == Wake::End {
                 return Ok(false);
@@ -370,12 +375,22 @@ impl Worker {
 
     /// A script begins to run for a job, or for nobody (0), in the loop's thread.
     fn step(&self, serial: u64) {
-        self.link.turn(serial);
+        self.link.script_begins(serial);
     }
 
     /// It ends to.
     fn step_end(&self) {
-        self.link.turn(0);
+        self.link.script_ends();
+    }
+
+    /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
+    fn wakes(&self) {
+        self.link.set_loop_awake(true);
+    }
+
+    /// It goes to sleep.
+    fn sleeps(&self) {
+        self.link.set_loop_awake(false);
     }
 
     /// Answers with what a handler returned, when it is one of the plain values: `True`.
@@ -425,6 +440,7 @@ impl Worker {
         while let Some(job) = py.detach(|| self.next_threaded()) {
             let serial = job.serial;
             let result = self.run_job(py, job);
+            self.check_fork();
             self.threaded_ended(serial);
             result?;
         }
@@ -508,9 +524,9 @@ impl Worker {
                     return Ok(());
                 }
                 let serial = job.serial;
-                self.link.turn(serial);
+                self.link.script_begins(serial);
                 let result = self.run_job_as(py, job, handler);
-                self.link.turn(0);
+                self.link.script_ends();
                 self.check_fork();
                 result
             }
@@ -518,9 +534,9 @@ impl Worker {
                 if !self.link.begin(serial) {
                     return Ok(());
                 }
-                self.link.turn(serial);
+                self.link.script_begins(serial);
                 let result = self.run_message(py, serial, conn, payload);
-                self.link.turn(0);
+                self.link.script_ends();
                 self.check_fork();
                 result
             }
@@ -660,18 +676,18 @@ impl Worker {
             }
             Order::Open(open) => {
                 if self.link.begin(open.serial) {
-                    self.link.turn(open.serial);
+                    self.link.script_begins(open.serial);
                     let result = self.open(py, &open);
-                    self.link.turn(0);
+                    self.link.script_ends();
                     self.check_fork();
                     result?;
                 }
             }
             Order::Close { serial, conn, code, reason } => {
                 if self.link.begin(serial) {
-                    self.link.turn(serial);
+                    self.link.script_begins(serial);
                     let result = app.close.call1(py, (conn, serial, code, text(py, reason)));
-                    self.link.turn(0);
+                    self.link.script_ends();
                     self.check_fork();
                     result?;
                 }
@@ -739,7 +755,7 @@ impl Worker {
             while let Some(job) = pool.jobs.pop_front() {
                 if self.link.begin_any(job.serial) {
                     pool.running.push(job.serial);
-                    self.tell_pool(&pool, true);
+                    self.tell_pool(&pool);
                     return Some(job);
                 }
                 let _ = self.link.flush();
@@ -755,17 +771,14 @@ impl Worker {
 
     fn threaded_ended(&self, serial: u64) {
         let mut pool = lock(&self.pool);
-        self.tell_pool(&pool, false);
         pool.running.retain(|running| *running != serial);
+        self.tell_pool(&pool);
     }
 
     /// To the hub the worker is inside a script while all threads are: then nothing else can start, and the job
     /// that has run for longest is the one that may hang.
-    fn tell_pool(&self, pool: &Pool, began: bool) {
-        if pool.running.len() == pool.threads
-            && let Some(oldest) = pool.running.first()
-        {
-            self.link.turn(if began { *oldest } else { 0 });
-        }
+    fn tell_pool(&self, pool: &Pool) {
+        let is_full = pool.running.len() == pool.threads;
+        self.link.set_full_pool(pool.running.first().copied().filter(|_| is_full));
     }
 }

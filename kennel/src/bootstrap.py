@@ -1,6 +1,7 @@
 """What the user's interpreter runs as a worker: finds Kennel's module and package, and serves.
 
-The one argument, if there is one, is the module's file, which carries the package's source; without it both are installed.
+The one argument, if there is one, is the module's file, which carries the package's source; without it both are
+installed.
 """
 
 import importlib.abc

@@ -37,6 +37,8 @@ pub(crate) struct Mongrel2 {
     pub(crate) send_spec: String,
     pub(crate) recv_spec: String,
     pub(crate) recv_ident: Option<String>,
+    /// Where its `upload.temp_store` puts bodies, as seen from here.
+    pub(crate) upload_store: Option<PathBuf>,
 }
 
 /// An app.
@@ -82,6 +84,8 @@ struct LimitSettings {
     connection_output: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     channel_queue: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    upload: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     rooms: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
@@ -154,6 +158,7 @@ impl Config {
             (&mut limits.spill, set.spill),
             (&mut limits.connection_output, set.connection_output),
             (&mut limits.channel_queue, set.channel_queue),
+            (&mut limits.upload, set.upload),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.worker_memory, set.worker_memory),
@@ -274,6 +279,7 @@ mod tests {
             [[mongrel2]]
             send_spec = "tcp://127.0.0.1:9999"
             recv_spec = "tcp://127.0.0.1:9998"
+            upload_store = "/srv/mongrel2/tmp"
             [[app]]
             source = "chat.lua"
             workers = 2
@@ -283,6 +289,7 @@ mod tests {
             [limits]
             request_timeout = "1m 30s"
             script_time = 2.5
+            upload = "2GiB"
             worker_memory = "64MiB"
         "#;
         let config = Config::parse(Path::new("kennel.toml"), text).unwrap();
@@ -290,7 +297,8 @@ mod tests {
         let limits = config.limits();
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));
-        assert_eq!(limits.worker_memory, 64 << 20);
+        assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 2 << 30));
+        assert_eq!(config.mongrel2[0].upload_store.as_deref(), Some(Path::new("/srv/mongrel2/tmp")));
         assert_eq!(limits.queue, Limits::default().queue);
     }
 

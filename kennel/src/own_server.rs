@@ -11,10 +11,11 @@ use handler_core::transport::{Address, Endpoint};
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, public_files, store};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open, setrlimit};
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,20 +26,26 @@ use tracing::{info, warn};
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:6767";
 
 const PROGRAM: &str = "mongrel2";
+/// The folder of bodies that come as files.
+const UPLOADS: &str = "uploads";
 const UUID: &str = "kennel";
 /// A server that ends sooner than this after its start is not started again.
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// The settings of the server, with the reason for each.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     // It is a child process that is watched.
     ("server.daemonize", "0"),
     // Browsers send more than 4 KiB of headers when sites set many cookies.
     ("limits.buffer_size", "16384"),
     // Headers may come in this many pieces, less two; slow lines make many.
     ("limits.client_read_retries", "64"),
-    // Bodies come whole, up to here; larger ones get 413.
-    ("limits.content_length", "4194304"),
+    // Bodies come whole, up to here; larger ones and those in chunks come as files. This is also the size of the
+    // buffer for a chunk, and has to be: Mongrel2 makes its buffer as large as the one or the other, and when it makes
+    // it smaller with more than that in it, it crashes (a body of 5 MiB with its length, then one of 300 KiB in
+    // chunks).
+    ("limits.content_length", "103424"),
+    ("upload.temp_store_mode", "0600"),
     // With more than `max_fd / hot_dividend` connections every reply stalls for half a second
     // (measured: at 2,600 with the default of 4), so half of the descriptors may be connections.
     ("superpoll.hot_dividend", "2"),
@@ -68,6 +75,8 @@ impl OwnServer {
         let address = parse_address(listen)?;
         TcpListener::bind(address).map_err(|problem| taken(address, &problem))?;
         let folder = files.folder().to_string_lossy().into_owned();
+        let uploads = files.folder().join(UPLOADS);
+        DirBuilder::new().mode(0o700).create(&uploads).context("cannot make the folder of uploads")?;
         write_config(&folder, address, flow_control, public)
             .context("cannot write the configuration of mongrel2")?;
         let mut server = Self { files, address, process: None, started: Instant::now() };
@@ -76,13 +85,18 @@ impl OwnServer {
     }
 
     /// How the hub reaches it.
-    pub(crate) fn endpoint(&self) -> Endpoint {
+    ///
+    /// # Errors
+    ///
+    /// When the working directory is gone.
+    pub(crate) fn endpoint(&self) -> io::Result<Endpoint> {
         let folder = self.files.folder().display();
-        Endpoint {
+        Ok(Endpoint {
             send_spec: Address::Ipc(format!("{folder}/requests")),
             recv_spec: Address::Ipc(format!("{folder}/replies")),
             recv_ident: None,
-        }
+            upload_store: Some(std::path::absolute(self.files.folder().join(UPLOADS))?),
+        })
     }
 
     /// Where browsers reach it.
@@ -259,6 +273,7 @@ fn write_config(
     let mut settings: Vec<_> =
         SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     settings.push(("download.flow_control".to_owned(), u8::from(flow_control).to_string()));
+    settings.push(("upload.temp_store".to_owned(), format!("{folder}/{UPLOADS}/XXXXXX")));
     settings.push(("superpoll.max_fd".to_owned(), allow_descriptors().to_string()));
     let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
     store::write(&config, &Path::new(folder).join("config.sqlite"))?;

@@ -3,7 +3,6 @@
 //! The program links no libpython; it only starts one.
 
 use crate::exit::{plain, unreachable, wrong_input};
-use anyhow::Context;
 use handler_core::worker::process::WorkerCommand;
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -46,7 +45,8 @@ struct Probe {
 }
 
 /// How the workers of an app whose code is in `folder` are started: with the interpreter that was named, or that of
-/// the virtual environment in use, or of `.venv` beside the app, or `python3`.
+/// the virtual environment in use, or of `.venv` beside the app, or of the one that this
+/// program is installed in, or `python3`.
 pub(crate) fn worker_command(named: Option<&str>, folder: &Path) -> anyhow::Result<WorkerCommand> {
     let (program, origin) = find(named, folder);
     let beside = std::env::current_exe()?.with_file_name(MODULE);
@@ -99,6 +99,12 @@ fn find(named: Option<&str>, folder: &Path) -> (PathBuf, String) {
         let folder = folder.join(".venv");
         return (beside, format!("of {}", folder.display()));
     }
+    // Installed by pip, the program lies in the environment that it was installed for.
+    if let Some(bin) = std::env::current_exe().ok().as_deref().and_then(Path::parent)
+        && bin.with_file_name("pyvenv.cfg").is_file()
+    {
+        return (bin.join("python"), "beside this program".to_owned());
+    }
     ("python3".into(), "from PATH".to_owned())
 }
 
@@ -122,6 +128,8 @@ fn ask(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Probe> 
         let last = said.trim().lines().last().unwrap_or("it said nothing");
         return Err(wrong_input(format!("{} ({origin}) is no working Python: {last}", program.display())));
     }
-    serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{} ({origin}) does not answer as Python does", program.display()))
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let program = program.display();
+        wrong_input(format!("{program} ({origin}) is no Python; --python names another interpreter"))
+    })
 }

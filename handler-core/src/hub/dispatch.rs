@@ -105,8 +105,7 @@ impl Hub {
             return;
         }
         if self.requests[request].gone && !self.requests[request].raw {
-            let (key, request) = (request, self.requests.remove(request));
-            self.recycle(request.plan);
+            let (key, request) = (request, self.remove_request(request));
             if let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|c| c.current == Some(key)) {
                 conn.current = None;
                 self.mark_dirty(request.conn);
@@ -243,8 +242,7 @@ impl Hub {
     }
 
     fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
-        let empty = Plan::Answer { status: 500, head: String::new(), body: String::new() };
-        let plan = std::mem::replace(&mut self.requests[request].plan, empty);
+        let plan = std::mem::replace(&mut self.requests[request].plan, Plan::NONE);
         if let Plan::Answer { status, head, body } = plan {
             let response = Response { status, head: head.as_bytes(), body: body.as_bytes() };
             self.answer(request, response, now);
@@ -253,8 +251,7 @@ impl Hub {
 
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
-        let request = self.requests.remove(key);
-        self.recycle(request.plan);
+        let request = self.remove_request(key);
         if request.gone {
             self.counters.answers_too_late += 1;
             self.leave(request.conn, key, now);
@@ -274,8 +271,7 @@ impl Hub {
         if response.encode(&mut conn.out, form) == Persistence::Close {
             conn.closing = true;
             for waiting in std::mem::take(&mut conn.waiting) {
-                let request = self.requests.remove(waiting);
-                self.recycle(request.plan);
+                self.remove_request(waiting);
             }
         }
         self.mark_dirty(request.conn);
@@ -285,8 +281,7 @@ impl Hub {
     /// Ends a raw job, which has no answer of its own.
     fn finish_raw(&mut self, key: RequestKey, now: Instant) {
         self.raw_clients.end_telling(key);
-        let request = self.requests.remove(key);
-        self.recycle(request.plan);
+        let request = self.remove_request(key);
         self.leave(request.conn, key, now);
     }
 

@@ -2,6 +2,7 @@
 
 use super::ids::{AppId, WorkerId};
 use crate::worker::protocol::LoadFailure;
+use std::path::PathBuf;
 
 /// One thing to do. Replies and worker orders are not among them, they are fetched as bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Effect {
     AppReady(AppId),
     /// The app's newest code did not load. What served before goes on serving.
     AppFailed(AppId, LoadFailure),
+    /// Delete this file, if it is there.
+    DeleteFile(PathBuf),
     /// A stop is complete: no worker is left.
     Stopped,
 }

@@ -2,6 +2,7 @@
 
 use super::connection::Conn;
 use super::counters::Complaint;
+use super::effect::Effect;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey};
 use super::request::{Place, Plan, Request};
 use super::routes::Target;
@@ -11,8 +12,21 @@ use crate::http::percent::normal_path;
 use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version};
 use crate::worker::protocol::{Handler, encode_job};
 use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tracing::{error, info, warn};
+
+/// An HTTP request as it arrived.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub key: ConnKey,
+    pub envelope: &'a Envelope<'a>,
+    pub head: &'a Head<'a>,
+    pub message: &'a [u8],
+    /// The file with its body.
+    pub spool: Option<PathBuf>,
+}
 
 /// The most bytes of a bad message that a log line shows.
 const SHOWN: usize = 80;
@@ -39,6 +53,7 @@ impl Hub {
             self.raw_clients.lose(link, sender.as_str());
         }
         let lives = self.live_server_down(link, now);
+        self.effects.extend(self.uploads.lose(link).map(Effect::DeleteFile));
         self.links[usize::from(link.0)].end();
         self.outgoing.forget(link);
         let keys: Vec<_> = self
@@ -91,7 +106,10 @@ impl Hub {
             }
         };
         match head.kind {
-            Kind::Http => self.handle_http(key, &envelope, &head, message, now),
+            Kind::Http => {
+                let asked = Asked { key, envelope: &envelope, head: &head, message, spool: None };
+                self.handle_http(asked, now);
+            }
             Kind::Disconnect => self.handle_disconnect(key, message, now),
             Kind::Credits { bytes } => self.handle_credits(key, bytes, now),
             Kind::Refused(refusal) => {
@@ -100,6 +118,8 @@ impl Hub {
                     self.answer_at_once(key, 400, now);
                 }
             }
+            Kind::UploadStart | Kind::UploadDone
+                if self.handle_upload(key, &envelope, &head, message, now) => {}
             _ if self.is_finished(key) => {}
             Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
@@ -144,7 +164,7 @@ impl Hub {
         true
     }
 
-    fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
+    pub(super) fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
         self.counters.refused += 1;
         if self.complaints.pass(Complaint::Refused, now) {
             let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
@@ -161,14 +181,8 @@ impl Hub {
         self.apps.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
     }
 
-    fn handle_http(
-        &mut self,
-        key: ConnKey,
-        envelope: &Envelope<'_>,
-        head: &Head<'_>,
-        message: &[u8],
-        now: Instant,
-    ) {
+    pub(super) fn handle_http(&mut self, asked: Asked<'_>, now: Instant) {
+        let (key, head) = (asked.key, asked.head);
         self.counters.requests += 1;
         if head.spoofed_upload {
             self.counters.spoofed_uploads += 1;
@@ -189,32 +203,32 @@ impl Hub {
         };
         let method = head.method.bytes();
         let mut persistence = Persistence::of(head);
+        if asked.spool.is_some() && head.spool_size.is_some() {
+            // Mongrel2 writes what a client pipelines behind such a body to the file as well: that is never answered,
+            // so the client is told that there is no more.
+            persistence = Persistence::Close;
+        }
         let (plan, raw) = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
             persistence = Persistence::Close;
             (own_answer(503, None), false)
         } else {
-            self.plan(key, envelope, head, &method, message, now)
+            self.plan(&asked, &method, now)
         };
         let request = Request {
-            conn: key,
-            plan,
-            place: Place::Pipeline,
-            http: true,
+            spool: asked.spool,
             raw,
             head_only: &*method == b"HEAD",
             persistence,
             takes_chunks: head.version == Some(Version::Http11),
-            begun: false,
-            deadline: Some(now + self.limits.request_timeout),
-            gone: false,
+            ..Request::new(key, plan, now + self.limits.request_timeout)
         };
         self.enqueue(key, request, now);
     }
 
     /// A number that Mongrel2 gives to a new client while its last owner's request still runs: the old
     /// one is known to be gone, so only its worker has to end that, and the number is free.
-    fn make_room_for_next(&mut self, key: ConnKey) {
+    pub(super) fn make_room_for_next(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.map.get(&key).filter(|conn| conn.gone && conn.waiting.is_empty()) else {
             return;
         };
@@ -224,15 +238,9 @@ impl Hub {
     }
 
     /// Finds who answers an HTTP request, and writes the job or the answer.
-    fn plan(
-        &mut self,
-        key: ConnKey,
-        envelope: &Envelope<'_>,
-        head: &Head<'_>,
-        method: &[u8],
-        message: &[u8],
-        now: Instant,
-    ) -> (Plan, bool) {
+    pub(super) fn plan(&mut self, asked: &Asked<'_>, method: &[u8], now: Instant) -> (Plan, bool) {
+        let (key, envelope, head) = (asked.key, asked.envelope, asked.head);
+        let (message, spool) = (asked.message, asked.spool.as_deref());
         if self.stopping.is_some() {
             return (own_answer(503, None), false);
         }
@@ -262,7 +270,7 @@ impl Hub {
                 match found.routes.find(method, &path) {
                     Target::Handler(handler, values) => {
                         let values = values.iter().map(|v| v.as_bytes());
-                        return (self.job(app, Handler::Route(handler), key, values, message), false);
+                        return (self.job(app, Handler::Route(handler), key, values, spool, message), false);
                     }
                     Target::Options(allow) => allowed = allowed.or(Some((app, Handler::Options, allow))),
                     Target::MethodNotAllowed(allow) => {
@@ -274,7 +282,7 @@ impl Hub {
             if let Some((app, handler, allow)) = allowed {
                 if self.apps[usize::from(app.0)].registration.hooks {
                     let values = [allow.as_bytes()].into_iter();
-                    return (self.job(app, handler, key, values, message), false);
+                    return (self.job(app, handler, key, values, spool, message), false);
                 }
                 let status = if handler == Handler::Options { 204 } else { 405 };
                 return (own_answer(status, Some(&allow)), false);
@@ -283,7 +291,7 @@ impl Hub {
             self.refuse(key.link, envelope, "the path ends inside its route's key", now);
         }
         if let Some(app) = self.raw_app() {
-            return (self.job(app, Handler::Raw, key, [].into_iter(), message), true);
+            return (self.job(app, Handler::Raw, key, [].into_iter(), spool, message), true);
         }
         if below_route && self.channel_at(envelope.path).is_some() {
             return (own_answer(426, None), false);
@@ -292,7 +300,7 @@ impl Hub {
         if let Some(app) = owner {
             let registration = &self.apps[usize::from(app.0)].registration;
             if registration.not_found || registration.hooks {
-                return (self.job(app, Handler::NotFound, key, [].into_iter(), message), false);
+                return (self.job(app, Handler::NotFound, key, [].into_iter(), spool, message), false);
             }
         }
         (own_answer(404, None), false)
@@ -304,6 +312,7 @@ impl Hub {
         handler: Handler,
         key: ConnKey,
         values: impl Iterator<Item = &'p [u8]>,
+        spool: Option<&Path>,
         message: &[u8],
     ) -> Plan {
         let mut job = self.spare.pop().unwrap_or_default();
@@ -317,9 +326,19 @@ impl Hub {
         if handler == Handler::Raw {
             self.raw_clients.learn(key);
         }
-        encode_job(&mut job, 0, handler, &name, values, b"", message);
+        let spool = spool.map_or(&b""[..], |path| path.as_os_str().as_bytes());
+        encode_job(&mut job, 0, handler, &name, values, spool, message);
         self.name = name;
         Plan::Run { app, job }
+    }
+
+    /// Forgets a request, and what was kept for it.
+    pub(super) fn remove_request(&mut self, key: RequestKey) -> Request {
+        let mut request = self.requests.remove(key);
+        let plan = std::mem::replace(&mut request.plan, Plan::NONE);
+        self.recycle(plan);
+        self.effects.extend(request.spool.take().map(Effect::DeleteFile));
+        request
     }
 
     pub(super) fn recycle(&mut self, plan: Plan) {
@@ -341,24 +360,16 @@ impl Hub {
             self.close_in_turn(key);
             return;
         }
-        let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
         let request = Request {
-            conn: key,
-            plan,
-            place: Place::Pipeline,
             http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
             raw: true,
-            head_only: false,
-            persistence: Persistence::Close,
-            takes_chunks: false,
-            begun: false,
-            deadline: Some(now + self.limits.request_timeout),
-            gone: false,
+            ..Request::new(key, plan, now + self.limits.request_timeout)
         };
         self.enqueue(key, request, now);
     }
 
-    fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
+    pub(super) fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
         let last = request.http && !request.raw && request.persistence == Persistence::Close;
         let request: RequestKey = self.requests.insert(request);
         self.hold(now);
@@ -370,23 +381,10 @@ impl Hub {
 
     /// Answers at once and closes, whatever waits on the connection: it does not speak our language.
     pub(super) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
-        if self.is_finished(key) {
-            return;
+        if !self.is_finished(key) {
+            let plan = own_answer(status, None);
+            self.enqueue(key, Request::new(key, plan, now + self.limits.request_timeout), now);
         }
-        let request = Request {
-            conn: key,
-            plan: own_answer(status, None),
-            place: Place::Pipeline,
-            http: true,
-            raw: false,
-            head_only: false,
-            persistence: Persistence::Close,
-            takes_chunks: false,
-            begun: false,
-            deadline: Some(now + self.limits.request_timeout),
-            gone: false,
-        };
-        self.enqueue(key, request, now);
     }
 
     fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
@@ -416,20 +414,9 @@ impl Hub {
     /// Puts a disconnect behind what the raw handler still gets of its connection.
     fn pass_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) -> Option<RequestKey> {
         let app = self.raw_app()?;
-        let plan = self.job(app, Handler::Raw, key, [].into_iter(), message);
-        let request = Request {
-            conn: key,
-            plan,
-            place: Place::Pipeline,
-            http: false,
-            raw: true,
-            head_only: false,
-            persistence: Persistence::Close,
-            takes_chunks: false,
-            begun: false,
-            deadline: Some(now + self.limits.request_timeout),
-            gone: false,
-        };
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
+        let request =
+            Request { http: false, raw: true, ..Request::new(key, plan, now + self.limits.request_timeout) };
         let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
         let request = self.requests.insert(request);
         conn.waiting.push_back(request);
@@ -449,6 +436,7 @@ impl Hub {
     /// Forgets a connection whose client is gone. Requests that nobody started are dropped with
     /// it; what runs is left to end, and its answer is not sent. Raw messages still reach their script.
     pub(super) fn drop_connection(&mut self, key: ConnKey) {
+        self.uploads.forget(key);
         self.drop_requests(key);
         let Some(conn) = self.conns.map.remove(&key) else { return };
         self.conns.released.extend(conn.live);
@@ -470,8 +458,7 @@ impl Hub {
         conn.waiting = raw;
         let current = conn.current;
         for request in dropped {
-            let request = self.requests.remove(request);
-            self.recycle(request.plan);
+            self.remove_request(request);
         }
         let Some(current) = current else { return };
         match self.requests[current].plan {
@@ -482,8 +469,7 @@ impl Hub {
                     conn.current = None;
                 }
                 self.apps[usize::from(app.0)].queue.retain(|waiting| *waiting != current);
-                let request = self.requests.remove(current);
-                self.recycle(request.plan);
+                self.remove_request(current);
             }
             _ => self.lose_client(current),
         }

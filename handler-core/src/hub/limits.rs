@@ -27,6 +27,8 @@ pub struct Limits {
     pub connection_output: usize,
     /// Bytes of one live connection's messages that wait for the script; more closes it.
     pub channel_queue: usize,
+    /// Bytes of a body that goes to a file, as announced; more gets 413.
+    pub upload: usize,
     /// Rooms that one connection may be in.
     pub rooms: usize,
     /// How often Mongrel2 is told which connections are held; less than half of its `limits.min_ping`.
@@ -50,6 +52,7 @@ impl Default for Limits {
             spill: 64 << 20,
             connection_output: 16 << 20,
             channel_queue: 4 << 20,
+            upload: 1 << 30,
             rooms: 1000,
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,

@@ -17,7 +17,8 @@
 //!
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
-//! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets.
+//! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
+//! `uploads` the bodies that arrive as files.
 
 mod answers;
 mod app;
@@ -40,6 +41,7 @@ mod stream;
 mod streaming;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 pub use app::AppSpec;
 pub use counters::Counters;
@@ -60,6 +62,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tracing::warn;
+use uploads::Uploads;
 
 /// The hub. See the [module](self) for how it is driven.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ pub struct Hub {
     requests: Slab<Request>,
     raw_clients: RawClients,
     live: Live,
+    uploads: Uploads,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
@@ -114,6 +118,7 @@ impl Hub {
             conns: Connections::default(),
             requests: Slab::new(),
             raw_clients: RawClients::default(),
+            uploads: Uploads::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -201,6 +206,7 @@ impl Hub {
             .chain(self.conns.next_sweep())
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
+            .chain(self.live.decisions.next_timeout())
             .min()
     }
 }

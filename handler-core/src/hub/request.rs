@@ -3,6 +3,7 @@
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::LiveId;
 use crate::http::Persistence;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What a worker's serial stands for.
@@ -24,6 +25,11 @@ pub(super) enum Plan {
     Answer { status: u16, head: String, body: String },
 }
 
+impl Plan {
+    /// In place of a plan that was taken away.
+    pub const NONE: Self = Self::Answer { status: 500, head: String::new(), body: String::new() };
+}
+
 /// Where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -40,6 +46,8 @@ pub(super) enum Place {
 pub(super) struct Request {
     pub conn: ConnKey,
     pub plan: Plan,
+    /// The file with its body, which goes when it does.
+    pub spool: Option<PathBuf>,
     pub place: Place,
     /// It wants an HTTP answer; raw messages of other kinds do not.
     pub http: bool,
@@ -58,6 +66,24 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// One that wants an HTTP answer and nothing behind it.
+    pub fn new(conn: ConnKey, plan: Plan, deadline: Instant) -> Self {
+        Self {
+            conn,
+            plan,
+            spool: None,
+            place: Place::Pipeline,
+            http: true,
+            raw: false,
+            head_only: false,
+            persistence: Persistence::Close,
+            takes_chunks: false,
+            begun: false,
+            deadline: Some(deadline),
+            gone: false,
+        }
+    }
+
     /// Whether its time is over.
     pub fn is_due(&mut self, timeout: Duration, now: Instant) -> bool {
         if self.gone && self.deadline.is_none() {

@@ -112,8 +112,7 @@ impl Hub {
 
     /// Ends a begun answer, whose job no worker holds any longer.
     pub(super) fn end_stream(&mut self, key: RequestKey, whole: bool, now: Instant) {
-        let request = self.requests.remove(key);
-        self.recycle(request.plan);
+        let request = self.remove_request(key);
         let conn = self.conns.map.get_mut(&request.conn).filter(|_| !request.gone);
         let Some((conn, stream)) = conn.and_then(|conn| conn.stream.take().map(|stream| (conn, stream)))
         else {
@@ -133,8 +132,7 @@ impl Hub {
         if !complete || request.persistence == Persistence::Close || self.stopping.is_some() {
             conn.closing = true;
             for waiting in std::mem::take(&mut conn.waiting) {
-                let request = self.requests.remove(waiting);
-                self.recycle(request.plan);
+                self.remove_request(waiting);
             }
         }
         self.mark_dirty(request.conn);

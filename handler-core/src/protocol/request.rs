@@ -122,6 +122,8 @@ pub struct Head<'a> {
     pub spoofed_upload: bool,
     /// The spool file's name, for uploads into files.
     pub spool_file: Option<Text<'a>>,
+    /// How long its body will be, if the client has said so.
+    pub spool_size: Option<u32>,
 }
 
 /// The headers that say what a message is, as found.
@@ -186,7 +188,7 @@ impl<'a> Found<'a> {
             Some(b"HTTP/1.0") => Some(Version::Http10),
             _ => None,
         };
-        let kind = self.kind(envelope, version, upload.map(|(kind, _)| kind));
+        let kind = self.kind(envelope, version, upload.map(|upload| upload.kind));
         let credits = self.download_credits.and_then(number);
         let told = self.upload_start.is_some() || self.upload_done.is_some();
         Head {
@@ -197,7 +199,8 @@ impl<'a> Found<'a> {
             connection: self.connection,
             first_credits: credits,
             spoofed_upload: told && upload.is_none(),
-            spool_file: upload.map(|(_, file)| file),
+            spool_file: upload.map(|upload| upload.file),
+            spool_size: upload.and_then(|upload| upload.size),
         }
     }
 
@@ -244,22 +247,29 @@ impl<'a> Found<'a> {
     /// The test that a client cannot pass by sending the headers itself: a body that is announced
     /// but absent. Mongrel2 delivers such a request only when it spools the body, and then it has
     /// overwritten `start`.
-    fn file_upload(&self, body: &[u8]) -> Option<(Kind, Text<'a>)> {
+    fn file_upload(&self, body: &[u8]) -> Option<Upload<'a>> {
         let start = self.upload_start?.single()?;
         if self.upload_stream || !body.is_empty() {
             return None;
         }
-        let announced = match self.content_length {
-            Some(values) => c_strtol(&values.first()?.bytes()).is_some_and(|n| n >= 1),
-            None => &*self.transfer_encoding?.first()?.bytes() == b"chunked",
+        let size = match self.content_length {
+            Some(values) => Some(c_strtol(&values.first()?.bytes()).filter(|n| *n >= 1)?),
+            None if &*self.transfer_encoding?.first()?.bytes() == b"chunked" => None,
+            None => return None,
         };
-        if !announced {
-            return None;
-        }
         let done = self.upload_done.and_then(|d| d.single());
         let complete = done.is_some_and(|done| done.bytes() == start.bytes());
-        Some((if complete { Kind::UploadDone } else { Kind::UploadStart }, start))
+        let kind = if complete { Kind::UploadDone } else { Kind::UploadStart };
+        Some(Upload { kind, file: start, size })
     }
+}
+
+/// A body that goes to a file.
+#[derive(Clone, Copy)]
+struct Upload<'a> {
+    kind: Kind,
+    file: Text<'a>,
+    size: Option<u32>,
 }
 
 const EMPTY: Text<'static> = Text::empty();

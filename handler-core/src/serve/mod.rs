@@ -7,6 +7,7 @@
 
 mod date;
 mod seats;
+mod trash;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
@@ -22,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
+use trash::Trash;
 
 /// An app to serve.
 #[derive(Debug, Clone)]
@@ -116,6 +118,7 @@ struct Loop {
     hub: Hub,
     servers: Mongrel2s,
     seats: Seats,
+    trash: Trash,
     inputs: Inputs,
     apps: Vec<App>,
     ready_apps: Vec<bool>,
@@ -144,12 +147,18 @@ impl Loop {
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
-        let links = plan.endpoints.len();
+        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len(), specs);
+        for (link, endpoint) in plan.endpoints.iter().enumerate() {
+            if let Some(folder) = &endpoint.upload_store {
+                hub.set_upload_store(LinkId(link as u16), folder.clone());
+            }
+        }
         Ok(Self {
             poller,
-            hub: Hub::new(plan.limits, &boot, links, specs),
+            hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
+            trash: Trash::default(),
             inputs,
             ready_apps: vec![false; plan.apps.len()],
             decided_apps: vec![false; plan.apps.len()],
@@ -283,6 +292,7 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 }
             }
+            Effect::DeleteFile(path) => self.trash.delete(path),
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::address::Address;
 use super::connection::{Connection, Lost};
 use super::zmtp::Role;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
@@ -21,6 +22,8 @@ pub struct Endpoint {
     pub recv_spec: Address,
     /// The subscription that is expected, when known.
     pub recv_ident: Option<String>,
+    /// Where its `upload.temp_store` puts bodies: the folder as seen from here, absolute.
+    pub upload_store: Option<PathBuf>,
 }
 
 /// What happened at a link.

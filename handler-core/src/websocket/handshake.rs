@@ -1,4 +1,5 @@
-//! The server's side of a handshake (RFC 6455, section 4.2): the whole 101, or a refusal.
+//! The server's side of a handshake (RFC 6455, section 4.2): judged here, completed by its
+//! [`Offer`], or refused.
 //!
 //! Mongrel2 recognises a handshake by its headers, checks neither version nor key nor method, and
 //! leaves the answer to the handler; only the accept value it brings along.
@@ -6,6 +7,7 @@
 use super::deflate::Deflate;
 use super::extensions::{self, GrammarError};
 use super::origin;
+use super::upgrade::{Accepted, Offer};
 use crate::http::response::reason;
 use crate::protocol::Headers;
 use base64::Engine;
@@ -30,17 +32,6 @@ pub struct Policy<'a> {
     pub protocols: &'a [String],
     /// Whether to compress with clients that can.
     pub deflate: bool,
-}
-
-/// A conversation may begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The 101, to be sent as it is.
-    pub response: Vec<u8>,
-    /// The subprotocol that was chosen.
-    pub protocol: Option<String>,
-    /// Compression, when it was agreed on.
-    pub deflate: Option<Deflate>,
 }
 
 /// No conversation, and why.
@@ -89,8 +80,7 @@ pub fn is_handshake(headers: &Headers<'_>) -> bool {
     names_token(headers, b"upgrade", "websocket") && names_token(headers, b"connection", "upgrade")
 }
 
-/// Judges a handshake and writes its answer. `method` is METHOD; for Mongrel2's own `WEBSOCKET_HANDSHAKE`
-/// the client's is unknown. `accept` is the ready-made accept value, Mongrel2's body, or empty.
+/// Judges a handshake and writes its answer. Parameters and errors are those of [`check`].
 ///
 /// # Errors
 ///
@@ -101,6 +91,23 @@ pub fn accept(
     accept: &[u8],
     policy: &Policy<'_>,
 ) -> Result<Accepted, Refusal> {
+    let offer = check(headers, method, accept, policy)?;
+    let protocol = offer.preferred(policy.protocols);
+    Ok(offer.accept(protocol.as_deref(), b""))
+}
+
+/// Judges a handshake. `method` is METHOD; for Mongrel2's own `WEBSOCKET_HANDSHAKE`
+/// the client's is unknown. `accept` is the ready-made accept value, Mongrel2's body, or empty.
+///
+/// # Errors
+///
+/// [`Refusal`] with status 400, 403, 405 or 426.
+pub fn check(
+    headers: &Headers<'_>,
+    method: &[u8],
+    accept: &[u8],
+    policy: &Policy<'_>,
+) -> Result<Offer, Refusal> {
     if method != b"WEBSOCKET_HANDSHAKE" && method != b"GET" {
         return Err(Refusal::new(405, "a WebSocket begins with GET"));
     }
@@ -117,31 +124,14 @@ pub fn accept(
         .filter(|key| KEY_READER.decode(key.trim_ascii()).is_ok_and(|bytes| bytes.len() == 16))
         .ok_or_else(|| Refusal::new(400, "Sec-WebSocket-Key must be 16 bytes in base64, once"))?;
     check_origin(headers, policy)?;
-
-    let offered = protocols(headers)?;
-    let protocol = offered.into_iter().find(|offered| policy.protocols.contains(offered));
+    let protocols = protocols(headers)?;
     let agreed = negotiate(headers, policy)?;
-
-    let mut response = String::with_capacity(256);
-    response.push_str("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
-    let mut line = |name: &str, value: &str| {
-        response.extend([name, ": ", value, "\r\n"]);
-    };
-    match std::str::from_utf8(accept) {
+    let accept = match std::str::from_utf8(accept) {
         // Mongrel2 computed it from the value as it came, with any blanks around it.
-        Ok(ready) if is_accept_value(accept) && key.trim_ascii().len() == key.len() => {
-            line("Sec-WebSocket-Accept", ready);
-        }
-        _ => line("Sec-WebSocket-Accept", &accept_key(key.trim_ascii())),
-    }
-    if let Some(protocol) = &protocol {
-        line("Sec-WebSocket-Protocol", protocol);
-    }
-    if let Some((_, answer)) = &agreed {
-        line("Sec-WebSocket-Extensions", answer);
-    }
-    response.push_str("\r\n");
-    Ok(Accepted { response: response.into_bytes(), protocol, deflate: agreed.map(|(deflate, _)| deflate) })
+        Ok(ready) if is_accept_value(accept) && key.trim_ascii().len() == key.len() => ready.to_owned(),
+        _ => accept_key(key.trim_ascii()),
+    };
+    Ok(Offer { accept, protocols, agreed })
 }
 
 /// What clients that are no browsers do not send at all must, if it is sent, be one of ours.

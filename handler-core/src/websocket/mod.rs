@@ -7,7 +7,8 @@
 //! * [`extensions`]: the grammar of headers that list things, and [`deflate`]: `permessage-deflate`
 //!   agreed upon;
 //! * [`codec`]: messages compressed and inflated;
-//! * [`origin`]: whose page may connect, and [`handshake`]: the server's 101 or its refusal;
+//! * [`origin`]: whose page may connect, [`handshake`]: what a client has to say, or its refusal, and
+//!   [`upgrade`]: the server's 101;
 //! * [`client`]: the other side's handshake, for tests and tools;
 //! * [`session`]: one conversation on the server's side. Mongrel2 answers nothing, neither ping nor
 //!   close, and lets nearly everything pass, so all rules about what arrives are here.
@@ -45,6 +46,7 @@ pub mod handshake;
 pub mod mask;
 pub mod origin;
 pub mod session;
+pub mod upgrade;
 
 pub use assembler::Assembler;
 pub use close::{CloseCode, Violation};
@@ -52,8 +54,9 @@ pub use codec::{Codec, InflateError};
 pub use decoder::{Decoder, Masking};
 pub use deflate::Deflate;
 pub use frame::{Frame, Opcode};
-pub use handshake::{Accepted, Policy, Refusal};
+pub use handshake::{Policy, Refusal};
 pub use session::{Event, Session, encode_message};
+pub use upgrade::{Accepted, Offer};
 
 #[cfg(test)]
 mod tests;

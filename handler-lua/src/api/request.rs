@@ -1,6 +1,6 @@
 //! Views of the raw message. Each call reads just what was asked for.
 
-use super::{State, message_of};
+use super::{State, body, message_of};
 use handler_core::http::{cookies, query};
 use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::protocol::Order;
@@ -56,7 +56,7 @@ macro_rules! named_view {
     };
 }
 
-pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::Result<()> {
+pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     named_view!(native, lua, "header_all", |lua: &Lua, m: &Envelope<'_>, name: &[u8]| {
         let name = lower(name);
         let list = lua.create_table()?;
@@ -105,9 +105,6 @@ pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::R
     view!(native, lua, "path", |lua: &Lua, m: &Envelope<'_>| {
         Ok(Value::String(lua.create_string(m.path)?))
     });
-    view!(native, lua, "body", |lua: &Lua, m: &Envelope<'_>| {
-        Ok(Value::String(lua.create_string(m.body)?))
-    });
     view!(native, lua, "cookies", |lua: &Lua, m: &Envelope<'_>| {
         let table = lua.create_table()?;
         if let Some(values) = m.headers.get(b"cookie") {
@@ -130,12 +127,20 @@ pub(super) fn register(lua: &Lua, native: &Table, _state: &Rc<State>) -> mlua::R
     };
     native.set("conn", lua.create_function(conn)?)?;
 
+    // The body, or nil and the problem.
+    let memory = state.start.memory;
+    let body = move |lua: &Lua, job: LuaString| match body::read(&job.as_bytes(), memory) {
+        Ok(body) => Ok((Some(lua.create_string(body)?), None)),
+        Err(problem) => Ok((None, Some(problem.to_string()))),
+    };
+    native.set("body", lua.create_function(body)?)?;
+
     // The body as UTF-8, or nil and the problem.
-    let body_text = |lua: &Lua, raw: LuaString| {
-        let raw = raw.as_bytes();
-        let Ok(envelope) = Envelope::parse(message_of(&raw)) else { return Ok((None, None)) };
+    let body_text = |lua: &Lua, (job, body): (LuaString, LuaString)| {
+        let (job, body) = (job.as_bytes(), body.as_bytes());
+        let Ok(envelope) = Envelope::parse(message_of(&job)) else { return Ok((None, None)) };
         let content_type = first(&envelope, b"content-type").map(Text::bytes).unwrap_or_default();
-        match decode_text(envelope.body, &content_type) {
+        match decode_text(&body, &content_type) {
             Ok(text) => Ok((Some(lua.create_string(text.as_bytes())?), None)),
             Err(problem) => Ok((None, Some(problem))),
         }

@@ -116,10 +116,11 @@ function fields.cookies(req)
   return native.cookies(job_of(req))
 end
 function fields.body(req)
-  return native.body(job_of(req))
+  local body, problem = native.body(job_of(req))
+  return body or error(problem, 3)
 end
 function fields.text(req)
-  local text, problem = native.text(job_of(req))
+  local text, problem = native.text(job_of(req), req.body)
   return text or fail(400, problem)
 end
 function fields.params()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from typing import NamedTuple, Optional
@@ -22,7 +23,13 @@ class Failure(NamedTuple):
         return place + self.message
 
 
+_IMPORTLIB = os.path.dirname(importlib.__file__)
+
+
 def _is_own(filename: str) -> bool:
+    """Whether a frame is none of the script's: Kennel's, or the import's that led to it."""
+    if filename.startswith(("<frozen importlib", _IMPORTLIB)):
+        return True
     return filename.startswith("<kennel>") or (_PACKAGE is not None and filename.startswith(_PACKAGE + os.sep))
 
 

@@ -47,6 +47,9 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     file, line, message = failure.file or worker.source, failure.line, failure.message
     if isinstance(problem, LoadError):
         file, line, message = worker.source, None, str(problem)
+    elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
+        file, line = None, None
+        message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
     elif isinstance(problem, ModuleNotFoundError) and problem.name:
         missing = problem.name.partition(".")[0]
         python = sys.executable
@@ -205,6 +208,7 @@ class Server:
 
     def _serve_loop(self, ready: bool = False) -> None:
         loop, worker = _tasks.make_loop(), self.worker
+        worker.want_loop()
         self._end = loop.create_future()
         worker.set_flush_soon(self._flush_soon)
         loop.add_reader(worker.fileno(), self._turn)
@@ -363,7 +367,7 @@ class Native(Server):
 
         def broken(again: BaseException) -> None:
             # The error page or an after hook failed too; perhaps just as before.
-            if str(again) != str(problem):
+            if _failure.describe(again).message != _failure.describe(problem).message:
                 self._log(req, again)
             req._job.respond(500, [("Content-Type", "text/plain; charset=utf-8")], b"500 Internal Server Error\n")
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import selectors
 import sys
+import threading
+import time
 import types
 from typing import Any, Callable, Coroutine, Generator, List, Optional, Tuple
 
@@ -34,10 +37,48 @@ def make_loop() -> asyncio.AbstractEventLoop:
             import uvloop  # type: ignore[import-not-found, unused-ignore]
 
             _loop = uvloop.new_event_loop()
+            _watch_by_time(_loop)
         except ImportError:
-            _loop = asyncio.new_event_loop()
+            _loop = asyncio.SelectorEventLoop(_Watched())
         asyncio.set_event_loop(_loop)
     return _loop
+
+
+class _Watched(selectors.DefaultSelector):
+    """Tells the hub when the loop is at work, and when it waits: a script that does not come back within
+    `limits.script_time` is seen wherever in the loop it runs."""
+
+    def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
+        worker = _state.worker()
+        worker.sleeps()
+        try:
+            return super().select(timeout)
+        finally:
+            worker.wakes()
+
+
+#: How often a loop shows that it is alive whose waits cannot be seen.
+_BEAT = 1.0
+
+
+def _watch_by_time(loop: asyncio.AbstractEventLoop) -> None:
+    """The same for loops that have no selector: when a beat stays out, a thread says that the loop is at work."""
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        last = time.monotonic()
+        _state.worker().sleeps()
+        loop.call_later(_BEAT, beat)
+
+    def watch() -> None:
+        while True:
+            time.sleep(_BEAT)
+            if time.monotonic() - last > 2 * _BEAT:
+                _state.worker().wakes()
+
+    loop.call_soon(beat)
+    threading.Thread(target=watch, name="kennel-watch", daemon=True).start()
 
 
 def has_loop() -> bool:

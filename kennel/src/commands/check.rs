@@ -141,6 +141,7 @@ fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
             "messages, deliveries and pieces that wait for one connection, then close",
         ),
         ("channel_queue", size(limits.channel_queue), "messages of one connection that wait for the script"),
+        ("upload", size(limits.upload), "a body that Mongrel2 puts into a file, then 413"),
         ("rooms", limits.rooms.to_string(), "rooms that one connection may be in"),
         ("keep_alive", time(limits.keep_alive), "how often Mongrel2 is told what is held"),
         ("handler_targets", limits.handler_targets.to_string(), "connections that one reply may reach"),

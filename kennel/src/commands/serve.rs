@@ -20,7 +20,7 @@ use signal_hook::low_level::pipe;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::{error, info};
 
@@ -49,7 +49,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         }
         false => (None, Some(files)),
     };
-    let endpoints = own.as_ref().map_or(existing, |own| vec![own.endpoint()]);
+    let endpoints = match &own {
+        Some(own) => vec![own.endpoint()?],
+        None => existing,
+    };
 
     let (stop, stop_signal) = UnixStream::pair()?;
     let (reload, reload_signal) = UnixStream::pair()?;
@@ -92,7 +95,8 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
     }
     let endpoint = |send_spec: &str, recv_spec: &str, recv_ident: Option<String>| {
         let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
-        anyhow::Ok(Endpoint { send_spec: parse(send_spec)?, recv_spec: parse(recv_spec)?, recv_ident })
+        let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
+        anyhow::Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None })
     };
     let mut endpoints = Vec::new();
     for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
@@ -100,10 +104,21 @@ fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint
     }
     if endpoints.is_empty() && addresses.listen.is_none() {
         for server in &config.mongrel2 {
-            endpoints.push(endpoint(&server.send_spec, &server.recv_spec, server.recv_ident.clone())?);
+            let upload_store = server.upload_store.as_deref().map(store_folder).transpose()?;
+            let known = endpoint(&server.send_spec, &server.recv_spec, server.recv_ident.clone())?;
+            endpoints.push(Endpoint { upload_store, ..known });
         }
     }
     Ok(endpoints)
+}
+
+/// A store as workers will find it, wherever they are.
+fn store_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    match folder.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => Err(wrong_input(format!("upload_store `{}` is no folder", folder.display()))),
+        Err(problem) => Err(wrong_input(format!("upload_store `{}`: {problem}", folder.display()))),
+    }
 }
 
 /// The folder `public` beside the first app that has one.

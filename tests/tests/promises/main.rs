@@ -56,5 +56,7 @@ mod stopping;
 mod surroundings;
 /// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
 mod tasks;
+/// Uploads: bodies that Mongrel2 puts into files.
+mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;

@@ -1,6 +1,7 @@
 //! What workers say and ask about live connections and rooms.
 
 use super::table::LiveId;
+use crate::http::response::Response;
 use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId, WorkerId};
@@ -22,11 +23,21 @@ impl Hub {
                     self.send_live(id, binary, payload, now);
                 }
             }
-            Action::CloseConn { conn, code, reason } => {
+            Action::Accept { conn, protocol, head } => {
                 if let Some(id) = self.live.lives.by_number(conn) {
-                    self.close_live(id, code, &String::from_utf8_lossy(reason), now);
+                    self.accept_handshake(id, protocol, head, now);
                 }
             }
+            Action::Refuse { conn, status, head, body } => {
+                if let Some(id) = self.live.lives.by_number(conn) {
+                    self.refuse_handshake(id, Response { status, head, body }, now);
+                }
+            }
+            Action::CloseConn { conn, code, reason } => match self.live.lives.by_number(conn) {
+                Some(id) if self.is_undecided(id) => self.forbid_handshake(id, now),
+                Some(id) => self.close_live(id, code, &String::from_utf8_lossy(reason), now),
+                None => {}
+            },
             Action::Join { conn, room } => {
                 self.flush_publishing(now);
                 let Some(id) = self.live.lives.by_number(conn) else { return };

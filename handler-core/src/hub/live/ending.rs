@@ -21,6 +21,10 @@ impl Hub {
     /// Closes from our side: the client is told why, and has a moment to say goodbye.
     pub(in crate::hub) fn close_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
         self.flush_publishing(now);
+        if self.is_undecided(id) {
+            self.close_undecided(id, code, reason, now);
+            return;
+        }
         let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
@@ -54,23 +58,40 @@ impl Hub {
     /// The client is gone, or about to be: the script hears of it, and the key is free. What was published and
     /// not handed out yet does not reach it any more.
     pub(in crate::hub) fn end_live(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage != Stage::Over) else {
+        if !self.take_off(id) {
             return;
-        };
-        channel.stage = Stage::Over;
-        let key = channel.key;
+        }
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        if channel.asked && !channel.is_known() {
+            // It never began, and no script has seen it.
+            self.forget_live(id);
+            return;
+        }
         let ours = channel.our_close.take();
         let (code, reason) = ours.map_or((code, reason.into()), |ours| *ours);
+        self.give(id, Pending::Close { code, reason }, now);
+    }
+
+    /// From now on it is over. `false`: it was so already.
+    pub(super) fn take_off(&mut self, id: LiveId) -> bool {
+        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage != Stage::Over) else {
+            return false;
+        };
+        if channel.stage == Stage::Asked {
+            self.live.decisions.settle(channel.number);
+        }
+        channel.stage = Stage::Over;
+        let key = channel.key;
         self.counters.closed += 1;
         self.live.rooms.leave_all(id);
         self.live.lives.forget_key(key, id);
         if let Some(conn) = self.conns.map.get_mut(&key) {
             conn.live = None;
         }
-        self.give(id, Pending::Close { code, reason }, now);
+        true
     }
 
-    /// The script's `close` has run.
+    /// The script's `close` has run, or need not.
     pub(super) fn forget_live(&mut self, id: LiveId) {
         if let Some(channel) = self.live.lives.get(id)
             && let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0))
@@ -134,7 +155,7 @@ impl Hub {
         }
     }
 
-    /// Answers that end a connection before it has begun.
+    /// An answer that ends a connection before it has begun.
     pub(super) fn send_last_words(&mut self, key: ConnKey, response: &[u8]) {
         let conn: &mut Conn = self.conns.map.entry(key).or_default();
         if conn.closing || conn.closed || conn.gone {

@@ -75,7 +75,7 @@ impl Heartbeat {
 }
 
 impl Hub {
-    /// A connection's first ping is planned.
+    /// A connection's first ping is planned, where both sides speak.
     pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
         self.hold(now);
         let Some(channel) = self.live.lives.get(id) else { return };
@@ -91,6 +91,7 @@ impl Hub {
     /// Pings, closes and keep-alives that are due.
     pub(in crate::hub) fn beat(&mut self, now: Instant) {
         self.end_unanswered(now);
+        self.end_undecided(now);
         if self.live.heartbeat.keep_alive.is_some_and(|due| due <= now) {
             self.live.heartbeat.keep_alive = self.holds_anybody().then(|| now + self.limits.keep_alive);
             self.keep_alive();
@@ -123,7 +124,7 @@ impl Hub {
                     due.push(id);
                     self.live.heartbeat.plan_ping(interval, id, generation, now);
                 }
-                Stage::Closing | Stage::Over => {}
+                Stage::Asked | Stage::Closing | Stage::Over => {}
             }
         }
         let idle = |list: &VecDeque<Due>| list.is_empty();

@@ -61,6 +61,10 @@ impl Hub {
     }
 
     fn receive_frame(&mut self, id: LiveId, flags: u8, payload: &[u8], now: Instant) {
+        if self.is_undecided(id) {
+            self.refuse_early_frame(id, now);
+            return;
+        }
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let max = self.apps[usize::from(channel.app.0)].channels.get(channel.route);

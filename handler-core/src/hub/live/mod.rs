@@ -2,6 +2,7 @@
 //!
 //! * `table`: all of them, small; `routes`: which channel takes one
 //! * `opening`: how one begins, also when the hub was restarted and the client was not; `intake`: what comes from it
+//! * `deciding`: handshakes that the script accepts or refuses
 //! * `work`: its messages to the worker that has it, in order, and to another one when that dies
 //! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
 //! * `ending`: every way to end, and `close` exactly once
@@ -9,6 +10,7 @@
 //! * `asking`: what scripts ask about connections and rooms
 
 mod asking;
+mod deciding;
 mod ending;
 mod heartbeat;
 mod intake;
@@ -18,6 +20,7 @@ mod sending;
 mod table;
 mod work;
 
+pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
 pub(super) use sending::Publishing;
 pub(super) use table::{Backlog, LiveId, Lives};
@@ -34,6 +37,7 @@ pub(super) struct Live {
     pub codec: Codec,
     pub keeper: Keeper,
     pub heartbeat: Heartbeat,
+    pub decisions: Decisions,
     pub publishing: Publishing,
 }
 
@@ -45,6 +49,7 @@ impl Live {
             codec: Codec::default(),
             keeper: Keeper::default(),
             heartbeat: Heartbeat::default(),
+            decisions: Decisions::default(),
             publishing: Publishing::default(),
         }
     }

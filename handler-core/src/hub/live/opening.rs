@@ -7,12 +7,24 @@ use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::protocol::{Envelope, Head, Kind};
-use crate::websocket::{Accepted, Opcode, Policy, Refusal, Session, handshake};
+use crate::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
+use crate::worker::protocol::ChannelSpec;
 use std::time::Instant;
 use tracing::warn;
 
 /// Bytes of a Sec-WebSocket-Accept value.
 const ACCEPT: usize = 28;
+
+/// How a live connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// Both sides speak from now on.
+    Accepted,
+    /// The script decides whether it does.
+    Asked,
+    /// It began in another life of the hub.
+    Adopted,
+}
 
 impl Hub {
     /// A WebSocket handshake. `false`: no channel takes it.
@@ -43,8 +55,8 @@ impl Hub {
             self.answer_at_once(key, 400, now);
             return true;
         }
-        let accepted = match self.judge(app, route, envelope) {
-            Ok(accepted) => accepted,
+        let offer = match self.judge(app, route, envelope) {
+            Ok(offer) => offer,
             Err(refusal) => {
                 self.counters.refused += 1;
                 if self.complaints.pass(Complaint::Refused, now) {
@@ -54,12 +66,31 @@ impl Hub {
                 return true;
             }
         };
-        let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
         let opening = without_body(message, envelope);
-        let Some(id) = self.open_live(key, (app, route), carrier, &opening, false, now) else { return true };
-        self.send_bytes(id, &accepted.response, now);
-        self.begin_work(id, now);
+        if self.spec(app, route).asks {
+            self.ask(key, (app, route), offer, &opening, now);
+        } else {
+            let protocol = offer.preferred(&self.spec(app, route).protocols);
+            let accepted = offer.accept(protocol.as_deref(), b"");
+            let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
+            let beginning = Beginning::Accepted;
+            let Some(id) = self.open_live(key, (app, route), carrier, &opening, beginning, now) else {
+                return true;
+            };
+            self.send_bytes(id, &accepted.response, now);
+            self.begin_work(id, now);
+        }
         true
+    }
+
+    /// The script decides about a handshake that keeps the rules.
+    fn ask(&mut self, key: ConnKey, place: (AppId, u16), offer: Offer, opening: &[u8], now: Instant) {
+        let carrier = Carrier::WebSocket(Session::new(None));
+        let Some(id) = self.open_live(key, place, carrier, opening, Beginning::Asked, now) else { return };
+        let Some(channel) = self.live.lives.get(id) else { return };
+        let due = now + self.limits.request_timeout;
+        self.live.decisions.expect(channel.number, id, offer, due);
+        self.begin_work(id, now);
     }
 
     /// A message of a client that the hub does not know: a socket's first, or a frame on a WebSocket that was
@@ -82,22 +113,22 @@ impl Hub {
             self.close_connection(key);
             return None;
         }
-        let (carrier, adopted) = match head.kind {
+        let (carrier, beginning) = match head.kind {
             Kind::Frame { .. } => {
                 // Every frame carries the handshake's headers, so what was agreed can be found again.
-                let Ok(accepted) = self.judge(app, route, envelope) else {
+                let Ok(offer) = self.judge(app, route, envelope) else {
                     self.close_connection(key);
                     return None;
                 };
                 self.counters.adopted += 1;
-                (Carrier::WebSocket(Session::new(accepted.deflate)), true)
+                (Carrier::WebSocket(Session::new(offer.deflate())), Beginning::Adopted)
             }
-            Kind::Xml => (Carrier::Xml, false),
-            _ => (Carrier::Json, false),
+            Kind::Xml => (Carrier::Xml, Beginning::Accepted),
+            _ => (Carrier::Json, Beginning::Accepted),
         };
         // What the message says is a message of its own; the opening is only who says it.
         let opening = without_body(message, envelope);
-        let id = self.open_live(key, (app, route), carrier, &opening, adopted, now)?;
+        let id = self.open_live(key, (app, route), carrier, &opening, beginning, now)?;
         self.begin_work(id, now);
         Some(id)
     }
@@ -110,13 +141,17 @@ impl Hub {
         self.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
     }
 
-    fn judge(&self, app: AppId, route: u16, envelope: &Envelope<'_>) -> Result<Accepted, Refusal> {
+    fn spec(&self, app: AppId, route: u16) -> &ChannelSpec {
         let spec = self.apps[usize::from(app.0)].channels.get(route);
-        let spec = spec.expect("a route that was found is there");
+        spec.expect("a route that was found is there")
+    }
+
+    fn judge(&self, app: AppId, route: u16, envelope: &Envelope<'_>) -> Result<Offer, Refusal> {
+        let spec = self.spec(app, route);
         let policy = Policy { origins: &spec.origins, protocols: &spec.protocols, deflate: spec.deflate };
         // Only a handshake's body is its answer's key; a frame that is adopted gets no answer.
         let key = if envelope.body.len() == ACCEPT { envelope.body } else { b"" };
-        handshake::accept(&envelope.headers, b"GET", key, &policy)
+        handshake::check(&envelope.headers, b"GET", key, &policy)
     }
 
     /// The app and its channel for a message.
@@ -147,9 +182,10 @@ impl Hub {
         (app, route): (AppId, u16),
         carrier: Carrier,
         message: &[u8],
-        adopted: bool,
+        beginning: Beginning,
         now: Instant,
     ) -> Option<LiveId> {
+        let asked = beginning == Beginning::Asked;
         let opening = self.live.keeper.keep(message);
         let made = self.live.lives.insert(key, |number| Channel {
             key,
@@ -157,9 +193,10 @@ impl Hub {
             route,
             number,
             carrier,
-            stage: Stage::Open,
+            stage: if asked { Stage::Asked } else { Stage::Open },
+            asked,
             opened: false,
-            resumed: adopted,
+            resumed: beginning == Beginning::Adopted,
             orphan: false,
             our_close: None,
             worker: Attached::NONE,
@@ -178,7 +215,11 @@ impl Hub {
         if self.conns.map.contains_key(&key) {
             let _ = self.live_conn(id, now);
         }
-        self.begin_heartbeat(id, now);
+        if asked {
+            self.hold(now);
+        } else {
+            self.begin_heartbeat(id, now);
+        }
         Some(id)
     }
 

@@ -55,9 +55,14 @@ impl Hub {
     /// A script's message to one connection.
     pub(in crate::hub) fn send_live(&mut self, id: LiveId, binary: bool, payload: &[u8], now: Instant) {
         self.flush_publishing(now);
-        let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
+        let Some(channel) = self.live.lives.get(id) else { return };
+        if channel.stage != Stage::Open {
+            let key = channel.key;
+            if channel.stage == Stage::Asked && self.complaints.pass(Complaint::Refused, now) {
+                warn!(link = key.link.0, conn = %key.id, "dropped a message: its handshake is not accepted yet");
+            }
             return;
-        };
+        }
         let framing = channel.framing();
         let mut framed = Vec::with_capacity(payload.len() + 10);
         framing.encode(binary, payload, &mut self.live.codec, &mut framed);

@@ -41,6 +41,8 @@ impl Carrier {
 /// How far a conversation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// The script is asked whether it begins.
+    Asked,
     /// Both sides speak.
     Open,
     /// We said the last word and wait for the client's.
@@ -76,6 +78,8 @@ pub(crate) struct Channel {
     pub(super) number: u64,
     pub(super) carrier: Carrier,
     pub(super) stage: Stage,
+    /// Its handshake waits for the script's decision, or ended without one.
+    pub(super) asked: bool,
     /// The script's `open` has run, or is not to run again.
     pub(super) opened: bool,
     /// It comes from another worker, or from another life of the hub.
@@ -262,6 +266,11 @@ impl Channel {
     /// Tells it from others that had its place.
     pub(super) fn generation(&self) -> u32 {
         (self.number >> PLACE_BITS) as u32
+    }
+
+    /// Whether some worker has heard of it.
+    pub(super) fn is_known(&self) -> bool {
+        self.opened || self.work.as_ref().is_some_and(|work| !work.flight.is_empty())
     }
 
     /// The form of messages to it.

@@ -101,6 +101,11 @@ impl Hub {
                 work.returned = false;
                 if worker.is_leaving() {
                     Self::detach(channel, worker);
+                    if channel.asked && channel.stage == Stage::Over {
+                        // To the next worker it would be a stranger that never came in.
+                        self.forget_live(id);
+                        return;
+                    }
                     continue;
                 }
             } else if work.returned
@@ -209,7 +214,7 @@ impl Hub {
             handler,
             fresh,
             resumed: channel.resumed,
-            asked: false,
+            asked: channel.stage == Stage::Asked,
             transport: channel.carrier.name(),
             name: name.as_bytes(),
             data: channel.data.as_deref().map_or(&b""[..], |json| json),
@@ -244,26 +249,26 @@ impl Hub {
     }
 
     /// An idle connection of a worker that takes nothing more is another's from now on.
-    fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
+    pub(super) fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0)) else {
             return;
         };
-        if !worker.is_leaving() || channel.work.is_some() {
+        // Who was asked about a handshake decides.
+        if !worker.is_leaving() || channel.work.is_some() || channel.stage == Stage::Asked {
             return;
         }
         Self::detach(channel, worker);
         self.restart_straight(id, now);
     }
 
-    /// Straight-line code runs all the time, so it is started again at once; callbacks are when something comes.
+    /// Straight-line code runs all the time, so it is started again at once, and somebody has to decide about a
+    /// handshake; callbacks are when something comes.
     fn restart_straight(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
         let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
-        if channel.stage != Stage::Over
-            && spec.is_some_and(|spec| spec.straight)
-            && channel.worker == Attached::NONE
-        {
+        let at_once = channel.stage == Stage::Asked || spec.is_some_and(|spec| spec.straight);
+        if channel.stage != Stage::Over && at_once && channel.worker == Attached::NONE {
             self.attach(id);
         }
         self.pump(id, now);
@@ -274,6 +279,11 @@ impl Hub {
     pub(in crate::hub) fn live_returned(&mut self, worker: WorkerId, id: LiveId, serial: u64) {
         let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
         let Some(work) = channel.work.as_mut() else { return };
+        if channel.asked && channel.stage == Stage::Over && matches!(pending, Pending::Open { .. }) {
+            // It never began, and the script has not seen it.
+            self.forget_live(id);
+            return;
+        }
         work.waiting.push_front(pending);
         work.returned = true;
         self.counters.rerun += 1;
@@ -293,7 +303,7 @@ impl Hub {
         now: Instant,
     ) {
         let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
-        let key = channel.key;
+        let (key, undecided) = (channel.key, channel.stage == Stage::Asked);
         if let Some(work) = &mut channel.work {
             work.bytes -= pending.size().min(work.bytes);
         }
@@ -305,6 +315,13 @@ impl Hub {
             Pending::Message { .. } => "message",
             Pending::Close { .. } => "close",
         };
+        if undecided {
+            // Another worker is asked, unless that would end the same way.
+            if hung {
+                self.end_hung(id, now);
+            }
+            return;
+        }
         self.counters.worker_died += 1;
         warn!(link = key.link.0, conn = %key.id, "dropped with its worker, which was running it: {what}");
         if what == "close" {
@@ -322,6 +339,10 @@ impl Hub {
         for id in ids {
             let Some(channel) = self.live.lives.get_mut(id) else { continue };
             channel.worker = Attached::NONE;
+            if channel.asked && !self.may_ask_again(id, now) {
+                continue;
+            }
+            let Some(channel) = self.live.lives.get_mut(id) else { continue };
             channel.resumed |= channel.opened;
             if let Some(work) = &mut channel.work {
                 work.listed = false;

@@ -5,6 +5,8 @@
 
 mod answers;
 mod code;
+mod decisions;
+mod handshakes;
 mod live;
 mod mongrel2;
 mod order;
@@ -15,4 +17,5 @@ mod simulation;
 mod site;
 mod stopping;
 mod streams;
+mod uploads;
 mod workers;

@@ -24,6 +24,7 @@ pub(super) struct Job {
     pub conn: String,
     pub params: Vec<String>,
     pub path: String,
+    pub spool: String,
     pub body: Vec<u8>,
 }
 
@@ -37,6 +38,7 @@ pub(super) enum Told {
         name: String,
         fresh: bool,
         resumed: bool,
+        asked: bool,
         data: String,
         rooms: Vec<String>,
         path: String,
@@ -363,7 +365,7 @@ impl FakeWorker {
         while let Some((kind, payload, rest)) = split_frame(orders) {
             orders = rest;
             match Order::read(kind, payload).unwrap() {
-                Order::Job { serial, handler, conn, params, spool: _, message } => {
+                Order::Job { serial, handler, conn, params, spool, message } => {
                     let envelope = Envelope::parse(message).unwrap();
                     self.jobs.push(Job {
                         serial,
@@ -371,6 +373,7 @@ impl FakeWorker {
                         conn: String::from_utf8(conn.to_vec()).unwrap(),
                         params: params.map(|p| p.escape_ascii().to_string()).collect(),
                         path: envelope.path.escape_ascii().to_string(),
+                        spool: String::from_utf8(spool.to_vec()).unwrap(),
                         body: envelope.body.to_vec(),
                     });
                 }
@@ -383,6 +386,7 @@ impl FakeWorker {
                     name: String::from_utf8(open.name.to_vec()).unwrap(),
                     fresh: open.fresh,
                     resumed: open.resumed,
+                    asked: open.asked,
                     data: String::from_utf8(open.data.to_vec()).unwrap(),
                     rooms: open.rooms.map(|room| room.escape_ascii().to_string()).collect(),
                     path: Envelope::parse(open.message).unwrap().path.escape_ascii().to_string(),

@@ -3,6 +3,7 @@
 use super::super::mongrel2::{split_response, unchunk};
 use super::wire::Wire;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// A request without an answer.
@@ -55,6 +56,8 @@ pub(super) struct Client {
     /// The highest tag of a message that a worker began.
     pub begun: u64,
     pub answers: u64,
+    /// The message that completes its upload, and the file.
+    pub upload: Option<(Vec<u8>, PathBuf)>,
     /// Answers that were cut short.
     pub cut: u64,
 }
@@ -75,6 +78,7 @@ impl Client {
             delivered: 0,
             begun: 0,
             answers: 0,
+            upload: None,
             cut: 0,
         }
     }

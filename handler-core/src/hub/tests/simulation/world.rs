@@ -15,11 +15,12 @@ use super::random::Random;
 use super::talker::Talker;
 use super::wire::Wire;
 use super::worker::Worker;
-use crate::hub::{AppSpec, Effect, Hub, Limits, WorkerId};
+use crate::hub::{AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
 use crate::websocket::Codec;
 use crate::worker::protocol::{Action, Registration, encode_action};
 use conversations::Conversation;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Ids from here on belong to nobody, or to a hostile message.
@@ -40,6 +41,7 @@ pub(super) struct Totals {
     pub malformed: u64,
     pub too_late: u64,
     pub streamed: u64,
+    pub uploads: u64,
     pub cut: u64,
     pub opened: u64,
     pub adopted: u64,
@@ -64,6 +66,7 @@ impl Totals {
         self.malformed += other.malformed;
         self.too_late += other.too_late;
         self.streamed += other.streamed;
+        self.uploads += other.uploads;
         self.cut += other.cut;
         self.opened += other.opened;
         self.adopted += other.adopted;
@@ -104,6 +107,17 @@ impl Link {
     }
 }
 
+/// A file that a server has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upload {
+    /// It is being written; if that fails, its server deletes it.
+    Begun,
+    /// It is the hub's.
+    Whole,
+    /// Its server is gone: the hub deletes what it still knew of.
+    Lost,
+}
+
 /// Whether an answer of the hub to a question is right.
 type Expected = Box<dyn Fn(&str) -> bool>;
 
@@ -127,6 +141,8 @@ pub(super) struct World {
     /// How many messages each has said, by its name.
     said: BTreeMap<String, u64>,
     rooms: BTreeMap<Vec<u8>, BTreeSet<u64>>,
+    /// Files that servers have begun.
+    uploads: BTreeMap<PathBuf, Upload>,
     /// What the answers to queries may be.
     queries: BTreeMap<u64, Expected>,
     last_message: u64,
@@ -180,7 +196,8 @@ impl World {
         });
         let links: Vec<_> = links.collect();
         let now = Instant::now();
-        let hub = Hub::new(limits, "boot", links.len(), apps);
+        let mut hub = Hub::new(limits, "boot", links.len(), apps);
+        (0..links.len() as u16).for_each(|n| hub.set_upload_store(LinkId(n), format!("/store/{n}").into()));
         let mut world = Self {
             hub,
             now,
@@ -197,6 +214,7 @@ impl World {
             names: BTreeMap::new(),
             said: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            uploads: BTreeMap::new(),
             queries: BTreeMap::new(),
             last_message: 0,
             last_query: 0,
@@ -318,6 +336,10 @@ impl World {
             }
             Effect::AppReady(app) => self.ready[usize::from(app.0)] = true,
             Effect::AppFailed(..) => {}
+            Effect::DeleteFile(path) => {
+                let file = self.uploads.remove(&path).expect("a file is deleted once, and it was there");
+                assert_ne!(file, Upload::Begun, "what its server is writing is not deleted under it");
+            }
             Effect::Stopped => {
                 assert!(self.workers.is_empty());
                 self.stopped = true;
@@ -384,6 +406,7 @@ impl World {
     /// Everybody gets time to finish, with or without a stop; then nobody may wait for anything.
     pub fn settle(&mut self) {
         self.turn();
+        self.complete_uploads();
         let stop = self.random.percent(40);
         if stop {
             self.hub.begin_stop(self.now);
@@ -397,6 +420,8 @@ impl World {
         assert_eq!(self.stopped, stop, "a stop is bounded");
         self.links.iter().flat_map(|link| link.clients.values()).for_each(Client::settle);
         if !stop {
+            let left = self.uploads.iter().find(|(_, file)| **file == Upload::Whole);
+            assert_eq!(left, None, "a file is left");
             self.check_quiet();
             self.everybody_leaves();
             self.finish();

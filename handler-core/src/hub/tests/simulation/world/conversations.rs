@@ -78,7 +78,7 @@ impl World {
             return;
         }
         match told {
-            Told::Open { serial, conn, handler, name, fresh, resumed, data, rooms, path } => {
+            Told::Open { serial, conn, handler, name, fresh, resumed, data, rooms, path, .. } => {
                 worker.held.insert(conn);
                 let spec = worker.registration.channels.iter().find(|spec| spec.handler == handler);
                 let own = path.strip_prefix("/two").unwrap_or(&path);

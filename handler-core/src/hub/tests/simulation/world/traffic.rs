@@ -3,9 +3,10 @@
 use super::super::super::mongrel2;
 use super::super::super::site::seconds;
 use super::super::client::{Asked, Asks, Client, Speaks};
-use super::{STRANGERS, World};
+use super::{STRANGERS, Upload, World};
 use crate::hub::LinkId;
 use crate::protocol::Envelope;
+use std::path::PathBuf;
 
 impl World {
     pub(super) fn server_starts(&mut self, number: usize) {
@@ -26,6 +27,10 @@ impl World {
             link.clients.clear();
             link.talkers.clear();
             link.missed.clear();
+            let store = format!("/store/{number}/");
+            let lost = |path: &PathBuf, file: &Upload| path.starts_with(&store) && *file == Upload::Begun;
+            let lost = self.uploads.iter_mut().filter(|(path, file)| lost(path, file));
+            lost.for_each(|(_, file)| *file = Upload::Lost);
             self.hub.handle_server_down(LinkId(number as u16), self.now);
         }
         if self.random.percent(80) {
@@ -81,6 +86,9 @@ impl World {
         if !client.may_talk() {
             return;
         }
+        if client.upload.is_some() {
+            return self.complete_upload(number, id);
+        }
         self.last_tag += 1;
         let tag = self.last_tag;
         if client.speaks == Speaks::Socket || self.random.percent(1) {
@@ -118,12 +126,43 @@ impl World {
             _ => (format!("{get} /users/{tag}"), Asks::Handler, String::new()),
         };
         let head = line.starts_with("HEAD ");
+        let file = format!("tmp/{number}-{tag}");
+        let upload = body.is_empty() && kind != Asks::Refused && self.random.percent(8);
+        if upload {
+            more.extend([("content-length", "70000"), ("x-mongrel2-upload-start", &file)]);
+        }
         let message = mongrel2::http(form, &sender, id, &line, &more, body.as_bytes());
-        let close = close || kind == Asks::Refused;
+        if upload {
+            more.push(("x-mongrel2-upload-done", &file));
+            let done = mongrel2::http(form, &sender, id, &line, &more, b"");
+            let path = PathBuf::from(format!("/store/{number}/{number}-{tag}"));
+            self.uploads.insert(path.clone(), Upload::Begun);
+            self.links[number].clients.get_mut(&id).expect("it was there").upload = Some((done, path));
+            self.totals.uploads += 1;
+        }
+        let close = close || upload || kind == Asks::Refused;
         let client = self.links[number].clients.get_mut(&id).expect("it was there");
         client.asks(self.now);
         client.asked.push_back(Asked { tag, head, close, kind });
         self.send(number, &message);
+    }
+
+    /// The file of a client's upload is whole.
+    fn complete_upload(&mut self, number: usize, id: i64) {
+        let client = self.links[number].clients.get_mut(&id).expect("it was there");
+        let (done, path) = client.upload.take().expect("it uploads");
+        self.uploads.insert(path, Upload::Whole);
+        self.send(number, &done);
+    }
+
+    /// Whoever is still there gets done with it.
+    pub(super) fn complete_uploads(&mut self) {
+        for number in 0..self.links.len() {
+            let uploads = |client: &Client| client.may_talk() && client.upload.is_some();
+            let clients = self.links[number].clients.iter().filter(|(_, client)| uploads(client));
+            let ids: Vec<i64> = clients.map(|(id, _)| *id).collect();
+            ids.into_iter().for_each(|id| self.complete_upload(number, id));
+        }
     }
 
     pub(super) fn client_leaves(&mut self) {
@@ -136,6 +175,9 @@ impl World {
             // What was under way when the close was sent, still within a second.
             let late = mongrel2::http(form, &sender, id, "GET /users/0", &[], b"");
             if client.closed_at.is_some_and(|at| self.now - at < seconds(1)) {
+                if client.upload.is_some() {
+                    return self.complete_upload(number, id);
+                }
                 self.send(number, &late);
             }
             return;

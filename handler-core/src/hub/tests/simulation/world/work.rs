@@ -4,7 +4,7 @@ use super::super::super::site::millis;
 use super::super::super::site::seconds;
 use super::super::client::{Client, Speaks};
 use super::super::worker::{Begun, Worker};
-use super::World;
+use super::{Upload, World};
 use crate::hub::{AppId, WorkerId};
 use crate::worker::protocol::{Action, Handler, Ids, LoadFailure, encode_action, encode_ids};
 
@@ -137,6 +137,10 @@ impl World {
             None => 0,
         };
         let raw = job.path.starts_with('@');
+        let spool = std::path::Path::new(&job.spool);
+        // Where there are deadlines it may have been answered already.
+        let has_file = job.spool.is_empty() || self.uploads.get(spool) == Some(&Upload::Whole);
+        assert!(has_file || !self.calm, "{job:?} has no file");
         worker.begun.push(Begun { serial: job.serial, tag, raw, handler: job.handler });
         self.check_order(&job.conn, tag);
         if self.random.percent(60) {

@@ -1,0 +1,195 @@
+//! Handshakes that the script decides.
+//!
+//! The hub checks what the RFC demands, asks, and waits: until the script accepts, nothing is agreed, nothing can be
+//! sent, and nothing may come. Whatever becomes of it, the client gets one answer: the 101, the script's
+//! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
+
+use super::table::{Carrier, LiveId, Stage};
+use crate::http::Persistence;
+use crate::http::response::{Form, Response};
+use crate::hub::counters::Complaint;
+use crate::hub::{Hub, answers};
+use crate::websocket::{Offer, Session};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tracing::warn;
+
+/// A handshake that waits for its decision.
+#[derive(Debug)]
+struct Asked {
+    id: LiveId,
+    offer: Offer,
+    due: Instant,
+    /// A worker took it and died.
+    lost: bool,
+}
+
+/// All that wait, by the connection's number: numbers grow, so the first one is due first.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions(BTreeMap<u64, Asked>);
+
+impl Decisions {
+    pub(super) fn expect(&mut self, number: u64, id: LiveId, offer: Offer, due: Instant) {
+        self.0.insert(number, Asked { id, offer, due, lost: false });
+    }
+
+    /// It is decided, or over.
+    pub(super) fn settle(&mut self, number: u64) -> Option<Offer> {
+        self.0.remove(&number).map(|asked| asked.offer)
+    }
+
+    fn next_overdue(&mut self, now: Instant) -> Option<LiveId> {
+        let first = self.0.first_entry()?;
+        (first.get().due <= now).then(|| first.remove().id)
+    }
+
+    /// The worker that was asked is dead. Whether another one may be: once.
+    fn may_ask_again(&mut self, number: u64) -> bool {
+        self.0.get_mut(&number).is_some_and(|asked| !std::mem::replace(&mut asked.lost, true))
+    }
+
+    /// When there is something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.0.values().next().map(|asked| asked.due)
+    }
+}
+
+/// What the client of a script that closes before it accepts gets.
+const FORBIDDEN: Response<'static> = Response { status: 403, head: b"", body: b"" };
+
+impl Hub {
+    /// Whether its handshake waits for a decision.
+    pub(super) fn is_undecided(&self, id: LiveId) -> bool {
+        self.live.lives.get(id).is_some_and(|channel| channel.stage == Stage::Asked)
+    }
+
+    /// The script accepts: from now on it is a WebSocket.
+    pub(super) fn accept_handshake(&mut self, id: LiveId, protocol: &str, head: &[u8], now: Instant) {
+        // What was published before is not for it.
+        self.flush_publishing(now);
+        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Asked)
+        else {
+            self.complain_of_decision(id, now);
+            return;
+        };
+        let Some(offer) = self.live.decisions.settle(channel.number) else { return };
+        let accepted = offer.accept(Some(protocol), head);
+        channel.carrier = Carrier::WebSocket(Session::new(accepted.deflate));
+        channel.stage = Stage::Open;
+        channel.asked = false;
+        let key = channel.key;
+        if !protocol.is_empty()
+            && accepted.protocol.is_none()
+            && self.complaints.pass(Complaint::Refused, now)
+        {
+            warn!(link = key.link.0, conn = %key.id, protocol, "accepted without a subprotocol: the client does not offer this one");
+        }
+        self.live.rooms.forget_place(id);
+        self.send_bytes(id, &accepted.response, now);
+        self.begin_heartbeat(id, now);
+        self.leave_worker_that_ends(id, now);
+    }
+
+    /// The script refuses, in its own words.
+    pub(super) fn refuse_handshake(&mut self, id: LiveId, response: Response<'_>, now: Instant) {
+        if self.is_undecided(id) {
+            self.turn_down(id, response, None, now);
+        } else {
+            self.complain_of_decision(id, now);
+        }
+    }
+
+    /// The script closes what it has not accepted.
+    pub(super) fn forbid_handshake(&mut self, id: LiveId, now: Instant) {
+        self.turn_down(id, FORBIDDEN, None, now);
+    }
+
+    /// Closes, from wherever it comes, what is not accepted. The script is told.
+    pub(super) fn close_undecided(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        match code {
+            // We go away, or the channel does.
+            1001 => self.turn_down_with(id, 503, (code, reason), now),
+            _ => self.turn_down(id, FORBIDDEN, Some((code, reason)), now),
+        }
+    }
+
+    /// Mongrel2 reads frames from the first byte behind a handshake on, but a client has to wait for its answer.
+    pub(super) fn refuse_early_frame(&mut self, id: LiveId, now: Instant) {
+        self.counters.violations += 1;
+        if let Some(key) =
+            super::intake::key_of(self, id).filter(|_| self.complaints.pass(Complaint::Refused, now))
+        {
+            warn!(link = key.link.0, conn = %key.id, "refused: it sends before its handshake is answered");
+        }
+        self.turn_down_with(id, 400, (1002, "sent before the handshake was answered"), now);
+    }
+
+    /// Handshakes for whose decision the time is over.
+    pub(super) fn end_undecided(&mut self, now: Instant) {
+        while let Some(id) = self.live.decisions.next_overdue(now) {
+            let Some(key) = super::intake::key_of(self, id) else { continue };
+            warn!(link = key.link.0, conn = %key.id, "no decision about a handshake within {:?}: 504", self.limits.request_timeout);
+            self.counters.timed_out += 1;
+            self.turn_down_with(id, 504, (1006, ""), now);
+        }
+    }
+
+    /// The worker that was asked ran for too long without pause, and is dead. Another one would do the same.
+    pub(super) fn end_hung(&mut self, id: LiveId, now: Instant) {
+        self.counters.timed_out += 1;
+        self.turn_down_with(id, 504, (1006, ""), now);
+    }
+
+    /// The worker that had it is dead. `false`: nobody else needs to hear of it.
+    pub(super) fn may_ask_again(&mut self, id: LiveId, now: Instant) -> bool {
+        let Some(channel) = self.live.lives.get_mut(id) else { return false };
+        if channel.stage == Stage::Over {
+            // Nobody is left who knows it.
+            self.forget_live(id);
+            return false;
+        }
+        // One that was not started does not count.
+        let was_seen = std::mem::take(&mut channel.opened);
+        if !was_seen || self.live.decisions.may_ask_again(channel.number) {
+            return true;
+        }
+        let key = channel.key;
+        warn!(link = key.link.0, conn = %key.id, "two workers died before they decided about a handshake: 502");
+        self.counters.worker_died += 1;
+        self.turn_down_with(id, 502, (1006, ""), now);
+        false
+    }
+
+    /// One of our own pages in place of the handshake; the script hears the close.
+    fn turn_down_with(&mut self, id: LiveId, status: u16, close: (u16, &str), now: Instant) {
+        let head = answers::head(status, None);
+        let response = Response { status, head: head.as_bytes(), body: answers::text(status).as_bytes() };
+        self.turn_down(id, response, Some(close), now);
+    }
+
+    /// An HTTP answer in place of the handshake. It is the last one: Mongrel2 reads frames from this connection by now.
+    fn turn_down(&mut self, id: LiveId, response: Response<'_>, close: Option<(u16, &str)>, now: Instant) {
+        let Some(key) = super::intake::key_of(self, id).filter(|_| self.is_undecided(id)) else { return };
+        let mut written = Vec::new();
+        response.encode(
+            &mut written,
+            Form { head_only: false, persistence: Persistence::Close, date: &self.date },
+        );
+        match close {
+            Some((code, reason)) => self.end_live(id, code, reason, now),
+            None => {
+                self.take_off(id);
+                self.forget_live(id);
+            }
+        }
+        self.send_last_words(key, &written);
+    }
+
+    fn complain_of_decision(&mut self, id: LiveId, now: Instant) {
+        if let Some(key) =
+            super::intake::key_of(self, id).filter(|_| self.complaints.pass(Complaint::Refused, now))
+        {
+            warn!(link = key.link.0, conn = %key.id, "dropped a decision about a handshake: it is decided, or nobody asked");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The body of a request, wherever it is.
+
+use handler_core::protocol::{Envelope, Head};
+use handler_core::worker::protocol::Order;
+use rustix::fs::{Mode, OFlags, open};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use thiserror::Error;
+
+/// Why a body cannot be had.
+#[derive(Debug, Error)]
+pub(super) enum BodyError {
+    /// It is in a file that cannot be read, or no longer: its answer has been given.
+    #[error("the file of the body cannot be read: {0}")]
+    File(#[from] io::Error),
+    /// A script cannot hold so much.
+    #[error("the body has {size} bytes; limits.worker_memory allows a script {memory}")]
+    TooLarge { size: u64, memory: usize },
+}
+
+/// The body of a job: of its message, or of the file that has it, if a script may use so much memory.
+pub(super) fn read(job: &[u8], memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+    let Ok(Order::Job { spool, message, .. }) = Order::read_job(job) else { return Ok(Cow::Borrowed(b"")) };
+    if spool.is_empty() {
+        return Ok(Cow::Borrowed(Envelope::parse(message).map_or(b"", |envelope| envelope.body)));
+    }
+    // Nobody but Mongrel2 should write to its store; if somebody can, his links lead nowhere.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(open(OsStr::from_bytes(spool), flags, Mode::empty()).map_err(io::Error::from)?);
+    // What a client has pipelined behind its body may be in the file too.
+    let envelope = Envelope::parse(message).ok();
+    let announced = envelope.and_then(|envelope| Head::read(&envelope).ok()?.spool_size);
+    let size = file.metadata()?.len().min(announced.map_or(u64::MAX, u64::from));
+    if memory > 0 && size > memory as u64 {
+        return Err(BodyError::TooLarge { size, memory });
+    }
+    let mut body = Vec::with_capacity(size as usize);
+    file.take(size).read_to_end(&mut body)?;
+    Ok(Cow::Owned(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handler_core::worker::protocol::{FRAME_HEAD, Handler, encode_job};
+    use std::path::Path;
+
+    fn body_in(spool: &Path, memory: usize) -> Result<Vec<u8>, BodyError> {
+        body_of(b"m2 1 / 2:{},4:mine,", spool, memory)
+    }
+
+    fn body_of(message: &[u8], spool: &Path, memory: usize) -> Result<Vec<u8>, BodyError> {
+        let mut job = Vec::new();
+        let spool = spool.as_os_str().as_bytes();
+        encode_job(&mut job, 1, Handler::Route(0), "", [].into_iter(), spool, message);
+        read(&job[FRAME_HEAD..], memory).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn a_file_is_read_if_there_is_one_and_never_through_a_link() {
+        let folder = std::env::temp_dir().join(format!("kennel-body-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (file, link) = (folder.join("file"), folder.join("link"));
+        std::fs::write(&file, "spooled").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(body_in(Path::new(""), 4).unwrap(), b"mine");
+        assert_eq!(body_in(&file, 0).unwrap(), b"spooled");
+        assert!(matches!(body_in(&file, 6), Err(BodyError::TooLarge { size: 7, memory: 6 })));
+        assert!(matches!(body_in(&link, 0), Err(BodyError::File(_))));
+        assert!(matches!(body_in(&folder.join("none"), 0), Err(BodyError::File(_))));
+        let headers =
+            r#"{"METHOD":"POST","VERSION":"HTTP/1.1","content-length":"5","x-mongrel2-upload-start":"file"}"#;
+        let message = format!("m2 1 / {}:{headers},0:,", headers.len());
+        assert_eq!(body_of(message.as_bytes(), &file, 5).unwrap(), b"spool", "the rest is another request");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
