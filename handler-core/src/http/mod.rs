@@ -5,6 +5,7 @@
 pub mod conditions;
 pub mod cookies;
 pub mod fields;
+pub mod host;
 pub mod percent;
 pub mod query;
 pub mod response;
