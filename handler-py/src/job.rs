@@ -83,10 +83,18 @@ impl Job {
             return Ok(self.body().into());
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(spool, flags, Mode::empty())?);
-        let mut body = Vec::with_capacity(file.metadata()?.len() as usize);
-        file.read_to_end(&mut body)?;
+        let file = File::from(rustix::fs::open(spool, flags, Mode::empty())?);
+        let size = self.spooled_size(file.metadata()?.len());
+        let mut body = Vec::with_capacity(size as usize);
+        file.take(size).read_to_end(&mut body)?;
         Ok(body.into())
+    }
+
+    /// How many bytes of the file, which has so many, are the body: what a client sends behind it may have got there too.
+    pub(crate) fn spooled_size(&self, file: u64) -> u64 {
+        let said = self.first(b"content-length");
+        let said = said.and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
+        said.map_or(file, |said: u64| said.min(file))
     }
 
     /// `GET /path?query`, for messages.

@@ -8,6 +8,10 @@
 mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
+/// ASGI: the standard for asynchronous applications in Python.
+mod asgi;
+/// WebSockets of ASGI applications.
+mod asgi_websockets;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
 /// The chat example: pages that talk to each other, in a real browser.
@@ -60,3 +64,5 @@ mod tasks;
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;
+/// WSGI: the older standard for applications in Python.
+mod wsgi;
