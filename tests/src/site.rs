@@ -84,6 +84,12 @@ impl Plan {
         self
     }
 
+    /// Serving these instead of a script in its folder.
+    pub fn serving(mut self, apps: &[&str]) -> Self {
+        self.apps = apps.iter().map(|app| (*app).to_owned()).collect();
+        self
+    }
+
     /// With an argument.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

@@ -26,6 +26,8 @@ mod crashes;
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
+/// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
+mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.
 mod heartbeats;
 /// Hooks: before, after, not_found, error.
