@@ -89,3 +89,28 @@ pub(crate) fn head(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult
     }
     Ok(lines)
 }
+
+/// The same for an answer whose body is to come: a Content-Length stays.
+///
+/// # Errors
+///
+/// As [`head`], and `ValueError`: a Content-Length that is no number.
+pub(crate) fn opening(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult<Vec<u8>> {
+    let mut lines = head(headers)?.as_bytes().to_vec();
+    for (name, value) in headers {
+        if !header_bytes(name)?.eq_ignore_ascii_case(b"content-length") {
+            continue;
+        }
+        let value = header_bytes(value)?;
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            let value = value.escape_ascii();
+            return Err(PyValueError::new_err(format!(
+                "a Content-Length is a number of bytes, not `{value}`"
+            )));
+        }
+        lines.extend_from_slice(b"Content-Length: ");
+        lines.extend_from_slice(&value);
+        lines.extend_from_slice(b"\r\n");
+    }
+    Ok(lines)
+}

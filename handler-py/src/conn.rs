@@ -1,6 +1,7 @@
 //! The wire of a live connection: what a script sends to it and does with it. The package's `Connection` adds what
 //! is rarer.
 
+use crate::answer;
 use crate::link::Link;
 use crate::worker::Worker;
 use handler_core::worker::protocol::Action;
@@ -103,6 +104,35 @@ impl Wire {
         Ok(true)
     }
 
+    /// Completes a handshake that was asked about, with one of the subprotocols that the client offers or an empty text,
+    /// and further headers.
+    fn _accept(
+        &self,
+        py: Python<'_>,
+        protocol: &str,
+        headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+    ) -> PyResult<()> {
+        let head = answer::head(&headers)?;
+        self.link.push(py, &Action::Accept { conn: self.number, protocol, head: head.as_bytes() });
+        Ok(())
+    }
+
+    /// Answers a handshake that was asked about as an HTTP request. Nothing comes of the connection any more.
+    fn _refuse(
+        &self,
+        py: Python<'_>,
+        status: u16,
+        headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        body: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let head = answer::head(&headers)?;
+        let body = answer::bytes(body)?;
+        self.open.store(false, Ordering::Relaxed);
+        let (conn, head, body) = (self.number, head.as_bytes(), body.as_bytes());
+        self.link.push(py, &Action::Refuse { conn, status, head, body });
+        Ok(())
+    }
+
     fn _join(&self, py: Python<'_>, room: &str) -> PyResult<bool> {
         check_room(room)?;
         if self.is_open() {
@@ -143,7 +173,7 @@ pub(crate) fn with_message<T>(
     }
     let types = py.import("kennel._json")?;
     if message.is_instance(&types.getattr("BINARY")?)? {
-        let bytes = crate::answer::bytes(message)?;
+        let bytes = answer::bytes(message)?;
         return Ok(send(true, bytes.as_bytes()));
     }
     let text = types.getattr("encode")?.call1((message,))?;

@@ -200,6 +200,14 @@ impl Link {
         self.pulse(|pulse, page| pulse.set_full_pool(page, oldest));
     }
 
+    /// Waits in a thread of the pool for a client, which may take its time.
+    pub(crate) fn wait_for_client<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.pulse(|pulse, page| pulse.begin_waiting(page));
+        let waited = wait();
+        self.pulse(|pulse, page| pulse.end_waiting(page));
+        waited
+    }
+
     fn pulse(&self, change: impl FnOnce(&mut Pulse, &Page)) {
         if !self.is_forked() {
             let out = &mut *lock(&self.out);

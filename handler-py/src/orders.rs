@@ -276,6 +276,7 @@ impl Worker {
                 open.conn.into_pyobject(py)?.into_any(),
                 open.fresh.into_pyobject(py)?.to_owned().into_any(),
                 open.resumed.into_pyobject(py)?.to_owned().into_any(),
+                open.asked.into_pyobject(py)?.to_owned().into_any(),
                 text(py, open.name).into_any(),
                 PyString::new(py, open.transport).into_any(),
                 text(py, open.data).into_any(),

@@ -12,6 +12,10 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = &files![
     "__init__.py",
     "_app.py",
+    "_asgi.py",
+    "_asgi_http.py",
+    "_asgi_lifespan.py",
+    "_asgi_websocket.py",
     "_channel.py",
     "_conn.py",
     "_failure.py",
@@ -22,9 +26,11 @@ const FILES: &[(&str, &str)] = &files![
     "_response.py",
     "_room.py",
     "_serve.py",
+    "_spool.py",
     "_state.py",
     "_stream.py",
     "_tasks.py",
+    "_wsgi.py",
 ];
 
 /// Names of the package's files and their source.

@@ -10,6 +10,8 @@ use handler_core::worker::page::Page;
 #[derive(Default)]
 pub(crate) struct Pulse {
     full_pool: Option<u64>,
+    /// Threads of the pool that wait for their clients.
+    waiting: usize,
     script: Option<u64>,
     loop_awake: bool,
     shown: Option<u64>,
@@ -34,8 +36,21 @@ impl Pulse {
         self.show(page);
     }
 
+    /// A thread of the pool begins to wait for its client, which is no fault of the script's.
+    pub(crate) fn begin_waiting(&mut self, page: &Page) {
+        self.waiting += 1;
+        self.show(page);
+    }
+
+    /// It goes on.
+    pub(crate) fn end_waiting(&mut self, page: &Page) {
+        self.waiting -= 1;
+        self.show(page);
+    }
+
     fn show(&mut self, page: &Page) {
-        let now = self.full_pool.or(self.script).or(self.loop_awake.then_some(0));
+        let full_pool = self.full_pool.filter(|_| self.waiting == 0);
+        let now = full_pool.or(self.script).or(self.loop_awake.then_some(0));
         if now == self.shown {
             return;
         }

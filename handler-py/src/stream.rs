@@ -2,8 +2,8 @@
 
 use crate::answer;
 use crate::flow::Flow;
-use crate::job::{Job, is_clients};
-use crate::text::{latin1, text};
+use crate::job::Job;
+use crate::text::latin1;
 use handler_core::worker::protocol::Action;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -27,6 +27,10 @@ impl PyJob {
         let made = Self::new(job);
         made.flow();
         made
+    }
+
+    pub(crate) fn job(&self) -> &Job {
+        &self.job
     }
 
     fn flow(&self) -> &Flow {
@@ -53,30 +57,6 @@ impl PyJob {
         self.job.first(name.as_bytes()).map(|value| latin1(py, &value))
     }
 
-    /// The same as bytes.
-    fn server_bytes<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyBytes>> {
-        self.job.first(name.as_bytes()).map(|value| PyBytes::new(py, &value))
-    }
-
-    /// The path, percent-decoded, as text.
-    #[getter]
-    fn path<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        text(py, self.job.envelope().map_or(b"", |envelope| envelope.path))
-    }
-
-    /// The client's headers as pairs of bytes, names in lower case.
-    fn headers<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-        let mut pairs = Vec::with_capacity(24);
-        let Some(envelope) = self.job.envelope() else { return pairs };
-        for (name, values) in
-            envelope.headers.iter().map_while(Result::ok).filter(|(name, _)| is_clients(name))
-        {
-            let name = PyBytes::new(py, name);
-            pairs.extend(values.iter().map(|value| (name.clone(), PyBytes::new(py, &value.bytes()))));
-        }
-        pairs
-    }
-
     /// The body's bytes.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -97,16 +77,17 @@ impl PyJob {
         Ok(self.job.link.end(py, serial, &Action::Respond { serial, status, head: head.as_bytes(), body }))
     }
 
-    /// Begins an answer whose body comes in pieces. `False`: it was answered before, or the client has left.
+    /// Begins an answer whose body comes in pieces; a Content-Length says how many bytes they will be. `False`: it was
+    /// answered before, or the client has left.
     fn begin(
         &self,
         py: Python<'_>,
         status: u16,
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
     ) -> PyResult<bool> {
-        let head = answer::head(&headers)?;
+        let head = answer::opening(&headers)?;
         let serial = self.job.serial;
-        let action = Action::Begin { serial, status, head: head.as_bytes() };
+        let action = Action::Begin { serial, status, head: &head };
         Ok(!self.flow().is_gone() && self.job.link.push_for(py, serial, &action))
     }
 
@@ -153,7 +134,13 @@ impl PyJob {
     /// Blocks this thread, which is not the loop's, until a piece may be sent. `False`: the client has left.
     fn wait(&self, py: Python<'_>) -> bool {
         let flow = self.flow();
-        py.detach(|| flow.wait())
+        py.detach(|| {
+            if flow.has_room() || flow.is_gone() {
+                return !flow.is_gone();
+            }
+            // A thread that waits for a client is not inside the script.
+            self.job.link.wait_for_client(|| flow.wait())
+        })
     }
 
     /// The descriptor of the file that has the body instead of `body`, now the caller's, and the body's size; or

@@ -1,7 +1,7 @@
 //! The `kennel` program under test, never an outdated one.
 //!
-//! `KENNEL_BIN` names it. Without that it is the one that belongs to the test's own build; cargo
-//! does not know that these tests need it, so it is built here when a source is newer than it.
+//! `KENNEL_BIN` names it. Without that it is the one that belongs to the test's own build, with its module for Python beside
+//! it; cargo does not know that these tests need them, so they are built here when a source is newer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ fn built() -> Result<PathBuf, String> {
         .and_then(Path::parent)
         .expect("a test lies in target/PROFILE/deps");
     let binary = profile.join("kennel");
-    if is_outdated(&binary) {
+    let module = profile.join("libkennel_python.so");
+    if is_outdated(&binary) || is_outdated(&module) {
         build(profile)?;
     }
     Ok(binary)
@@ -68,7 +69,7 @@ fn build(profile: &Path) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "kennel", "--profile", name, "--manifest-path"])
+        .args(["build", "--quiet", "-p", "kennel", "-p", "handler-py", "--profile", name, "--manifest-path"])
         .arg(manifest)
         .status()
         .expect("cargo can be run");

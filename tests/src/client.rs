@@ -181,6 +181,15 @@ impl Client {
         if head_only || matches!(status, 101 | 204 | 304) {
             return Ok(response);
         }
+        if response.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let chunk = self.try_read_chunk()?;
+                if chunk.is_empty() {
+                    return Ok(response);
+                }
+                response.body.extend_from_slice(&chunk);
+            }
+        }
         match response.header("content-length").map(|length| length.parse::<usize>()) {
             Some(Ok(length)) => {
                 while self.inbox.len() < length {
@@ -195,6 +204,39 @@ impl Client {
             }
         }
         Ok(response)
+    }
+
+    /// Reads one chunk of a chunked body, behind [`read_head`](Self::read_head); the last one is empty.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the connection was closed before, `WouldBlock` after [`PATIENCE`].
+    pub fn try_read_chunk(&mut self) -> io::Result<Vec<u8>> {
+        let line = loop {
+            match self.inbox.windows(2).position(|window| window == b"\r\n") {
+                Some(at) => break self.inbox.drain(..at + 2).collect::<Vec<u8>>(),
+                None => self.fill()?,
+            }
+        };
+        let size =
+            std::str::from_utf8(&line).ok().and_then(|line| usize::from_str_radix(line.trim_end(), 16).ok());
+        let wrong = || io::Error::new(ErrorKind::InvalidData, format!("no chunk: {}", line.escape_ascii()));
+        let mut chunk = self.try_read_bytes(size.ok_or_else(wrong)? + 2)?;
+        if !chunk.ends_with(b"\r\n") {
+            return Err(wrong());
+        }
+        chunk.truncate(chunk.len() - 2);
+        Ok(chunk)
+    }
+
+    /// Reads one chunk as text.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    pub fn read_chunk(&mut self) -> String {
+        let chunk = self.try_read_chunk().unwrap_or_else(|e| panic!("no chunk ({e}), but {:?}", self.seen()));
+        String::from_utf8_lossy(&chunk).into_owned()
     }
 
     fn fill(&mut self) -> io::Result<()> {

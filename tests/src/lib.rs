@@ -10,6 +10,7 @@
 //! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
 //! * [`command`]: `kennel` run to its end, with what it printed.
 //! * [`process`], [`log`], [`wait`]: processes, log lines and events, always with a deadline.
+//! * [`venv`]: packages from PyPI, for what tests do with Python.
 //! * [`binary`], [`folder`], [`port`]: where the program is, and what a test has for itself alone.
 
 pub mod binary;
@@ -24,5 +25,6 @@ pub mod process;
 pub mod server;
 pub mod site;
 pub mod socket;
+pub mod venv;
 pub mod wait;
 pub mod websocket;

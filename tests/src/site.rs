@@ -61,6 +61,12 @@ impl Plan {
         plan.file("app.lua", &script(body))
     }
 
+    fn python(source: &str) -> Self {
+        let mut plan = Self::new("");
+        plan.apps = vec!["app.py".to_owned()];
+        plan.file("app.py", source)
+    }
+
     /// With a file beside `app.lua`, or another `app.lua`.
     pub fn file(self, name: &str, content: &str) -> Self {
         self.folder.write(name, content);
@@ -75,6 +81,12 @@ impl Plan {
     /// With so many workers instead of 2.
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Serving these instead of a script in its folder.
+    pub fn serving(mut self, apps: &[&str]) -> Self {
+        self.apps = apps.iter().map(|app| (*app).to_owned()).collect();
         self
     }
 
@@ -172,6 +184,16 @@ impl Site {
         Plan::new(body)
     }
 
+    /// Plans a site that serves a Python module with this source: a Kennel app, an ASGI or a WSGI application.
+    pub fn plan_python(source: &str) -> Plan {
+        Plan::python(source)
+    }
+
+    /// Starts a site with two workers behind a Mongrel2 that runs already, which serves a Python module.
+    pub fn python(source: &str) -> Self {
+        Plan::python(source).behind_warm().start()
+    }
+
     /// Starts a site with two workers behind a Mongrel2 that runs already; its script has this
     /// [body](script).
     pub fn lua(body: &str) -> Self {
@@ -243,7 +265,8 @@ impl Site {
     /// The processes of its workers.
     pub fn workers(&self) -> Vec<u32> {
         let mut children = process::children(self.hub());
-        children.retain(|pid| process::command_line(*pid).contains("worker-lua"));
+        let is_worker = |line: &str| ["worker-lua", "kennel._serve"].iter().any(|sign| line.contains(sign));
+        children.retain(|pid| is_worker(&process::command_line(*pid)));
         children
     }
 

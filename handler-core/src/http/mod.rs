@@ -6,6 +6,7 @@ pub mod charset;
 pub mod conditions;
 pub mod cookies;
 pub mod fields;
+pub mod host;
 pub mod percent;
 pub mod query;
 pub mod response;

@@ -276,6 +276,12 @@ impl Hub {
                     Target::MethodNotAllowed(allow) => {
                         allowed = allowed.or(Some((app, Handler::MethodNotAllowed, allow)));
                     }
+                    Target::NotFound if allowed.is_none() && found.registration.is_all_page() => {
+                        return (
+                            self.job(app, Handler::NotFound, key, [].into_iter(), spool, message),
+                            false,
+                        );
+                    }
                     Target::NotFound => {}
                 }
             }

@@ -183,8 +183,8 @@ impl Loop {
         let mut now = self.started;
         loop {
             // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
-            if self.connects || self.decided_apps.iter().all(|decided| *decided) {
-                self.connects = true;
+            self.connects |= self.may_connect();
+            if self.connects {
                 let hub = &mut self.hub;
                 self.servers
                     .connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
@@ -386,9 +386,15 @@ impl Loop {
         Ok(())
     }
 
+    /// Whether all first code is there, or known to be broken.
+    fn may_connect(&self) -> bool {
+        self.decided_apps.iter().all(|decided| *decided)
+    }
+
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
-        let servers = self.servers.next_timeout().filter(|_| self.connects);
+        // The turn that has just ended may have brought the last of the code.
+        let servers = self.servers.next_timeout().filter(|_| self.connects || self.may_connect());
         [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting]
             .into_iter()
             .flatten()

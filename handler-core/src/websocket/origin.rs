@@ -1,6 +1,8 @@
 //! Whose page may connect. A browser lets any page open a WebSocket to any server, with the user's
 //! cookies, and only tells in `Origin` which page it was: checking it is the server's part.
 
+use crate::http::host::{default_port, split};
+
 /// An origin taken apart (RFC 6454).
 #[derive(Debug, Clone, Copy)]
 struct Origin<'a> {
@@ -13,7 +15,7 @@ impl<'a> Origin<'a> {
     fn parse(origin: &'a [u8]) -> Option<Self> {
         let at = memchr::memmem::find(origin, b"://")?;
         let (scheme, authority) = (&origin[..at], &origin[at + 3..]);
-        let (host, port) = host_and_port(authority)?;
+        let (host, port) = split(authority)?;
         (!scheme.is_empty()).then_some(Self { scheme, host, port: port.or(default_port(scheme)) })
     }
 }
@@ -22,7 +24,7 @@ impl<'a> Origin<'a> {
 /// any case, and the same port, where a missing one is the default of the origin's scheme. Only pages
 /// that came by HTTP have such an origin; `null` has none.
 pub fn is_same(origin: &[u8], host: &[u8]) -> bool {
-    let (Some(origin), Some((host, port))) = (Origin::parse(origin), host_and_port(host)) else {
+    let (Some(origin), Some((host, port))) = (Origin::parse(origin), split(host)) else {
         return false;
     };
     let Some(default) = default_port(origin.scheme) else { return false };
@@ -43,37 +45,6 @@ fn is_equal(a: &[u8], b: &[u8]) -> bool {
         (None, None) => a == b,
         _ => false,
     }
-}
-
-fn default_port(scheme: &[u8]) -> Option<u16> {
-    if scheme.eq_ignore_ascii_case(b"http") {
-        Some(80)
-    } else if scheme.eq_ignore_ascii_case(b"https") {
-        Some(443)
-    } else {
-        None
-    }
-}
-
-/// `host`, `host:port`, `[v6]` or `[v6]:port`; an empty port is none.
-fn host_and_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    let host_end = match authority.first()? {
-        b'[' => memchr::memchr(b']', authority)? + 1,
-        _ => memchr::memchr(b':', authority).unwrap_or(authority.len()),
-    };
-    let (host, rest) = authority.split_at(host_end);
-    let strange = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'/' | b'@' | b'?' | b'#' | b'\\' | b',');
-    if host.is_empty() || host.iter().any(strange) {
-        return None;
-    }
-    let port = match rest {
-        [] | [b':'] => None,
-        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => {
-            Some(std::str::from_utf8(digits).ok()?.parse().ok()?)
-        }
-        _ => return None,
-    };
-    Some((host, port))
 }
 
 #[cfg(test)]

@@ -174,6 +174,18 @@ pub struct Registration {
     pub raw: bool,
 }
 
+impl Registration {
+    /// Whether the script has no routes because it takes every request under its mount point, with any method, as
+    /// ASGI and WSGI applications do. Then its channels leave plain HTTP alone.
+    pub fn is_all_page(&self) -> bool {
+        self.routes.is_empty()
+            && self.not_found
+            && self.hooks
+            && !self.raw
+            && self.channels.iter().all(|c| c.asks)
+    }
+}
+
 /// Why a script did not load; travels as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadFailure {

@@ -60,6 +60,7 @@ def open(
     number: int,
     fresh: bool,
     resumed: bool,
+    asked: bool,
     name: str,
     transport: str,
     data: str,

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from functools import partial
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _failure, _json, _live, _log, _native, _state, _tasks
 from ._app import App
@@ -18,7 +18,11 @@ from ._stream import Pump
 
 
 class LoadError(Exception):
-    """What is to be served cannot be: in words for whoever typed its name."""
+    """What is to be served cannot be: in words for whoever typed its name, and perhaps the app's own."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 def main() -> int:
@@ -38,15 +42,20 @@ def main() -> int:
     except BaseException as problem:
         _report(worker, problem)
         return 1
-    server.serve()
+    try:
+        server.serve()
+    except LoadError as problem:
+        _report(worker, problem)
+        return 1
     return 0
 
 
 def _report(worker: _native.Worker, problem: BaseException) -> None:
     failure = _failure.describe(problem)
-    file, line, message = failure.file or worker.source, failure.line, failure.message
+    file: Optional[str] = failure.file or worker.source
+    line, message, traceback = failure.line, failure.message, failure.traceback
     if isinstance(problem, LoadError):
-        file, line, message = worker.source, None, str(problem)
+        file, line, message, traceback = worker.source, None, str(problem), problem.details
     elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
         file, line = None, None
         message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
@@ -57,7 +66,7 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
         message = f"there is no module `{problem.name}` for {python}; {hint}"
     elif isinstance(problem, SystemExit):
         message = f"the script ended itself while it was loaded ({message})"
-    worker.fail(message, file, line, failure.traceback)
+    worker.fail(message, file, line, traceback)
 
 
 def _load(worker: _native.Worker) -> Any:
@@ -131,6 +140,10 @@ class Server:
 
     needs_loop = False
     threads = 0
+
+    def prepare(self, then: Callable[[], None]) -> None:
+        """Does in the event loop what comes before `ready`, where there is one."""
+        then()
 
     def ready(self) -> None:
         """Tells the hub what there is, and takes its orders from then on."""
@@ -211,18 +224,25 @@ class Server:
         worker.want_loop()
         self._end = loop.create_future()
         worker.set_flush_soon(self._flush_soon)
-        loop.add_reader(worker.fileno(), self._turn)
 
         def start() -> None:
-            if not ready:
-                self.ready()
-                self.begin()
-            worker.flush()
-            _tasks.run_early()
+            try:
+                if not ready:
+                    self.ready()
+                    self.begin()
+                loop.add_reader(worker.fileno(), self._turn)
+                worker.flush()
+                _tasks.run_early()
+            except BaseException as problem:
+                self._finish(problem)
+                return
             # Orders may have been read before.
             self._turn()
 
-        loop.call_soon(lambda: _tasks.in_carrier(start) if not ready else start())
+        def prepare() -> None:
+            self.prepare(lambda: _tasks.in_carrier(start))
+
+        loop.call_soon(start if ready else prepare)
         try:
             loop.run_until_complete(self._end)
         finally:
@@ -230,7 +250,7 @@ class Server:
 
     def _turn(self) -> None:
         try:
-            alive = _tasks.in_carrier(self.worker.turn)
+            alive = self.obey()
         except BaseException as problem:
             self._finish(problem)
             return
@@ -238,6 +258,10 @@ class Server:
             self._finish()
         elif self.worker.stopping:
             self._check_over()
+
+    def obey(self) -> bool:
+        """Does what the hub has ordered. `False`: it is gone."""
+        return bool(_tasks.in_carrier(self.worker.turn))
 
     def _flush_soon(self) -> None:
         _tasks.make_loop().call_soon(self._flush)
@@ -270,6 +294,15 @@ class Server:
         self.worker.release()
         if self.worker.stopping:
             _tasks.make_loop().call_soon(self._check_over)
+
+    def log(self, title: str, problem: BaseException) -> Optional[str]:
+        """Logs the failure of a request; under `kennel dev`, gives the page that shows it."""
+        failure = _failure.describe(problem)
+        lines = "".join("\n    " + line for line in failure.traceback.splitlines())
+        _log.write("error", f"{title} failed: {failure}{lines}")
+        if not self.worker.dev:
+            return None
+        return _native.error_html(title, failure.message, failure.file, failure.line, failure.traceback)
 
     def _finish(self, problem: Optional[BaseException] = None) -> None:
         if self._end is not None and not self._end.done():
@@ -363,12 +396,12 @@ class Native(Server):
         """Answers for a handler that raised."""
         html = None
         if not isinstance(problem, _native.Refused):
-            html = self._log(req, problem)
+            html = self.log(req._job.title, problem)
 
         def broken(again: BaseException) -> None:
             # The error page or an after hook failed too; perhaps just as before.
             if _failure.describe(again).message != _failure.describe(problem).message:
-                self._log(req, again)
+                self.log(req._job.title, again)
             req._job.respond(500, [("Content-Type", "text/plain; charset=utf-8")], b"500 Internal Server Error\n")
 
         def done(value: Any) -> None:
@@ -383,14 +416,4 @@ class Native(Server):
         _tasks.start(self.app._error_page(req, problem, html), lambda: req._job.serial, done, broken)
 
     def _only_log(self, req: Any, problem: BaseException) -> None:
-        self._log(req, problem)
-
-    def _log(self, req: Any, problem: BaseException) -> Optional[str]:
-        """Logs a failure; under `kennel dev`, gives the page that shows it."""
-        failure = _failure.describe(problem)
-        title = req._job.title
-        lines = "".join("\n    " + line for line in failure.traceback.splitlines())
-        _log.write("error", f"{title} failed: {failure}{lines}")
-        if not self.worker.dev:
-            return None
-        return _native.error_html(title, failure.message, failure.file, failure.line, failure.traceback)
+        self.log(req._job.title, problem)

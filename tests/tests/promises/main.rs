@@ -8,6 +8,10 @@
 mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
+/// ASGI: the standard for asynchronous applications in Python.
+mod asgi;
+/// WebSockets of ASGI applications.
+mod asgi_websockets;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
 /// The chat example: pages that talk to each other, in a real browser.
@@ -22,6 +26,8 @@ mod crashes;
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
+/// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
+mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.
 mod heartbeats;
 /// Hooks: before, after, not_found, error.
@@ -60,3 +66,5 @@ mod tasks;
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;
+/// WSGI: the older standard for applications in Python.
+mod wsgi;

@@ -213,3 +213,10 @@ fn a_recv_ident_other_than_the_servers_is_told() {
     let line = site.log().expect("two-");
     assert!(line.contains("one-"), "{line}");
 }
+
+#[test]
+fn code_that_takes_long_to_load_is_served_as_soon_as_it_has() {
+    let slow = "import kennel, time; app = kennel.App(); time.sleep(1.5); app.get('/')(lambda req: 'x')";
+    let site = Site::plan_python(slow).behind_warm().start();
+    assert_eq!(site.get("/").text(), "x");
+}

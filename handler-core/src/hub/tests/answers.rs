@@ -3,7 +3,7 @@
 use super::mongrel2::{self, Form, message};
 use super::site::*;
 use crate::hub::{AppId, AppSpec, Limits};
-use crate::worker::protocol::{Handler, Registration};
+use crate::worker::protocol::{ChannelSpec, Handler, Registration};
 
 #[test]
 fn a_request_reaches_its_handler_with_its_values_and_its_answer_the_client() {
@@ -68,6 +68,30 @@ fn a_script_with_hooks_answers_404_405_and_options() {
         (Handler::Options, allow),
     ];
     assert_eq!(handlers, expected);
+}
+
+#[test]
+fn a_script_without_routes_takes_all_methods_and_paths() {
+    let all = ChannelSpec { path: "/{*rest}".into(), asks: true, ..ChannelSpec::default() };
+    let application = Registration {
+        routes: Vec::new(),
+        channels: vec![all.clone()],
+        hooks: true,
+        not_found: true,
+        ..registration()
+    };
+    let mut site = Site::with(Limits::default(), 1, application.clone());
+    for line in ["GET /a", "HEAD /a", "OPTIONS /", "POST /b/c", "PROPFIND /a"] {
+        site.request(1, line);
+        let job = site.jobs(0).last().unwrap().clone();
+        assert_eq!((job.handler, job.params.len()), (Handler::NotFound, 0), "{line}");
+        site.respond(FIRST, job.serial, "");
+    }
+    // A channel that does not ask is no application's: its path is for WebSockets.
+    let channels = vec![ChannelSpec { asks: false, ..all }];
+    let mut site = Site::with(Limits::default(), 1, Registration { channels, ..application });
+    site.request(1, "GET /a");
+    assert_eq!(site.statuses(1), [426]);
 }
 
 #[test]

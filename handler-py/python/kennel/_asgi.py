@@ -1,0 +1,180 @@
+"""ASGI 3 applications: FastAPI, Starlette, Django, Quart and whatever else speaks it.
+
+Each request and each WebSocket is a call of the application in an asyncio task of its own, which libraries such as
+anyio count on. `_asgi_http` and `_asgi_websocket` are the two conversations; here is what they share, and the lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Any, Callable, Dict, List, Optional
+
+from . import _json, _native, _tasks
+from ._asgi_http import Exchange
+from ._asgi_lifespan import Lifespan
+from ._asgi_websocket import Socket
+from ._serve import LoadError, Server
+
+#: Tasks whose first step runs at once cost one turn of the event loop less.
+_EAGER = sys.version_info >= (3, 12)
+
+#: The largest message of a WebSocket's client.
+_MAX_MESSAGE = 16 << 20
+
+_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+
+
+class Asgi(Server):
+    """An ASGI application."""
+
+    needs_loop = True
+
+    def __init__(self, worker: _native.Worker, application: Any) -> None:
+        super().__init__(worker)
+        self.application = application
+        #: What runs, and in which task: asyncio itself does not keep those that wait.
+        self.running: Dict[Any, asyncio.Task[None]] = {}
+        self.sockets: Dict[int, Socket] = {}
+        self.state: Dict[str, Any] = {}
+        self.lifespan = Lifespan(application, _VERSIONS, self.state)
+        root = worker.mount.rstrip("/")
+        shared = {"asgi": _VERSIONS, "root_path": root, "state": self.state}
+        self._http_scope = {"type": "http", "extensions": {}, **shared}
+        self._socket_scope = {"type": "websocket", "extensions": {"websocket.http.response": {}}, **shared}
+
+    # From start to end.
+
+    def prepare(self, then: Callable[[], None]) -> None:
+        loop = _tasks.make_loop()
+
+        def started(problem: Optional[str]) -> None:
+            if problem is None:
+                # Not within the application's task.
+                loop.call_soon(then)
+            else:
+                last = problem.strip().splitlines()[-1] if problem.strip() else "it did not say why"
+                self._finish(LoadError(f"the app's lifespan did not start: {last}", problem))
+
+        self.lifespan.start(loop, started)
+
+    def ready(self) -> None:
+        channels = [_channel(path, number) for number, path in enumerate(("/", "/{*rest}"))]
+        self.announce(
+            _json.encode({"routes": [], "channels": channels, "hooks": True, "not_found": True, "raw": False}),
+            [],
+            [(self._request, "job"), None, None],
+            open=self._open,
+            message=self._message,
+            close=self._close,
+            detach=self._detach,
+        )
+
+    def end(self) -> None:
+        if self.lifespan.is_running:
+            self.worker.hold()
+            self.lifespan.shut_down(self.release)
+
+    def serve(self) -> None:
+        super().serve()
+        _cancel_tasks(_tasks.make_loop())
+        with contextlib.suppress(OSError):
+            self.worker.flush()
+
+    # Work.
+
+    def obey(self) -> bool:
+        # Conversations have tasks of their own.
+        return self.worker.turn()
+
+    def _request(self, job: _native.Job) -> None:
+        scope = _native.scope(job, self._http_scope, False)
+        self._run(Exchange(self, job, scope))
+
+    def _run(self, work: Any) -> None:
+        """Runs one conversation in a task. The turn of the hub's order, which is now, covers an eager first step."""
+        loop = _tasks.make_loop()
+        if _EAGER:
+            task = asyncio.Task(work.run(True), loop=loop, eager_start=True)  # type: ignore[call-arg]
+            if task.done():
+                return
+        else:
+            task = loop.create_task(work.run(False))
+        self.running[work] = task
+
+    # Live connections.
+
+    def _open(
+        self,
+        handler: int,
+        serial: int,
+        number: int,
+        fresh: bool,
+        resumed: bool,
+        asked: bool,
+        name: str,
+        transport: str,
+        data: str,
+        rooms: List[str],
+        values: List[str],
+        request: _native.Request,
+    ) -> None:
+        wire = _native.Wire(self.worker, number, name, transport)
+        if not asked:
+            # It was another worker's. What the application knew of it is gone, so its client has to begin anew.
+            wire.close(1012, "service restart")
+            self.worker.done(serial)
+            return
+        job = request._job
+        title = f"websocket {job.server_field('URI')}"
+        socket = Socket(self, wire, number, title, _native.scope(job, self._socket_scope, True))
+        self.sockets[number] = socket
+        self._run(socket)
+        self.worker.done(serial)
+
+    def _message(self, number: int, serial: int, payload: Any) -> None:
+        socket = self.sockets.get(number)
+        if socket is None:
+            self.worker.done(serial)
+        else:
+            socket.take(serial, payload)
+
+    def _close(self, number: int, serial: int, code: int, reason: str) -> None:
+        socket = self.sockets.pop(number, None)
+        if socket is None:
+            self.worker.done(serial)
+        else:
+            socket.ended(serial, code, reason)
+
+    def _detach(self, number: int) -> None:
+        socket = self.sockets.pop(number, None)
+        if socket is not None:
+            socket.taken_away()
+
+
+def _channel(path: str, number: int) -> Dict[str, Any]:
+    """All WebSockets, from pages of any origin: whom to let in is the application's to say."""
+    return {
+        "path": path,
+        "handler": number,
+        "place": "the application",
+        "straight": True,
+        "origins": ["*"],
+        "protocols": [],
+        "max_message": _MAX_MESSAGE,
+        "ping": 30.0,
+        "deflate": False,
+        "slow": "wait",
+        "buffer": 1 << 20,
+        "asks": True,
+    }
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends what the application has left behind, as `asyncio.run` does."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
