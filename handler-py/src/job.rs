@@ -2,11 +2,11 @@
 
 use crate::link::Link;
 use handler_core::protocol::{Envelope, Text, Values};
+use handler_core::worker::body::{self, BodyError};
 use handler_core::worker::protocol::{Handler, Order, Params};
-use rustix::fs::{Mode, OFlags};
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 /// One job, shared by the request and the views of it that a script holds.
@@ -60,41 +60,26 @@ impl Job {
         self.values(name)?.first().map(Text::bytes)
     }
 
-    /// The path of the file that holds the body, or nothing.
-    pub(crate) fn spool(&self) -> &[u8] {
-        match Order::read_job(&self.frame) {
-            Ok(Order::Job { spool, .. }) => spool,
-            _ => b"",
-        }
-    }
-
     pub(crate) fn body(&self) -> &[u8] {
         self.envelope().map_or(b"", |envelope| envelope.body)
     }
 
-    /// The body, wherever it is.
+    /// The body, wherever it is, if it fits into so much memory (0: any).
     ///
     /// # Errors
     ///
-    /// When the file that holds it cannot be read.
-    pub(crate) fn whole_body(&self) -> io::Result<Cow<'_, [u8]>> {
-        let spool = self.spool();
-        if spool.is_empty() {
-            return Ok(self.body().into());
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(spool, flags, Mode::empty())?);
-        let size = self.spooled_size(file.metadata()?.len());
-        let mut body = Vec::with_capacity(size as usize);
-        file.take(size).read_to_end(&mut body)?;
-        Ok(body.into())
+    /// When it does not, or the file that has it cannot be read.
+    pub(crate) fn whole_body(&self, memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+        body::read(&self.frame, memory)
     }
 
-    /// How many bytes of the file, which has so many, are the body: what a client sends behind it may have got there too.
-    pub(crate) fn spooled_size(&self, file: u64) -> u64 {
-        let said = self.first(b"content-length");
-        let said = said.and_then(|value| std::str::from_utf8(&value).ok()?.trim().parse().ok());
-        said.map_or(file, |said: u64| said.min(file))
+    /// The file that has the body, and the body's size.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub(crate) fn open_spool(&self) -> io::Result<Option<(File, u64)>> {
+        body::open_spool(&self.frame)
     }
 
     /// `GET /path?query`, for messages.

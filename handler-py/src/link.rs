@@ -10,7 +10,7 @@ use handler_core::worker::protocol::{Action, Order, Question};
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub(crate) struct Link {
     in_turn: AtomicBool,
     /// Asks the event loop to flush soon.
     flush_soon: OnceLock<Py<PyAny>>,
+    /// What scripts may use, bytes; 0: any.
+    memory: AtomicUsize,
     /// This process is a child of the worker: it must not speak for it.
     forked: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Link {
             loop_thread: std::thread::current().id(),
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
+            memory: AtomicUsize::new(0),
             forked: AtomicBool::new(false),
         }
     }
@@ -74,6 +77,15 @@ impl Link {
     /// Says how the loop is asked to flush when an action comes outside of its turns.
     pub(crate) fn set_flush_soon(&self, function: Py<PyAny>) {
         let _ = self.flush_soon.set(function);
+    }
+
+    /// What scripts may use, bytes; 0: any.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_memory(&self, bytes: usize) {
+        self.memory.store(bytes, Ordering::Relaxed);
     }
 
     /// This process was forked off a worker and is none.

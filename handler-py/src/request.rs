@@ -3,12 +3,14 @@
 use crate::headers::{Args, Headers};
 use crate::job::Job;
 use crate::text::text;
-use handler_core::http::cookies;
+use handler_core::http::{charset, cookies};
 use handler_core::protocol::Text;
+use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 create_exception!(
@@ -29,6 +31,13 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(job: Arc<Job>, params: Option<Py<PyDict>>) -> Self {
         Self { job, params: params.map_or_else(OnceLock::new, OnceLock::from), conn: OnceLock::new() }
+    }
+
+    fn whole_body(&self) -> PyResult<Cow<'_, [u8]>> {
+        self.job.whole_body(self.job.link.memory()).map_err(|problem| match problem {
+            BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
+            other => PyOSError::new_err(other.to_string()),
+        })
     }
 
     fn server_field<'py>(&self, py: Python<'py>, name: &[u8]) -> Option<Bound<'py, PyString>> {
@@ -128,7 +137,7 @@ impl Request {
     /// The body's bytes.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.job.whole_body()?))
+        Ok(PyBytes::new(py, &self.whole_body()?))
     }
 
     /// The body as text, by the charset that the client declared, UTF-8 unless told otherwise.
@@ -137,9 +146,9 @@ impl Request {
     #[getter]
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let content_type = self.job.first(b"content-type").unwrap_or_default();
-        match decode(&self.job.whole_body()?, &content_type) {
+        match charset::decode(&self.whole_body()?, &content_type) {
             Ok(found) => Ok(PyString::new(py, &found)),
-            Err(problem) => Err(Refused::new_err((400, problem))),
+            Err(problem) => Err(Refused::new_err((400, problem.to_string()))),
         }
     }
 
@@ -207,21 +216,4 @@ pub(crate) fn message<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, Py
     }
     let body = PyBytes::new(py, envelope.body);
     class.call1((envelope.sender, envelope.conn_id, text(py, envelope.path), headers, body))
-}
-
-/// Decodes a body by the charset of its content type, UTF-8 unless told otherwise.
-fn decode<'a>(body: &'a [u8], content_type: &[u8]) -> Result<std::borrow::Cow<'a, str>, String> {
-    let charset = content_type.split(|b| *b == b';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.trim_ascii().split_at_checked(8)?;
-        let value = value.trim_ascii();
-        let bare = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-        name.eq_ignore_ascii_case(b"charset=").then_some(bare)
-    });
-    let label = charset.unwrap_or(b"utf-8");
-    let Some(encoding) = encoding_rs::Encoding::for_label(label) else {
-        return Err(format!("the charset `{}` of the body is not known", label.escape_ascii()));
-    };
-    encoding
-        .decode_without_bom_handling_and_without_replacement(body)
-        .ok_or_else(|| format!("the body is not {}", encoding.name()))
 }

@@ -7,6 +7,7 @@ use crate::text::latin1;
 use handler_core::worker::protocol::Action;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 /// A job whose answer is not a value.
@@ -142,15 +143,9 @@ impl PyJob {
         })
     }
 
-    /// The file that holds the body instead of `body`, or `None`. It is the hub's, and goes when the job has ended.
-    #[getter]
-    fn spool(&self) -> Option<String> {
-        let path = self.job.spool();
-        (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned())
-    }
-
-    /// How many bytes of that file, which has so many, are the body.
-    fn spooled_size(&self, file: u64) -> u64 {
-        self.job.spooled_size(file)
+    /// The descriptor of the file that has the body instead of `body`, now the caller's, and the body's size; or
+    /// `None`. What else may be in the file is not the body's.
+    fn open_spool(&self) -> PyResult<Option<(i32, u64)>> {
+        Ok(self.job.open_spool()?.map(|(file, size)| (OwnedFd::from(file).into_raw_fd(), size)))
     }
 }

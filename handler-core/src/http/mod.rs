@@ -2,6 +2,7 @@
 //!
 //! Mongrel2 adds, checks and rewrites nothing in a response, so all of it is made here.
 
+pub mod charset;
 pub mod conditions;
 pub mod cookies;
 pub mod fields;

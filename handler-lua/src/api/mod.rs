@@ -5,7 +5,6 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
-mod body;
 mod hot;
 mod live;
 mod log;

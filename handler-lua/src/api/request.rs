@@ -1,8 +1,9 @@
 //! Views of the raw message. Each call reads just what was asked for.
 
-use super::{State, body, message_of};
-use handler_core::http::{cookies, query};
+use super::{State, message_of};
+use handler_core::http::{charset, cookies, query};
 use handler_core::protocol::{Envelope, Text};
+use handler_core::worker::body;
 use handler_core::worker::protocol::Order;
 use mlua::{Lua, LuaString, Table, Value};
 use std::rc::Rc;
@@ -140,51 +141,17 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         let (job, body) = (job.as_bytes(), body.as_bytes());
         let Ok(envelope) = Envelope::parse(message_of(&job)) else { return Ok((None, None)) };
         let content_type = first(&envelope, b"content-type").map(Text::bytes).unwrap_or_default();
-        match decode_text(&body, &content_type) {
+        match charset::decode(&body, &content_type) {
             Ok(text) => Ok((Some(lua.create_string(text.as_bytes())?), None)),
-            Err(problem) => Ok((None, Some(problem))),
+            Err(problem) => Ok((None, Some(problem.to_string()))),
         }
     };
     native.set("text", lua.create_function(body_text)?)
 }
 
-/// Decodes a body by the charset of its content type, UTF-8 unless told otherwise.
-fn decode_text<'a>(body: &'a [u8], content_type: &[u8]) -> Result<std::borrow::Cow<'a, str>, String> {
-    let charset = content_type.split(|b| *b == b';').skip(1).find_map(|parameter| {
-        let parameter = parameter.trim_ascii();
-        let (name, value) = parameter.split_at_checked(8)?;
-        name.eq_ignore_ascii_case(b"charset=").then(|| value.trim_ascii().trim_quotes())
-    });
-    let label = charset.unwrap_or(b"utf-8");
-    let Some(encoding) = encoding_rs::Encoding::for_label(label) else {
-        return Err(format!("the charset `{}` of the body is not known", label.escape_ascii()));
-    };
-    encoding
-        .decode_without_bom_handling_and_without_replacement(body)
-        .ok_or_else(|| format!("the body is not {}", encoding.name()))
-}
-
-trait TrimQuotes {
-    fn trim_quotes(&self) -> &Self;
-}
-
-impl TrimQuotes for [u8] {
-    fn trim_quotes(&self) -> &Self {
-        self.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_follows_the_declared_charset() {
-        assert_eq!(decode_text("é".as_bytes(), b"").unwrap(), "é");
-        assert_eq!(decode_text(b"\xe9", b"text/plain; Charset=\"ISO-8859-1\"").unwrap(), "é");
-        assert!(decode_text(b"\xe9", b"text/plain").unwrap_err().contains("UTF-8"));
-        assert!(decode_text(b"x", b"text/plain; charset=klingon").unwrap_err().contains("klingon"));
-    }
 
     #[test]
     fn server_fields_are_not_client_headers() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, BinaryIO, Tuple, cast
+from typing import TYPE_CHECKING, BinaryIO, Optional, Tuple
 
 if TYPE_CHECKING:
     from . import _native
@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 PIECE = 64 << 10
 
 
-def open_spool(job: _native.Job, path: str) -> Tuple[BinaryIO, int]:
-    """Opens such a file, and nothing that somebody may have put into its place. Says how large the body is, too."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
-    whole = os.fstat(file.fileno()).st_size
-    size = job.spooled_size(whole)
-    return cast(BinaryIO, io.BufferedReader(file if size == whole else _Beginning(file, size), PIECE)), size
+def open_spool(job: _native.Job) -> Optional[Tuple[BinaryIO, int]]:
+    """The file of a body and how many of its bytes are the body; `None` when the body is in memory."""
+    found = job.open_spool()
+    if found is None:
+        return None
+    descriptor, size = found
+    file = io.FileIO(descriptor, "rb")
+    body: io.RawIOBase = file if os.fstat(descriptor).st_size == size else _Beginning(file, size)
+    return io.BufferedReader(body, PIECE), size
 
 
 class _Beginning(io.RawIOBase):

@@ -1,7 +1,7 @@
-//! The body of a request, wherever it is.
+//! The body of a request, wherever it is: for workers of any language.
 
-use handler_core::protocol::{Envelope, Head};
-use handler_core::worker::protocol::Order;
+use super::protocol::Order;
+use crate::protocol::{Envelope, Head};
 use rustix::fs::{Mode, OFlags, open};
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -12,40 +12,65 @@ use thiserror::Error;
 
 /// Why a body cannot be had.
 #[derive(Debug, Error)]
-pub(super) enum BodyError {
+#[non_exhaustive]
+pub enum BodyError {
     /// It is in a file that cannot be read, or no longer: its answer has been given.
     #[error("the file of the body cannot be read: {0}")]
     File(#[from] io::Error),
     /// A script cannot hold so much.
     #[error("the body has {size} bytes; limits.worker_memory allows a script {memory}")]
-    TooLarge { size: u64, memory: usize },
+    TooLarge {
+        /// What it has, bytes.
+        size: u64,
+        /// What a script may use, bytes.
+        memory: usize,
+    },
 }
 
-/// The body of a job: of its message, or of the file that has it, if a script may use so much memory.
-pub(super) fn read(job: &[u8], memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
-    let Ok(Order::Job { spool, message, .. }) = Order::read_job(job) else { return Ok(Cow::Borrowed(b"")) };
+/// The file that has a job's body, and how many of its bytes are that; `None`: the message has the body. The file
+/// is the hub's, and goes when the job has ended; what is open stays readable.
+///
+/// # Errors
+///
+/// When it cannot be opened, is a link, or the job has ended.
+pub fn open_spool(job: &[u8]) -> io::Result<Option<(File, u64)>> {
+    let Ok(Order::Job { spool, message, .. }) = Order::read_job(job) else { return Ok(None) };
     if spool.is_empty() {
-        return Ok(Cow::Borrowed(Envelope::parse(message).map_or(b"", |envelope| envelope.body)));
+        return Ok(None);
     }
     // Nobody but Mongrel2 should write to its store; if somebody can, his links lead nowhere.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(open(OsStr::from_bytes(spool), flags, Mode::empty()).map_err(io::Error::from)?);
+    let file = File::from(open(OsStr::from_bytes(spool), flags, Mode::empty())?);
     // What a client has pipelined behind its body may be in the file too.
     let envelope = Envelope::parse(message).ok();
     let announced = envelope.and_then(|envelope| Head::read(&envelope).ok()?.spool_size);
     let size = file.metadata()?.len().min(announced.map_or(u64::MAX, u64::from));
-    if memory > 0 && size > memory as u64 {
-        return Err(BodyError::TooLarge { size, memory });
+    Ok(Some((file, size)))
+}
+
+/// The body of a job, the payload of its order: of its message, or of the file that has it, if a script may use so
+/// much memory, bytes; 0: any.
+///
+/// # Errors
+///
+/// [`BodyError`].
+pub fn read(job: &[u8], memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+    if let Some((file, size)) = open_spool(job)? {
+        if memory > 0 && size > memory as u64 {
+            return Err(BodyError::TooLarge { size, memory });
+        }
+        let mut body = Vec::with_capacity(size as usize);
+        file.take(size).read_to_end(&mut body)?;
+        return Ok(Cow::Owned(body));
     }
-    let mut body = Vec::with_capacity(size as usize);
-    file.take(size).read_to_end(&mut body)?;
-    Ok(Cow::Owned(body))
+    let Ok(Order::Job { message, .. }) = Order::read_job(job) else { return Ok(Cow::Borrowed(b"")) };
+    Ok(Cow::Borrowed(Envelope::parse(message).map_or(b"", |envelope| envelope.body)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use handler_core::worker::protocol::{FRAME_HEAD, Handler, encode_job};
+    use crate::worker::protocol::{FRAME_HEAD, Handler, encode_job};
     use std::path::Path;
 
     fn body_in(spool: &Path, memory: usize) -> Result<Vec<u8>, BodyError> {

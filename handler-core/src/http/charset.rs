@@ -1,0 +1,59 @@
+//! A body as text, by the charset that its sender declared.
+
+use encoding_rs::Encoding;
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// Why a body is no text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CharsetError {
+    /// A charset that the WHATWG Encoding Standard does not know.
+    #[error("the charset `{0}` of the body is not known")]
+    Unknown(String),
+    /// Bytes that are no text of that charset.
+    #[error("the body is not {0}")]
+    Malformed(&'static str),
+}
+
+/// Decodes a body by the `charset` of its Content-Type, UTF-8 unless told otherwise.
+///
+/// # Errors
+///
+/// [`CharsetError`]; nothing is replaced.
+///
+/// ```
+/// use handler_core::http::charset::decode;
+/// assert_eq!(decode(b"\xe9", b"text/plain; charset=ISO-8859-1").unwrap(), "é");
+/// ```
+pub fn decode<'a>(body: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, str>, CharsetError> {
+    let charset = content_type.split(|b| *b == b';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.trim_ascii().split_at_checked(8)?;
+        name.eq_ignore_ascii_case(b"charset=").then(|| unquoted(value.trim_ascii()))
+    });
+    let label = charset.unwrap_or(b"utf-8");
+    let Some(encoding) = Encoding::for_label(label) else {
+        return Err(CharsetError::Unknown(label.escape_ascii().to_string()));
+    };
+    encoding
+        .decode_without_bom_handling_and_without_replacement(body)
+        .ok_or(CharsetError::Malformed(encoding.name()))
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_follows_the_declared_charset() {
+        assert_eq!(decode("é".as_bytes(), b"").unwrap(), "é");
+        assert_eq!(decode(b"\xe9", b"text/plain; Charset=\"ISO-8859-1\"").unwrap(), "é");
+        assert_eq!(decode(b"\xe9", b"text/plain").unwrap_err().to_string(), "the body is not UTF-8");
+        let unknown = decode(b"x", b"text/plain; charset=klingon").unwrap_err();
+        assert_eq!(unknown.to_string(), "the charset `klingon` of the body is not known");
+    }
+}
