@@ -189,8 +189,8 @@ impl Actions {
         if self.outbox.push(frame) {
             return Ok(());
         }
-        self.socket.write_all(&self.outbox.head(frame.len()))?;
-        self.socket.write_all(frame)?;
+        write_all(&self.socket, &self.outbox.head(frame.len()))?;
+        write_all(&self.socket, frame)?;
         self.outbox.sent();
         Ok(())
     }
@@ -202,11 +202,30 @@ impl Actions {
     /// When the hub is gone.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.outbox.is_empty() {
-            self.socket.write_all(self.outbox.batch())?;
+            write_all(&self.socket, self.outbox.batch())?;
             self.outbox.sent();
         }
         Ok(())
     }
+}
+
+/// Writes everything, and waits for room where there is none: an event loop of the script's language may have made the
+/// socket one that does not block (libuv does).
+fn write_all(mut socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
+            Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
+                match poll(&mut [PollFd::new(socket, PollFlags::OUT)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(problem) => return Err(problem.into()),
+                }
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(())
 }
 
 #[allow(unsafe_code, reason = "a descriptor that was inherited has no owner yet")]
@@ -252,6 +271,21 @@ mod tests {
         assert_eq!(link.wait(Some(Duration::ZERO)).unwrap(), Wake::Timeout);
         drop(hub);
         assert_eq!(link.wait(None).unwrap(), Wake::End);
+    }
+
+    #[test]
+    fn a_large_action_waits_for_room_on_a_socket_that_does_not_block() {
+        let (mut hub, _orders, mut actions) = pair();
+        actions.socket.set_nonblocking(true).unwrap();
+        let payload = vec![7; 4 << 20];
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            hub.read_to_end(&mut bytes).map(|_| bytes.len()).unwrap()
+        });
+        actions.push(&Action::Send { conn: 1, binary: true, payload: &payload }).unwrap();
+        actions.flush().unwrap();
+        drop((actions, _orders));
+        assert!(reader.join().unwrap() > payload.len());
     }
 
     #[test]

@@ -130,11 +130,11 @@ class Exchange:
 
     def _part(self) -> Event:
         if self._file is None:
-            spool = open_spool(self._job)
-            if spool is None:
+            spooled = open_spool(self._job)
+            if spooled is None:
                 self._received = True
                 return {"type": "http.request", "body": self._job.body, "more_body": False}
-            self._file, self._left = spool
+            self._file, self._left = spooled
         part = self._file.read(PIECE)
         self._left -= len(part)
         more = self._left > 0 and bool(part)

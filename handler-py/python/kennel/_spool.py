@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, BinaryIO, Optional, Tuple, cast
+from typing import TYPE_CHECKING, BinaryIO, Optional, Tuple
 
 if TYPE_CHECKING:
     from . import _native
@@ -14,14 +14,14 @@ PIECE = 64 << 10
 
 
 def open_spool(job: _native.Job) -> Optional[Tuple[BinaryIO, int]]:
-    """Opens the file that has a job's body, if one does. Says how large the body is, too."""
+    """The file of a body and how many of its bytes are the body; `None` when the body is in memory."""
     found = job.open_spool()
     if found is None:
         return None
     descriptor, size = found
-    file = os.fdopen(descriptor, "rb", buffering=0)
-    whole = os.fstat(descriptor).st_size == size
-    return cast(BinaryIO, io.BufferedReader(file if whole else _Beginning(file, size), PIECE)), size
+    file = io.FileIO(descriptor, "rb")
+    body: io.RawIOBase = file if os.fstat(descriptor).st_size == size else _Beginning(file, size)
+    return io.BufferedReader(body, PIECE), size
 
 
 class _Beginning(io.RawIOBase):

@@ -101,10 +101,10 @@ class Exchange:
                 body.close()
 
     def _open_body(self, environ: Environ) -> BinaryIO:
-        spool = open_spool(self._job)
-        if spool is None:
+        spooled = open_spool(self._job)
+        if spooled is None:
             return io.BytesIO(self._job.body)
-        file, size = spool
+        file, size = spooled
         environ["CONTENT_LENGTH"] = str(size)
         return file
 

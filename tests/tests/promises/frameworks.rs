@@ -8,16 +8,16 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
-/// A site that serves a file of an example, with its packages.
-fn site(folder: &Path, file: &str) -> Site {
-    let python = venv::python(&folder.join("requirements.txt"));
+/// A site that serves a file of a folder, with these packages.
+fn site(folder: &Path, file: &str, requirements: &str) -> Site {
+    let python = venv::python(&folder.join(requirements));
     let (app, argument) = (folder.join(file), format!("--python={}", python.display()));
     Site::plan_python("").serving(&[&app.display().to_string()]).argument(&argument).start()
 }
 
 #[test]
 fn the_fastapi_example_tells_the_time() {
-    let site = site(&example("fastapi"), "clock.py");
+    let site = site(&example("fastapi"), "clock.py", "requirements.txt");
     assert!(site.get("/").text().contains("<option>tokyo"));
     assert_eq!(site.get("/time/tokyo").json()["city"], "tokyo");
     assert_eq!(site.get("/time/atlantis").status, 404);
@@ -41,7 +41,7 @@ fn the_fastapi_example_tells_the_time() {
 
 #[test]
 fn the_django_example_keeps_what_guests_write() {
-    let site = site(&example("django"), "guestbook.py");
+    let site = site(&example("django"), "guestbook.py", "requirements.txt");
     let page = site.get("/");
     assert!(page.text().contains("Nobody has written"), "{}", page.text());
     let cookie = page.header("set-cookie").and_then(|line| line.split(';').next()).expect("Django's token");
@@ -63,10 +63,13 @@ fn the_django_example_keeps_what_guests_write() {
 #[test]
 fn starlette_keeps_its_promises_to_clients_that_are_nobodys_own() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/conformance");
-    let site = site(&folder, "app.py");
-    let python = venv::python(&folder.join("requirements.txt"));
-    let mut clients = Command::new(python);
-    clients.arg(folder.join("clients.py")).arg(site.port().to_string());
-    let output = clients.output().expect("the clients can be started");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // On asyncio's own loop, and on the other one that people use.
+    for requirements in ["requirements.txt", "requirements-uvloop.txt"] {
+        let site = site(&folder, "app.py", requirements);
+        let python = venv::python(&folder.join(requirements));
+        let mut clients = Command::new(python);
+        clients.arg(folder.join("clients.py")).arg(site.port().to_string());
+        let output = clients.output().expect("the clients can be started");
+        assert!(output.status.success(), "{requirements}: {}", String::from_utf8_lossy(&output.stdout));
+    }
 }
