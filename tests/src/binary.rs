@@ -1,7 +1,7 @@
-//! The `kennel` program under test, never an outdated one.
+//! The `kennel` program under test and its module for Python, never outdated ones.
 //!
-//! `KENNEL_BIN` names it. Without that it is the one that belongs to the test's own build; cargo
-//! does not know that these tests need it, so it is built here when a source is newer than it.
+//! `KENNEL_BIN` names the program, and the module is beside it. Without that they are those that belong to the test's
+//! own build; cargo does not know that these tests need them, so they are built here when a source is newer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,12 +33,15 @@ fn built() -> Result<PathBuf, String> {
         .expect("a test lies in target/PROFILE/deps");
     let binary = profile.join("kennel");
     if is_outdated(&binary) {
-        build(profile)?;
+        build("kennel", profile)?;
+    }
+    if is_outdated(&profile.join("libkennel_python.so")) {
+        build("handler-py", profile)?;
     }
     Ok(binary)
 }
 
-/// Whether a source is newer, by the list that cargo leaves beside each program.
+/// Whether a source is newer, by the list that cargo leaves beside what it builds.
 fn is_outdated(binary: &Path) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
     let (Ok(built), Ok(list)) = (changed(binary), fs::read_to_string(binary.with_extension("d"))) else {
@@ -62,15 +65,15 @@ fn is_outdated(binary: &Path) -> bool {
     false
 }
 
-fn build(profile: &Path) -> Result<(), String> {
+fn build(package: &str, profile: &Path) -> Result<(), String> {
     let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
     let name = if name == "debug" { "dev" } else { name };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "kennel", "--profile", name, "--manifest-path"])
+        .args(["build", "--quiet", "--package", package, "--profile", name, "--manifest-path"])
         .arg(manifest)
         .status()
         .expect("cargo can be run");
-    if status.success() { Ok(()) } else { Err("cargo could not build kennel".to_owned()) }
+    if status.success() { Ok(()) } else { Err(format!("cargo could not build {package}")) }
 }
