@@ -182,9 +182,7 @@ impl Loop {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         let mut now = self.started;
         loop {
-            // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
-            if self.connects || self.decided_apps.iter().all(|decided| *decided) {
-                self.connects = true;
+            if self.connects {
                 let hub = &mut self.hub;
                 self.servers
                     .connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
@@ -193,6 +191,11 @@ impl Loop {
             if let Some(ending) = self.end {
                 self.servers.close(&self.poller, Duration::from_secs(1));
                 return Ok(ending);
+            }
+            // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
+            if !self.connects && self.decided_apps.iter().all(|decided| *decided) {
+                self.connects = true;
+                continue;
             }
 
             self.seats.wait_for_held(now);

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 use tests::client::{Client, get, request};
 use tests::folder::Folder;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::Signal;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -191,6 +193,27 @@ fn it_is_ready_within_300_ms() {
     // The best of five: the machine may be busy with other tests.
     let best = times.iter().min().expect("five");
     assert!(*best < Duration::from_millis(300), "{times:?}");
+}
+
+in_each_language!(a_script_that_loads_slowly_is_served_as_soon_as_it_has);
+fn a_script_that_loads_slowly_is_served_as_soon_as_it_has(language: Language) {
+    let scripts = Scripts {
+        lua: r#"
+        local until_then = os.clock() + 1.5
+        while os.clock() < until_then do end
+        app:get("/", function() return "here" end)
+        "#,
+        python: r#"
+        import time
+        time.sleep(1.5)
+        @app.get("/")
+        def here(req): return "here"
+        "#,
+    };
+    let begin = Instant::now();
+    let site = language.plan(scripts).behind_warm().workers(1).start();
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(site.get("/").text(), "here");
 }
 
 #[test]
