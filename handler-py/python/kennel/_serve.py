@@ -63,6 +63,9 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
 def _load(worker: _native.Worker) -> Any:
     """Imports what is to be served, and finds the app in it."""
     source, name = worker.source, worker.object
+    if worker.dev:
+        # Of two versions of a module that are saved within a second the first would be served, were it kept.
+        sys.dont_write_bytecode = True
     if source.endswith(".py"):
         folder, file = os.path.split(os.path.abspath(source))
         sys.path.insert(0, folder)
@@ -73,7 +76,10 @@ def _load(worker: _native.Worker) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         sys.argv = [source]
-        spec.loader.exec_module(module)
+        # A script is compiled each time, as Python itself does: what lies in `__pycache__` is told from newer code
+        # only by whole seconds and its size.
+        with open(os.path.join(folder, file), "rb") as script:
+            exec(compile(script.read(), script.name, "exec", dont_inherit=True), module.__dict__)
     else:
         sys.path.insert(0, os.getcwd())
         sys.argv = [source]
