@@ -344,9 +344,17 @@ impl Worker {
         self.link.descriptor()
     }
 
-    /// This process was forked off a worker: it does not speak for it any more.
-    fn forget(&self) {
+    /// This process was forked off a worker: it does not speak for it any more. Gives the descriptors that are not
+    /// its own.
+    fn forget(&self) -> [i32; 2] {
         self.link.forget();
+        self.link.descriptors()
+    }
+
+    /// Ends a child that a script forked and that came back from it: it is no worker.
+    #[pyo3(name = "check_fork")]
+    fn end_if_forked(&self) {
+        self.check_fork();
     }
 
     /// A stop waits for one thing more.
@@ -381,6 +389,7 @@ impl Worker {
     /// It ends to.
     fn step_end(&self) {
         self.link.script_ends();
+        self.check_fork();
     }
 
     /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
@@ -390,6 +399,7 @@ impl Worker {
 
     /// It goes to sleep.
     fn sleeps(&self) {
+        self.check_fork();
         self.link.set_loop_awake(false);
     }
 

@@ -29,7 +29,7 @@ def main() -> int:
         return 0
     _state.set_worker(worker)
     _state.config, _state.number = _json.decode(worker.config) or {}, worker.number
-    os.register_at_fork(after_in_child=worker.forget)
+    os.register_at_fork(after_in_child=lambda: _forget(worker))
     _log.capture()
     _tasks.early_loop()
     try:
@@ -40,6 +40,12 @@ def main() -> int:
         return 1
     server.serve()
     return 0
+
+
+def _forget(worker: _native.Worker) -> None:
+    """In a child of this worker: it is none, and keeps nothing open whose end the hub waits for."""
+    for descriptor in worker.forget():
+        os.close(descriptor)
 
 
 def _report(worker: _native.Worker, problem: BaseException) -> None:
