@@ -480,6 +480,11 @@ impl Worker {
         }
     }
 
+    /// Whether the app is loaded.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.app.get().is_some()
+    }
+
     fn app(&self) -> PyResult<&App> {
         self.app.get().ok_or_else(|| PyRuntimeError::new_err("the app is not loaded yet"))
     }
