@@ -2,18 +2,21 @@
 //!
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
-//! script, `request` and `headers` are views of the raw message, `answer` and `stream` bring answers to the hub (`flow`:
+//! script, `orders` what the loop does (`app`: by what was registered, `pool`: in threads), `request` and `headers` are views of the raw message, `answer` and `stream` bring answers to the hub (`flow`:
 //! not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the hub.
 //! `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
+mod app;
 mod conn;
 mod flow;
 mod headers;
 mod hub;
 mod job;
 mod link;
+mod orders;
 mod package;
+mod pool;
 mod pulse;
 mod request;
 mod stream;

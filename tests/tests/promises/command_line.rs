@@ -49,14 +49,14 @@ fn what_cannot_be_served_is_said_with_exit_code_2() {
         ("missing_module.lua", "local x = require 'nowhere'\n"),
         ("sleeps.lua", &script("kennel.sleep(1)")),
         ("two_apps.lua", &script("local other = kennel.app()")),
-        ("app.py", "print('x')\n"),
+        ("app.rb", "puts 1\n"),
     ]);
     let listen = Port::free();
     let run = |app: &str| command::run(at.path(), ["run", "--workers=1", "--listen", &listen.address(), app]);
     for (app, parts) in [
         ("nowhere.lua", &["nowhere.lua", "no such file"][..]),
         (".", &["directory"]),
-        ("app.py", &["app.py", ".lua"]),
+        ("app.rb", &["app.rb", ".lua", ".py"]),
         ("syntax.lua", &["syntax.lua:3:"]),
         ("raises.lua", &["raises.lua:2: not today", "raises.lua:4:"]),
         ("no_return.lua", &["no_return.lua", "return app"]),
