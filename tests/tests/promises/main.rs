@@ -36,6 +36,8 @@ mod memory;
 mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
 mod pacing;
+/// What Python alone can do wrong, and which interpreter runs it.
+mod python_only;
 /// The raw level: messages as they are, bytes to anybody.
 mod raw;
 /// Requests: what scripts see of them.
