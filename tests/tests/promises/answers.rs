@@ -229,7 +229,7 @@ fn json_is_written_and_read_back_without_loss(language: Language) {
     });
     let text = r#"{"b":[1,2.5,null,[],"é😀\"\\"],"c":{"d":false},"empty":{}}"#;
     let response = site.send(request("POST", "/echo", &[], text.as_bytes()));
-    assert_eq!(response.json(), serde_json::from_str::<serde_json::Value>(text).unwrap());
+    assert_eq!(response.json(), serde_json::from_str::<serde_json::Value>(text).expect("JSON"));
     assert_eq!(site.get("/function").status, 500);
     site.log().expect("a.b");
     assert_eq!(site.get("/mixed").status, 500);

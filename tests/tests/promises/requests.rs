@@ -63,8 +63,8 @@ fn the_client_cannot_write_the_servers_fields(language: Language) {
     assert_eq!(seen["scheme"], "http");
     // The client's own header of that name is a header like any other.
     assert_eq!(seen["mine"], "6.6.6.6");
-    for name in seen["names"].as_array().unwrap() {
-        let name = name.as_str().unwrap();
+    for name in seen["names"].as_array().expect("a list") {
+        let name = name.as_str().expect("a text");
         assert_eq!(name, name.to_lowercase(), "the server's own names are not among the headers");
     }
 }
@@ -114,7 +114,7 @@ fn headers_are_found_in_any_case_listed_in_full_and_walked_in_order(language: La
     assert_eq!(seen["blank"], "");
     assert_eq!(seen["high"], 4, "bytes stay bytes");
     let mut walked: Vec<_> =
-        seen["walked"].as_array().unwrap().iter().map(|v| v.as_str().unwrap_or("?")).collect();
+        seen["walked"].as_array().expect("a list").iter().map(|v| v.as_str().unwrap_or("?")).collect();
     walked.sort_unstable();
     assert_eq!(walked, ["x-blank=", "x-many=a", "x-many=b", "x-many=c", "x-one=1"]);
     assert_eq!(site.get("/write").status, 500);
