@@ -3,6 +3,9 @@
 //! Run all with `cargo test -p tests --test promises`, one theme with `... --test promises crashes::`.
 //! `KENNEL_LONG=1` makes the tests of endurance last as long as the promises say. `KENNEL_BIN` names
 //! another program to test.
+//!
+//! What a script sees is promised in each language, so one test of it becomes `name::lua` and `name::python`; tests of the
+//! hub, of Mongrel2 and of the clients' side have a script in Lua alone.
 
 /// Adoption: a killed kennel's connections live on with the next one.
 mod adoption;
