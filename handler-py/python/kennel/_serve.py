@@ -50,7 +50,8 @@ def _forget(worker: _native.Worker) -> None:
 
 def _report(worker: _native.Worker, problem: BaseException) -> None:
     failure = _failure.describe(problem)
-    file, line, message = failure.file or worker.source, failure.line, failure.message
+    file: Optional[str] = failure.file or worker.source
+    line, message = failure.line, failure.message
     if isinstance(problem, LoadError):
         file, line, message = worker.source, None, str(problem)
     elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
