@@ -20,7 +20,7 @@ test: test-needs check
 	cargo test --workspace --locked
 
 ## Formatting, lints, documentation
-check: needs
+check: test-needs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-python

@@ -8,7 +8,7 @@ use handler_core::hub::routes::{RouteError, Routes, parameter_names};
 use handler_core::protocol::{ConnId, Sender};
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::{Action, Ids, Level, LoadFailure, Question, RouteSpec, encode_ids};
-use pyo3::exceptions::{PyConnectionError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::sync::Mutex;
@@ -67,6 +67,11 @@ pub(crate) fn ask<'py>(
     question: &str,
     subject: &str,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    if !worker.is_ready() {
+        return Err(PyRuntimeError::new_err(
+            "this asks the hub, which answers in handlers and tasks, not while the script is loaded",
+        ));
+    }
     let question = match question {
         "count" => Question::Count,
         "members" => Question::Members,

@@ -25,6 +25,8 @@ pub(crate) struct Link {
     /// Answers of the hub to questions of other threads than the loop's; `None` while one waits.
     answers: Mutex<FxHashMap<u64, Option<Vec<u8>>>>,
     answered: Condvar,
+    /// The descriptors of both directions.
+    descriptors: [i32; 2],
     loop_thread: ThreadId,
     /// The loop is at work and will flush.
     in_turn: AtomicBool,
@@ -53,6 +55,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     pub(crate) fn new(orders: Orders, actions: Actions) -> Self {
+        let descriptors = [orders.descriptor(), actions.descriptor()];
         let out = Out {
             actions,
             jobs: FxHashMap::default(),
@@ -66,6 +69,7 @@ impl Link {
             out: Mutex::new(out),
             answers: Mutex::default(),
             answered: Condvar::new(),
+            descriptors,
             loop_thread: std::thread::current().id(),
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
@@ -91,6 +95,10 @@ impl Link {
     /// This process was forked off a worker and is none.
     pub(crate) fn forget(&self) {
         self.forked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn descriptors(&self) -> [i32; 2] {
+        self.descriptors
     }
 
     pub(crate) fn is_forked(&self) -> bool {

@@ -221,9 +221,17 @@ impl Worker {
         self.link.descriptor()
     }
 
-    /// This process was forked off a worker: it does not speak for it any more.
-    fn forget(&self) {
+    /// This process was forked off a worker: it does not speak for it any more. Gives the descriptors that are not
+    /// its own.
+    fn forget(&self) -> [i32; 2] {
         self.link.forget();
+        self.link.descriptors()
+    }
+
+    /// Ends a child that a script forked and that came back from it: it is no worker.
+    #[pyo3(name = "check_fork")]
+    fn end_if_forked(&self) {
+        self.check_fork();
     }
 
     /// A stop waits for one thing more.
@@ -258,6 +266,7 @@ impl Worker {
     /// It ends to.
     fn step_end(&self) {
         self.link.script_ends();
+        self.check_fork();
     }
 
     /// An event loop wakes up: until it sleeps again scripts may run in it that nobody announces.
@@ -267,6 +276,7 @@ impl Worker {
 
     /// It goes to sleep.
     fn sleeps(&self) {
+        self.check_fork();
         self.link.set_loop_awake(false);
     }
 
@@ -323,6 +333,11 @@ impl Worker {
             stopping: AtomicBool::new(false),
             held: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the app is loaded.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.app.get().is_some()
     }
 
     fn slots(&self) -> MutexGuard<'_, FxHashMap<u64, Arc<Slot>>> {

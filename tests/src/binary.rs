@@ -1,7 +1,7 @@
-//! The `kennel` program under test, never an outdated one.
+//! The `kennel` program under test and its module for Python, never outdated ones.
 //!
-//! `KENNEL_BIN` names it. Without that it is the one that belongs to the test's own build, with its module for Python beside
-//! it; cargo does not know that these tests need them, so they are built here when a source is newer.
+//! `KENNEL_BIN` names the program, and the module is beside it. Without that they are those that belong to the test's
+//! own build; cargo does not know that these tests need them, so they are built here when a source is newer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn built() -> Result<PathBuf, String> {
     Ok(binary)
 }
 
-/// Whether a source is newer, by the list that cargo leaves beside each program.
+/// Whether a source is newer, by the list that cargo leaves beside what it builds.
 fn is_outdated(binary: &Path) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
     let (Ok(built), Ok(list)) = (changed(binary), fs::read_to_string(binary.with_extension("d"))) else {

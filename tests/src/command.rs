@@ -25,11 +25,12 @@ pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item
     let mut command = Command::new(kennel());
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KENNEL_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("KENNEL_") || text.starts_with("PYTHON") {
             command.env_remove(name);
         }
     }
-    command.env_remove("NOTIFY_SOCKET");
+    command.env_remove("NOTIFY_SOCKET").env_remove("VIRTUAL_ENV");
     command
 }
 

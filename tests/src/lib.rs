@@ -2,6 +2,7 @@
 //! of any make.
 //!
 //! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
+//! * [`language`]: the languages in which a script may be, and tests for each of them.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
 //! * [`browser`]: a real browser, for what a page does.
 //! * [`websocket`]: a WebSocket client that sends exactly the frames it is given; [`socket`]: a client of JSON and
@@ -19,6 +20,7 @@ pub mod client;
 pub mod command;
 pub mod fake;
 pub mod folder;
+pub mod language;
 pub mod log;
 pub mod port;
 pub mod process;

@@ -4,31 +4,31 @@ use crate::client::{Client, Response};
 use crate::command::{self, Finished};
 use crate::fake::FakeMongrel2;
 use crate::folder::Folder;
+use crate::language::{Language, Scripts};
 use crate::log::Log;
 use crate::port::Port;
 use crate::process::{self, Signal};
 use crate::server::{self, Mongrel2, Warm};
 use crate::wait;
 use crate::websocket::{self, WebSocket};
+use std::ffi::OsString;
 use std::process::{Child, Stdio};
 
-/// The script's first line; what a test writes begins on line 2.
-const BEGIN: &str = "local kennel = require \"kennel\"; local app = kennel.app()\n";
-const END: &str = "\nreturn app\n";
-
-/// A script around what a test cares about: `kennel` and `app` are there, and the app is returned.
+/// A Lua script around what a test cares about: `kennel` and `app` are there, and the app is returned.
 /// The first line of `body` is line 2.
 pub fn script(body: &str) -> String {
-    format!("{BEGIN}{body}{END}")
+    Language::Lua.script(body)
 }
 
 /// What a site shall be, before it starts.
 #[derive(Debug)]
 pub struct Plan {
+    language: Language,
     folder: Folder,
     command: &'static str,
     workers: u32,
     arguments: Vec<String>,
+    environment: Vec<(String, OsString)>,
     apps: Vec<String>,
     servers: Vec<(String, String)>,
     port: Option<u16>,
@@ -38,6 +38,7 @@ pub struct Plan {
 /// A running `kennel`. It is killed when dropped, and all of its own with it.
 #[derive(Debug)]
 pub struct Site {
+    language: Language,
     folder: Folder,
     hub: Child,
     log: Log,
@@ -47,30 +48,32 @@ pub struct Site {
 }
 
 impl Plan {
-    fn new(body: &str) -> Self {
+    /// A site whose script has this [body](Language::script), in this language.
+    pub fn new(language: Language, body: &str) -> Self {
         let plan = Self {
+            language,
             folder: Folder::new(),
             command: "run",
             workers: 2,
             arguments: Vec::new(),
-            apps: vec!["app.lua".to_owned()],
+            environment: Vec::new(),
+            apps: vec![language.app().to_owned()],
             servers: Vec::new(),
             port: None,
             warm: None,
         };
-        plan.file("app.lua", &script(body))
+        plan.file(language.app(), &language.script(body))
     }
 
-    fn python(source: &str) -> Self {
-        let mut plan = Self::new("");
-        plan.apps = vec!["app.py".to_owned()];
-        plan.file("app.py", source)
-    }
-
-    /// With a file beside `app.lua`, or another `app.lua`.
+    /// With a file beside the app, or another app.
     pub fn file(self, name: &str, content: &str) -> Self {
         self.folder.write(name, content);
         self
+    }
+
+    /// Where it will be.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// With this `kennel.toml`.
@@ -96,7 +99,19 @@ impl Plan {
         self
     }
 
-    /// With the apps of `kennel.toml` and their numbers of workers, rather than `app.lua`.
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// With this app rather than the folder's own.
+    pub fn app(mut self, app: &str) -> Self {
+        self.apps = vec![app.to_owned()];
+        self
+    }
+
+    /// With the apps of `kennel.toml` and their numbers of workers, rather than the folder's own.
     pub fn configured_apps(mut self) -> Self {
         self.apps.clear();
         self.workers = 0;
@@ -169,35 +184,43 @@ impl Plan {
         arguments.append(&mut self.arguments);
         arguments.append(&mut self.apps);
         let spawned = command::command(self.folder.path(), &arguments)
+            .envs(self.environment)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
         let mut hub = spawned.expect("kennel can be started");
         let log = Log::collect(hub.stderr.take().expect("stderr is a pipe"));
-        Site { folder: self.folder, hub, log, port, _own_port: own_port, _warm: self.warm }
+        let (language, folder) = (self.language, self.folder);
+        Site { language, folder, hub, log, port, _own_port: own_port, _warm: self.warm }
     }
 }
 
 impl Site {
-    /// Plans a site whose script has this [body](script).
+    /// Plans a site whose script, in Lua, has this [body](script). For scripts in each language there is
+    /// [`Language::plan`].
     pub fn plan(body: &str) -> Plan {
-        Plan::new(body)
+        Plan::new(Language::Lua, body)
     }
 
-    /// Plans a site that serves a Python module with this source: a Kennel app, an ASGI or a WSGI application.
-    pub fn plan_python(source: &str) -> Plan {
-        Plan::python(source)
-    }
-
-    /// Starts a site with two workers behind a Mongrel2 that runs already, which serves a Python module.
-    pub fn python(source: &str) -> Self {
-        Plan::python(source).behind_warm().start()
-    }
-
-    /// Starts a site with two workers behind a Mongrel2 that runs already; its script has this
+    /// Starts a site with two workers behind a Mongrel2 that runs already; its script, in Lua, has this
     /// [body](script).
     pub fn lua(body: &str) -> Self {
-        Plan::new(body).behind_warm().start()
+        Plan::new(Language::Lua, body).behind_warm().start()
+    }
+
+    /// Plans a site whose script, in Python, has this [body](Language::script).
+    pub fn python(body: &str) -> Plan {
+        Plan::new(Language::Python, body)
+    }
+
+    /// Plans a site that serves a Python module of this source: a Kennel app, an ASGI or a WSGI application.
+    pub fn plan_module(source: &str) -> Plan {
+        Plan::new(Language::Python, "").file(Language::Python.app(), source)
+    }
+
+    /// Starts a site with two workers behind a Mongrel2 that runs already, which serves a Python module of this source.
+    pub fn module(source: &str) -> Self {
+        Self::plan_module(source).behind_warm().start()
     }
 
     /// A new connection.
@@ -297,9 +320,14 @@ impl Site {
         command::run(self.folder.path(), arguments)
     }
 
-    /// Replaces its script by one with this [body](script).
+    /// Replaces its script by one with this [body](Language::script), in its language.
     pub fn write_script(&self, body: &str) {
-        self.folder.write("app.lua", script(body));
+        self.folder.write(self.language.app(), self.language.script(body));
+    }
+
+    /// The same by its name in each language.
+    pub fn write_scripts(&self, scripts: Scripts<'_>) {
+        self.write_script(scripts.body(self.language));
     }
 }
 

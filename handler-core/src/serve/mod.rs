@@ -182,8 +182,6 @@ impl Loop {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         let mut now = self.started;
         loop {
-            // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
-            self.connects |= self.may_connect();
             if self.connects {
                 let hub = &mut self.hub;
                 self.servers
@@ -193,6 +191,11 @@ impl Loop {
             if let Some(ending) = self.end {
                 self.servers.close(&self.poller, Duration::from_secs(1));
                 return Ok(ending);
+            }
+            // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
+            if !self.connects && self.decided_apps.iter().all(|decided| *decided) {
+                self.connects = true;
+                continue;
             }
 
             self.seats.wait_for_held(now);
@@ -386,15 +389,9 @@ impl Loop {
         Ok(())
     }
 
-    /// Whether all first code is there, or known to be broken.
-    fn may_connect(&self) -> bool {
-        self.decided_apps.iter().all(|decided| *decided)
-    }
-
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
-        // The turn that has just ended may have brought the last of the code.
-        let servers = self.servers.next_timeout().filter(|_| self.connects || self.may_connect());
+        let servers = self.servers.next_timeout().filter(|_| self.connects);
         [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting]
             .into_iter()
             .flatten()

@@ -156,6 +156,11 @@ impl Orders {
 }
 
 impl Actions {
+    /// The descriptor to which they are written.
+    pub fn descriptor(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+
     /// The shared page.
     pub fn page(&self) -> &Page {
         self.outbox.page()

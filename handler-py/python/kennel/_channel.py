@@ -146,7 +146,12 @@ def set_handlers(channel: Channel, given: Any) -> None:
         raise TypeError(f"channel `{path}`: straight-line code is an `async def`; callbacks go into a class")
     else:
         handlers = given
-    found = [name for name in CALLBACKS if callable(getattr(handlers, name, None))]
+    found = [name for name in CALLBACKS if getattr(handlers, name, None) is not None]
+    for name in found:
+        if not callable(getattr(handlers, name)):
+            raise TypeError(
+                f"channel `{path}`: callback `{name}` is a {type(getattr(handlers, name)).__name__}, no function"
+            )
     public = [name for name, value in vars(type(handlers)).items() if not name.startswith("_") and callable(value)]
     for name in public:
         near = _native.nearest(name, list(CALLBACKS)) if name not in CALLBACKS else None

@@ -39,8 +39,18 @@ def shorten(filename: str) -> str:
     return filename[len(here) :] if filename.startswith(here) else filename
 
 
-def describe(problem: BaseException) -> Failure:
-    """Takes an exception apart for the log and for the browser."""
+def printable(text: str, otherwise: str = "backslashreplace") -> str:
+    """A text without the halves of characters that Python's texts may hold and nobody else's."""
+    return text if text.isascii() else text.encode("utf-8", otherwise).decode()
+
+
+def describe(problem: BaseException, causes: int = 8) -> Failure:
+    """Takes an exception apart for the log and for the browser, with so many of those that led to it."""
+    failure = _describe(problem, causes)
+    return failure._replace(message=printable(failure.message), traceback=printable(failure.traceback))
+
+
+def _describe(problem: BaseException, causes: int) -> Failure:
     if isinstance(problem, SyntaxError) and problem.filename and not _is_own(problem.filename):
         text = f"{type(problem).__name__}: {problem.msg}"
         where = (problem.text or "").rstrip("\n")
@@ -60,8 +70,8 @@ def describe(problem: BaseException) -> Failure:
         if frame.line:
             lines.append(f"    {frame.line}")
     cause = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
-    if cause is not None and cause is not problem:
-        inside = describe(cause)
+    if cause is not None and cause is not problem and causes > 0:
+        inside = _describe(cause, causes - 1)
         lines.append(f"caused by {inside}")
         lines.extend("    " + text for text in inside.traceback.splitlines())
     return Failure(message, file, line, "\n".join(lines))

@@ -9,6 +9,7 @@ import threading
 from typing import Any, Dict, Optional
 
 from . import _json, _native, _state
+from ._failure import printable
 
 
 def write(level: str, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
@@ -16,7 +17,7 @@ def write(level: str, text: str, fields: Optional[Dict[str, Any]] = None) -> Non
     if not _state.has_worker():
         print(f"{level}: {text}", file=sys.__stderr__)
         return
-    _native.log(_state.worker(), level, text, _json.encode(fields) if fields else "")
+    _native.log(_state.worker(), level, printable(text), printable(_json.encode(fields), "replace") if fields else "")
 
 
 class Log:
@@ -90,7 +91,7 @@ class _Lines(io.TextIOBase):
         me = threading.get_ident()
         *lines, rest = (self._partial.pop(me, "") + text).split("\n")
         for line in lines:
-            write(self._level, line.encode("utf-8", "replace").decode())
+            write(self._level, line)
         if rest:
             self._partial[me] = rest
         return len(text)

@@ -33,7 +33,7 @@ def main() -> int:
         return 0
     _state.set_worker(worker)
     _state.config, _state.number = _json.decode(worker.config) or {}, worker.number
-    os.register_at_fork(after_in_child=worker.forget)
+    os.register_at_fork(after_in_child=lambda: _forget(worker))
     _log.capture()
     _tasks.early_loop()
     try:
@@ -48,6 +48,12 @@ def main() -> int:
         _report(worker, problem)
         return 1
     return 0
+
+
+def _forget(worker: _native.Worker) -> None:
+    """In a child of this worker: it is none, and keeps nothing open whose end the hub waits for."""
+    for descriptor in worker.forget():
+        os.close(descriptor)
 
 
 def _report(worker: _native.Worker, problem: BaseException) -> None:
@@ -72,6 +78,9 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
 def _load(worker: _native.Worker) -> Any:
     """Imports what is to be served, and finds the app in it."""
     source, name = worker.source, worker.object
+    if worker.dev:
+        # Of two versions of a module that are saved within a second the first would be served, were it kept.
+        sys.dont_write_bytecode = True
     if source.endswith(".py"):
         folder, file = os.path.split(os.path.abspath(source))
         sys.path.insert(0, folder)
@@ -82,7 +91,10 @@ def _load(worker: _native.Worker) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         sys.argv = [source]
-        spec.loader.exec_module(module)
+        # A script is compiled each time, as Python itself does: what lies in `__pycache__` is told from newer code
+        # only by whole seconds and its size.
+        with open(os.path.join(folder, file), "rb") as script:
+            exec(compile(script.read(), script.name, "exec", dont_inherit=True), module.__dict__)
     else:
         sys.path.insert(0, os.getcwd())
         sys.argv = [source]

@@ -271,11 +271,16 @@ def spawn(function: Any, *arguments: Any) -> None:
     if not callable(function):
         raise TypeError(f"kennel.spawn takes a function, not {type(function).__name__}")
     if _loop is not None and _loop.is_running():
-        _loop.call_soon_threadsafe(lambda: in_carrier(lambda: guard(function, *arguments)))
+        _loop.call_soon_threadsafe(_run_spawned, function, arguments)
     else:
         _early.append((function, arguments))
         if _state.has_worker():
             _state.worker().want_loop()
+
+
+def _run_spawned(function: Any, arguments: Tuple[Any, ...]) -> None:
+    in_carrier(lambda: guard(function, *arguments))
+    _state.worker().check_fork()
 
 
 def run_early() -> None:

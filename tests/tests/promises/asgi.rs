@@ -9,7 +9,7 @@ const HTTP: &str = include_str!("../../fixtures/asgi_http.py");
 
 #[test]
 fn the_scope_says_what_was_asked() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     let port = site.port();
     let text = format!(
         "GET /a%20b/%c3%a9%2F/x?q=%20&r HTTP/1.1\r\nHost: Example.org:{port}\r\nX-Twice: 1\r\nx-TWICE: 2\r\n\r\n"
@@ -40,7 +40,7 @@ fn the_scope_says_what_was_asked() {
 
 #[test]
 fn all_methods_and_all_paths_are_the_apps() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
         for path in ["/", "/any/where"] {
             let scope = site.send(request(method, path, &[], b"")).json();
@@ -58,7 +58,7 @@ fn all_methods_and_all_paths_are_the_apps() {
 #[test]
 fn an_app_below_a_mount_point_sees_the_whole_path_and_its_root() {
     let toml = "[[app]]\nsource = \"app.py\"\nmount = \"/shop\"\n[[app]]\nsource = \"app.lua\"\n";
-    let site = Site::plan_python(HTTP)
+    let site = Site::plan_module(HTTP)
         .file(
             "app.lua",
             &tests::site::script(r#"app:get("/{*rest}", function(req, rest) return "lua " .. rest end)"#),
@@ -75,7 +75,7 @@ fn an_app_below_a_mount_point_sees_the_whole_path_and_its_root() {
 
 #[test]
 fn a_body_comes_by_receive() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     let body = vec![b'x'; 3_000_000];
     assert_eq!(site.send(request("POST", "/body", &[], &body)).json(), json!([3_000_000]));
     assert_eq!(site.get("/body").json(), json!([0]));
@@ -89,7 +89,7 @@ fn parts(response: &tests::client::Response) -> Vec<u64> {
 
 #[test]
 fn a_large_body_comes_in_parts_and_costs_no_memory() {
-    let site = Site::plan_python(HTTP).workers(1).start();
+    let site = Site::plan_module(HTTP).workers(1).start();
     site.get("/echo");
     let worker = site.workers()[0];
     let before = process::resident_memory(worker);
@@ -112,7 +112,7 @@ fn a_large_body_comes_in_parts_and_costs_no_memory() {
 
 #[test]
 fn an_answer_of_one_body_goes_out_whole() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     let mut client = site.client();
     let response = client.get("/head");
     assert_eq!((response.status, response.text().as_str()), (201, "made"));
@@ -126,7 +126,7 @@ fn an_answer_of_one_body_goes_out_whole() {
 
 #[test]
 fn pieces_arrive_as_they_are_sent() {
-    let site = Site::plan_python(HTTP).behind_warm().workers(1).start();
+    let site = Site::plan_module(HTTP).behind_warm().workers(1).start();
     let mut client = site.client();
     client.send(get("/pieces"));
     let head = client.read_head();
@@ -140,7 +140,7 @@ fn pieces_arrive_as_they_are_sent() {
 
 #[test]
 fn a_slow_client_costs_the_worker_no_memory() {
-    let site = Site::plan_python(HTTP).workers(1).start();
+    let site = Site::plan_module(HTTP).workers(1).start();
     site.get("/echo");
     let worker = site.workers()[0];
     let before = process::resident_memory(worker);
@@ -164,7 +164,7 @@ fn a_slow_client_costs_the_worker_no_memory() {
 
 #[test]
 fn a_failure_is_answered_and_logged_with_its_place() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     assert_eq!(site.get("/fails?x=1").status, 500);
     let line = site.log().expect("GET /fails?x=1 failed");
     assert!(line.contains("app.py:") && line.contains("KeyError: 'before'"), "{line}");
@@ -177,14 +177,14 @@ fn a_failure_is_answered_and_logged_with_its_place() {
     site.log().expect("the value of header `x-bad` has a line feed");
     assert_eq!(site.get("/fails_behind").text(), "whole");
     site.log().expect("KeyError: 'behind'");
-    let page = Site::plan_python(HTTP).dev().start().get("/fails");
+    let page = Site::plan_module(HTTP).dev().start().get("/fails");
     assert_eq!(page.status, 500);
     assert!(page.text().contains("KeyError") && page.text().contains("async def fails"), "{}", page.text());
 }
 
 #[test]
 fn a_failure_in_the_middle_cuts_the_answer_short() {
-    let site = Site::python(HTTP);
+    let site = Site::module(HTTP);
     let mut client = site.client();
     client.send(get("/fails_later"));
     assert_eq!(client.read_head().status, 200);
@@ -195,7 +195,7 @@ fn a_failure_in_the_middle_cuts_the_answer_short() {
 
 #[test]
 fn a_client_that_leaves_is_a_message_and_no_cancellation() {
-    let site = Site::plan_python(HTTP).behind_warm().workers(1).start();
+    let site = Site::plan_module(HTTP).behind_warm().workers(1).start();
     let mut client = site.client();
     client.send(get("/waits"));
     site.log().expect("waiting");
@@ -210,12 +210,12 @@ fn a_client_that_leaves_is_a_message_and_no_cancellation() {
 
 #[test]
 fn a_request_has_a_task_of_its_own() {
-    assert_eq!(Site::python(HTTP).get("/tasks").json(), json!([true, true, true, "child"]));
+    assert_eq!(Site::module(HTTP).get("/tasks").json(), json!([true, true, true, "child"]));
 }
 
 #[test]
 fn an_app_that_blocks_for_ever_is_found_even_behind_an_await() {
-    let site = Site::plan_python(HTTP)
+    let site = Site::plan_module(HTTP)
         .config("[limits]\nscript_time = \"700ms\"\n")
         .behind_warm()
         .workers(1)
@@ -249,7 +249,7 @@ async def app(scope, receive, send):
 
 #[test]
 fn the_lifespan_surrounds_all_requests_and_its_state_reaches_them() {
-    let mut site = Site::plan_python(LIFESPAN).behind_warm().workers(1).start();
+    let mut site = Site::plan_module(LIFESPAN).behind_warm().workers(1).start();
     assert_eq!(site.log().count("starting"), 1, "before it is ready");
     for _ in 0..3 {
         assert_eq!(site.get("/").text(), "helloNone", "each request has a copy of the state");
@@ -267,7 +267,7 @@ async def app(scope, receive, send):
     await send({"type": "lifespan.startup.failed", "message": "Traceback:\n  line\nOSError: no database"})
     raise OSError("no database")
 "#;
-    let mut site = Site::plan_python(app).behind_warm().spawn();
+    let mut site = Site::plan_module(app).behind_warm().spawn();
     let line = site.log().expect("the app's lifespan did not start");
     assert!(line.contains("OSError: no database") && line.contains("app.py"), "{line}");
     assert_eq!(site.exit_code(), Some(2));
@@ -284,13 +284,13 @@ def make():
 inner = make()
 app = lambda scope, receive, send: inner(scope, receive, send)
 "#;
-    let site = Site::plan_python(app).argument("--interface=asgi").behind_warm().start();
+    let site = Site::plan_module(app).argument("--interface=asgi").behind_warm().start();
     assert_eq!(site.get("/").text(), "asgi");
 }
 
 #[test]
 fn requests_that_run_are_finished_before_the_end() {
-    let mut site = Site::plan_python(HTTP).behind_warm().workers(1).start();
+    let mut site = Site::plan_module(HTTP).behind_warm().workers(1).start();
     let mut client = site.client();
     client.send(get("/until_told"));
     client.read_head();

@@ -9,7 +9,7 @@ const APP: &str = include_str!("../../fixtures/asgi_websocket.py");
 
 #[test]
 fn messages_come_and_go_as_text_and_bytes() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut ws = site.websocket("/echo");
     assert_eq!(ws.ask("häß"), "häß");
     ws.send_binary(b"\x00\xff");
@@ -28,7 +28,7 @@ fn messages_come_and_go_as_text_and_bytes() {
 
 #[test]
 fn the_scope_says_what_was_asked_and_the_answer_is_the_apps() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     for path in ["/", "/any/where?x=1"] {
         let headers = [("Sec-WebSocket-Protocol", "one, two"), ("Origin", "http://elsewhere.example")];
         let mut ws = site.websocket_with(path, &headers);
@@ -48,7 +48,7 @@ fn the_scope_says_what_was_asked_and_the_answer_is_the_apps() {
 
 #[test]
 fn plain_http_at_the_same_paths_is_the_apps_too() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     for path in ["/", "/echo"] {
         assert_eq!(site.get(path).text(), "plain http");
     }
@@ -56,7 +56,7 @@ fn plain_http_at_the_same_paths_is_the_apps_too() {
 
 #[test]
 fn an_app_closes_with_code_and_reason() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut ws = site.websocket("/closes");
     assert_eq!(ws.read_text(), "bye");
     assert_eq!(ws.read_close(), (4001, "enough".to_owned()));
@@ -66,7 +66,7 @@ fn an_app_closes_with_code_and_reason() {
 
 #[test]
 fn a_connection_is_refused_before_it_is_one() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let refused = site.refusal("/rejects", &[]);
     assert_eq!((refused.status, refused.text().as_str()), (403, ""));
     let denied = site.refusal("/denies", &[]);
@@ -77,7 +77,7 @@ fn a_connection_is_refused_before_it_is_one() {
 
 #[test]
 fn a_failure_ends_the_connection_and_is_logged() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     for (path, message) in [
         ("/fails_first", "KeyError: 'before it decided'"),
         ("/silent", "returned before it had accepted or refused"),
@@ -95,7 +95,7 @@ fn a_failure_ends_the_connection_and_is_logged() {
 
 #[test]
 fn a_client_that_leaves_is_a_message_and_no_cancellation() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut ws = site.websocket("/left");
     assert_eq!(ws.read_text(), "here");
     ws.vanish();
@@ -106,7 +106,7 @@ fn a_client_that_leaves_is_a_message_and_no_cancellation() {
 
 #[test]
 fn the_decision_may_take_its_time() {
-    let site = Site::plan_python(APP).behind_warm().workers(1).start();
+    let site = Site::plan_module(APP).behind_warm().workers(1).start();
     let port = site.port();
     let client = std::thread::spawn(move || {
         let mut ws = tests::websocket::WebSocket::open(port, "/thinks");
@@ -119,7 +119,7 @@ fn the_decision_may_take_its_time() {
 
 #[test]
 fn messages_wait_for_an_app_that_is_busy() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut ws = site.websocket("/slow");
     for number in 0..5 {
         ws.send(number.to_string());
@@ -132,7 +132,7 @@ fn messages_wait_for_an_app_that_is_busy() {
 
 #[test]
 fn an_app_that_stops_waiting_loses_no_message() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut ws = site.websocket("/both");
     for number in 0..20 {
         ws.send(number.to_string());
@@ -150,7 +150,7 @@ fn an_app_that_stops_waiting_loses_no_message() {
 
 #[test]
 fn the_end_of_a_worker_closes_its_connections() {
-    let mut site = Site::plan_python(APP).behind_warm().workers(1).start();
+    let mut site = Site::plan_module(APP).behind_warm().workers(1).start();
     let mut ws = site.websocket("/echo");
     assert_eq!(ws.ask("x"), "x");
     site.folder().write("app.py", APP);

@@ -7,14 +7,17 @@ use tests::client::{Client, get, request};
 use tests::command;
 use tests::fake::{FakeMongrel2, Message};
 use tests::folder::Folder;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::{self, Signal};
 use tests::server::{Mongrel2, Setup};
-use tests::site::{Site, script};
+use tests::site::Site;
 use tests::wait;
 use tests::websocket::{self, BINARY, CLOSE, FIN, Received, TEXT, WebSocket};
 
 /// Says in the log what it hears, with the name that the client gave in its query, and does what it is told.
-const TALK: &str = r#"
+const TALK: Scripts<'_> = Scripts {
+    lua: r#"
 local function name(conn) return conn.request.args.name or "-" end
 app:get("/fine", function() return "fine" end)
 app:channel("/talk", {
@@ -48,7 +51,58 @@ app:channel("/echo", function(conn)
   end
   print("[the end of messages]")
 end)
-"#;
+"#,
+    python: r#"
+import os
+def name(conn): return conn.request.args.get("name", "-")
+def said(value): return str(value).lower()
+@app.get("/fine")
+def fine(req): return "fine"
+@app.channel("/talk")
+class Talk:
+    def open(self, conn): print(f"[open {name(conn)} resumed={said(conn.resumed)}]")
+    def message(self, conn, msg):
+        verb, _, rest = msg.partition(" ")
+        if verb == "close":
+            code, _, reason = rest.partition(" ")
+            if code:
+                conn.close(int(code), reason)
+            else:
+                conn.close()
+            print(f"[late {name(conn)} {said(conn.send('late'))}]")
+        elif verb == "fail":
+            raise RuntimeError("on purpose")
+        elif verb == "loop":
+            while True:
+                pass
+        elif verb == "exit":
+            os._exit(7)
+        elif verb == "resumed":
+            conn.send(said(conn.resumed))
+        elif verb == "worker":
+            conn.send(str(kennel.worker))
+        elif verb == "id":
+            conn.send(conn.id)
+        elif verb == "keep":
+            conn.data = {"kept": rest}
+            conn.send("kept")
+        elif verb == "kept":
+            conn.send(conn.data.get("kept", "nothing"))
+        else:
+            conn.send("re: " + msg)
+    def close(self, conn, code, reason): print(f"[close {name(conn)} {code} {reason}]")
+@app.channel("/echo")
+async def echo(conn):
+    print(f"[begin resumed={said(conn.resumed)}]")
+    async for msg in conn:
+        conn.send(msg)
+        if msg == "return":
+            return
+        if msg == "fail":
+            raise RuntimeError("on purpose")
+    print("[the end of messages]")
+"#,
+};
 
 /// Ends the site in peace and returns what it logged, so that nothing more can come.
 fn log_to_the_end(mut site: Site) -> String {
@@ -61,9 +115,10 @@ fn expect_once(log: &str, text: &str) {
     assert_eq!(log.matches(text).count(), 1, "`{text}` in:\n{log}");
 }
 
-#[test]
-fn a_channel_hears_of_open_then_of_messages_then_of_close() {
-    let body = r#"
+in_each_language!(a_channel_hears_of_open_then_of_messages_then_of_close);
+fn a_channel_hears_of_open_then_of_messages_then_of_close(language: Language) {
+    let body = Scripts {
+        lua: r#"
         local heard = {}
         local function hear(what) heard[#heard + 1] = what end
         app:channel("/", {
@@ -71,8 +126,21 @@ fn a_channel_hears_of_open_then_of_messages_then_of_close() {
           message = function(conn, msg) hear(msg) end,
           close = function(conn, code, reason) hear(code .. reason) print(table.concat(heard, ",")) end,
         })
-    "#;
-    let site = Site::plan(body).behind_warm().workers(1).start();
+    "#,
+        python: r#"
+        heard = []
+        @app.channel("/")
+        class Everything:
+            def open(self, conn):
+                heard.append("open")
+                conn.send("welcome")
+            async def message(self, conn, msg): heard.append(msg)
+            def close(self, conn, code, reason):
+                heard.append(f"{code}{reason}")
+                print(",".join(heard))
+    "#,
+    };
+    let site = language.plan(body).behind_warm().workers(1).start();
     let mut ws = site.websocket("/");
     assert_eq!(ws.read_text(), "welcome");
     ws.send("one");
@@ -81,14 +149,27 @@ fn a_channel_hears_of_open_then_of_messages_then_of_close() {
     site.log().expect("open,one,two,4000bye");
 }
 
-#[test]
-fn a_channel_needs_no_more_handlers_than_it_has_use_for() {
-    let body = r#"
+in_each_language!(a_channel_needs_no_more_handlers_than_it_has_use_for);
+fn a_channel_needs_no_more_handlers_than_it_has_use_for(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/deaf", { open = function(conn) conn:send("hello") end })
         app:channel("/mute", { message = function(conn, msg) conn:send(msg) end })
         app:channel("/late", { close = function(conn, code) print("closed with " .. code) end })
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/deaf")
+        class Deaf:
+            def open(self, conn): conn.send("hello")
+        @app.channel("/mute")
+        class Mute:
+            def message(self, conn, msg): conn.send(msg)
+        @app.channel("/late")
+        class Late:
+            async def close(self, conn, code, reason): print(f"closed with {code}")
+    "#,
+    };
+    let site = language.site(body);
     let mut deaf = site.websocket("/deaf");
     assert_eq!(deaf.read_text(), "hello");
     deaf.send("who hears this?");
@@ -100,9 +181,9 @@ fn a_channel_needs_no_more_handlers_than_it_has_use_for() {
     assert_eq!(site.log().count("ERROR"), 0);
 }
 
-#[test]
-fn straight_line_code_reads_its_messages_in_a_loop() {
-    let site = Site::lua(TALK);
+in_each_language!(straight_line_code_reads_its_messages_in_a_loop);
+fn straight_line_code_reads_its_messages_in_a_loop(language: Language) {
+    let site = language.site(TALK);
     let mut clients: Vec<WebSocket> = (0..5).map(|_| site.websocket("/echo")).collect();
     for round in 0..3 {
         for (n, ws) in clients.iter_mut().enumerate() {
@@ -120,11 +201,26 @@ fn straight_line_code_reads_its_messages_in_a_loop() {
     site.log().expect_times("[the end of messages]", 5);
 }
 
-#[test]
-fn straight_line_code_that_returns_closes_with_1000_and_one_that_fails_with_1011() {
-    let body = "app:channel('/', function(conn)\nfor msg in conn:messages() do\n\
-                if msg == 'return' then return end\nerror('on purpose')\nend\nend)";
-    let site = Site::lua(body);
+in_each_language!(straight_line_code_that_returns_closes_with_1000_and_one_that_fails_with_1011);
+fn straight_line_code_that_returns_closes_with_1000_and_one_that_fails_with_1011(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
+        app:channel("/", function(conn)
+          for msg in conn:messages() do
+            if msg == "return" then return end
+            error("on purpose")
+          end
+        end)
+        "#,
+        python: r#"
+        @app.channel("/")
+        async def read(conn):
+            async for msg in conn.messages():
+                if msg == "return":
+                    return
+                raise RuntimeError("on purpose")
+        "#,
+    });
     let mut ws = site.websocket("/");
     ws.send("return");
     assert_eq!(ws.read_close().0, 1000);
@@ -133,15 +229,22 @@ fn straight_line_code_that_returns_closes_with_1000_and_one_that_fails_with_1011
     ws.send("fail");
     let (code, reason) = ws.read_close();
     assert_eq!(code, 1011);
-    assert!(!reason.contains("purpose") && !reason.contains("lua"), "strangers need not know: {reason}");
-    let line = site.log().expect("app.lua:5: on purpose");
+    assert!(!reason.contains("purpose") && !reason.contains("app."), "strangers need not know: {reason}");
+    let line = site.log().expect(&language.raised(6, 8, "on purpose"));
     assert!(line.contains("ERROR"), "{line}");
 }
 
-#[test]
-fn what_was_sent_before_the_function_returns_arrives_before_the_close() {
-    let site =
-        Site::lua(r#"app:channel("/", function(conn) for n = 1, 100 do conn:send("line " .. n) end end)"#);
+in_each_language!(what_was_sent_before_the_function_returns_arrives_before_the_close);
+fn what_was_sent_before_the_function_returns_arrives_before_the_close(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"app:channel("/", function(conn) for n = 1, 100 do conn:send("line " .. n) end end)"#,
+        python: r#"
+        @app.channel("/")
+        async def lines(conn):
+            for n in range(1, 101):
+                conn.send(f"line {n}")
+        "#,
+    });
     let mut ws = site.websocket("/");
     for n in 1..=100 {
         assert_eq!(ws.read_text(), format!("line {n}"));
@@ -149,11 +252,14 @@ fn what_was_sent_before_the_function_returns_arrives_before_the_close() {
     assert_eq!(ws.read_close().0, 1000);
 }
 
-#[test]
-fn messages_of_every_kind_and_size_come_and_go_unchanged() {
-    let site = Site::lua(
-        &TALK.replace("app:channel(\"/echo\",", "app:channel(\"/echo\", { max_message = 8000000 },"),
-    );
+in_each_language!(messages_of_every_kind_and_size_come_and_go_unchanged);
+fn messages_of_every_kind_and_size_come_and_go_unchanged(language: Language) {
+    let site = language.site(Scripts {
+        lua: &TALK
+            .lua
+            .replace(r#"app:channel("/echo","#, r#"app:channel("/echo", { max_message = 8000000 },"#),
+        python: &TALK.python.replace(r#"channel("/echo")"#, r#"channel("/echo", max_message=8000000)"#),
+    });
     let mut ws = site.websocket("/echo");
     let every_byte: Vec<u8> = (0..=255).cycle().take(5_000_000).collect();
     for size in [0, 1, 125, 126, 127, 65_535, 65_536, 200_000, 5_000_000] {
@@ -165,9 +271,10 @@ fn messages_of_every_kind_and_size_come_and_go_unchanged() {
     assert_eq!(ws.ask("nul \0 and ctl \x01\u{7f}"), "nul \0 and ctl \x01\u{7f}");
 }
 
-#[test]
-fn a_table_is_sent_as_json_and_bytes_by_send_binary() {
-    let body = r#"
+in_each_language!(a_table_is_sent_as_json_and_bytes_by_send_binary);
+fn a_table_is_sent_as_json_and_bytes_by_send_binary(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", function(conn)
           conn:send({ a = 1, list = kennel.array({}), nothing = kennel.null })
           conn:send({ 1, "zwei", true })
@@ -177,8 +284,22 @@ fn a_table_is_sent_as_json_and_bytes_by_send_binary() {
           local ok, problem = pcall(conn.send, conn, "no \255 text")
           conn:send(tostring(ok) .. tostring(problem))
         end)
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/")
+        async def everything(conn):
+            conn.send({"a": 1, "list": [], "nothing": None})
+            conn.send([1, "zwei", True])
+            conn.send("")
+            conn.send(b"\0\xff")
+            conn.send(b"")
+            try:
+                conn.send("no \ud800 text")
+            except UnicodeError as problem:
+                conn.send(f"false {problem}")
+    "#,
+    };
+    let site = language.site(body);
     let mut ws = site.websocket("/");
     let table = serde_json::from_str::<serde_json::Value>(&ws.read_text()).expect("JSON");
     assert_eq!(table, json!({ "a": 1, "list": [], "nothing": null }));
@@ -187,19 +308,30 @@ fn a_table_is_sent_as_json_and_bytes_by_send_binary() {
     assert_eq!(ws.read_binary(), [0, 255]);
     assert_eq!(ws.read_binary(), b"");
     let refusal = ws.read_text();
-    assert!(refusal.starts_with("false") && refusal.contains("UTF-8"), "{refusal}");
+    assert!(refusal.starts_with("false") && refusal.to_uppercase().contains("UTF-8"), "{refusal}");
     assert_eq!(ws.read_close().0, 1000);
 }
 
-#[test]
-fn messages_of_one_connection_run_one_after_the_other_and_those_of_others_meanwhile() {
-    let body = r#"
+in_each_language!(messages_of_one_connection_run_one_after_the_other_and_those_of_others_meanwhile);
+fn messages_of_one_connection_run_one_after_the_other_and_those_of_others_meanwhile(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", { message = function(conn, msg)
           if msg == "slow" then kennel.sleep(0.5) end
           conn:send(msg)
         end })
-    "#;
-    let site = Site::plan(body).behind_warm().workers(1).start();
+    "#,
+        python: r#"
+        import asyncio
+        @app.channel("/")
+        class Slow:
+            async def message(self, conn, msg):
+                if msg == "slow":
+                    await asyncio.sleep(0.5)
+                conn.send(msg)
+    "#,
+    };
+    let site = language.plan(body).behind_warm().workers(1).start();
     let (mut slow, mut quick) = (site.websocket("/"), site.websocket("/"));
     slow.send("slow");
     for n in 0..20 {
@@ -218,9 +350,10 @@ fn messages_of_one_connection_run_one_after_the_other_and_those_of_others_meanwh
     }
 }
 
-#[test]
-fn a_connection_knows_its_request_its_transport_and_that_it_is_new() {
-    let body = r#"
+in_each_language!(a_connection_knows_its_request_its_transport_and_that_it_is_new);
+fn a_connection_knows_its_request_its_transport_and_that_it_is_new(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/room/{name}/{*rest}", function(conn)
           local req = conn.request
           conn:send({
@@ -230,8 +363,21 @@ fn a_connection_knows_its_request_its_transport_and_that_it_is_new() {
           })
           for msg in conn:messages() do conn:send(conn.request.args.q .. msg) end
         end)
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/room/{name}/{*rest}")
+        async def room(conn):
+            req = conn.request
+            conn.send({
+                "path": req.path, "name": req.params["name"], "rest": req.params["rest"], "query": req.args["q"],
+                "agent": req.headers["User-Agent"], "cookie": req.cookies["who"], "address": req.remote_addr,
+                "method": req.method, "transport": conn.transport, "resumed": conn.resumed,
+            })
+            async for msg in conn:
+                conn.send(conn.request.args["q"] + msg)
+    "#,
+    };
+    let site = language.site(body);
     let headers = [("User-Agent", "a test"), ("Cookie", "who=ann")];
     let mut ws = site.websocket_with("/room/caf%C3%A9/a/b?q=1", &headers);
     let seen: serde_json::Value = serde_json::from_str(&ws.read_text()).expect("JSON");
@@ -244,12 +390,12 @@ fn a_connection_knows_its_request_its_transport_and_that_it_is_new() {
     assert_eq!(ws.ask("2"), "12", "the opening request is there for later messages too");
 }
 
-#[test]
-fn no_two_connections_ever_have_the_same_id() {
+in_each_language!(no_two_connections_ever_have_the_same_id);
+fn no_two_connections_ever_have_the_same_id(language: Language) {
     let server = Mongrel2::start(Setup::default());
     let mut seen = HashSet::new();
     for run in 0..2 {
-        let site = Site::plan(TALK).behind(&server).start();
+        let site = language.plan(TALK).behind(&server).start();
         for n in 0..40 {
             let id = site.websocket("/talk").ask("id");
             assert!(!id.is_empty() && id.is_ascii() && !id.contains(' '), "{id:?}");
@@ -258,20 +404,31 @@ fn no_two_connections_ever_have_the_same_id() {
     }
 }
 
+in_each_language!(an_id_from_before_a_restart_or_of_another_kennel_is_nobody);
 /// Ids that begin again from one with each start, on each server, would be an old client's.
-#[test]
-fn an_id_from_before_a_restart_or_of_another_kennel_is_nobody() {
-    let find = r#"
+fn an_id_from_before_a_restart_or_of_another_kennel_is_nobody(language: Language) {
+    let find = Scripts {
+        lua: r#"
         app:channel("/talk", { message = function(conn, msg) conn:send(conn.id) end })
         app:post("/find", function(req)
           local conn = kennel.connection(req.body)
           return conn and conn.id or "nobody"
         end)
-    "#;
+    "#,
+        python: r#"
+        @app.channel("/talk")
+        class Talk:
+            def message(self, conn, msg): conn.send(conn.id)
+        @app.post("/find")
+        def find(req):
+            conn = kennel.connection(req.text)
+            return conn.id if conn else "nobody"
+    "#,
+    };
     let mut server = Mongrel2::start(Setup::default());
-    let other = Site::plan(find).start();
+    let other = language.plan(find).start();
     let others_id = other.websocket("/talk").ask("");
-    let site = Site::plan(find).behind(&server).start();
+    let site = language.plan(find).behind(&server).start();
     let found = |id: &str| site.send(request("POST", "/find", &[], id.as_bytes())).text();
 
     let mut old = site.websocket("/talk");
@@ -294,9 +451,10 @@ fn an_id_from_before_a_restart_or_of_another_kennel_is_nobody() {
     wait::until("a closed connection is nobody", || found(&new_id) == "nobody");
 }
 
-#[test]
-fn any_worker_finds_a_connection_by_its_id_and_acts_on_it() {
-    let body = r#"
+in_each_language!(any_worker_finds_a_connection_by_its_id_and_acts_on_it);
+fn any_worker_finds_a_connection_by_its_id_and_acts_on_it(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", {
           open = function(conn) conn.data = { n = conn.request.args.n } conn:send(conn.id) end,
           close = function(conn, code, reason) print("[closed " .. code .. " " .. reason .. "]") end,
@@ -309,8 +467,28 @@ fn any_worker_finds_a_connection_by_its_id_and_acts_on_it() {
           return { id = conn.id, transport = conn.transport, n = conn.data.n, rooms = kennel.array(conn:rooms()) }
         end)
         app:post("/close", function(req) kennel.connection(req.body):close(4004, "found you") return "closed" end)
-    "#;
-    let site = Site::plan(body).behind_warm().workers(3).start();
+    "#,
+        python: r#"
+        @app.channel("/")
+        class Found:
+            def open(self, conn):
+                conn.data = {"n": conn.request.args["n"]}
+                conn.send(conn.id)
+            def close(self, conn, code, reason): print(f"[closed {code} {reason}]")
+        @app.post("/tell")
+        async def tell(req):
+            conn = kennel.connection(req.text)
+            conn.send(f"worker {kennel.worker}")
+            conn.send(b"\xff")
+            conn.join("found")
+            return {"id": conn.id, "transport": conn.transport, "n": conn.data["n"], "rooms": conn.rooms()}
+        @app.post("/close")
+        def close(req):
+            kennel.connection(req.text).close(4004, "found you")
+            return "closed"
+    "#,
+    };
+    let site = language.plan(body).behind_warm().workers(3).start();
     let mut clients: Vec<WebSocket> = (0..6).map(|n| site.websocket(&format!("/?n={n}"))).collect();
     for (n, ws) in clients.iter_mut().enumerate() {
         let id = ws.read_text();
@@ -336,17 +514,18 @@ fn any_worker_finds_a_connection_by_its_id_and_acts_on_it() {
     site.log().expect_times("[closed 4004 found you]", 6);
 }
 
-#[test]
-fn connections_are_spread_over_the_workers() {
-    let site = Site::plan(TALK).behind_warm().workers(3).start();
+in_each_language!(connections_are_spread_over_the_workers);
+fn connections_are_spread_over_the_workers(language: Language) {
+    let site = language.plan(TALK).behind_warm().workers(3).start();
     let mut clients: Vec<WebSocket> = (0..9).map(|_| site.websocket("/talk")).collect();
     let workers: HashSet<String> = clients.iter_mut().map(|ws| ws.ask("worker")).collect();
     assert_eq!(workers.len(), 3, "{workers:?}");
 }
 
-#[test]
-fn data_is_kept_within_4_kib_and_only_json() {
-    let body = r#"
+in_each_language!(data_is_kept_within_4_kib_and_only_json);
+fn data_is_kept_within_4_kib_and_only_json(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", function(conn)
           conn:send(type(conn.data))
           conn.data = { list = { 1, 2 }, text = "ä" }
@@ -358,24 +537,41 @@ fn data_is_kept_within_4_kib_and_only_json() {
           end
           conn:send(tostring(#conn.data.big))
         end)
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/")
+        async def data(conn):
+            conn.send(type(conn.data).__name__)
+            conn.data = {"list": [1, 2], "text": "ä"}
+            conn.send(conn.data)
+            conn.data = {"big": "x" * 4000}
+            for wrong in ({"big": "x" * 5000}, {"f": print}, {"bad": "\ud800"}):
+                try:
+                    conn.data = wrong
+                    conn.send("true")
+                except (TypeError, ValueError) as problem:
+                    conn.send(f"false {problem}")
+            conn.send(str(len(conn.data["big"])))
+    "#,
+    };
+    let site = language.site(body);
     let mut ws = site.websocket("/");
-    assert!(["nil", "table"].contains(&ws.read_text().as_str()), "nothing yet");
+    assert!(["nil", "table", "dict"].contains(&ws.read_text().as_str()), "nothing yet");
     let data: serde_json::Value = serde_json::from_str(&ws.read_text()).expect("JSON");
     assert_eq!(data, json!({ "list": [1, 2], "text": "ä" }));
-    for part in ["4", "function", "UTF-8"] {
+    for part in ["4", "function", "utf-8"] {
         let problem = ws.read_text();
-        assert!(problem.starts_with("false app.lua:") && problem.contains(part), "{problem}");
+        assert!(problem.starts_with(language.pick("false app.lua:", "false ")), "{problem}");
+        assert!(problem.to_lowercase().contains(part), "{problem}");
     }
     assert_eq!(ws.read_text(), "4000", "what was wrong changes nothing");
     assert_eq!(ws.read_close().0, 1000);
 }
 
-#[test]
-fn a_close_of_the_client_reaches_the_script_once_with_code_and_reason() {
+in_each_language!(a_close_of_the_client_reaches_the_script_once_with_code_and_reason);
+fn a_close_of_the_client_reaches_the_script_once_with_code_and_reason(language: Language) {
     let server = Mongrel2::start(Setup::default());
-    let site = Site::plan(TALK).behind(&server).start();
+    let site = language.plan(TALK).behind(&server).start();
     for code in [1000, 1001, 1003, 1007, 1008, 1011, 3000, 4999] {
         let mut ws = site.websocket(&format!("/talk?name=n{code}"));
         assert_eq!(ws.ask("x"), "re: x");
@@ -403,10 +599,10 @@ fn a_close_of_the_client_reaches_the_script_once_with_code_and_reason() {
     assert!(!log.contains("on purpose"), "nothing is heard of a client that has closed:\n{log}");
 }
 
-#[test]
-fn a_client_that_vanishes_is_closed_once_with_1006() {
+in_each_language!(a_client_that_vanishes_is_closed_once_with_1006);
+fn a_client_that_vanishes_is_closed_once_with_1006(language: Language) {
     let server = Mongrel2::start(Setup::default());
-    let site = Site::plan(TALK).behind(&server).start();
+    let site = language.plan(TALK).behind(&server).start();
     for (n, how) in ["reset", "end", "half", "broken"].into_iter().enumerate() {
         let mut ws = site.websocket(&format!("/talk?name={how}"));
         assert_eq!(ws.ask(n.to_string()), format!("re: {n}"));
@@ -425,10 +621,10 @@ fn a_client_that_vanishes_is_closed_once_with_1006() {
     }
 }
 
-#[test]
-fn a_close_of_the_script_reaches_the_client_and_the_script_once() {
+in_each_language!(a_close_of_the_script_reaches_the_client_and_the_script_once);
+fn a_close_of_the_script_reaches_the_client_and_the_script_once(language: Language) {
     let server = Mongrel2::start(Setup::default());
-    let site = Site::plan(TALK).behind(&server).start();
+    let site = language.plan(TALK).behind(&server).start();
     let mut ws = site.websocket("/talk?name=polite");
     ws.send("close 4001 enough");
     assert_eq!(ws.read_close(), (4001, "enough".into()));
@@ -456,9 +652,10 @@ fn a_close_of_the_script_reaches_the_client_and_the_script_once() {
     }
 }
 
-#[test]
-fn a_code_that_nobody_may_send_is_an_error_of_the_script() {
-    let body = r#"
+in_each_language!(a_code_that_nobody_may_send_is_an_error_of_the_script);
+fn a_code_that_nobody_may_send_is_an_error_of_the_script(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", function(conn)
           for _, code in ipairs({ 0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70000, 1000.5 }) do
             if pcall(conn.close, conn, code) then print("[took " .. code .. "]") end
@@ -466,44 +663,77 @@ fn a_code_that_nobody_may_send_is_an_error_of_the_script() {
           conn:send("still open")
           conn:close(1000, string.rep("x", 123))
         end)
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/")
+        async def codes(conn):
+            for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70000, 1000.5):
+                try:
+                    conn.close(code)
+                    print(f"[took {code}]")
+                except (TypeError, ValueError):
+                    pass
+            conn.send("still open")
+            conn.close(1000, "x" * 123)
+    "#,
+    };
+    let site = language.site(body);
     let mut ws = site.websocket("/");
     assert_eq!(ws.read_text(), "still open");
     assert_eq!(ws.read_close(), (1000, "x".repeat(123)));
     assert_eq!(site.log().count("[took "), 0, "{}", site.log().text());
 }
 
-#[test]
-fn an_error_in_a_callback_closes_with_1011_and_the_log_has_its_line() {
-    let body = "app:channel('/open', { open = function() error('in open') end,\n\
-                close = function(c, code) print('[close ' .. code .. ']') end })\n\
-                app:channel('/message', { message = function(conn, msg) error('in message') end,\n\
-                close = function(c, code) print('[close ' .. code .. ']') end })\n\
-                app:channel('/close', { close = function() error('in close') end })\n\
-                app:get('/fine', function() return 'fine' end)";
-    let site = Site::plan(body).behind_warm().workers(1).start();
+in_each_language!(an_error_in_a_callback_closes_with_1011_and_the_log_has_its_line);
+fn an_error_in_a_callback_closes_with_1011_and_the_log_has_its_line(language: Language) {
+    let scripts = Scripts {
+        lua: r#"
+        app:channel("/open", { open = function() error("in open") end,
+          close = function(c, code) print("[close " .. code .. "]") end })
+        app:channel("/message", { message = function(conn, msg) error("in message") end,
+          close = function(c, code) print("[close " .. code .. "]") end })
+        app:channel("/close", { close = function() error("in close") end })
+        app:get("/fine", function() return "fine" end)
+        "#,
+        python: r#"
+        class Said:
+            def close(self, conn, code, reason): print(f"[close {code}]")
+        @app.channel("/open")
+        class Open(Said):
+            def open(self, conn): raise RuntimeError("in open")
+        @app.channel("/message")
+        class Message(Said):
+            def message(self, conn, msg): raise RuntimeError("in message")
+        @app.channel("/close")
+        class Close:
+            async def close(self, conn, code, reason): raise RuntimeError("in close")
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+    };
+    let site = language.plan(scripts).behind_warm().workers(1).start();
     let worker = site.workers();
     assert_eq!(site.websocket("/open").read_close().0, 1011);
-    site.log().expect("app.lua:2: in open");
+    site.log().expect(&language.raised(3, 7, "in open"));
     site.log().expect("[close 1011]");
     let mut ws = site.websocket("/message");
     ws.send("x");
     ws.send("not heard");
     assert_eq!(ws.read_close().0, 1011);
-    site.log().expect("app.lua:4: in message");
+    let in_message = language.raised(5, 10, "in message");
+    site.log().expect(&in_message);
     site.log().expect_times("[close 1011]", 2);
     site.websocket("/close").close(1000, "");
-    site.log().expect("app.lua:6: in close");
+    site.log().expect(&language.raised(7, 13, "in close"));
     assert_eq!(site.get("/fine").text(), "fine");
-    assert_eq!(site.log().count("app.lua:4: in message"), 1, "the second message was not run");
+    assert_eq!(site.log().count(&in_message), 1, "the second message was not run");
     assert_eq!(site.workers(), worker, "the worker lives");
 }
 
-#[test]
-fn a_stop_closes_with_1001_and_the_script_hears_it_before_its_end() {
+in_each_language!(a_stop_closes_with_1001_and_the_script_hears_it_before_its_end);
+fn a_stop_closes_with_1001_and_the_script_hears_it_before_its_end(language: Language) {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut site = Site::plan(TALK).start();
+        let mut site = language.plan(TALK).start();
         let mut clients: Vec<WebSocket> =
             (0..10).map(|n| site.websocket(&format!("/talk?name=n{n}"))).collect();
         let mut straight = site.websocket("/echo");
@@ -525,9 +755,9 @@ fn a_stop_closes_with_1001_and_the_script_hears_it_before_its_end() {
     }
 }
 
-#[test]
-fn a_stop_is_not_held_up_by_clients_that_do_not_answer() {
-    let mut site = Site::plan(TALK).behind_warm().start();
+in_each_language!(a_stop_is_not_held_up_by_clients_that_do_not_answer);
+fn a_stop_is_not_held_up_by_clients_that_do_not_answer(language: Language) {
+    let mut site = language.plan(TALK).behind_warm().start();
     let mut clients: Vec<WebSocket> = (0..10).map(|n| site.websocket(&format!("/talk?name=n{n}"))).collect();
     for ws in &mut clients {
         assert_eq!(ws.ask("x"), "re: x");
@@ -541,11 +771,11 @@ fn a_stop_is_not_held_up_by_clients_that_do_not_answer() {
     }
 }
 
-#[test]
-fn when_mongrel2_dies_all_of_its_connections_close_with_1006() {
+in_each_language!(when_mongrel2_dies_all_of_its_connections_close_with_1006);
+fn when_mongrel2_dies_all_of_its_connections_close_with_1006(language: Language) {
     let mut one = Mongrel2::start(Setup::default());
     let two = Mongrel2::start(Setup::default());
-    let site = Site::plan(TALK).behind(&one).behind(&two).start();
+    let site = language.plan(TALK).behind(&one).behind(&two).start();
     let mut lost: Vec<WebSocket> =
         (0..10).map(|n| WebSocket::open(one.port(), &format!("/talk?name=n{n}"))).collect();
     let mut kept = WebSocket::open(two.port(), "/talk?name=kept");
@@ -566,14 +796,24 @@ fn when_mongrel2_dies_all_of_its_connections_close_with_1006() {
     assert_eq!(log.matches(" 1006 ").count(), 10, "{log}");
 }
 
+in_each_language!(a_message_to_a_client_of_a_dead_mongrel2_reaches_nobody);
 /// Nothing that was meant for the old clients may reach the new ones, whose numbers are the same.
-#[test]
-fn a_message_to_a_client_of_a_dead_mongrel2_reaches_nobody() {
-    let body = r#"
+fn a_message_to_a_client_of_a_dead_mongrel2_reaches_nobody(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", { message = function(conn, msg) kennel.sleep(1) conn:send("for " .. msg) end })
-    "#;
+    "#,
+        python: r#"
+        import asyncio
+        @app.channel("/")
+        class Late:
+            async def message(self, conn, msg):
+                await asyncio.sleep(1)
+                conn.send("for " + msg)
+    "#,
+    };
     let mut server = Mongrel2::start(Setup::default());
-    let site = Site::plan(body).behind(&server).start();
+    let site = language.plan(body).behind(&server).start();
     let mut old: Vec<WebSocket> = (0..5).map(|_| site.websocket("/")).collect();
     for ws in &mut old {
         ws.send("the old");
@@ -591,10 +831,10 @@ fn a_message_to_a_client_of_a_dead_mongrel2_reaches_nobody() {
     }
 }
 
-#[test]
-fn close_runs_once_however_often_mongrel2_says_that_a_client_is_gone() {
+in_each_language!(close_runs_once_however_often_mongrel2_says_that_a_client_is_gone);
+fn close_runs_once_however_often_mongrel2_says_that_a_client_is_gone(language: Language) {
     let mongrel2 = FakeMongrel2::start();
-    let site = Site::plan(TALK).behind_fake(&mongrel2).start();
+    let site = language.plan(TALK).behind_fake(&mongrel2).start();
     let open = |id: i64, name: &str| {
         mongrel2.send(Message::handshake(id, &format!("/talk?name={name}")));
         let answer = mongrel2.reply_to(id as u64);
@@ -630,9 +870,9 @@ fn close_runs_once_however_often_mongrel2_says_that_a_client_is_gone() {
     assert!(log.contains("[close twice 1006 ") && log.contains("[close closes 1000 "), "{log}");
 }
 
-#[test]
-fn a_killed_worker_closes_no_connection_and_is_noticed_by_the_script_alone() {
-    let site = Site::plan(TALK).behind_warm().start();
+in_each_language!(a_killed_worker_closes_no_connection_and_is_noticed_by_the_script_alone);
+fn a_killed_worker_closes_no_connection_and_is_noticed_by_the_script_alone(language: Language) {
+    let site = language.plan(TALK).behind_warm().start();
     let mut clients: Vec<WebSocket> = (0..10).map(|n| site.websocket(&format!("/talk?name=n{n}"))).collect();
     for (n, ws) in clients.iter_mut().enumerate() {
         assert_eq!(ws.ask("resumed"), "false");
@@ -661,9 +901,9 @@ fn a_killed_worker_closes_no_connection_and_is_noticed_by_the_script_alone() {
     }
 }
 
-#[test]
-fn messages_that_come_while_there_is_no_worker_are_not_lost() {
-    let site = Site::plan(TALK).behind_warm().workers(1).start();
+in_each_language!(messages_that_come_while_there_is_no_worker_are_not_lost);
+fn messages_that_come_while_there_is_no_worker_are_not_lost(language: Language) {
+    let site = language.plan(TALK).behind_warm().workers(1).start();
     let mut ws = site.websocket("/talk");
     assert_eq!(ws.ask("resumed"), "false");
     process::kill(site.workers()[0]);
@@ -675,10 +915,10 @@ fn messages_that_come_while_there_is_no_worker_are_not_lost() {
     }
 }
 
-#[test]
-fn a_message_that_kills_its_worker_costs_at_most_itself() {
+in_each_language!(a_message_that_kills_its_worker_costs_at_most_itself);
+fn a_message_that_kills_its_worker_costs_at_most_itself(language: Language) {
     let site =
-        Site::plan(TALK).config("[limits]\nscript_time = \"400ms\"\n").behind_warm().workers(1).start();
+        language.plan(TALK).config("[limits]\nscript_time = \"400ms\"\n").behind_warm().workers(1).start();
     for (deadly, complaint) in [("exit", "a worker died"), ("loop", "without pause")] {
         let mut ws = site.websocket(&format!("/talk?name={deadly}"));
         let mut other = site.websocket("/talk");
@@ -697,9 +937,9 @@ fn a_message_that_kills_its_worker_costs_at_most_itself() {
     }
 }
 
-#[test]
-fn straight_line_code_of_a_killed_worker_starts_again_from_its_top() {
-    let site = Site::lua(TALK);
+in_each_language!(straight_line_code_of_a_killed_worker_starts_again_from_its_top);
+fn straight_line_code_of_a_killed_worker_starts_again_from_its_top(language: Language) {
+    let site = language.site(TALK);
     let mut ws = site.websocket("/echo");
     assert_eq!(ws.ask("one"), "one");
     site.log().expect("[begin resumed=false]");
@@ -711,20 +951,25 @@ fn straight_line_code_of_a_killed_worker_starts_again_from_its_top() {
     assert_eq!(site.log().count("[begin resumed=false]"), 1);
 }
 
-#[test]
-fn a_reload_moves_every_connection_to_the_new_code() {
-    let site = Site::plan(TALK).behind_warm().start();
+in_each_language!(a_reload_moves_every_connection_to_the_new_code);
+fn a_reload_moves_every_connection_to_the_new_code(language: Language) {
+    let site = language.plan(TALK).behind_warm().start();
     let mut talk: Vec<WebSocket> = (0..6).map(|n| site.websocket(&format!("/talk?name=n{n}"))).collect();
     let mut echo = site.websocket("/echo");
     for (n, ws) in talk.iter_mut().enumerate() {
         assert_eq!(ws.ask(format!("keep it{n}")), "kept");
     }
     assert_eq!(echo.ask("one"), "one");
-    site.write_script(
-        &TALK
-            .replace("\"re: \"", "\"new: \"")
-            .replace("conn:send(msg) end", "conn:send(\"new: \" .. msg) end"),
-    );
+    site.write_scripts(Scripts {
+        lua: &TALK
+            .lua
+            .replace(r#""re: ""#, r#""new: ""#)
+            .replace("conn:send(msg) end", r#"conn:send("new: " .. msg) end"#),
+        python: &TALK
+            .python
+            .replace(r#""re: ""#, r#""new: ""#)
+            .replace("conn.send(msg)", r#"conn.send("new: " + msg)"#),
+    });
     site.signal(Signal::HUP);
     site.log().expect("newest code is in charge");
     for (n, ws) in talk.iter_mut().enumerate() {
@@ -744,9 +989,9 @@ fn a_reload_moves_every_connection_to_the_new_code() {
     }
 }
 
-#[test]
-fn messages_on_their_way_during_a_reload_are_all_answered_once_and_in_order() {
-    let site = Site::plan(TALK).behind_warm().start();
+in_each_language!(messages_on_their_way_during_a_reload_are_all_answered_once_and_in_order);
+fn messages_on_their_way_during_a_reload_are_all_answered_once_and_in_order(language: Language) {
+    let site = language.plan(TALK).behind_warm().start();
     let mut ws = site.websocket("/talk");
     let mut writer = ws.writer();
     let sender = std::thread::spawn(move || {
@@ -769,21 +1014,25 @@ fn messages_on_their_way_during_a_reload_are_all_answered_once_and_in_order() {
     ws.close(1000, "");
 }
 
-#[test]
-fn a_channel_that_the_new_code_no_longer_has_closes_its_connections() {
-    let site = Site::plan(TALK).behind_warm().start();
+in_each_language!(a_channel_that_the_new_code_no_longer_has_closes_its_connections);
+fn a_channel_that_the_new_code_no_longer_has_closes_its_connections(language: Language) {
+    let site = language.plan(TALK).behind_warm().start();
     let mut ws = site.websocket("/talk");
     assert_eq!(ws.ask("x"), "re: x");
-    site.write_script(r#"app:get("/fine", function() return "fine" end)"#);
+    site.write_scripts(Scripts {
+        lua: r#"app:get("/fine", function() return "fine" end)"#,
+        python: r#"@app.get("/fine")
+def fine(req): return "fine""#,
+    });
     site.signal(Signal::HUP);
     let (code, _) = ws.read_close();
     assert!([1001, 1011, 1012].contains(&code), "{code}");
     assert_eq!(site.refusal("/talk", &[]).status, 404);
 }
 
-#[test]
-fn http_is_served_beside_channels() {
-    let site = Site::lua(TALK);
+in_each_language!(http_is_served_beside_channels);
+fn http_is_served_beside_channels(language: Language) {
+    let site = language.site(TALK);
     let mut clients: Vec<WebSocket> = (0..50).map(|_| site.websocket("/talk")).collect();
     let mut http = site.client();
     for (n, ws) in clients.iter_mut().enumerate() {
@@ -794,30 +1043,45 @@ fn http_is_served_beside_channels() {
     }
 }
 
-#[test]
-fn a_page_and_a_channel_may_have_the_same_path() {
-    let site = Site::lua(
-        r#"
+in_each_language!(a_page_and_a_channel_may_have_the_same_path);
+fn a_page_and_a_channel_may_have_the_same_path(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:get("/both", function() return "page" end)
         app:channel("/both", { message = function(conn, msg) conn:send(msg) end })
         "#,
-    );
+        python: r#"
+        @app.get("/both")
+        def page(req): return "page"
+        @app.channel("/both")
+        class Both:
+            def message(self, conn, msg): conn.send(msg)
+        "#,
+    });
     assert_eq!(site.get("/both").text(), "page");
     assert_eq!(site.websocket("/both").ask("x"), "x");
 }
 
-#[test]
-fn two_apps_have_channels_of_their_own() {
-    let echo = |word: &str| {
-        script(&format!(
-            r#"app:channel("/c", {{ message = function(conn, msg) conn:send("{word} " .. msg .. " " .. conn.request.path) end }})"#
-        ))
-    };
-    let toml = "[[app]]\nsource = \"one.lua\"\nworkers = 1\n[[app]]\nsource = \"two.lua\"\nworkers = 1\nmount = \"/two\"\n";
-    let site = Site::plan("")
-        .file("one.lua", &echo("one"))
-        .file("two.lua", &echo("two"))
-        .config(toml)
+in_each_language!(two_apps_have_channels_of_their_own);
+fn two_apps_have_channels_of_their_own(language: Language) {
+    let echo = |word: &str| language.script(&language.pick(LUA, PYTHON).replace("WORD", word));
+    const LUA: &str = r#"
+        app:channel("/c", { message = function(conn, msg) conn:send("WORD " .. msg .. " " .. conn.request.path) end })
+    "#;
+    const PYTHON: &str = r#"
+        @app.channel("/c")
+        class Echo:
+            def message(self, conn, msg): conn.send(f"WORD {msg} {conn.request.path}")
+    "#;
+    let (one, two) = (language.file("one"), language.file("two"));
+    let toml = format!(
+        "[[app]]\nsource = \"{one}\"\nworkers = 1\n[[app]]\nsource = \"{two}\"\nworkers = 1\nmount = \"/two\"\n"
+    );
+    let site = language
+        .plan(Scripts { lua: "", python: "" })
+        .file(&one, &echo("one"))
+        .file(&two, &echo("two"))
+        .config(&toml)
         .configured_apps()
         .behind_warm()
         .start();
@@ -826,9 +1090,9 @@ fn two_apps_have_channels_of_their_own() {
     assert_eq!(site.refusal("/two/d", &[]).status, 404);
 }
 
-#[test]
-fn a_channel_that_makes_no_sense_is_an_error_at_its_line() {
-    for (body, parts) in [
+in_each_language!(a_channel_that_makes_no_sense_is_an_error_at_its_line);
+fn a_channel_that_makes_no_sense_is_an_error_at_its_line(language: Language) {
+    let lua = [
         (r#"app:channel("chat", {})"#, &["`/path`"][..]),
         (r#"app:channel("/chat")"#, &["channel"]),
         (r#"app:channel("/chat", 7)"#, &["function"]),
@@ -841,21 +1105,40 @@ fn a_channel_that_makes_no_sense_is_an_error_at_its_line() {
         (r#"app:channel("/chat", { origins = "x" }, print)"#, &["origins"]),
         ("app:channel('/a/{x}', print) app:channel('/a/{y}', print)", &["/a/{y}"]),
         ("app:channel('@chat', print) app:channel('@chat', print)", &["@chat"]),
-    ] {
+    ];
+    let python = [
+        (r#"app.channel("chat")"#, &["`/path`"][..]),
+        (r#"app.channel(7)"#, &["channel"]),
+        (r#"app.channel("/chat")(7)"#, &["callbacks"]),
+        (r#"app.channel("/chat")(type("Chat", (), {"opened": print}))"#, &["opened"]),
+        (r#"app.channel("/chat")(type("Chat", (), {"open": 7, "close": print}))"#, &["open"]),
+        (r#"app.channel("/chat", max_mesage=1)"#, &["max_mesage"]),
+        (r#"app.channel("/chat", max_message="big")"#, &["max_message"]),
+        (r#"app.channel("/chat", slow="drop")"#, &["slow"]),
+        (r#"app.channel("/chat", ping=-1)"#, &["ping"]),
+        (r#"app.channel("/chat", origins="x")"#, &["origins"]),
+        (r#"for x in "xy": app.channel(f"/a/{{{x}}}")(type("C", (), {"open": print}))"#, &["/a/{y}"]),
+        (r#"for _ in "xy": app.channel("@chat")(type("C", (), {"open": print}))"#, &["@chat"]),
+    ];
+    for (body, parts) in language.pick(lua, python) {
         let folder = Folder::new();
-        folder.write("app.lua", script(body));
-        let finished = command::run(folder.path(), ["check", "app.lua"]);
+        folder.write(language.app(), language.script(body));
+        let finished = command::run(folder.path(), ["check", language.app()]);
         assert_eq!(finished.code, Some(2), "{body}: {}", finished.stderr);
-        assert!(finished.stderr.contains("app.lua:2:"), "{body}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(&format!("{}:", language.place(2, 2))),
+            "{body}: {}",
+            finished.stderr
+        );
         for part in parts {
             assert!(finished.stderr.contains(part), "{body}: no `{part}` in {}", finished.stderr);
         }
     }
 }
 
-#[test]
-fn a_client_that_sends_while_the_script_closes_gets_its_close_all_the_same() {
-    let site = Site::lua(TALK);
+in_each_language!(a_client_that_sends_while_the_script_closes_gets_its_close_all_the_same);
+fn a_client_that_sends_while_the_script_closes_gets_its_close_all_the_same(language: Language) {
+    let site = language.site(TALK);
     for _ in 0..20 {
         let mut ws = site.websocket("/talk");
         ws.send("close 4001 enough");

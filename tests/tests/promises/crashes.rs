@@ -2,11 +2,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process;
-use tests::site::Site;
 use tests::wait;
+use tests::websocket::WebSocket;
 
-const APP: &str = r#"
+const APP: Scripts<'_> = Scripts {
+    lua: r#"
 app:get("/fine/{n}", function(req, n) return n end)
 app:get("/sleep/{s}/{n}", function(req, s, n) kennel.sleep(tonumber(s)) return n end)
 app:get("/block/{s}", function(req, s)
@@ -18,11 +21,34 @@ end)
 app:get("/big", function() return string.rep("0123456789", 2000000) end)
 app:get("/exit", function() os.exit(7) end)
 app:get("/crash", function() require("ffi").cast("int *", 0)[0] = 1 return "x" end)
-"#;
+"#,
+    python: r#"
+import asyncio, ctypes, os, time
+@app.get("/fine/{n}")
+def fine(req, n): return n
+@app.get("/sleep/{s}/{n}")
+async def sleep(req, s, n):
+    await asyncio.sleep(float(s))
+    return n
+@app.get("/block/{s}")
+def block(req, s):
+    open("blocking", "w").close()
+    until = time.process_time() + float(s)
+    while time.process_time() < until:
+        pass
+    return "unblocked"
+@app.get("/big")
+def big(req): return "0123456789" * 2000000
+@app.get("/exit")
+def leave(req): os._exit(7)
+@app.get("/crash")
+async def crash(req): return ctypes.string_at(0)
+"#,
+};
 
-#[test]
-fn a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered() {
-    let site = Site::plan(APP).behind_warm().workers(1).start();
+in_each_language!(a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered);
+fn a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered(language: Language) {
+    let site = language.plan(APP).behind_warm().workers(1).start();
     let mut running = site.client();
     running.send(get("/block/10"));
     wait::until("the request runs", || site.folder().path().join("blocking").exists());
@@ -41,9 +67,9 @@ fn a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered() 
     assert_eq!(site.log().count("502"), 1);
 }
 
-#[test]
-fn a_crash_from_inside_is_no_different() {
-    let site = Site::lua(APP);
+in_each_language!(a_crash_from_inside_is_no_different);
+fn a_crash_from_inside_is_no_different(language: Language) {
+    let site = language.site(APP);
     let mut client = site.client();
     for path in ["/exit", "/crash"] {
         assert_eq!(client.get(path).status, 502, "{path}");
@@ -52,9 +78,9 @@ fn a_crash_from_inside_is_no_different() {
     site.log().expect_times("a worker died", 2);
 }
 
-#[test]
-fn sleeping_requests_of_a_killed_worker_get_502_and_those_of_others_their_answer() {
-    let site = Site::lua(APP);
+in_each_language!(sleeping_requests_of_a_killed_worker_get_502_and_those_of_others_their_answer);
+fn sleeping_requests_of_a_killed_worker_get_502_and_those_of_others_their_answer(language: Language) {
+    let site = language.site(APP);
     let mut clients: Vec<Client> = (0..20).map(|_| site.client()).collect();
     for (n, client) in clients.iter_mut().enumerate() {
         client.send(get(&format!("/sleep/1/{n}")));
@@ -68,9 +94,9 @@ fn sleeping_requests_of_a_killed_worker_get_502_and_those_of_others_their_answer
     assert_eq!((lost, done), (10, 10), "{statuses:?}");
 }
 
-#[test]
-fn an_answer_that_was_half_sent_by_a_dead_worker_is_whole_or_502() {
-    let site = Site::plan(APP).behind_warm().workers(1).start();
+in_each_language!(an_answer_that_was_half_sent_by_a_dead_worker_is_whole_or_502);
+fn an_answer_that_was_half_sent_by_a_dead_worker_is_whole_or_502(language: Language) {
+    let site = language.plan(APP).behind_warm().workers(1).start();
     let mut client = site.client();
     let (mut whole, mut lost) = (0, 0);
     for round in 0..12 {
@@ -97,9 +123,9 @@ fn an_answer_that_was_half_sent_by_a_dead_worker_is_whole_or_502() {
     assert_eq!(whole + lost, 12);
 }
 
-#[test]
-fn pipelined_requests_keep_their_order_when_their_worker_dies() {
-    let site = Site::lua(APP);
+in_each_language!(pipelined_requests_keep_their_order_when_their_worker_dies);
+fn pipelined_requests_keep_their_order_when_their_worker_dies(language: Language) {
+    let site = language.site(APP);
     let mut client = site.client();
     client.send((0..20).flat_map(|n| get(&format!("/sleep/0.05/{n}"))).collect::<Vec<_>>());
     assert_eq!(client.read().text(), "0");
@@ -117,9 +143,9 @@ fn pipelined_requests_keep_their_order_when_their_worker_dies() {
     assert!(lost <= 2, "one ran at each worker, {lost} were lost");
 }
 
-#[test]
-fn idle_connections_outlive_any_worker() {
-    let site = Site::lua(APP);
+in_each_language!(idle_connections_outlive_any_worker);
+fn idle_connections_outlive_any_worker(language: Language) {
+    let site = language.site(APP);
     let mut clients: Vec<Client> = (0..20).map(|_| site.client()).collect();
     for round in 0..5 {
         for (n, client) in clients.iter_mut().enumerate() {
@@ -131,36 +157,90 @@ fn idle_connections_outlive_any_worker() {
     }
 }
 
-#[test]
-fn a_worker_that_cannot_be_replaced_at_once_is_tried_again_ever_more_slowly() {
-    let site = Site::plan(APP).behind_warm().workers(1).start();
+in_each_language!(a_worker_that_cannot_be_replaced_at_once_is_tried_again_ever_more_slowly);
+fn a_worker_that_cannot_be_replaced_at_once_is_tried_again_ever_more_slowly(language: Language) {
+    let site = language.plan(APP).behind_warm().workers(1).start();
     assert_eq!(site.get("/fine/1").text(), "1");
     // From now on the script kills every worker as soon as it loads it.
-    site.folder().write("app.lua", "os.exit(3)");
+    site.folder().write(language.app(), language.pick("os.exit(3)", "import os; os._exit(3)"));
     process::kill(site.workers()[0]);
     site.log().expect_times("a worker died", 4);
     let response = site.get("/fine/2");
     assert_eq!(response.status, 503, "everything is down, and says so");
-    site.write_script(APP);
+    site.write_scripts(APP);
     wait::until("the repaired script serves", || site.get("/fine/3").status == 200);
+}
+
+in_each_language!(killing_workers_under_load_loses_no_request_and_disturbs_nobody_else);
+in_each_language!(a_segfault_under_load_costs_one_request_and_no_live_connection);
+fn a_segfault_under_load_costs_one_request_and_no_live_connection(language: Language) {
+    let echo = Scripts {
+        lua: r#"app:channel("/echo", { message = function(conn, msg) conn:send(msg) end })"#,
+        python: "@app.channel('/echo')\nclass Echo:\n    def message(self, conn, msg): conn.send(msg)\n",
+    };
+    let site = language
+        .plan(Scripts {
+            lua: &format!("{}{}", APP.lua, echo.lua),
+            python: &format!("{}{}", APP.python, echo.python),
+        })
+        .behind_warm()
+        .start();
+    let mut live: Vec<WebSocket> = (0..10).map(|_| site.websocket("/echo")).collect();
+    for ws in &mut live {
+        assert_eq!(ws.ask("before"), "before");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let (stop, mut client) = (Arc::clone(&stop), site.client());
+            std::thread::spawn(move || {
+                for n in (number..).step_by(4) {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let response = client.get(&format!("/fine/{n}"));
+                    assert_eq!((response.status, response.text()), (200, n.to_string()));
+                }
+            })
+        })
+        .collect();
+    let mut deadly = site.client();
+    for crash in 1..=4 {
+        assert_eq!(deadly.get("/crash").status, 502);
+        site.log().expect_times("a worker died", crash);
+        for (n, ws) in live.iter_mut().enumerate() {
+            assert_eq!(ws.ask(format!("{crash} {n}")), format!("{crash} {n}"));
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().expect("all the others were answered"));
+    assert_eq!(site.log().count(" running=1"), 4, "{}", site.log().text());
 }
 
 /// 32 clients in closed loop while workers are killed every half second: every request is answered,
 /// 502 only for those that ran in a killed worker.
-#[test]
-fn killing_workers_under_load_loses_no_request_and_disturbs_nobody_else() {
+fn killing_workers_under_load_loses_no_request_and_disturbs_nobody_else(language: Language) {
     let long = std::env::var_os("KENNEL_LONG").is_some();
     let time = Duration::from_secs(if long { 20 } else { 4 });
-    let site = Site::plan(
-        r#"
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/{n}", function(req, n)
           if tonumber(n) % 4 == 0 then kennel.sleep(0.02) end
           return n
         end)
         "#,
-    )
-    .workers(4)
-    .start();
+            python: r#"
+        import asyncio
+        @app.get("/{n}")
+        async def answer(req, n):
+            if int(n) % 4 == 0:
+                await asyncio.sleep(0.02)
+            return n
+        "#,
+        })
+        .workers(4)
+        .start();
     assert_eq!(site.get("/0").text(), "0");
 
     let stop = Arc::new(AtomicBool::new(false));

@@ -12,7 +12,7 @@ fn example(name: &str) -> PathBuf {
 fn site(folder: &Path, file: &str, requirements: &str) -> Site {
     let python = venv::python(&folder.join(requirements));
     let (app, argument) = (folder.join(file), format!("--python={}", python.display()));
-    Site::plan_python("").serving(&[&app.display().to_string()]).argument(&argument).start()
+    Site::plan_module("").serving(&[&app.display().to_string()]).argument(&argument).start()
 }
 
 #[test]

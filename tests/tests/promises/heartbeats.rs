@@ -3,12 +3,14 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tests::client::Client;
 use tests::fake::{FakeMongrel2, Message};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::server::{Mongrel2, Setup};
-use tests::site::Site;
 use tests::socket::Socket;
 use tests::websocket::{FIN, PONG, Received};
 
-const APP: &str = r#"
+const APP: Scripts<'_> = Scripts {
+    lua: r#"
 local chat = {
   message = function(conn, msg)
     conn:send(msg == "number" and tostring(conn.request.mongrel2.conn_id) or msg)
@@ -20,7 +22,20 @@ app:channel("/pings", { ping = 0.3 }, chat)
 app:channel("/quiet", { ping = 0 }, chat)
 app:channel("@chat", chat)
 app:get("/fine", function() return "fine" end)
-"#;
+"#,
+    python: r#"
+class Chat:
+    def message(self, conn, msg):
+        conn.send(str(conn.request.mongrel2.conn_id) if msg == "number" else msg)
+    def close(self, conn, code, reason): print(f"[close {conn.transport} {code}]")
+app.channel("/chat")(Chat)
+app.channel("/pings", ping=0.3)(Chat)
+app.channel("/quiet", ping=0)(Chat)
+app.channel("@chat")(Chat)
+@app.get("/fine")
+def fine(req): return "fine"
+"#,
+};
 
 const KEEP_ALIVE: &str = "[limits]\nkeep_alive = \"500ms\"\n";
 
@@ -30,10 +45,10 @@ fn impatient() -> Mongrel2 {
     Mongrel2::start(setup.setting("limits.min_ping", "2").setting("limits.tick_timer", "1"))
 }
 
-#[test]
-fn idle_connections_stay_open_where_mongrel2_ends_the_silent() {
+in_each_language!(idle_connections_stay_open_where_mongrel2_ends_the_silent);
+fn idle_connections_stay_open_where_mongrel2_ends_the_silent(language: Language) {
     let server = impatient();
-    let site = Site::plan(APP).config(KEEP_ALIVE).behind(&server).start();
+    let site = language.plan(APP).config(KEEP_ALIVE).behind(&server).start();
     let mut clients: Vec<_> = (0..10).map(|_| site.websocket("/chat")).collect();
     let mut socket = Socket::connect(server.port());
     socket.send_json("@chat", &json!({ "n": 1 }));
@@ -53,11 +68,11 @@ fn idle_connections_stay_open_where_mongrel2_ends_the_silent() {
     assert_eq!(site.log().count("[close "), 0);
 }
 
+in_each_language!(connections_that_ended_without_a_notice_are_found_and_closed_with_1006);
 /// An operator's `kill`, Mongrel2's own sweep: no notice tells of them.
-#[test]
-fn connections_that_ended_without_a_notice_are_found_and_closed_with_1006() {
+fn connections_that_ended_without_a_notice_are_found_and_closed_with_1006(language: Language) {
     let server = impatient();
-    let site = Site::plan(APP).config(KEEP_ALIVE).behind(&server).start();
+    let site = language.plan(APP).config(KEEP_ALIVE).behind(&server).start();
     let mut clients: Vec<_> = (0..3).map(|_| site.websocket("/chat")).collect();
     let numbers: Vec<u32> =
         clients.iter_mut().map(|ws| ws.ask("number").parse().expect("a number")).collect();
@@ -71,9 +86,9 @@ fn connections_that_ended_without_a_notice_are_found_and_closed_with_1006() {
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
-#[test]
-fn a_client_that_answers_no_ping_is_closed() {
-    let site = Site::lua(APP);
+in_each_language!(a_client_that_answers_no_ping_is_closed);
+fn a_client_that_answers_no_ping_is_closed(language: Language) {
+    let site = language.site(APP);
     let mut dead = site.websocket("/pings");
     dead.answer_no_pings();
     let begin = Instant::now();
@@ -91,9 +106,9 @@ fn a_client_that_answers_no_ping_is_closed() {
     site.log().expect("[close websocket 1006]");
 }
 
-#[test]
-fn a_client_that_answers_its_pings_stays_open() {
-    let site = Site::lua(APP);
+in_each_language!(a_client_that_answers_its_pings_stays_open);
+fn a_client_that_answers_its_pings_stays_open(language: Language) {
+    let site = language.site(APP);
     let mut ws = site.websocket("/pings");
     ws.answer_no_pings();
     let mut seen = HashSet::new();
@@ -111,10 +126,10 @@ fn a_client_that_answers_its_pings_stays_open() {
     assert!(quiet.is_silent_for(Duration::from_secs(1)), "no pings where none are wanted");
 }
 
-#[test]
-fn heartbeats_are_told_to_mongrel2_in_batches() {
+in_each_language!(heartbeats_are_told_to_mongrel2_in_batches);
+fn heartbeats_are_told_to_mongrel2_in_batches(language: Language) {
     let mongrel2 = FakeMongrel2::start();
-    let site = Site::plan(APP).config("[limits]\nkeep_alive = \"300ms\"\n").behind_fake(&mongrel2).start();
+    let site = language.plan(APP).config("[limits]\nkeep_alive = \"300ms\"\n").behind_fake(&mongrel2).start();
     for id in 1..=300 {
         mongrel2.send(Message::handshake(id, "/chat"));
     }

@@ -1,18 +1,28 @@
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
-use tests::site::Site;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 
-#[test]
-fn an_endless_loop_gets_504_and_others_are_answered_meanwhile() {
-    let site = Site::plan(
-        r#"
+in_each_language!(an_endless_loop_gets_504_and_others_are_answered_meanwhile);
+fn an_endless_loop_gets_504_and_others_are_answered_meanwhile(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/loop", function() while true do end end)
         app:get("/fine", function() return "fine" end)
         "#,
-    )
-    .config("[limits]\nscript_time = \"1500ms\"\n")
-    .behind_warm()
-    .start();
+            python: r#"
+        @app.get("/loop")
+        def loop(req):
+            while True:
+                pass
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+        })
+        .config("[limits]\nscript_time = \"1500ms\"\n")
+        .behind_warm()
+        .start();
     let mut looping = site.client();
     let begin = Instant::now();
     looping.send(get("/loop"));
@@ -35,14 +45,24 @@ fn an_endless_loop_gets_504_and_others_are_answered_meanwhile() {
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
-#[test]
-fn an_endless_loop_in_the_only_worker_costs_itself_alone() {
-    let site = Site::plan(
-        r#"
+in_each_language!(an_endless_loop_in_the_only_worker_costs_itself_alone);
+fn an_endless_loop_in_the_only_worker_costs_itself_alone(language: Language) {
+    let site = language.plan(
+        Scripts { lua: r#"
         app:get("/loop", function() while true do end end)
         app:get("/string", function() return string.rep("a", 40):match(string.rep("a?", 40) .. string.rep("a", 40)) end)
         app:get("/fine", function() return "fine" end)
-        "#,
+        "#, python: r#"
+        import re
+        @app.get("/loop")
+        async def loop(req):
+            while True:
+                pass
+        @app.get("/string")
+        def string(req): return str(re.match("(a+)+$", "a" * 40 + "b"))
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "# },
     )
     .config("[limits]\nscript_time = \"400ms\"\n")
     .behind_warm()
@@ -62,18 +82,30 @@ fn an_endless_loop_in_the_only_worker_costs_itself_alone() {
     }
 }
 
-#[test]
-fn a_loop_in_spawned_work_ends_too() {
-    let site = Site::plan(
-        r#"
+in_each_language!(a_loop_in_spawned_work_ends_too);
+fn a_loop_in_spawned_work_ends_too(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/", function() kennel.spawn(function() while true do end end) return "answered" end)
         app:get("/fine", function() return "fine" end)
         "#,
-    )
-    .config("[limits]\nscript_time = \"400ms\"\n")
-    .behind_warm()
-    .workers(1)
-    .start();
+            python: r#"
+        def loop():
+            while True:
+                pass
+        @app.get("/")
+        def spawn(req):
+            kennel.spawn(loop)
+            return "answered"
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+        })
+        .config("[limits]\nscript_time = \"400ms\"\n")
+        .behind_warm()
+        .workers(1)
+        .start();
     assert_eq!(site.get("/").text(), "answered");
     let begin = Instant::now();
     assert_eq!(site.get("/fine").text(), "fine");
@@ -84,18 +116,28 @@ fn a_loop_in_spawned_work_ends_too() {
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
-#[test]
-fn a_request_that_takes_too_long_gets_504_and_its_late_answer_reaches_nobody() {
-    let site = Site::plan(
-        r#"
+in_each_language!(a_request_that_takes_too_long_gets_504_and_its_late_answer_reaches_nobody);
+fn a_request_that_takes_too_long_gets_504_and_its_late_answer_reaches_nobody(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/slow/{s}", function(req, s) kennel.sleep(tonumber(s)) return "slow " .. s end)
         app:get("/fine", function() return "fine" end)
         "#,
-    )
-    .config("[limits]\nrequest_timeout = \"300ms\"\n")
-    .behind_warm()
-    .workers(1)
-    .start();
+            python: r#"
+        import asyncio
+        @app.get("/slow/{s}")
+        async def slow(req, s):
+            await asyncio.sleep(float(s))
+            return "slow " + s
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+        })
+        .config("[limits]\nrequest_timeout = \"300ms\"\n")
+        .behind_warm()
+        .workers(1)
+        .start();
     let mut client = site.client();
     let begin = Instant::now();
     assert_eq!(client.get("/slow/0.7").status, 504);
@@ -106,9 +148,17 @@ fn a_request_that_takes_too_long_gets_504_and_its_late_answer_reaches_nobody() {
     site.log().expect("504");
 }
 
-#[test]
-fn a_full_queue_is_answered_with_503_and_retry_after() {
-    let site = Site::plan(r#"app:get("/", function() kennel.sleep(0.5) return "done" end)"#)
+in_each_language!(a_full_queue_is_answered_with_503_and_retry_after);
+fn a_full_queue_is_answered_with_503_and_retry_after(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"app:get("/", function() kennel.sleep(0.5) return "done" end)"#,
+            python: r#"import asyncio
+@app.get("/")
+async def slow(req):
+    await asyncio.sleep(0.5)
+    return "done""#,
+        })
         .config("[limits]\nqueue = 2\nworker_jobs = 1\n")
         .behind_warm()
         .workers(1)
@@ -125,9 +175,17 @@ fn a_full_queue_is_answered_with_503_and_retry_after() {
     assert_eq!(clients[0].get("/").text(), "done", "afterwards there is room");
 }
 
-#[test]
-fn one_connection_cannot_pipeline_without_end() {
-    let site = Site::plan(r#"app:get("/{n}", function(req, n) kennel.sleep(0.2) return n end)"#)
+in_each_language!(one_connection_cannot_pipeline_without_end);
+fn one_connection_cannot_pipeline_without_end(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"app:get("/{n}", function(req, n) kennel.sleep(0.2) return n end)"#,
+            python: r#"import asyncio
+@app.get("/{n}")
+async def slow(req, n):
+    await asyncio.sleep(0.2)
+    return n"#,
+        })
         .config("[limits]\npipeline = 4\n")
         .behind_warm()
         .start();
@@ -141,10 +199,11 @@ fn one_connection_cannot_pipeline_without_end() {
     assert_eq!(client.read_to_end(), b"");
 }
 
-#[test]
-fn memory_of_scripts_is_limited_and_the_worker_lives() {
-    let site = Site::plan(
-        r#"
+in_each_language!(memory_of_scripts_is_limited_and_the_worker_lives);
+fn memory_of_scripts_is_limited_and_the_worker_lives(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/eat", function()
           local t = {}
           for n = 1, 1e9 do t[n] = string.rep("x", 1000) .. n end
@@ -152,34 +211,55 @@ fn memory_of_scripts_is_limited_and_the_worker_lives() {
         end)
         app:get("/fine", function() return "fine" end)
         "#,
-    )
-    .config("[limits]\nworker_memory = \"32MiB\"\n")
-    .behind_warm()
-    .workers(1)
-    .start();
+            python: r#"
+        @app.get("/eat")
+        def eat(req):
+            eaten = []
+            for n in range(10**9):
+                eaten.append("x" * 1000 + str(n))
+            return "full"
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+        })
+        .config("[limits]\nworker_memory = \"32MiB\"\n")
+        .behind_warm()
+        .workers(1)
+        .start();
     let worker = site.workers();
     let mut client = site.client();
     for round in 0..3 {
         assert_eq!(client.get("/eat").status, 500, "{round}");
         assert_eq!(client.get("/fine").text(), "fine", "{round}");
     }
-    site.log().expect("memory");
+    site.log().expect(language.pick("memory", "MemoryError"));
     assert_eq!(site.workers(), worker, "it was the same worker all the time");
 }
 
-#[test]
-fn a_script_that_does_not_finish_loading_is_an_error() {
-    let mut site =
-        Site::plan("while true do end").config("[limits]\nload_time = \"300ms\"\n").behind_warm().spawn();
+in_each_language!(a_script_that_does_not_finish_loading_is_an_error);
+fn a_script_that_does_not_finish_loading_is_an_error(language: Language) {
+    let mut site = language
+        .plan(Scripts { lua: "while true do end", python: "while True: pass" })
+        .config("[limits]\nload_time = \"300ms\"\n")
+        .behind_warm()
+        .spawn();
     assert_eq!(site.exit_code(), Some(2));
     let log = site.log().to_end();
     assert!(log.contains("did not load within 300ms"), "{log}");
-    assert!(log.contains("app.lua"), "which one: {log}");
+    assert!(log.contains(language.app()), "which one: {log}");
 }
 
-#[test]
-fn waiting_in_the_queue_counts_as_time_too() {
-    let site = Site::plan(r#"app:get("/", function() kennel.sleep(5) return "done" end)"#)
+in_each_language!(waiting_in_the_queue_counts_as_time_too);
+fn waiting_in_the_queue_counts_as_time_too(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"app:get("/", function() kennel.sleep(5) return "done" end)"#,
+            python: r#"import asyncio
+@app.get("/")
+async def slow(req):
+    await asyncio.sleep(5)
+    return "done""#,
+        })
         .config("[limits]\nrequest_timeout = \"400ms\"\nworker_jobs = 1\n")
         .behind_warm()
         .workers(1)

@@ -3,6 +3,9 @@
 //! Run all with `cargo test -p tests --test promises`, one theme with `... --test promises crashes::`.
 //! `KENNEL_LONG=1` makes the tests of endurance last as long as the promises say. `KENNEL_BIN` names
 //! another program to test.
+//!
+//! What a script sees is promised in each language, so one test of it becomes `name::lua` and `name::python`; tests of the
+//! hub, of Mongrel2 and of the clients' side have a script in Lua alone.
 
 /// Adoption: a killed kennel's connections live on with the next one.
 mod adoption;
@@ -42,6 +45,8 @@ mod memory;
 mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
 mod pacing;
+/// What Python alone can do wrong, and which interpreter runs it.
+mod python_only;
 /// The raw level: messages as they are, bytes to anybody.
 mod raw;
 /// Requests: what scripts see of them.

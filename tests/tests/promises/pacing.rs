@@ -1,4 +1,6 @@
 use tests::client::request;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::resident_memory;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -6,7 +8,8 @@ use tests::wait;
 use tests::websocket::{Received, WebSocket};
 
 /// `/N/SIZE`: so many messages of that size at once, numbered from 1, when the client says `go`.
-const BURST: &str = r#"
+const BURST: Scripts<'_> = Scripts {
+    lua: r#"
 local function burst(options)
   return options, {
     open = function(conn) conn:send(conn.id .. " " .. conn.request.mongrel2.conn_id) end,
@@ -33,16 +36,47 @@ app:post("/room/{count}", function(req, count)
   for n = 1, tonumber(count) do kennel.room("r"):send(n .. string.rep(" ", 100000)) end
   return "said"
 end)
-"#;
+"#,
+    python: r#"
+class Burst:
+    def open(self, conn): conn.send(f"{conn.id} {conn.request.mongrel2.conn_id}")
+    def message(self, conn, msg):
+        if msg != "go":
+            conn.send(msg)
+            return
+        size = int(conn.request.params["size"])
+        for n in range(1, int(conn.request.params["count"]) + 1):
+            conn.send(str(n).ljust(size))
+        print("[all sent]")
+    def close(self, conn, code, reason): print(f"[close {code} {reason}]")
+app.channel("/plain/{count}/{size}")(Burst)
+app.channel("/wait/{count}/{size}", slow="wait")(Burst)
+app.channel("/drop/{count}/{size}", slow="drop_oldest", buffer=1000000)(Burst)
+app.channel("/close/{count}/{size}", slow="close", buffer=1000000)(Burst)
+app.channel("/default/{count}/{size}", slow="drop_oldest")(Burst)
+@app.get("/fine")
+def fine(req): return "fine"
+@app.channel("/room")
+class Member:
+    def open(self, conn):
+        conn.join("r")
+        conn.send("joined")
+@app.post("/room/{count}")
+async def say(req, count):
+    for n in range(1, int(count) + 1):
+        kennel.room("r").send(str(n) + " " * 100000)
+    return "said"
+"#,
+};
 
 fn number(text: &str) -> u32 {
     text.trim_end().parse().expect("a number")
 }
 
 /// A site behind a server that says what clients have read.
-fn under_flow_control(toml: &str) -> (Mongrel2, Site) {
+fn under_flow_control(language: Language, toml: &str) -> (Mongrel2, Site) {
     let server = Mongrel2::start(Setup::default().tnetstring().flow_control());
-    let site = Site::plan(BURST).config(toml).behind(&server).start();
+    let site = language.plan(BURST).config(toml).behind(&server).start();
     (server, site)
 }
 
@@ -67,10 +101,10 @@ fn expect_named(site: &Site, text: &str, names: &[String; 2]) {
     });
 }
 
-#[test]
-fn any_number_of_messages_in_one_callback_arrives_in_order_and_complete() {
+in_each_language!(any_number_of_messages_in_one_callback_arrives_in_order_and_complete);
+fn any_number_of_messages_in_one_callback_arrives_in_order_and_complete(language: Language) {
     for flow_control in [true, false] {
-        let site = Site::plan(BURST).config(&format!("flow_control = {flow_control}\n")).start();
+        let site = language.plan(BURST).config(&format!("flow_control = {flow_control}\n")).start();
         for (count, size) in [(500, 8), (10_000, 8), (17, 60_000), (300, 20_000)] {
             let (mut ws, _) = open(&site, &format!("/plain/{count}/{size}"));
             ws.send("go");
@@ -86,10 +120,10 @@ fn any_number_of_messages_in_one_callback_arrives_in_order_and_complete() {
     }
 }
 
-#[test]
-fn many_clients_get_their_bursts_at_the_same_time() {
+in_each_language!(many_clients_get_their_bursts_at_the_same_time);
+fn many_clients_get_their_bursts_at_the_same_time(language: Language) {
     for flow_control in [true, false] {
-        let site = Site::plan(BURST).config(&format!("flow_control = {flow_control}\n")).start();
+        let site = language.plan(BURST).config(&format!("flow_control = {flow_control}\n")).start();
         let mut clients: Vec<WebSocket> = (0..50).map(|_| open(&site, "/plain/500/100").0).collect();
         for ws in &mut clients {
             ws.send("go");
@@ -102,16 +136,26 @@ fn many_clients_get_their_bursts_at_the_same_time() {
     }
 }
 
-#[test]
-fn what_is_sent_before_a_close_arrives_before_it() {
-    let body = r#"
+in_each_language!(what_is_sent_before_a_close_arrives_before_it);
+fn what_is_sent_before_a_close_arrives_before_it(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", { message = function(conn, msg)
           for n = 1, 3000 do conn:send("message " .. n) end
           conn:close(4000, "that was all")
         end })
-    "#;
+    "#,
+        python: r#"
+        @app.channel("/")
+        class Last:
+            async def message(self, conn, msg):
+                for n in range(1, 3001):
+                    conn.send(f"message {n}")
+                conn.close(4000, "that was all")
+    "#,
+    };
     for flow_control in [true, false] {
-        let site = Site::plan(body).config(&format!("flow_control = {flow_control}\n")).start();
+        let site = language.plan(body).config(&format!("flow_control = {flow_control}\n")).start();
         let mut ws = site.websocket("/");
         ws.send("go");
         for n in 1..=3000 {
@@ -121,9 +165,9 @@ fn what_is_sent_before_a_close_arrives_before_it() {
     }
 }
 
-#[test]
-fn a_slow_reader_gets_everything_that_fits_into_its_bound() {
-    let (_server, site) = under_flow_control("[limits]\nconnection_output = \"16MiB\"\n");
+in_each_language!(a_slow_reader_gets_everything_that_fits_into_its_bound);
+fn a_slow_reader_gets_everything_that_fits_into_its_bound(language: Language) {
+    let (_server, site) = under_flow_control(language, "[limits]\nconnection_output = \"16MiB\"\n");
     for path in ["/plain/120/100000", "/wait/120/100000"] {
         let (mut ws, _) = open(&site, path);
         let sent = site.log().count("[all sent]");
@@ -141,9 +185,9 @@ fn a_slow_reader_gets_everything_that_fits_into_its_bound() {
     assert_eq!(site.log().count("dropped"), 0, "{}", site.log().text());
 }
 
-#[test]
-fn a_reader_too_slow_for_its_bound_is_closed_with_1008_and_named_in_the_log() {
-    let (_server, site) = under_flow_control("[limits]\nconnection_output = \"1MiB\"\n");
+in_each_language!(a_reader_too_slow_for_its_bound_is_closed_with_1008_and_named_in_the_log);
+fn a_reader_too_slow_for_its_bound_is_closed_with_1008_and_named_in_the_log(language: Language) {
+    let (_server, site) = under_flow_control(language, "[limits]\nconnection_output = \"1MiB\"\n");
     for (round, path) in ["/wait/500/100000", "/close/500/100000"].into_iter().enumerate() {
         let (mut ws, names) = open(&site, path);
         ws.send("go");
@@ -167,10 +211,10 @@ fn a_reader_too_slow_for_its_bound_is_closed_with_1008_and_named_in_the_log() {
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
-#[test]
-fn where_the_oldest_are_dropped_the_newest_arrive_and_the_log_says_how_many_did_not() {
+in_each_language!(where_the_oldest_are_dropped_the_newest_arrive_and_the_log_says_how_many_did_not);
+fn where_the_oldest_are_dropped_the_newest_arrive_and_the_log_says_how_many_did_not(language: Language) {
     for path in ["/drop/400/100000", "/default/400/100000"] {
-        let (_server, site) = under_flow_control("");
+        let (_server, site) = under_flow_control(language, "");
         let (mut ws, names) = open(&site, path);
         ws.send("go");
         site.log().expect("[all sent]");
@@ -190,9 +234,9 @@ fn where_the_oldest_are_dropped_the_newest_arrive_and_the_log_says_how_many_did_
     }
 }
 
-#[test]
-fn a_slow_member_of_a_room_holds_up_nobody() {
-    let (_server, site) = under_flow_control("");
+in_each_language!(a_slow_member_of_a_room_holds_up_nobody);
+fn a_slow_member_of_a_room_holds_up_nobody(language: Language) {
+    let (_server, site) = under_flow_control(language, "");
     let mut clients: Vec<WebSocket> = (0..5).map(|_| site.websocket("/room")).collect();
     for ws in &mut clients {
         ws.hold_little();
@@ -211,10 +255,10 @@ fn a_slow_member_of_a_room_holds_up_nobody() {
     }
 }
 
+in_each_language!(clients_that_do_not_read_cost_a_bounded_amount_of_memory);
 /// Twenty clients that never read cost what their bounds say, not what is sent.
-#[test]
-fn clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
-    let (_server, site) = under_flow_control("[limits]\nconnection_output = \"1MiB\"\n");
+fn clients_that_do_not_read_cost_a_bounded_amount_of_memory(language: Language) {
+    let (_server, site) = under_flow_control(language, "[limits]\nconnection_output = \"1MiB\"\n");
     let before = resident_memory(site.hub());
     let mut clients: Vec<WebSocket> = (0..20).map(|_| open(&site, "/drop/400/100000").0).collect();
     for ws in &mut clients {
@@ -230,11 +274,11 @@ fn clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
     }
 }
 
+in_each_language!(without_flow_control_a_client_that_never_reads_ends_too);
 /// Without flow control nobody knows what a client has read, and Mongrel2 itself cuts it off; the hub notices.
-#[test]
-fn without_flow_control_a_client_that_never_reads_ends_too() {
+fn without_flow_control_a_client_that_never_reads_ends_too(language: Language) {
     let server = Mongrel2::start(Setup::default().tnetstring());
-    let site = Site::plan(BURST).behind(&server).start();
+    let site = language.plan(BURST).behind(&server).start();
     let (mut never, _) = open(&site, "/wait/1000/100000");
     let (mut other, _) = open(&site, "/plain/200/1000");
     never.send("go");

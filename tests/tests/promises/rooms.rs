@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::{Arc, Barrier};
 use tests::client::get;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -9,7 +11,8 @@ use tests::wait;
 use tests::websocket::{FIN, Received, TEXT, WebSocket, frame};
 
 /// A chat whose clients say what to do: `VERB ROOM TEXT`.
-const APP: &str = r#"
+const APP: Scripts<'_> = Scripts {
+    lua: r#"
 app:channel("/", {
   open = function(conn) conn.data = { name = conn.request.args.name or "-" } conn:join("all") end,
   message = function(conn, msg)
@@ -41,7 +44,56 @@ app:get("/members/{room}", function(req, room)
   table.sort(names)
   return kennel.array(names)
 end)
-"#;
+"#,
+    python: r#"
+@app.channel("/")
+class Chat:
+    def open(self, conn):
+        conn.data = {"name": conn.request.args.get("name", "-")}
+        conn.join("all")
+    def message(self, conn, msg):
+        verb, _, rest = msg.partition(" ")
+        room, _, text = rest.partition(" ")
+        if verb == "join":
+            conn.join(room)
+            conn.send("joined")
+        elif verb == "leave":
+            conn.leave(room)
+            conn.send("left")
+        elif verb == "rooms":
+            conn.send(sorted(conn.rooms()))
+        elif verb == "say":
+            kennel.room(room).send(text)
+        elif verb == "others":
+            kennel.room(room).send(text, except_=conn)
+        elif verb == "table":
+            kennel.room(room).send({"text": text})
+        elif verb == "count":
+            conn.send(str(kennel.room(room).count()))
+        elif verb == "close":
+            kennel.room(room).close()
+        else:
+            conn.send(msg)
+    def close(self, conn, code, reason): print(f"[close {code}]")
+@app.get("/count/{room}")
+async def count(req, room): return str(kennel.room(room).count())
+@app.get("/say/{room}/{text}")
+def say(req, room, text):
+    kennel.room(room).send(text)
+    return "said"
+@app.get("/close/{room}")
+def close(req, room):
+    kennel.room(room).close()
+    return "closed"
+@app.get("/members/{room}")
+def members(req, room):
+    names = []
+    for conn in kennel.room(room).members():
+        names.append(conn.data["name"])
+        conn.send("you are a member")
+    return sorted(names)
+"#,
+};
 
 fn open(site: &Site, count: usize) -> Vec<WebSocket> {
     (0..count).map(|n| site.websocket(&format!("/?name=n{n:04}"))).collect()
@@ -59,9 +111,9 @@ fn until(ws: &mut WebSocket, end: &str) -> Vec<String> {
     }
 }
 
-#[test]
-fn a_message_to_a_room_reaches_its_members_and_nobody_else() {
-    let site = Site::lua(APP);
+in_each_language!(a_message_to_a_room_reaches_its_members_and_nobody_else);
+fn a_message_to_a_room_reaches_its_members_and_nobody_else(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 6);
     for ws in &mut clients[..3] {
         assert_eq!(ws.ask("join red"), "joined");
@@ -78,9 +130,9 @@ fn a_message_to_a_room_reaches_its_members_and_nobody_else() {
     }
 }
 
-#[test]
-fn the_one_that_a_message_excepts_does_not_get_it() {
-    let site = Site::lua(APP);
+in_each_language!(the_one_that_a_message_excepts_does_not_get_it);
+fn the_one_that_a_message_excepts_does_not_get_it(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 4);
     for ws in &mut clients {
         assert_eq!(ws.ask("here?"), "here?");
@@ -95,9 +147,9 @@ fn the_one_that_a_message_excepts_does_not_get_it() {
     }
 }
 
-#[test]
-fn joining_twice_is_joining_once_and_leaving_ends_it() {
-    let site = Site::lua(APP);
+in_each_language!(joining_twice_is_joining_once_and_leaving_ends_it);
+fn joining_twice_is_joining_once_and_leaving_ends_it(language: Language) {
+    let site = language.site(APP);
     let (mut ws, mut other) = (site.websocket("/"), site.websocket("/"));
     for _ in 0..3 {
         assert_eq!(ws.ask("join red"), "joined");
@@ -117,9 +169,9 @@ fn joining_twice_is_joining_once_and_leaving_ends_it() {
     assert_eq!(other.read_text(), "end");
 }
 
-#[test]
-fn a_room_exists_while_it_has_members() {
-    let site = Site::lua(APP);
+in_each_language!(a_room_exists_while_it_has_members);
+fn a_room_exists_while_it_has_members(language: Language) {
+    let site = language.site(APP);
     assert_eq!(site.get("/count/all").text(), "0");
     assert_eq!(site.get("/members/all").json(), json!([]));
     assert_eq!(site.get("/say/all/nobody").text(), "said");
@@ -137,9 +189,9 @@ fn a_room_exists_while_it_has_members() {
     wait::until("the room is empty", || site.get("/count/all").text() == "0");
 }
 
-#[test]
-fn members_are_connections_wherever_they_are() {
-    let site = Site::plan(APP).behind_warm().workers(3).start();
+in_each_language!(members_are_connections_wherever_they_are);
+fn members_are_connections_wherever_they_are(language: Language) {
+    let site = language.plan(APP).behind_warm().workers(3).start();
     let mut clients = open(&site, 7);
     for ws in &mut clients {
         assert_eq!(ws.ask("here?"), "here?");
@@ -151,9 +203,9 @@ fn members_are_connections_wherever_they_are() {
     }
 }
 
-#[test]
-fn closing_a_room_closes_its_members_and_no_others() {
-    let site = Site::lua(APP);
+in_each_language!(closing_a_room_closes_its_members_and_no_others);
+fn closing_a_room_closes_its_members_and_no_others(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 6);
     for ws in &mut clients[..4] {
         assert_eq!(ws.ask("join red"), "joined");
@@ -170,9 +222,10 @@ fn closing_a_room_closes_its_members_and_no_others() {
     assert_eq!(site.get("/count/red").text(), "0");
 }
 
-#[test]
-fn a_room_name_is_1_to_255_bytes_of_text_and_anything_else_an_error_of_the_script() {
-    let body = r#"
+in_each_language!(a_room_name_is_1_to_255_bytes_of_text_and_anything_else_an_error_of_the_script);
+fn a_room_name_is_1_to_255_bytes_of_text_and_anything_else_an_error_of_the_script(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", function(conn)
           for _, name in ipairs({ "x", string.rep("x", 255), "ä 😀", "a b", "with/slash", "0" }) do
             conn:join(name)
@@ -196,21 +249,45 @@ fn a_room_name_is_1_to_255_bytes_of_text_and_anything_else_an_error_of_the_scrip
           conn:send("end")
           conn:join(string.rep("x", 1048576))
         end)
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/")
+        async def names(conn):
+            for name in ("x", "x" * 255, "ä 😀", "a b", "with/slash", "0"):
+                conn.join(name)
+                kennel.room(name).send(f"to {len(name.encode())}")
+                conn.leave(name)
+            for n, name in enumerate(("", "x" * 256, "x" * 1048576, {}, True, print, None)):
+                for attempt in (
+                    lambda: conn.join(name),
+                    lambda: conn.leave(name),
+                    lambda: kennel.room(name).send("x"),
+                    lambda: kennel.room(name).count(),
+                ):
+                    try:
+                        attempt()
+                        conn.send(f"took {n}")
+                    except (TypeError, ValueError) as problem:
+                        if len(str(problem)) > 1000:
+                            conn.send("a long complaint")
+            conn.send("end")
+            conn.join("x" * 1048576)
+    "#,
+    };
+    let site = language.site(body);
     let mut ws = site.websocket("/");
     for size in [1, 255, 7, 3, 10, 1] {
         assert_eq!(ws.read_text(), format!("to {size}"));
     }
     assert_eq!(ws.read_text(), "end");
     assert_eq!(ws.read_close().0, 1011);
-    site.log().expect("app.lua:24:");
+    site.log().expect(&format!("{}:", language.place(24, 23)));
 }
 
-#[test]
-fn a_table_said_to_a_room_is_json() {
-    let site = Site::lua(
-        r#"
+in_each_language!(a_table_said_to_a_room_is_json);
+fn a_table_said_to_a_room_is_json(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:channel("/", { open = function(conn) conn:join("r") conn:send("joined") end })
         app:get("/say", function()
           kennel.room("r"):send({ a = 1 })
@@ -218,7 +295,19 @@ fn a_table_said_to_a_room_is_json() {
           return "said"
         end)
         "#,
-    );
+        python: r#"
+        @app.channel("/")
+        class Listener:
+            def open(self, conn):
+                conn.join("r")
+                conn.send("joined")
+        @app.get("/say")
+        async def say(req):
+            kennel.room("r").send({"a": 1})
+            kennel.room("r").send("text")
+            return "said"
+        "#,
+    });
     let mut clients = open(&site, 3);
     for ws in &mut clients {
         assert_eq!(ws.read_text(), "joined");
@@ -230,17 +319,28 @@ fn a_table_said_to_a_room_is_json() {
     }
 }
 
-#[test]
-fn what_a_script_sends_before_it_joins_comes_before_what_the_room_says() {
-    let body = r#"
+in_each_language!(what_a_script_sends_before_it_joins_comes_before_what_the_room_says);
+fn what_a_script_sends_before_it_joins_comes_before_what_the_room_says(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", { open = function(conn)
           conn:send("welcome")
           conn:join("r")
           kennel.room("r"):send("somebody is here")
           conn:send("after")
         end })
-    "#;
-    let site = Site::lua(body);
+    "#,
+        python: r#"
+        @app.channel("/")
+        class Listener:
+            def open(self, conn):
+                conn.send("welcome")
+                conn.join("r")
+                kennel.room("r").send("somebody is here")
+                conn.send("after")
+    "#,
+    };
+    let site = language.site(body);
     let mut first = site.websocket("/");
     for text in ["welcome", "somebody is here", "after"] {
         assert_eq!(first.read_text(), text);
@@ -254,10 +354,10 @@ fn what_a_script_sends_before_it_joins_comes_before_what_the_room_says() {
     }
 }
 
+in_each_language!(all_members_hear_the_same_order);
 /// Ten clients on two workers talk at once; everybody hears the same conversation.
-#[test]
-fn all_members_hear_the_same_order() {
-    let site = Site::lua(APP);
+fn all_members_hear_the_same_order(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 10);
     for ws in &mut clients {
         assert_eq!(ws.ask("here?"), "here?");
@@ -292,10 +392,10 @@ fn all_members_hear_the_same_order() {
     }
 }
 
-#[test]
-fn a_thousand_clients_hear_what_each_of_them_says_exactly_once() {
+in_each_language!(a_thousand_clients_hear_what_each_of_them_says_exactly_once);
+fn a_thousand_clients_hear_what_each_of_them_says_exactly_once(language: Language) {
     for flow_control in [true, false] {
-        let site = Site::plan(APP).config(&format!("flow_control = {flow_control}\n")).start();
+        let site = language.plan(APP).config(&format!("flow_control = {flow_control}\n")).start();
         let mut clients = open(&site, 1000);
         for ws in &mut clients {
             assert_eq!(ws.ask("here?"), "here?");
@@ -335,18 +435,32 @@ fn a_thousand_clients_hear_what_each_of_them_says_exactly_once() {
     }
 }
 
-#[test]
-fn a_burst_to_a_room_arrives_whole_and_in_order() {
-    let body = r#"
+in_each_language!(a_burst_to_a_room_arrives_whole_and_in_order);
+fn a_burst_to_a_room_arrives_whole_and_in_order(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:channel("/", { open = function(conn) conn:join("r") conn:send("joined") end })
         app:get("/burst/{n}", function(req, n)
           for k = 1, tonumber(n) do kennel.room("r"):send("message " .. k) end
           return n
         end)
-    "#;
+    "#,
+        python: r#"
+        @app.channel("/")
+        class Listener:
+            def open(self, conn):
+                conn.join("r")
+                conn.send("joined")
+        @app.get("/burst/{n}")
+        def burst(req, n):
+            for k in range(1, int(n) + 1):
+                kennel.room("r").send(f"message {k}")
+            return n
+    "#,
+    };
     for setup in [Setup::default().tnetstring(), Setup::default().flow_control()] {
         let server = Mongrel2::start(setup.clone());
-        let site = Site::plan(body).behind(&server).start();
+        let site = language.plan(body).behind(&server).start();
         let mut clients = open(&site, 200);
         for ws in &mut clients {
             assert_eq!(ws.read_text(), "joined");
@@ -360,12 +474,12 @@ fn a_burst_to_a_room_arrives_whole_and_in_order() {
     }
 }
 
-#[test]
-fn a_room_spans_several_servers() {
+in_each_language!(a_room_spans_several_servers);
+fn a_room_spans_several_servers(language: Language) {
     let one = Mongrel2::start(Setup { recv_ident: "one-".into(), ..Setup::default() });
     let two =
         Mongrel2::start(Setup { recv_ident: "two-".into(), ..Setup::default() }.tnetstring().flow_control());
-    let site = Site::plan(APP).behind(&one).behind(&two).start();
+    let site = language.plan(APP).behind(&one).behind(&two).start();
     // The same numbers of connections on both.
     let mut clients: Vec<WebSocket> = (0..20)
         .map(|n| {
@@ -386,11 +500,11 @@ fn a_room_spans_several_servers() {
     assert_eq!(site.get("/members/all").json().as_array().map(Vec::len), Some(20));
 }
 
-#[test]
-fn a_server_that_dies_takes_only_its_own_members() {
+in_each_language!(a_server_that_dies_takes_only_its_own_members);
+fn a_server_that_dies_takes_only_its_own_members(language: Language) {
     let mut one = Mongrel2::start(Setup::default());
     let two = Mongrel2::start(Setup::default());
-    let site = Site::plan(APP).behind(&one).behind(&two).start();
+    let site = language.plan(APP).behind(&one).behind(&two).start();
     let mut lost: Vec<WebSocket> = (0..5).map(|_| WebSocket::open(one.port(), "/")).collect();
     let mut kept: Vec<WebSocket> = (0..5).map(|_| WebSocket::open(two.port(), "/")).collect();
     for ws in lost.iter_mut().chain(&mut kept) {
@@ -409,9 +523,9 @@ fn a_server_that_dies_takes_only_its_own_members() {
     assert_eq!(new.ask("count all"), "6");
 }
 
-#[test]
-fn membership_survives_any_number_of_killed_workers() {
-    let site = Site::lua(APP);
+in_each_language!(membership_survives_any_number_of_killed_workers);
+fn membership_survives_any_number_of_killed_workers(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 20);
     for (n, ws) in clients.iter_mut().enumerate() {
         assert_eq!(ws.ask(format!("join room{}", n % 4)), "joined");
@@ -436,9 +550,9 @@ fn membership_survives_any_number_of_killed_workers() {
     assert_eq!(site.log().count("[close "), 0);
 }
 
-#[test]
-fn rooms_survive_a_reload() {
-    let site = Site::lua(APP);
+in_each_language!(rooms_survive_a_reload);
+fn rooms_survive_a_reload(language: Language) {
+    let site = language.site(APP);
     let mut clients = open(&site, 6);
     for ws in &mut clients {
         assert_eq!(ws.ask("join red"), "joined");
@@ -452,10 +566,10 @@ fn rooms_survive_a_reload() {
     }
 }
 
+in_each_language!(members_may_come_and_go_while_the_room_is_talking);
 /// What the room says while they come and go reaches nobody twice, and the room's count is right in the end.
-#[test]
-fn members_may_come_and_go_while_the_room_is_talking() {
-    let site = Site::lua(APP);
+fn members_may_come_and_go_while_the_room_is_talking(language: Language) {
+    let site = language.site(APP);
     let mut steady = open(&site, 5);
     for ws in &mut steady {
         assert_eq!(ws.ask("here?"), "here?");
@@ -479,9 +593,9 @@ fn members_may_come_and_go_while_the_room_is_talking() {
     wait::until("all guests have left", || site.get("/count/all").text() == "5");
 }
 
-#[test]
-fn a_member_that_was_closed_hears_nothing_more() {
-    let site = Site::lua(APP);
+in_each_language!(a_member_that_was_closed_hears_nothing_more);
+fn a_member_that_was_closed_hears_nothing_more(language: Language) {
+    let site = language.site(APP);
     let (mut ws, mut other) = (site.websocket("/"), site.websocket("/"));
     assert_eq!(ws.ask("here?"), "here?");
     assert_eq!(other.ask("join red"), "joined");

@@ -1,11 +1,12 @@
 use serde_json::json;
 use tests::client::request;
-use tests::site::{Site, script};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 
-#[test]
-fn every_method_has_its_route() {
-    let site = Site::lua(
-        r#"
+in_each_language!(every_method_has_its_route);
+fn every_method_has_its_route(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         for _, method in ipairs { "get", "post", "put", "patch", "delete" } do
           app[method](app, "/m", function(req) return method .. " " .. req.method end)
         end
@@ -13,7 +14,18 @@ fn every_method_has_its_route() {
         app:route("PROPFIND", "/p", function(req) return req.method end)
         app:route({ "lock", "UNLOCK" }, "/p", function(req) return req.method end)
         "#,
-    );
+        python: r#"
+        for method in ("get", "post", "put", "patch", "delete"):
+            def answer(req, method=method): return f"{method} {req.method}"
+            getattr(app, method)("/m")(answer)
+        @app.options("/m")
+        async def options(req): return "my options"
+        @app.route("PROPFIND", "/p")
+        def find(req): return req.method
+        @app.route(["lock", "UNLOCK"], "/p")
+        async def lock(req): return req.method
+        "#,
+    });
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         let text = site.send(request(method, "/m", &[], b"")).text();
         assert_eq!(text, format!("{} {method}", method.to_lowercase()));
@@ -24,14 +36,20 @@ fn every_method_has_its_route() {
     }
 }
 
-#[test]
-fn head_is_answered_from_get_without_a_body() {
-    let site = Site::lua(
-        r#"
+in_each_language!(head_is_answered_from_get_without_a_body);
+fn head_is_answered_from_get_without_a_body(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:get("/", function(req) return kennel.response(req.method, { headers = { ["x-a"] = "b" } }) end)
         app:post("/post", function() return "x" end)
         "#,
-    );
+        python: r#"
+        @app.get("/")
+        def method(req): return kennel.response(req.method, headers={"x-a": "b"})
+        @app.post("/post")
+        def post(req): return "x"
+        "#,
+    });
     let mut client = site.client();
     client.send(request("HEAD", "/", &[], b""));
     let response = client.read_head();
@@ -45,15 +63,23 @@ fn head_is_answered_from_get_without_a_body() {
     assert_eq!(client.get("/").text(), "GET");
 }
 
-#[test]
-fn options_and_405_come_from_the_route_table() {
-    let site = Site::lua(
-        r#"
+in_each_language!(options_and_405_come_from_the_route_table);
+fn options_and_405_come_from_the_route_table(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:get("/x", function() return "x" end)
         app:post("/x", function() return "x" end)
         app:delete("/y", function() return "y" end)
         "#,
-    );
+        python: r#"
+        @app.get("/x")
+        def x(req): return "x"
+        @app.post("/x")
+        async def post_x(req): return "x"
+        @app.delete("/y")
+        def y(req): return "y"
+        "#,
+    });
     let response = site.send(request("OPTIONS", "/x", &[], b""));
     assert_eq!((response.status, response.header("allow")), (204, Some("GET, HEAD, OPTIONS, POST")));
     let response = site.send(request("PUT", "/x", &[], b"body"));
@@ -67,16 +93,27 @@ fn options_and_405_come_from_the_route_table() {
     assert_eq!(site.send(request("OPTIONS", "/z", &[], b"")).status, 404);
 }
 
-#[test]
-fn path_values_are_decoded_and_in_path_order() {
-    let site = Site::lua(
-        r#"
+in_each_language!(path_values_are_decoded_and_in_path_order);
+fn path_values_are_decoded_and_in_path_order(language: Language) {
+    let site = language.site(
+        Scripts { lua: r#"
         app:get("/u/{id}", function(req, id) return { id = id, params = req.params } end)
         app:get("/u/me", function() return "me" end)
         app:get("/f/{*rest}", function(req, rest) return { rest = rest } end)
         app:get("/two/{first}/x/{second}", function(req, a, b) return { a, b, req.params.first, req.params.second } end)
         app:get("/caf\195\169", function() return "literal" end)
-        "#,
+        "#, python: r#"
+        @app.get("/u/{id}")
+        def user(req, id): return {"id": id, "params": req.params}
+        @app.get("/u/me")
+        def me(req): return "me"
+        @app.get("/f/{*rest}")
+        async def file(req, rest): return {"rest": rest}
+        @app.get("/two/{first}/x/{second}")
+        async def two(req, second, first): return [first, second, req.params["first"], req.params["second"]]
+        @app.get("/café")
+        def literal(req): return "literal"
+        "# },
     );
     assert_eq!(site.get("/u/7").json(), json!({ "id": "7", "params": { "id": "7" } }));
     assert_eq!(site.get("/u/a%20b%2Fc%C3%A9+").json()["id"], "a b/cé+", "a plus sign in a path is one");
@@ -90,23 +127,34 @@ fn path_values_are_decoded_and_in_path_order() {
     }
 }
 
-#[test]
-fn apps_share_a_site_by_their_mount_points() {
+in_each_language!(apps_share_a_site_by_their_mount_points);
+fn apps_share_a_site_by_their_mount_points(language: Language) {
     let toml = r#"
         [[app]]
-        source = "app.lua"
+        source = "app.LANGUAGE"
         workers = 1
         [[app]]
-        source = "shop.lua"
+        source = "shop.LANGUAGE"
         workers = 1
         mount = "/shop"
     "#;
-    let site = Site::plan(r#"app:get("/", function() return "front" end)"#)
+    let site = language
+        .plan(Scripts {
+            lua: r#"app:get("/", function() return "front" end)"#,
+            python: r#"@app.get("/")
+def front(req): return "front""#,
+        })
         .file(
-            "shop.lua",
-            &script(r#"app:get("/{id}", function(req, id) return "shop " .. id .. " " .. req.path end)"#),
+            &language.file("shop"),
+            &language.script_of(Scripts {
+                lua: r#"app:get("/{id}", function(req, id) return "shop " .. id .. " " .. req.path end)"#,
+                python: r#"
+                @app.get("/{id}")
+                async def shop(req, id): return f"shop {id} {req.path}"
+                "#,
+            }),
         )
-        .config(toml)
+        .config(&toml.replace("LANGUAGE", language.pick("lua", "py")))
         .configured_apps()
         .start();
     assert_eq!(site.get("/").text(), "front");
@@ -115,17 +163,24 @@ fn apps_share_a_site_by_their_mount_points() {
     assert_eq!(site.get("/7").status, 404);
 }
 
-#[test]
-fn a_folder_public_beside_the_app_is_served_by_mongrel2() {
-    let site = Site::plan(
-        r#"
+in_each_language!(a_folder_public_beside_the_app_is_served_by_mongrel2);
+fn a_folder_public_beside_the_app_is_served_by_mongrel2(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:get("/", function() return "from the script" end)
         app:not_found(function() return "no script and no file" end)
         "#,
-    )
-    .file("public/style.css", "body { color: green }")
-    .file("public/pictures/a.txt", "a picture")
-    .start();
+            python: r#"
+        @app.get("/")
+        def front(req): return "from the script"
+        @app.not_found
+        def nowhere(req): return "no script and no file"
+        "#,
+        })
+        .file("public/style.css", "body { color: green }")
+        .file("public/pictures/a.txt", "a picture")
+        .start();
     let response = site.get("/style.css");
     assert_eq!((response.status, response.text().as_str()), (200, "body { color: green }"));
     assert_eq!(response.header("content-type"), Some("text/css; charset=utf-8"));

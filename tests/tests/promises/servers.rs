@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 use tests::client::{Client, get, request};
 use tests::folder::Folder;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::Signal;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -193,6 +195,27 @@ fn it_is_ready_within_300_ms() {
     assert!(*best < Duration::from_millis(300), "{times:?}");
 }
 
+in_each_language!(a_script_that_loads_slowly_is_served_as_soon_as_it_has);
+fn a_script_that_loads_slowly_is_served_as_soon_as_it_has(language: Language) {
+    let scripts = Scripts {
+        lua: r#"
+        local until_then = os.clock() + 1.5
+        while os.clock() < until_then do end
+        app:get("/", function() return "here" end)
+        "#,
+        python: r#"
+        import time
+        time.sleep(1.5)
+        @app.get("/")
+        def here(req): return "here"
+        "#,
+    };
+    let begin = Instant::now();
+    let site = language.plan(scripts).behind_warm().workers(1).start();
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(site.get("/").text(), "here");
+}
+
 #[test]
 fn requests_that_came_before_kennel_are_answered_when_it_is_there() {
     let server = Mongrel2::start(Setup::default());
@@ -212,11 +235,4 @@ fn a_recv_ident_other_than_the_servers_is_told() {
     let site = Site::plan(APP).behind(&server).argument("--recv-ident=two-").spawn();
     let line = site.log().expect("two-");
     assert!(line.contains("one-"), "{line}");
-}
-
-#[test]
-fn code_that_takes_long_to_load_is_served_as_soon_as_it_has() {
-    let slow = "import kennel, time; app = kennel.App(); time.sleep(1.5); app.get('/')(lambda req: 'x')";
-    let site = Site::plan_python(slow).behind_warm().start();
-    assert_eq!(site.get("/").text(), "x");
 }

@@ -2,6 +2,8 @@ use serde_json::json;
 use std::time::Duration;
 use tests::client::get;
 use tests::fake::{FakeMongrel2, Message};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -9,7 +11,8 @@ use tests::socket::Socket;
 use tests::wait;
 
 /// Both kinds, and a WebSocket beside them; `verb` says what to do.
-const CHAT: &str = r#"
+const CHAT: Scripts<'_> = Scripts {
+    lua: r#"
 local chat = {
   open = function(conn)
     print("[open " .. conn.transport .. " " .. conn.request.path .. " resumed=" .. tostring(conn.resumed) .. "]")
@@ -35,21 +38,56 @@ app:channel("@line", function(conn)
   conn:send("welcome")
   for msg in conn:messages() do conn:send("got " .. msg) end
 end)
-"#;
+"#,
+    python: r#"
+class Chat:
+    def open(self, conn):
+        print(f"[open {conn.transport} {conn.request.path} resumed={str(conn.resumed).lower()}]")
+        conn.join("all")
+    def message(self, conn, msg):
+        print(f"[message {msg}]")
+        if '"verb":"say"' in msg:
+            kennel.room("all").send(msg)
+        elif '"verb":"table"' in msg:
+            conn.send({"a": 1})
+        elif '"verb":"close"' in msg:
+            conn.send("bye")
+            conn.close(4001, "enough")
+        elif '"verb":"fail"' in msg:
+            raise RuntimeError("on purpose")
+        elif '"verb":"many"' in msg:
+            for n in range(1, 501):
+                conn.send(f"message {n}")
+        else:
+            conn.send(msg)
+    def close(self, conn, code, reason): print(f"[close {conn.transport} {code} {reason}]")
+@app.get("/fine")
+def fine(req): return "fine"
+app.channel("/chat")(Chat)
+app.channel("@chat")(Chat)
+app.channel("<chat")(Chat)
+app.channel("@small", max_message=100)(Chat)
+@app.channel("@line")
+async def line(conn):
+    conn.send("welcome")
+    async for msg in conn:
+        conn.send("got " + msg)
+"#,
+};
 
 fn setup() -> Setup {
     Setup::default().tnetstring().routes(&["/", "@", "<chat"]).setting("limits.client_read_retries", "64")
 }
 
 /// A server for one test, since a first connection decides nothing for others there.
-fn site_behind(server: &Mongrel2) -> Site {
-    Site::plan(CHAT).behind(server).start()
+fn site_behind(language: Language, server: &Mongrel2) -> Site {
+    language.plan(CHAT).behind(server).start()
 }
 
-#[test]
-fn a_json_socket_opens_with_its_first_object_and_each_object_is_a_text() {
+in_each_language!(a_json_socket_opens_with_its_first_object_and_each_object_is_a_text);
+fn a_json_socket_opens_with_its_first_object_and_each_object_is_a_text(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     for n in 0..5 {
         let object = json!({ "n": n, "text": "ä \\ \"quoted\" 😀" });
@@ -65,10 +103,10 @@ fn a_json_socket_opens_with_its_first_object_and_each_object_is_a_text() {
     assert_eq!(site.log().count("[open "), 1);
 }
 
-#[test]
-fn an_xml_socket_gets_whole_documents() {
+in_each_language!(an_xml_socket_gets_whole_documents);
+fn an_xml_socket_gets_whole_documents(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     for document in ["<chat/>", "<chat from=\"ann\">hello <b>you</b> ä</chat>", "<chat>\n</chat>"] {
         socket.send_xml(document);
@@ -80,9 +118,9 @@ fn an_xml_socket_gets_whole_documents() {
     assert_eq!(site.log().count("[open "), 1);
 }
 
-#[test]
-fn kennels_own_mongrel2_takes_the_sockets_of_all_channels() {
-    let site = Site::plan(CHAT).start();
+in_each_language!(kennels_own_mongrel2_takes_the_sockets_of_all_channels);
+fn kennels_own_mongrel2_takes_the_sockets_of_all_channels(language: Language) {
+    let site = language.plan(CHAT).start();
     let mut json = Socket::connect(site.port());
     json.send_json("@chat", &json!({ "a": [1, 2] }));
     assert_eq!(json.read_json(), json!({ "a": [1, 2] }));
@@ -98,10 +136,10 @@ fn kennels_own_mongrel2_takes_the_sockets_of_all_channels() {
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
-#[test]
-fn messages_may_come_together_or_in_pieces() {
+in_each_language!(messages_may_come_together_or_in_pieces);
+fn messages_may_come_together_or_in_pieces(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     socket.send((0..20).map(|n| format!("@chat {{\"n\":{n}}}\0")).collect::<String>());
     for n in 0..20 {
@@ -120,7 +158,7 @@ fn messages_may_come_together_or_in_pieces() {
 #[test]
 fn half_an_object_is_nothing_and_harms_nobody() {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(Language::Lua, &server);
     for bad in
         ["@chat {\"half\":", "@chat", "@chat {\"a\":1\0", "@chat [1]\0", "@chat \0", "<chat", "<chat>x"]
     {
@@ -136,10 +174,12 @@ fn half_an_object_is_nothing_and_harms_nobody() {
     assert_eq!(messages, site.log().count("[message {\"verb\":\"table\"}]"), "{}", site.log().text());
 }
 
-#[test]
-fn what_lies_in_braces_and_is_no_text_is_closed_and_what_is_no_json_is_the_scripts_to_judge() {
+in_each_language!(what_lies_in_braces_and_is_no_text_is_closed_and_what_is_no_json_is_the_scripts_to_judge);
+fn what_lies_in_braces_and_is_no_text_is_closed_and_what_is_no_json_is_the_scripts_to_judge(
+    language: Language,
+) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     socket.send("@chat {no json at all}\0");
     assert_eq!(socket.read(), "{no json at all}");
@@ -152,7 +192,7 @@ fn what_lies_in_braces_and_is_no_text_is_closed_and_what_is_no_json_is_the_scrip
 #[test]
 fn a_client_cannot_pose_as_mongrel2() {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(Language::Lua, &server);
     let (mut socket, mut other) = (Socket::connect(server.port()), Socket::connect(server.port()));
     other.send_json("@chat", &json!({ "here": 1 }));
     assert_eq!(other.read_json(), json!({ "here": 1 }));
@@ -177,7 +217,7 @@ fn a_client_cannot_pose_as_mongrel2() {
 #[test]
 fn a_socket_without_a_channel_of_exactly_its_name_is_closed() {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(Language::Lua, &server);
     for message in
         ["@other {}\0", "@chat/sub {}\0", "@chatter {}\0", "@cha {}\0", "<chatter/>\0", "<chat.x/>\0"]
     {
@@ -189,10 +229,10 @@ fn a_socket_without_a_channel_of_exactly_its_name_is_closed() {
     assert_eq!(site.log().count("[open "), 0, "{}", site.log().text());
 }
 
-#[test]
-fn a_close_of_the_script_ends_the_connection_behind_what_was_sent() {
+in_each_language!(a_close_of_the_script_ends_the_connection_behind_what_was_sent);
+fn a_close_of_the_script_ends_the_connection_behind_what_was_sent(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     socket.send_json("@chat", &json!({ "verb": "close" }));
     assert_eq!(socket.read(), "bye");
@@ -206,10 +246,10 @@ fn a_close_of_the_script_ends_the_connection_behind_what_was_sent() {
     assert_eq!(site.log().count("[close "), 2);
 }
 
-#[test]
-fn a_message_beyond_the_channels_bound_closes_with_1009() {
+in_each_language!(a_message_beyond_the_channels_bound_closes_with_1009);
+fn a_message_beyond_the_channels_bound_closes_with_1009(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     let exactly = format!("{{{}}}", "x".repeat(98));
     socket.send(format!("@small {exactly}\0"));
@@ -219,11 +259,11 @@ fn a_message_beyond_the_channels_bound_closes_with_1009() {
     site.log().expect("[close json 1009 ");
 }
 
-#[test]
-fn every_carrier_in_a_room_hears_the_room() {
+in_each_language!(every_carrier_in_a_room_hears_the_room);
+fn every_carrier_in_a_room_hears_the_room(language: Language) {
     for setup in [setup(), setup().flow_control()] {
         let server = Mongrel2::start(setup);
-        let site = site_behind(&server);
+        let site = site_behind(language, &server);
         let mut json: Vec<Socket> = (0..5).map(|_| Socket::connect(server.port())).collect();
         let mut xml = Socket::connect(server.port());
         let mut ws = site.websocket("/chat");
@@ -246,11 +286,11 @@ fn every_carrier_in_a_room_hears_the_room() {
     }
 }
 
-#[test]
-fn a_burst_to_a_socket_arrives_whole_and_in_order() {
+in_each_language!(a_burst_to_a_socket_arrives_whole_and_in_order);
+fn a_burst_to_a_socket_arrives_whole_and_in_order(language: Language) {
     for setup in [setup(), setup().flow_control()] {
         let server = Mongrel2::start(setup);
-        let _site = site_behind(&server);
+        let _site = site_behind(language, &server);
         let mut socket = Socket::connect(server.port());
         socket.send_json("@chat", &json!({ "verb": "many" }));
         for n in 1..=500 {
@@ -259,12 +299,12 @@ fn a_burst_to_a_socket_arrives_whole_and_in_order() {
     }
 }
 
+in_each_language!(where_mongrel2_writes_base64_each_answer_arrives_without_its_nul);
 /// Without `raw_payload` Mongrel2 writes base64, and nothing between messages.
-#[test]
-fn where_mongrel2_writes_base64_each_answer_arrives_without_its_nul() {
+fn where_mongrel2_writes_base64_each_answer_arrives_without_its_nul(language: Language) {
     for setup in [setup().base64(), setup().base64().flow_control()] {
         let server = Mongrel2::start(setup);
-        let site = site_behind(&server);
+        let site = site_behind(language, &server);
         let mut socket = Socket::connect(server.port());
         for n in [1_u64, 22, 333, 4444] {
             let object = json!({ "n": n });
@@ -281,10 +321,10 @@ fn where_mongrel2_writes_base64_each_answer_arrives_without_its_nul() {
     }
 }
 
-#[test]
-fn a_socket_outlives_the_worker_and_speaks_no_http_to_anybody() {
+in_each_language!(a_socket_outlives_the_worker_and_speaks_no_http_to_anybody);
+fn a_socket_outlives_the_worker_and_speaks_no_http_to_anybody(language: Language) {
     let server = Mongrel2::start(setup());
-    let site = site_behind(&server);
+    let site = site_behind(language, &server);
     let mut socket = Socket::connect(server.port());
     socket.send_json("@chat", &json!({ "n": 0 }));
     assert_eq!(socket.read_json(), json!({ "n": 0 }));
@@ -304,7 +344,7 @@ fn a_socket_outlives_the_worker_and_speaks_no_http_to_anybody() {
 fn a_connection_that_mixes_sockets_and_http_harms_nobody() {
     let server = Mongrel2::start(setup());
     // Mongrel2 tells only the Handler that had the last message of its end; heartbeats tell the others.
-    let site = Site::plan(CHAT).config("[limits]\nkeep_alive = \"500ms\"\n").behind(&server).start();
+    let site = Site::plan(CHAT.lua).config("[limits]\nkeep_alive = \"500ms\"\n").behind(&server).start();
     let mut other = Socket::connect(server.port());
     for mix in [
         [&b"@chat {\"a\":1}\0"[..], &get("/fine"), b"@chat {\"a\":2}\0"].concat(),
@@ -322,10 +362,10 @@ fn a_connection_that_mixes_sockets_and_http_harms_nobody() {
     });
 }
 
-#[test]
-fn close_runs_once_for_sockets_too() {
+in_each_language!(close_runs_once_for_sockets_too);
+fn close_runs_once_for_sockets_too(language: Language) {
     let mongrel2 = FakeMongrel2::start();
-    let site = Site::plan(CHAT).behind_fake(&mongrel2).start();
+    let site = language.plan(CHAT).behind_fake(&mongrel2).start();
     let message = |id: i64, body: &str| {
         let headers =
             [("METHOD", "JSON"), ("PATTERN", "@chat"), ("REMOTE_ADDR", "127.0.0.1"), ("PATH", "@chat")];

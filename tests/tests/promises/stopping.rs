@@ -1,20 +1,41 @@
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::{self, Signal};
-use tests::site::Site;
-use tests::wait;
+use tests::wait::{self, PATIENCE};
 
-const APP: &str = r#"
+const APP: Scripts<'_> = Scripts {
+    lua: r#"
 app:get("/", function() return "x" end)
 app:get("/sleep/{s}", function(req, s) kennel.sleep(tonumber(s)) return "slept" end)
 app:get("/big", function() kennel.sleep(0.3) return string.rep("0123456789", 2000000) end)
 app:get("/loop", function() io.open("looping", "w"):close() while true do end end)
-"#;
+"#,
+    python: r#"
+import asyncio
+@app.get("/")
+def x(req): return "x"
+@app.get("/sleep/{s}")
+async def sleep(req, s):
+    await asyncio.sleep(float(s))
+    return "slept"
+@app.get("/big")
+async def big(req):
+    await asyncio.sleep(0.3)
+    return "0123456789" * 2000000
+@app.get("/loop")
+def loop(req):
+    open("looping", "w").close()
+    while True:
+        pass
+"#,
+};
 
-#[test]
-fn what_runs_is_finished_and_then_it_ends_with_0() {
+in_each_language!(what_runs_is_finished_and_then_it_ends_with_0);
+fn what_runs_is_finished_and_then_it_ends_with_0(language: Language) {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut site = Site::plan(APP).start();
+        let mut site = language.plan(APP).start();
         let mut clients: Vec<Client> = (0..10).map(|_| site.client()).collect();
         for client in &mut clients {
             client.send(get("/sleep/0.4"));
@@ -31,9 +52,9 @@ fn what_runs_is_finished_and_then_it_ends_with_0() {
     }
 }
 
-#[test]
-fn a_large_answer_on_its_way_when_it_stops_arrives_whole() {
-    let mut site = Site::plan(APP).start();
+in_each_language!(a_large_answer_on_its_way_when_it_stops_arrives_whole);
+fn a_large_answer_on_its_way_when_it_stops_arrives_whole(language: Language) {
+    let mut site = language.plan(APP).start();
     let mut client = site.client();
     client.send(get("/big"));
     assert_eq!(site.get("/").text(), "x", "the other is under way");
@@ -48,9 +69,9 @@ fn a_large_answer_on_its_way_when_it_stops_arrives_whole() {
     assert_eq!(site.exit_code(), Some(0));
 }
 
-#[test]
-fn pipelined_requests_that_arrived_before_the_stop_are_answered() {
-    let mut site = Site::plan(APP).behind_warm().start();
+in_each_language!(pipelined_requests_that_arrived_before_the_stop_are_answered);
+fn pipelined_requests_that_arrived_before_the_stop_are_answered(language: Language) {
+    let mut site = language.plan(APP).behind_warm().start();
     let mut client = site.client();
     client.send([get("/sleep/0.3"), get("/"), get("/")].concat());
     assert_eq!(site.get("/").text(), "x", "they are under way");
@@ -63,9 +84,9 @@ fn pipelined_requests_that_arrived_before_the_stop_are_answered() {
     assert_eq!(site.exit_code(), Some(0));
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut site = Site::plan(APP).behind_warm().start();
+in_each_language!(a_second_signal_ends_it_at_once);
+fn a_second_signal_ends_it_at_once(language: Language) {
+    let mut site = language.plan(APP).behind_warm().start();
     let mut client = site.client();
     client.send(get("/sleep/9"));
     assert_eq!(site.get("/").text(), "x", "it is under way");
@@ -78,9 +99,9 @@ fn a_second_signal_ends_it_at_once() {
     wait::until("the workers are gone", || site.workers().is_empty());
 }
 
-#[test]
-fn what_does_not_finish_in_time_is_ended() {
-    let mut site = Site::plan(APP).config("[limits]\nstop_time = \"500ms\"\n").behind_warm().start();
+in_each_language!(what_does_not_finish_in_time_is_ended);
+fn what_does_not_finish_in_time_is_ended(language: Language) {
+    let mut site = language.plan(APP).config("[limits]\nstop_time = \"500ms\"\n").behind_warm().start();
     let (mut looping, mut sleeping) = (site.client(), site.client());
     looping.send(get("/loop"));
     sleeping.send(get("/sleep/60"));
@@ -93,9 +114,9 @@ fn what_does_not_finish_in_time_is_ended() {
     }
 }
 
-#[test]
-fn stop_finds_the_kennel_of_this_folder() {
-    let mut site = Site::plan(APP).start();
+in_each_language!(stop_finds_the_kennel_of_this_folder);
+fn stop_finds_the_kennel_of_this_folder(language: Language) {
+    let mut site = language.plan(APP).start();
     let pid = site.hub().to_string();
     let wrong = site.kennel(&["stop", "--pid", "1"]);
     assert_eq!(wrong.code, Some(3));
@@ -110,9 +131,9 @@ fn stop_finds_the_kennel_of_this_folder() {
     }
 }
 
-#[test]
-fn a_killed_hub_leaves_nobody_behind() {
-    let mut site = Site::plan(APP).workers(3).start();
+in_each_language!(a_killed_hub_leaves_nobody_behind);
+fn a_killed_hub_leaves_nobody_behind(language: Language) {
+    let mut site = language.plan(APP).workers(3).start();
     let mut looping = site.client();
     looping.send(get("/loop"));
     wait::until("the loop runs", || site.folder().path().join("looping").exists());
@@ -128,16 +149,17 @@ fn a_killed_hub_leaves_nobody_behind() {
     assert_eq!(next.code, Some(3), "{}", next.stderr);
 }
 
-#[test]
-fn a_hub_killed_while_it_starts_leaves_nobody_behind_either() {
+in_each_language!(a_hub_killed_while_it_starts_leaves_nobody_behind_either);
+fn a_hub_killed_while_it_starts_leaves_nobody_behind_either(language: Language) {
     // Often, since it is a matter of chance which step the kill hits.
     for wait_for in ["mongrel2 starts", "mongrel2 listens"].repeat(5) {
-        let mut site = Site::plan(APP).workers(4).spawn();
+        let mut site = language.plan(APP).workers(4).spawn();
         site.log().expect(wait_for);
         process::kill(site.hub());
         assert_eq!(site.exit_code(), None);
         let alive = || process::in_folder(site.folder().path());
-        let deadline = Instant::now() + Duration::from_secs(3);
+        // An interpreter that has just been started takes its time until it can look for its hub.
+        let deadline = Instant::now() + language.pick(Duration::from_secs(3), PATIENCE);
         while !alive().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -147,16 +169,16 @@ fn a_hub_killed_while_it_starts_leaves_nobody_behind_either() {
     }
 }
 
-#[test]
-fn the_folder_of_a_killed_kennel_is_cleared_by_the_next() {
-    let mut site = Site::plan(APP).behind_warm().start();
+in_each_language!(the_folder_of_a_killed_kennel_is_cleared_by_the_next);
+fn the_folder_of_a_killed_kennel_is_cleared_by_the_next(language: Language) {
+    let mut site = language.plan(APP).behind_warm().start();
     process::kill(site.hub());
     site.exit_code();
     let folder = site.folder().path().join(".kennel");
     assert!(folder.join(site.hub().to_string()).exists());
     let command = tests::command::command(
         site.folder().path(),
-        ["run", "--send-spec=ipc://nowhere", "--recv-spec=ipc://nowhere", "app.lua"],
+        ["run", "--send-spec=ipc://nowhere", "--recv-spec=ipc://nowhere", language.app()],
     );
     let mut command = command;
     let mut next = command.stderr(std::process::Stdio::null()).spawn().expect("kennel can be started");

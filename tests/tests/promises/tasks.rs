@@ -1,11 +1,21 @@
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::Signal;
 use tests::site::Site;
 
-#[test]
-fn sleeping_requests_share_one_worker() {
-    let site = Site::plan(r#"app:get("/{n}", function(req, n) kennel.sleep(0.5) return n end)"#)
+in_each_language!(sleeping_requests_share_one_worker);
+fn sleeping_requests_share_one_worker(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"app:get("/{n}", function(req, n) kennel.sleep(0.5) return n end)"#,
+            python: r#"import asyncio
+@app.get("/{n}")
+async def sleep(req, n):
+    await asyncio.sleep(0.5)
+    return n"#,
+        })
         .behind_warm()
         .workers(1)
         .start();
@@ -22,10 +32,10 @@ fn sleeping_requests_share_one_worker() {
     assert!(time < Duration::from_secs(10), "one after the other would take 25 s: {time:?}");
 }
 
-#[test]
-fn sleep_works_wherever_a_handler_can_be() {
-    let site = Site::lua(
-        r#"
+in_each_language!(sleep_works_wherever_a_handler_can_be);
+fn sleep_works_wherever_a_handler_can_be(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:before(function() kennel.sleep(0.01) end)
         app:after(function() kennel.sleep(0.01) end)
         app:error(function(req, message) kennel.sleep(0.01) return "caught " .. message end)
@@ -42,7 +52,39 @@ fn sleep_works_wherever_a_handler_can_be() {
           return t
         end)
         "#,
-    );
+        python: r#"
+        from asyncio import sleep
+        @app.before
+        async def before(req): await sleep(0.01)
+        @app.after
+        async def after(req, res): await sleep(0.01)
+        @app.error
+        async def page(req, problem):
+            await sleep(0.01)
+            return f"caught {problem}"
+        @app.get("/pcall")
+        async def catch(req):
+            try:
+                await sleep(0.01)
+                raise RuntimeError("inside")
+            except RuntimeError as problem:
+                return str(problem)
+        @app.get("/raise")
+        async def late(req):
+            await sleep(0.01)
+            raise RuntimeError("late")
+        @app.get("/zero")
+        async def zero(req):
+            await sleep(0)
+            return "zero"
+        @app.get("/wrong")
+        async def wrong(req):
+            await sleep("long")
+            return "x"
+        @app.get("/sort")
+        def in_order(req): return sorted([3, 1, 2])
+        "#,
+    });
     assert_eq!(site.get("/pcall").text(), "inside");
     let response = site.get("/raise");
     assert_eq!((response.status, response.text().as_str()), (500, "caught late"));
@@ -86,17 +128,32 @@ fn the_scripts_own_coroutines_may_sleep_in_between() {
     assert_eq!(site.get("/nested").text(), "ab");
 }
 
-#[test]
-fn spawned_work_goes_on_after_the_answer() {
-    let site = Site::lua(
-        r#"
+in_each_language!(spawned_work_goes_on_after_the_answer);
+fn spawned_work_goes_on_after_the_answer(language: Language) {
+    let site = language.site(
+        Scripts { lua: r#"
         app:get("/", function(req)
           kennel.spawn(function() kennel.sleep(0.05) print("spawned later") end)
           kennel.spawn(function(a) print("spawned soon") kennel.spawn(function() print("spawned by spawned") end) end)
           kennel.spawn(function() error("spawned broke") end)
           return "answered"
         end)
-        "#,
+        "#, python: r#"
+        import asyncio
+        async def later():
+            await asyncio.sleep(0.05)
+            print("spawned later")
+        def soon():
+            print("spawned soon")
+            kennel.spawn(print, "spawned by spawned")
+        def broken(): raise RuntimeError("spawned broke")
+        @app.get("/")
+        def spawn(req):
+            kennel.spawn(later)
+            kennel.spawn(soon)
+            kennel.spawn(broken)
+            return "answered"
+        "# },
     );
     assert_eq!(site.get("/").text(), "answered");
     for line in ["spawned soon", "spawned by spawned", "spawned later", "a task failed", "spawned broke"] {
@@ -105,18 +162,27 @@ fn spawned_work_goes_on_after_the_answer() {
     assert_eq!(site.get("/").text(), "answered");
 }
 
-#[test]
-fn repeated_work_is_done_by_one_worker_of_the_app() {
-    let site = Site::plan(
-        r#"
+in_each_language!(repeated_work_is_done_by_one_worker_of_the_app);
+fn repeated_work_is_done_by_one_worker_of_the_app(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:every(0.05, function() print("tick of " .. kennel.worker) end)
         app:every(0.05, function() error("tick broke") end)
         app:get("/", function() return "x" end)
         "#,
-    )
-    .behind_warm()
-    .workers(3)
-    .start();
+            python: r#"
+        @app.every(0.05)
+        def tick(): print(f"tick of {kennel.worker}")
+        @app.every(0.05)
+        async def broken(): raise RuntimeError("tick broke")
+        @app.get("/")
+        def x(req): return "x"
+        "#,
+        })
+        .behind_warm()
+        .workers(3)
+        .start();
     site.log().expect_times("tick of ", 6);
     site.log().expect_times("tick broke", 3);
     let text = site.log().text();
@@ -125,16 +191,23 @@ fn repeated_work_is_done_by_one_worker_of_the_app() {
     assert_eq!(who.len(), 1, "{who:?}");
 }
 
-#[test]
-fn repeated_work_moves_to_another_worker_when_its_worker_dies() {
-    let site = Site::plan(
-        r#"
+in_each_language!(repeated_work_moves_to_another_worker_when_its_worker_dies);
+fn repeated_work_moves_to_another_worker_when_its_worker_dies(language: Language) {
+    let site = language
+        .plan(Scripts {
+            lua: r#"
         app:every(0.05, function() print("tick") end)
         app:get("/", function() return "x" end)
         "#,
-    )
-    .behind_warm()
-    .start();
+            python: r#"
+        @app.every(0.05)
+        async def tick(): print("tick")
+        @app.get("/")
+        def x(req): return "x"
+        "#,
+        })
+        .behind_warm()
+        .start();
     site.log().expect("tick");
     for worker in site.workers() {
         tests::process::kill(worker);
@@ -143,17 +216,31 @@ fn repeated_work_moves_to_another_worker_when_its_worker_dies() {
     site.log().expect_times("tick", before + 5);
 }
 
-#[test]
-fn start_and_stop_run_once_in_each_worker() {
-    let mut site = Site::plan(
-        r#"
+in_each_language!(start_and_stop_run_once_in_each_worker);
+fn start_and_stop_run_once_in_each_worker(language: Language) {
+    let mut site = language
+        .plan(Scripts {
+            lua: r#"
         app:start(function() kennel.sleep(0.01) print("start of " .. kennel.worker) end)
         app:stop(function() kennel.sleep(0.01) print("stop of " .. kennel.worker) end)
         app:get("/", function() return "x" end)
         "#,
-    )
-    .behind_warm()
-    .start();
+            python: r#"
+        import asyncio
+        @app.start
+        async def start():
+            await asyncio.sleep(0.01)
+            print(f"start of {kennel.worker}")
+        @app.stop
+        async def stop():
+            await asyncio.sleep(0.01)
+            print(f"stop of {kennel.worker}")
+        @app.get("/")
+        def x(req): return "x"
+        "#,
+        })
+        .behind_warm()
+        .start();
     for number in [1, 2] {
         site.log().expect(&format!("start of {number}"));
     }

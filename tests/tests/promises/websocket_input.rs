@@ -1,6 +1,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 use tests::fake::{FakeMongrel2, Message, SENDER};
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
 use tests::process::resident_memory;
 use tests::server::{Mongrel2, Setup};
 use tests::site::Site;
@@ -11,7 +13,8 @@ use tests::websocket::{
 };
 
 /// Opens are logged, so that a test can see that none was; texts and bytes come back.
-const ECHO: &str = r#"
+const ECHO: Scripts<'_> = Scripts {
+    lua: r#"
 local echo = {
   open = function(conn) print("[open " .. conn.request.path .. "]") end,
   message = function(conn, msg)
@@ -25,7 +28,21 @@ app:channel("/deflate", { deflate = true }, echo)
 app:channel("/small", { max_message = 1000 }, echo)
 app:channel("/spoken", { protocols = { "chat.v2", "chat.v1" } }, echo)
 app:channel("/friends", { origins = { "https://app.example", "http://other.example:8080" } }, echo)
-"#;
+"#,
+    python: r#"
+class Echo:
+    def open(self, conn): print(f"[open {conn.request.path}]")
+    def message(self, conn, msg): conn.send(msg)
+    def close(self, conn, code, reason): print(f"[close {code} {reason}]")
+@app.get("/fine")
+def fine(req): return "fine"
+app.channel("/echo")(Echo)
+app.channel("/deflate", deflate=True)(Echo)
+app.channel("/small", max_message=1000)(Echo)
+app.channel("/spoken", protocols=["chat.v2", "chat.v1"])(Echo)
+app.channel("/friends", origins=["https://app.example", "http://other.example:8080"])(Echo)
+"#,
+};
 
 const LARGEST: usize = 1 << 20;
 
@@ -38,7 +55,7 @@ fn close_code_of(site: &Site, path: &str, bytes: &[u8]) -> u16 {
 
 #[test]
 fn a_handshake_that_cannot_be_met_is_refused_with_the_right_status() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     for version in ["8", "12", "14", "0", "x", "13, 8"] {
         let refusal = site.refusal("/echo", &[("Sec-WebSocket-Version", version)]);
         assert_eq!(
@@ -61,7 +78,7 @@ fn a_handshake_that_cannot_be_met_is_refused_with_the_right_status() {
 
 #[test]
 fn a_request_without_an_upgrade_on_a_channels_path_gets_426() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     let mut client = site.client();
     let answer = client.get("/echo");
     assert_eq!(answer.status, 426);
@@ -77,9 +94,9 @@ fn a_request_without_an_upgrade_on_a_channels_path_gets_426() {
     assert_eq!(site.log().count("[open"), 0);
 }
 
-#[test]
-fn a_page_of_another_origin_is_refused_with_403_unless_the_channel_names_it() {
-    let site = Site::lua(ECHO);
+in_each_language!(a_page_of_another_origin_is_refused_with_403_unless_the_channel_names_it);
+fn a_page_of_another_origin_is_refused_with_403_unless_the_channel_names_it(language: Language) {
+    let site = language.site(ECHO);
     for origin in [
         "http://evil.example",
         "https://localhost.evil.example",
@@ -117,7 +134,7 @@ fn a_page_of_another_origin_is_refused_with_403_unless_the_channel_names_it() {
 /// Mongrel2 hands frames over that came with the handshake, whatever becomes of it.
 #[test]
 fn frames_behind_a_refused_handshake_are_not_heard() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     for _ in 0..20 {
         let mut client = site.client();
         let handshake = handshake("/echo", &[("Origin", "http://evil.example")]);
@@ -130,9 +147,9 @@ fn frames_behind_a_refused_handshake_are_not_heard() {
     assert_eq!(site.log().count("[open"), 1, "{}", site.log().text());
 }
 
-#[test]
-fn frames_before_the_101_are_heard_after_open() {
-    let site = Site::lua(ECHO);
+in_each_language!(frames_before_the_101_are_heard_after_open);
+fn frames_before_the_101_are_heard_after_open(language: Language) {
+    let site = language.site(ECHO);
     for _ in 0..20 {
         let early = [frame(FIN | TEXT, "one"), frame(FIN | TEXT, "two")].concat();
         let mut ws = WebSocket::open_and_send(site.port(), "/echo", &[], &early);
@@ -146,9 +163,9 @@ fn frames_before_the_101_are_heard_after_open() {
     site.log().expect("[close 4001 just looking]");
 }
 
-#[test]
-fn of_the_offered_subprotocols_one_that_the_channel_speaks_is_chosen() {
-    let site = Site::lua(ECHO);
+in_each_language!(of_the_offered_subprotocols_one_that_the_channel_speaks_is_chosen);
+fn of_the_offered_subprotocols_one_that_the_channel_speaks_is_chosen(language: Language) {
+    let site = language.site(ECHO);
     let chosen = |path: &str, offer: &str| {
         let ws = site.websocket_with(path, &[("Sec-WebSocket-Protocol", offer)]);
         ws.response().header("sec-websocket-protocol").map(str::to_owned)
@@ -165,7 +182,7 @@ fn of_the_offered_subprotocols_one_that_the_channel_speaks_is_chosen() {
 
 #[test]
 fn a_client_of_any_habits_is_understood() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     for headers in [
         &[("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket")][..],
         &[("connection", "upgrade"), ("UPGRADE", "WEBSOCKET")],
@@ -183,9 +200,9 @@ fn a_client_of_any_habits_is_understood() {
     assert_eq!(ws.read_text(), "Hällo");
 }
 
-#[test]
-fn a_message_in_fragments_is_one_message() {
-    let site = Site::lua(ECHO);
+in_each_language!(a_message_in_fragments_is_one_message);
+fn a_message_in_fragments_is_one_message(language: Language) {
+    let site = language.site(ECHO);
     let mut ws = site.websocket("/echo");
     ws.send_frame(TEXT, "one ");
     ws.send_frame(CONTINUATION, "");
@@ -207,7 +224,7 @@ fn a_message_in_fragments_is_one_message() {
 
 #[test]
 fn a_ping_is_answered_with_its_own_payload() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     let mut ws = site.websocket("/echo");
     for payload in [&b""[..], b"x", b"\0\xff\xfe", &[b'p'; 125]] {
         ws.send_frame(FIN | PING, payload);
@@ -218,9 +235,9 @@ fn a_ping_is_answered_with_its_own_payload() {
     assert_eq!(ws.ask("x"), "x");
 }
 
-#[test]
-fn texts_that_are_no_utf8_are_closed_with_1007() {
-    let site = Site::lua(ECHO);
+in_each_language!(texts_that_are_no_utf8_are_closed_with_1007);
+fn texts_that_are_no_utf8_are_closed_with_1007(language: Language) {
+    let site = language.site(ECHO);
     for bad in [
         &b"\xff"[..],
         b"caf\xe9",
@@ -246,7 +263,7 @@ fn texts_that_are_no_utf8_are_closed_with_1007() {
 
 #[test]
 fn reserved_bits_and_opcodes_are_closed_with_1002() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     for path in ["/echo", "/deflate"] {
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
             assert_eq!(close_code_of(&site, path, &frame(FIN | opcode, "x")), 1002, "opcode {opcode}");
@@ -263,7 +280,7 @@ fn reserved_bits_and_opcodes_are_closed_with_1002() {
 
 #[test]
 fn a_close_that_breaks_the_rules_is_answered_with_1002() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
         let bytes = frame(FIN | CLOSE, close_payload(code, ""));
         assert_eq!(close_code_of(&site, "/echo", &bytes), 1002, "code {code}");
@@ -278,7 +295,7 @@ fn a_close_that_breaks_the_rules_is_answered_with_1002() {
 #[test]
 fn framing_that_mongrel2_refuses_ends_the_connection() {
     let server = Mongrel2::start(Setup::default());
-    let site = Site::plan(ECHO).behind(&server).start();
+    let site = Site::plan(ECHO.lua).behind(&server).start();
     let bad = [
         ("no mask", b"\x81\x01x".to_vec()),
         ("nothing to continue", frame(FIN | CONTINUATION, "x")),
@@ -298,9 +315,9 @@ fn framing_that_mongrel2_refuses_ends_the_connection() {
     assert_eq!(site.websocket("/echo").ask("x"), "x");
 }
 
-#[test]
-fn a_message_beyond_the_channels_bound_is_closed_with_1009() {
-    let site = Site::lua(ECHO);
+in_each_language!(a_message_beyond_the_channels_bound_is_closed_with_1009);
+fn a_message_beyond_the_channels_bound_is_closed_with_1009(language: Language) {
+    let site = language.site(ECHO);
     let mut ws = site.websocket("/echo");
     let largest = "x".repeat(LARGEST);
     assert!(ws.ask(&largest) == largest, "the largest is taken");
@@ -320,7 +337,7 @@ fn a_message_beyond_the_channels_bound_is_closed_with_1009() {
 #[test]
 fn a_client_that_announces_a_gigabyte_harms_nobody() {
     let server = Mongrel2::start(Setup::default());
-    let site = Site::plan(ECHO).behind(&server).start();
+    let site = Site::plan(ECHO.lua).behind(&server).start();
     let before = resident_memory(site.hub());
     let mut ws = site.websocket("/echo");
     ws.send_bytes(frame_head(FIN | BINARY, 1 << 30));
@@ -338,7 +355,7 @@ fn a_client_that_announces_a_gigabyte_harms_nobody() {
 #[test]
 fn a_flood_of_pings_is_closed_with_1008() {
     let server = Mongrel2::start(Setup::default().tnetstring().flow_control());
-    let site = Site::plan(ECHO).behind(&server).start();
+    let site = Site::plan(ECHO.lua).behind(&server).start();
     let mut ws = site.websocket("/echo");
     let mut other = site.websocket("/echo");
     let mut writer = ws.writer();
@@ -363,7 +380,7 @@ fn a_flood_of_pings_is_closed_with_1008() {
 
 #[test]
 fn a_ping_now_and_then_is_no_flood() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     let mut ws = site.websocket("/echo");
     for round in 0..100 {
         ws.send_frame(FIN | PING, round.to_string());
@@ -376,10 +393,10 @@ fn a_ping_now_and_then_is_no_flood() {
     }
 }
 
-#[test]
-fn a_client_that_sends_and_never_reads_is_closed_and_costs_a_bounded_amount_of_memory() {
+in_each_language!(a_client_that_sends_and_never_reads_is_closed_and_costs_a_bounded_amount_of_memory);
+fn a_client_that_sends_and_never_reads_is_closed_and_costs_a_bounded_amount_of_memory(language: Language) {
     let server = Mongrel2::start(Setup::default().tnetstring().flow_control());
-    let site = Site::plan(ECHO).config("[limits]\nconnection_output = \"1MiB\"\n").behind(&server).start();
+    let site = language.plan(ECHO).config("[limits]\nconnection_output = \"1MiB\"\n").behind(&server).start();
     let before = resident_memory(site.hub());
     let never = site.websocket("/echo");
     never.hold_little();
@@ -403,17 +420,28 @@ fn a_client_that_sends_and_never_reads_is_closed_and_costs_a_bounded_amount_of_m
     assert_eq!(other.ask("x"), "x");
 }
 
-#[test]
-fn messages_that_the_script_is_too_slow_for_wait_in_bounds() {
-    let body = r#"
+in_each_language!(messages_that_the_script_is_too_slow_for_wait_in_bounds);
+fn messages_that_the_script_is_too_slow_for_wait_in_bounds(language: Language) {
+    let body = Scripts {
+        lua: r#"
         app:get("/fine", function() return "fine" end)
         app:channel("/", {
           message = function(conn, msg) kennel.sleep(30) end,
           close = function(conn, code) print("[close " .. code .. "]") end,
         })
-    "#;
+    "#,
+        python: r#"
+        import asyncio
+        @app.get("/fine")
+        def fine(req): return "fine"
+        @app.channel("/")
+        class Slow:
+            async def message(self, conn, msg): await asyncio.sleep(30)
+            def close(self, conn, code, reason): print(f"[close {code}]")
+    "#,
+    };
     let server = Mongrel2::start(Setup::default().tnetstring());
-    let site = Site::plan(body).behind(&server).start();
+    let site = language.plan(body).behind(&server).start();
     let before = resident_memory(site.hub());
     let ws = site.websocket("/");
     let mut writer = ws.writer();
@@ -427,9 +455,9 @@ fn messages_that_the_script_is_too_slow_for_wait_in_bounds() {
     assert!(grown < 100 << 20, "200 MB were sent, and the hub grew by {} MiB", grown >> 20);
 }
 
-#[test]
-fn compression_is_agreed_to_only_where_the_channel_says_so() {
-    let site = Site::lua(ECHO);
+in_each_language!(compression_is_agreed_to_only_where_the_channel_says_so);
+fn compression_is_agreed_to_only_where_the_channel_says_so(language: Language) {
+    let site = language.site(ECHO);
     assert_eq!(site.websocket_with("/echo", &[DEFLATE]).response().header(DEFLATE.0), None);
     assert_eq!(site.websocket("/deflate").response().header(DEFLATE.0), None, "not offered");
     let agreed = |offer: &str| {
@@ -456,9 +484,9 @@ fn compression_is_agreed_to_only_where_the_channel_says_so() {
     }
 }
 
-#[test]
-fn compressed_messages_come_and_go() {
-    let site = Site::lua(ECHO);
+in_each_language!(compressed_messages_come_and_go);
+fn compressed_messages_come_and_go(language: Language) {
+    let site = language.site(ECHO);
     for offer in ["permessage-deflate", "permessage-deflate; server_no_context_takeover"] {
         let mut ws = site.websocket_with("/deflate", &[(DEFLATE.0, offer)]);
         let answer = ws.response().header(DEFLATE.0).unwrap_or_default().to_owned();
@@ -496,9 +524,9 @@ fn compressed_messages_come_and_go() {
     }
 }
 
-#[test]
-fn large_answers_travel_compressed() {
-    let site = Site::lua(ECHO);
+in_each_language!(large_answers_travel_compressed);
+fn large_answers_travel_compressed(language: Language) {
+    let site = language.site(ECHO);
     let mut ws = site.websocket_with("/deflate", &[DEFLATE]);
     let text = "hello ".repeat(100_000);
     ws.send(&text);
@@ -511,18 +539,30 @@ fn large_answers_travel_compressed() {
     );
 }
 
+in_each_language!(a_room_speaks_to_each_as_it_understands);
 /// A room's message to clients with and without compression.
-#[test]
-fn a_room_speaks_to_each_as_it_understands() {
-    let site = Site::lua(
-        r#"
+fn a_room_speaks_to_each_as_it_understands(language: Language) {
+    let site = language.site(Scripts {
+        lua: r#"
         app:channel("/", { deflate = true }, { open = function(conn) conn:join("r") conn:send("joined") end })
         app:get("/say", function()
           for n = 1, 20 do kennel.room("r"):send(n .. string.rep(" the same again", 100)) end
           return "said"
         end)
         "#,
-    );
+        python: r#"
+        @app.channel("/", deflate=True)
+        class Listener:
+            def open(self, conn):
+                conn.join("r")
+                conn.send("joined")
+        @app.get("/say")
+        def say(req):
+            for n in range(1, 21):
+                kennel.room("r").send(str(n) + " the same again" * 100)
+            return "said"
+        "#,
+    });
     let offers = [&[][..], &[DEFLATE], &[(DEFLATE.0, "permessage-deflate; server_no_context_takeover")]];
     let mut clients: Vec<WebSocket> = (0..9).map(|n| site.websocket_with("/", offers[n % 3])).collect();
     for ws in &mut clients {
@@ -539,7 +579,7 @@ fn a_room_speaks_to_each_as_it_understands() {
 #[test]
 fn a_compressed_message_that_unpacks_beyond_the_bound_is_closed_with_1009() {
     let server = Mongrel2::start(Setup::default().tnetstring());
-    let site = Site::plan(ECHO).behind(&server).start();
+    let site = Site::plan(ECHO.lua).behind(&server).start();
     let bomb = Deflater::new().deflate(vec![b'x'; 200 << 20]);
     assert!(bomb.len() < LARGEST, "{} bytes", bomb.len());
     let before = resident_memory(site.hub());
@@ -564,7 +604,7 @@ fn a_compressed_message_that_unpacks_beyond_the_bound_is_closed_with_1009() {
 
 #[test]
 fn what_cannot_be_inflated_closes_its_connection_alone() {
-    let site = Site::lua(ECHO);
+    let site = Site::lua(ECHO.lua);
     let mut other = site.websocket_with("/deflate", &[DEFLATE]);
     let half = Deflater::new().deflate("something longer than a byte");
     for bad in [&b"\xff\xff\xff\xff"[..], b"\x06", b"\x07garbage", &half[..half.len() / 2]] {
@@ -583,7 +623,7 @@ fn what_cannot_be_inflated_closes_its_connection_alone() {
 #[test]
 fn frames_of_nobody_and_handshakes_twice_are_survived() {
     let mongrel2 = FakeMongrel2::start();
-    let _site = Site::plan(ECHO).behind_fake(&mongrel2).start();
+    let _site = Site::plan(ECHO.lua).behind_fake(&mongrel2).start();
     let open = |id: i64| {
         mongrel2.send(Message::handshake(id, "/echo"));
         let answer = mongrel2.reply_to(id as u64);
@@ -610,7 +650,7 @@ fn frames_of_nobody_and_handshakes_twice_are_survived() {
 
 #[test]
 fn a_thousand_half_handshakes_and_sudden_ends_leave_nothing_behind() {
-    let site = Site::plan(ECHO).start();
+    let site = Site::plan(ECHO.lua).start();
     let bytes =
         [handshake("/echo", &[]), frame(FIN | TEXT, "x"), frame(FIN | CLOSE, close_payload(1000, ""))]
             .concat();

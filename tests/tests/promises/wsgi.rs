@@ -8,7 +8,7 @@ const APP: &str = include_str!("../../fixtures/wsgi.py");
 
 #[test]
 fn the_environ_says_what_was_asked() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let port = site.port();
     let text = format!(
         "POST /a%20b/%c3%a9?q=%20 HTTP/1.1\r\nHost: Example.org:{port}\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\
@@ -51,7 +51,7 @@ fn the_environ_says_what_was_asked() {
 #[test]
 fn an_app_below_a_mount_point_sees_where_it_is() {
     let toml = "[[app]]\nsource = \"app.py\"\nmount = \"/shop\"\n";
-    let site = Site::plan_python(APP).config(toml).configured_apps().behind_warm().start();
+    let site = Site::plan_module(APP).config(toml).configured_apps().behind_warm().start();
     let environ = site.get("/shop/a%2Fb").json();
     assert_eq!(
         (environ["SCRIPT_NAME"].as_str(), environ["PATH_INFO"].as_str()),
@@ -62,7 +62,7 @@ fn an_app_below_a_mount_point_sees_where_it_is() {
 
 #[test]
 fn all_methods_and_all_paths_are_the_apps() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     for method in ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
         let environ = site.send(request(method, "/any/where", &[], b"")).json();
         assert_eq!(environ["REQUEST_METHOD"], method);
@@ -77,7 +77,7 @@ fn all_methods_and_all_paths_are_the_apps() {
 
 #[test]
 fn the_standards_own_checks_pass() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     assert_eq!(site.get("/validated/valid?a=b").text(), "valid GET ");
     assert_eq!(site.send(request("POST", "/validated/valid", &[], b"body")).text(), "valid POST body");
     assert_eq!(site.get("/validated/writes").text(), "written and returned");
@@ -91,7 +91,7 @@ fn the_standards_own_checks_pass() {
 
 #[test]
 fn a_body_is_read_as_from_a_file() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let read = site.send(request("POST", "/echo", &[], b"first\nsecond\nthird\nlast"));
     assert_eq!(read.text(), "first\n|sec|ond\nthird\nlast");
     let body = vec![b'x'; 3_000_000];
@@ -101,7 +101,7 @@ fn a_body_is_read_as_from_a_file() {
 
 #[test]
 fn a_large_body_is_read_from_its_file_and_costs_no_memory() {
-    let site = Site::plan_python(APP).workers(1).start();
+    let site = Site::plan_module(APP).workers(1).start();
     site.get("/closes");
     let worker = site.workers()[0];
     let before = process::resident_memory(worker);
@@ -125,7 +125,7 @@ fn a_large_body_is_read_from_its_file_and_costs_no_memory() {
 
 #[test]
 fn threads_that_wait_for_slow_clients_are_not_taken_for_stuck() {
-    let site = Site::plan_python(APP).config("[limits]\nscript_time = \"700ms\"\n").workers(1).start();
+    let site = Site::plan_module(APP).config("[limits]\nscript_time = \"700ms\"\n").workers(1).start();
     let mut clients: Vec<Client> = (0..8).map(|_| site.client()).collect();
     for client in &mut clients {
         client.hold_little();
@@ -141,7 +141,7 @@ fn threads_that_wait_for_slow_clients_are_not_taken_for_stuck() {
 
 #[test]
 fn status_and_headers_are_the_apps() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     let mut client = site.client();
     client.send(get("/head"));
     let response = client.read();
@@ -157,7 +157,7 @@ fn status_and_headers_are_the_apps() {
 
 #[test]
 fn pieces_arrive_as_they_are_made() {
-    let site = Site::plan_python(APP).behind_warm().workers(1).start();
+    let site = Site::plan_module(APP).behind_warm().workers(1).start();
     let mut client = site.client();
     for path in ["/pieces", "/validated/pieces"] {
         client.send(get(path));
@@ -174,14 +174,14 @@ fn pieces_arrive_as_they_are_made() {
 
 #[test]
 fn a_file_is_sent_by_the_wrapper_and_closed() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     assert_eq!(site.get("/file").body, b"0123456789".repeat(20000));
     site.log().expect("the file is closed");
 }
 
 #[test]
 fn close_is_called_whatever_happens() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     assert_eq!(site.get("/closes").text(), "ab");
     site.log().expect_times("closed", 1);
     let mut client = site.client();
@@ -203,7 +203,7 @@ fn close_is_called_whatever_happens() {
 
 #[test]
 fn a_slow_client_costs_the_worker_no_memory() {
-    let site = Site::plan_python(APP).workers(1).start();
+    let site = Site::plan_module(APP).workers(1).start();
     site.get("/closes");
     let worker = site.workers()[0];
     let before = process::resident_memory(worker);
@@ -227,7 +227,7 @@ fn a_slow_client_costs_the_worker_no_memory() {
 
 #[test]
 fn a_failure_is_answered_and_logged_with_its_place() {
-    let site = Site::python(APP);
+    let site = Site::module(APP);
     assert_eq!(site.get("/fails?x=1").status, 500);
     let line = site.log().expect("GET /fails?x=1 failed");
     assert!(line.contains("app.py:") && line.contains("KeyError: 'before'"), "{line}");
@@ -242,14 +242,14 @@ fn a_failure_is_answered_and_logged_with_its_place() {
     site.log().expect("KeyError: 'too late'");
     site.get("/errors");
     assert!(site.log().expect("said to wsgi.errors").contains("ERROR"));
-    let page = Site::plan_python(APP).dev().start().get("/fails");
+    let page = Site::plan_module(APP).dev().start().get("/fails");
     assert_eq!(page.status, 500);
     assert!(page.text().contains("KeyError") && page.text().contains("def fails"), "{}", page.text());
 }
 
 #[test]
 fn requests_of_one_worker_run_at_the_same_time() {
-    let site = Site::plan_python(APP).behind_warm().workers(1).start();
+    let site = Site::plan_module(APP).behind_warm().workers(1).start();
     let mut clients: Vec<Client> = (0..8).map(|_| site.client()).collect();
     for client in &mut clients {
         client.send(get("/together"));
