@@ -83,11 +83,26 @@ fn header_bytes(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 pub(crate) fn head(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult<HeadLines> {
     let mut lines = HeadLines::default();
     for (name, value) in headers {
-        lines
-            .push(&header_bytes(name)?, &header_bytes(value)?)
-            .map_err(|problem| PyValueError::new_err(problem.to_string()))?;
+        push_line(&mut lines, name, value)?;
     }
     Ok(lines)
+}
+
+/// One header line more.
+///
+/// # Errors
+///
+/// As [`head`].
+pub(crate) fn push_line(
+    lines: &mut HeadLines,
+    name: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let pushed = match (name.cast_exact::<PyBytes>(), value.cast_exact::<PyBytes>()) {
+        (Ok(name), Ok(value)) => lines.push(name.as_bytes(), value.as_bytes()),
+        _ => lines.push(&header_bytes(name)?, &header_bytes(value)?),
+    };
+    pushed.map_err(|problem| PyValueError::new_err(problem.to_string()))
 }
 
 /// The same for an answer whose body is to come: a Content-Length stays.

@@ -2,14 +2,15 @@
 //!
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
-//! script, `orders` what the loop does (`app`: by what was registered, `pool`: in threads), `request` and `headers` are
-//! views of the raw message (`standards`: as ASGI and WSGI name it), `answer` and `stream` bring answers to the hub
+//! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
+//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
 //! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
 //! hub. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;
 mod conn;
+mod exchange;
 mod flow;
 mod headers;
 mod hub;
@@ -21,8 +22,10 @@ mod pool;
 mod pulse;
 mod request;
 mod standards;
+mod steps;
 mod stream;
 mod text;
+mod threads;
 mod worker;
 
 /// `kennel._native`.
@@ -30,6 +33,8 @@ mod worker;
 mod _native {
     #[pymodule_export]
     use crate::conn::Wire;
+    #[pymodule_export]
+    use crate::exchange::Exchange;
     #[pymodule_export]
     use crate::headers::{Args, Headers};
     #[pymodule_export]
@@ -43,6 +48,8 @@ mod _native {
     use crate::request::{Refused, Request};
     #[pymodule_export]
     use crate::standards::{environ, scope};
+    #[pymodule_export]
+    use crate::steps::Steps;
     #[pymodule_export]
     use crate::stream::PyJob;
     #[pymodule_export]

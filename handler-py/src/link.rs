@@ -1,6 +1,7 @@
 //! The worker's end of the socket pair, shared by all objects that scripts hold.
 //!
-//! One thread, which runs the loop, reads orders. Any thread may push actions and ask the hub something.
+//! One thread at a time reads orders: the one that runs the loop, unless it has given its turn away. Any thread may
+//! push actions and ask the hub something.
 
 use crate::flow::Flow;
 use crate::pulse::Pulse;
@@ -9,6 +10,7 @@ use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{Action, Order, Question};
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,6 +30,12 @@ pub(crate) struct Link {
     /// The descriptors of both directions.
     descriptors: [i32; 2],
     loop_thread: ThreadId,
+    /// Some thread has the turn to read orders.
+    has_reader: AtomicBool,
+    /// The loop's thread watches the others, and sends what they have not.
+    is_watched: AtomicBool,
+    /// The hub is gone.
+    ended: AtomicBool,
     /// The loop is at work and will flush.
     in_turn: AtomicBool,
     /// Asks the event loop to flush soon.
@@ -46,6 +54,11 @@ struct Out {
     unsent_since: Instant,
     flush_asked: bool,
     last_query: u64,
+}
+
+thread_local! {
+    /// This thread flushes when it has nothing else to do.
+    static FLUSHES: Cell<bool> = const { Cell::new(false) };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,6 +84,9 @@ impl Link {
             answered: Condvar::new(),
             descriptors,
             loop_thread: std::thread::current().id(),
+            has_reader: AtomicBool::new(true),
+            is_watched: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
             memory: AtomicUsize::new(0),
@@ -105,7 +121,8 @@ impl Link {
         self.forked.load(Ordering::Relaxed)
     }
 
-    fn is_loop_thread(&self) -> bool {
+    /// Whether this thread runs the loop.
+    pub(crate) fn is_loop_thread(&self) -> bool {
         std::thread::current().id() == self.loop_thread
     }
 
@@ -114,9 +131,50 @@ impl Link {
         self.in_turn.store(yes, Ordering::Relaxed);
     }
 
-    /// Waits for orders. Called by the loop alone.
+    /// Takes the turn to read orders, if nobody has it.
+    pub(crate) fn take_turn(&self) -> bool {
+        !self.has_reader.swap(true, Ordering::Acquire)
+    }
+
+    /// Gives the turn back.
+    pub(crate) fn end_turn(&self) {
+        self.has_reader.store(false, Ordering::Release);
+    }
+
+    /// Whether some thread has the turn to read.
+    pub(crate) fn has_reader(&self) -> bool {
+        self.has_reader.load(Ordering::Relaxed)
+    }
+
+    /// Takes the turn as soon as nobody has it. For the end of a mode: it looks from time to time.
+    pub(crate) fn await_turn(&self) {
+        while !self.take_turn() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether the hub is known to be gone.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits for orders. Called by whoever has the turn.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Wake> {
-        lock(&self.orders).wait(timeout)
+        let wake = lock(&self.orders).wait(timeout)?;
+        if wake == Wake::End {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        Ok(wake)
+    }
+
+    /// The loop's thread begins to watch the others, or ends.
+    pub(crate) fn set_watched(&self, yes: bool) {
+        self.is_watched.store(yes, Ordering::Relaxed);
+    }
+
+    /// This thread flushes when it has nothing else to do: answers of jobs that it ends wait for that, or for the watch.
+    pub(crate) fn flush_when_done() {
+        FLUSHES.set(true);
     }
 
     /// Hands the next whole order to `read`, which must not call scripts.
@@ -233,7 +291,9 @@ impl Link {
             return false;
         }
         let _ = out.actions.push(action);
-        self.leave(py, out);
+        if !(FLUSHES.get() && self.is_watched.load(Ordering::Relaxed)) {
+            self.leave(py, out);
+        }
         true
     }
 
@@ -289,13 +349,20 @@ impl Link {
             out.actions.flush()?;
             query
         };
-        py.detach(|| match self.is_loop_thread() {
-            true => self.read_answer(query),
-            false => Ok(self.await_answer(query)),
+        py.detach(|| {
+            if self.is_loop_thread() {
+                return self.read_answer(query);
+            }
+            if self.take_turn() {
+                let answer = self.read_answer(query);
+                self.end_turn();
+                return answer;
+            }
+            Ok(self.await_answer(query))
         })
     }
 
-    /// The loop's own thread reads on until the answer is there; other orders wait for the loop.
+    /// Reads on until the answer is there; other orders wait for whoever reads next.
     fn read_answer(&self, query: u64) -> io::Result<Option<Vec<u8>>> {
         let mut orders = lock(&self.orders);
         loop {
@@ -338,7 +405,7 @@ impl Link {
 
     /// The descriptor that becomes readable when the hub has something.
     pub(crate) fn descriptor(&self) -> i32 {
-        lock(&self.orders).descriptor()
+        self.descriptors[0]
     }
 }
 

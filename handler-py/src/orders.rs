@@ -35,7 +35,8 @@ impl Worker {
         self.flush()
     }
 
-    fn obey_orders(&self, py: Python<'_>) -> PyResult<()> {
+    /// Does all that was ordered.
+    pub(crate) fn obey_orders(&self, py: Python<'_>) -> PyResult<()> {
         loop {
             match self.link.peek_kind() {
                 None => return Ok(()),
@@ -69,7 +70,7 @@ impl Worker {
             None => Ok(()),
             Some(Work::Job(job, handler)) => {
                 if self.app()?.entry(handler).is_some_and(|entry| entry.kind.is_threaded()) {
-                    self.pool.push(job);
+                    self.pool.push(job, &self.link);
                     return Ok(());
                 }
                 if !self.link.begin(job.serial) {

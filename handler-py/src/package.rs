@@ -12,6 +12,7 @@ macro_rules! files {
 const FILES: &[(&str, &str)] = &files![
     "__init__.py",
     "_app.py",
+    "_app_server.py",
     "_asgi.py",
     "_asgi_http.py",
     "_asgi_lifespan.py",

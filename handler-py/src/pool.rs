@@ -1,23 +1,68 @@
 //! Jobs for threads: handlers that block.
+//!
+//! What a thread is woken for costs more than a short handler does, so the fewest are woken that do the work: a thread that
+//! is done takes the next job itself; and where every handler runs in threads, it is also the one that reads what
+//! the hub says next, since it is awake (see [`threads`](crate::threads)). Another thread is woken when handlers prove
+//! to be slow, or by the watch when things stand still.
 
 use crate::job::Job;
 use crate::link::Link;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Handlers that take longer than this, on average, are not waited for: the next job wakes another thread.
+const SLOW: Duration = Duration::from_micros(200);
+
+/// How often the watch looks at threads that are at work.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How often it looks when nothing is at work.
+const IDLE: Duration = Duration::from_millis(200);
 
 /// The jobs that wait for a thread, and those that run in one.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
+    /// There is something to do for a thread.
     changed: Condvar,
+    /// There is something to watch.
+    begun: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Arc<Job>>,
     threads: usize,
+    /// Threads that wait to be woken.
+    idle: usize,
     /// Serials of jobs that run in threads, in the order of their start.
     running: Vec<u64>,
+    /// Threads read what the hub says.
+    reads: bool,
+    /// How often a thread has taken something to do.
+    taken: u64,
+    /// How long a handler takes, on average of the last ones.
+    pace: Duration,
+    /// The watch has nothing to watch and waits to be woken.
+    watch_sleeps: bool,
+}
+
+/// What a thread does next.
+pub(crate) enum Duty {
+    /// It runs a job, which counts as started from here on.
+    Run(Arc<Job>),
+    /// It reads what the hub says; the turn to read is its own until it gives it back.
+    Read,
+}
+
+/// What the watch has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// All is well, or a thread was woken that makes it so.
+    Well,
+    /// All threads are inside handlers: whoever watches has to read.
+    NobodyReads,
 }
 
 impl Pool {
@@ -41,34 +86,96 @@ impl Pool {
         self.state().waiting.is_empty()
     }
 
-    /// Gives a job to the next thread that is free.
-    pub(crate) fn push(&self, job: Arc<Job>) {
-        self.state().waiting.push_back(job);
-        self.changed.notify_one();
-    }
-
-    /// Waits for a job, in a thread. From here on it counts as started.
-    pub(crate) fn next(&self, link: &Link) -> Arc<Job> {
-        let mut state = self.state();
-        loop {
-            while let Some(job) = state.waiting.pop_front() {
-                if link.begin_any(job.serial) {
-                    state.running.push(job.serial);
-                    state.tell(link);
-                    return job;
-                }
-                // The hub has taken it back; when it is gone the loop's next wait says so.
-                let _ = link.flush();
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    /// From now on threads read what the hub says, or not any more.
+    pub(crate) fn set_reads(&self, reads: bool) {
+        self.state().reads = reads;
+        if reads {
+            self.changed.notify_all();
         }
     }
 
-    /// A thread is done with a job.
-    pub(crate) fn ended(&self, link: &Link, serial: u64) {
+    /// Gives a job to the next thread that is free, which may be the one that pushes it.
+    pub(crate) fn push(&self, job: Arc<Job>, link: &Link) {
         let mut state = self.state();
+        state.waiting.push_back(job);
+        if state.idle > 0 && link.is_loop_thread() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for something to do, in a thread.
+    pub(crate) fn next(&self, link: &Link) -> Duty {
+        let mut flushed = false;
+        let mut state = self.state();
+        loop {
+            while let Some(job) = state.waiting.pop_front() {
+                if !link.begin_any(job.serial) {
+                    // The hub has taken it back and is told so.
+                    flushed = false;
+                    continue;
+                }
+                state.taken += 1;
+                state.running.push(job.serial);
+                state.tell(link);
+                // Somebody else then reads, or runs the next.
+                if state.reads && state.idle > 0 && state.pace > SLOW {
+                    self.changed.notify_one();
+                }
+                if std::mem::take(&mut state.watch_sleeps) {
+                    self.begun.notify_one();
+                }
+                return Duty::Run(job);
+            }
+            if !flushed {
+                // Answers wait for no one else now. When the hub is gone the next who reads finds that.
+                drop(state);
+                let _ = link.flush();
+                flushed = true;
+                state = self.state();
+                continue;
+            }
+            if state.reads && link.take_turn() {
+                state.taken += 1;
+                return Duty::Read;
+            }
+            state.idle += 1;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+
+    /// A thread is done with a job that it began at this time.
+    pub(crate) fn ended(&self, link: &Link, serial: u64, begun: Instant) {
+        let mut state = self.state();
+        state.pace = (state.pace * 7 + begun.elapsed()) / 8;
         state.running.retain(|running| *running != serial);
         state.tell(link);
+    }
+
+    /// Watches for a moment, so that no handler that blocks holds up anything but its own answer.
+    pub(crate) fn watch(&self, link: &Link) -> Sight {
+        let mut state = self.state();
+        let taken = state.taken;
+        state.watch_sleeps = state.running.is_empty() && state.waiting.is_empty() && link.has_reader();
+        let patience = if state.watch_sleeps { IDLE } else { TICK };
+        (state, _) = self.begun.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+        state.watch_sleeps = false;
+        let stands = state.taken == taken && !(state.waiting.is_empty() && link.has_reader());
+        if stands && state.idle > 0 {
+            self.changed.notify_one();
+        }
+        let nobody_reads = stands && state.idle == 0;
+        drop(state);
+        // What was answered before a handler that blocks.
+        let _ = link.flush();
+        if nobody_reads && link.take_turn() { Sight::NobodyReads } else { Sight::Well }
+    }
+
+    /// Wakes whoever watches, to look at something new.
+    pub(crate) fn stir(&self) {
+        let mut state = self.state();
+        state.watch_sleeps = false;
+        self.begun.notify_one();
     }
 }
 

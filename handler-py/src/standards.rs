@@ -65,7 +65,9 @@ pub(crate) fn scope<'py>(
     for own in [intern!(py, "asgi"), intern!(py, "state"), intern!(py, "extensions")] {
         // What one request writes into them is none of the next one's.
         if let Some(shared) = scope.get_item(own)? {
-            scope.set_item(own, shared.cast_into::<PyDict>()?.copy()?)?;
+            let shared = shared.cast_into::<PyDict>()?;
+            let copy = if shared.is_empty() { PyDict::new(py) } else { shared.copy()? };
+            scope.set_item(own, copy)?;
         }
     }
     let Some(envelope) = job.job().envelope() else { return Ok(scope) };
@@ -92,23 +94,31 @@ pub(crate) fn scope<'py>(
         }
     }
     let path = percent::decode(envelope.path, false);
-    scope.set_item(intern!(py, "http_version"), latin1(py, server.version_number()))?;
+    let version = match server.version_number() {
+        b"1.1" => intern!(py, "1.1").clone(),
+        other => latin1(py, other),
+    };
+    scope.set_item(intern!(py, "http_version"), version)?;
     scope.set_item(intern!(py, "path"), String::from_utf8_lossy(&path))?;
     scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, envelope.path))?;
     scope.set_item(intern!(py, "query_string"), PyBytes::new(py, &server.query))?;
     scope.set_item(intern!(py, "headers"), headers)?;
-    let secure = server.scheme() == b"https";
-    let scheme = match (socket, secure) {
-        (false, false) => intern!(py, "http"),
-        (false, true) => intern!(py, "https"),
-        (true, false) => intern!(py, "ws"),
-        (true, true) => intern!(py, "wss"),
+    let scheme = match (socket, server.scheme()) {
+        (false, b"https") => intern!(py, "https"),
+        (false, _) => intern!(py, "http"),
+        (true, b"https") => intern!(py, "wss"),
+        (true, _) => intern!(py, "ws"),
     };
     scope.set_item(intern!(py, "scheme"), scheme)?;
     if socket {
         scope.set_item(intern!(py, "subprotocols"), protocols)?;
     } else {
-        scope.set_item(intern!(py, "method"), latin1(py, &server.method))?;
+        let method = match &*server.method {
+            b"GET" => intern!(py, "GET").clone(),
+            b"POST" => intern!(py, "POST").clone(),
+            other => latin1(py, other),
+        };
+        scope.set_item(intern!(py, "method"), method)?;
     }
     // Mongrel2 does not tell the client's port.
     let client = server.remote_addr.as_deref().map(|address| (latin1(py, address), 0));
@@ -177,11 +187,28 @@ pub(crate) fn environ<'py>(
 
 /// `HTTP_ACCEPT_LANGUAGE` of `accept-language`.
 fn variable<'py>(py: Python<'py>, name: &[u8]) -> Bound<'py, PyString> {
-    let letters = name.iter().map(|byte| match byte {
-        b'-' => '_',
-        byte => char::from(byte.to_ascii_uppercase()),
-    });
-    PyString::new(py, &"HTTP_".chars().chain(letters).collect::<String>())
+    // What most requests have is not made anew for each.
+    let known = match name {
+        b"host" => intern!(py, "HTTP_HOST"),
+        b"user-agent" => intern!(py, "HTTP_USER_AGENT"),
+        b"accept" => intern!(py, "HTTP_ACCEPT"),
+        b"accept-language" => intern!(py, "HTTP_ACCEPT_LANGUAGE"),
+        b"accept-encoding" => intern!(py, "HTTP_ACCEPT_ENCODING"),
+        b"connection" => intern!(py, "HTTP_CONNECTION"),
+        b"cookie" => intern!(py, "HTTP_COOKIE"),
+        b"referer" => intern!(py, "HTTP_REFERER"),
+        b"x-forwarded-for" => intern!(py, "HTTP_X_FORWARDED_FOR"),
+        _ => {
+            let mut text = String::with_capacity(5 + name.len());
+            text.push_str("HTTP_");
+            text.extend(name.iter().map(|byte| match byte {
+                b'-' => '_',
+                byte => char::from(byte.to_ascii_uppercase()),
+            }));
+            return PyString::new(py, &text);
+        }
+    };
+    known.clone()
 }
 
 /// All values of a header as one.

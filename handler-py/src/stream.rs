@@ -33,6 +33,10 @@ impl PyJob {
         &self.job
     }
 
+    pub(crate) fn is_gone(&self) -> bool {
+        self.flow().is_gone()
+    }
+
     fn flow(&self) -> &Flow {
         self.flow.get_or_init(|| self.job.link.flow(self.job.serial))
     }

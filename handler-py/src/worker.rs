@@ -16,9 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// How often a loop looks after its threads.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
 /// A connection whose messages are answered by a plain callback.
 pub(crate) struct Slot {
     pub(crate) conn: Py<Wire>,
@@ -34,13 +31,15 @@ pub(crate) struct Worker {
     slots: Mutex<FxHashMap<u64, Arc<Slot>>>,
     pub(crate) pool: Pool,
     /// The package wants its event loop to run.
-    wants_loop: AtomicBool,
+    pub(crate) wants_loop: AtomicBool,
     pub(crate) stopping: AtomicBool,
     /// Tasks of the package that a stop waits for.
     held: AtomicUsize,
+    /// What ended a thread's reading.
+    problem: Mutex<Option<PyErr>>,
 }
 
-fn os_error(problem: &std::io::Error) -> PyErr {
+pub(crate) fn os_error(problem: &std::io::Error) -> PyErr {
     PyOSError::new_err(format!("no connection to the hub: {problem}"))
 }
 
@@ -174,23 +173,11 @@ impl Worker {
     }
 
     /// Serves without an event loop, until the hub is gone or says stop (`False`), or the package wants its event
-    /// loop (`True`).
-    fn run(&self, py: Python<'_>) -> PyResult<bool> {
-        // A thread of the pool may want the loop, or be the last to end, while nothing comes from the hub.
-        let patience = self.pool.has_threads().then_some(LOOK_AGAIN);
-        loop {
-            self.obey(py)?;
-            if self.wants_loop.load(Ordering::Relaxed) {
-                return Ok(true);
-            }
-            if self.is_over() {
-                return Ok(false);
-            }
-            let wake = py.detach(|| self.link.wait(patience)).map_err(|problem| os_error(&problem))?;
-            py.check_signals()?;
-            if wake == Wake::End {
-                return Ok(false);
-            }
+    /// loop (`True`). `all_in_threads`: nothing that the hub orders runs in this thread.
+    fn run(&self, py: Python<'_>, all_in_threads: bool) -> PyResult<bool> {
+        match all_in_threads {
+            true => self.watch_threads(py),
+            false => self.serve_here(py),
         }
     }
 
@@ -204,6 +191,7 @@ impl Worker {
     /// Says that the event loop has to run.
     fn want_loop(&self) {
         self.wants_loop.store(true, Ordering::Relaxed);
+        self.pool.stir();
     }
 
     /// `ask()` is called when something was pushed outside of a turn: it sees to it that `flush` is called soon.
@@ -245,7 +233,7 @@ impl Worker {
     }
 
     /// Whether nothing is left to be done after a stop.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
             && self.link.unanswered() == 0
             && self.held.load(Ordering::Relaxed) == 0
@@ -259,12 +247,12 @@ impl Worker {
     }
 
     /// A script begins to run for a job, or for nobody (0), in the loop's thread.
-    fn step(&self, serial: u64) {
+    pub(crate) fn step(&self, serial: u64) {
         self.link.script_begins(serial);
     }
 
     /// It ends to.
-    fn step_end(&self) {
+    pub(crate) fn step_end(&self) {
         self.link.script_ends();
         self.check_fork();
     }
@@ -308,15 +296,7 @@ impl Worker {
 
     /// The life of a thread of the pool: runs jobs until the process ends.
     fn serve_thread(&self, py: Python<'_>) -> PyResult<()> {
-        self.pool.add_thread();
-        loop {
-            let job = py.detach(|| self.pool.next(&self.link));
-            let serial = job.serial;
-            let result = self.run_job(py, job);
-            self.check_fork();
-            self.pool.ended(&self.link, serial);
-            result?;
-        }
+        self.run_duties(py)
     }
 }
 
@@ -332,6 +312,7 @@ impl Worker {
             wants_loop: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             held: AtomicUsize::new(0),
+            problem: Mutex::default(),
         }
     }
 
@@ -342,6 +323,16 @@ impl Worker {
 
     fn slots(&self) -> MutexGuard<'_, FxHashMap<u64, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread found when it read, which the main thread has to know.
+    pub(crate) fn set_problem(&self, problem: PyErr) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+        self.pool.stir();
+    }
+
+    pub(crate) fn take_problem(&self) -> Option<PyErr> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The plain callback for a connection's messages, if it has one.

@@ -116,6 +116,8 @@ const SUBJECTS: [Subject; 5] = [
             "--no-access-log",
             "--log-level=warning",
             "--lifespan=off",
+            // Its own turn comes after those of all others.
+            "--timeout-keep-alive=600",
             "served:asgi",
         ],
     },

@@ -34,6 +34,7 @@ class Asgi(Server):
     def __init__(self, worker: _native.Worker, application: Any) -> None:
         super().__init__(worker)
         self.application = application
+        self._loop = _tasks.make_loop()
         #: What runs, and in which task: asyncio itself does not keep those that wait.
         self.running: Dict[Any, asyncio.Task[None]] = {}
         self.sockets: Dict[int, Socket] = {}
@@ -41,13 +42,17 @@ class Asgi(Server):
         self.lifespan = Lifespan(application, _VERSIONS, self.state)
         root = worker.mount.rstrip("/")
         shared = {"asgi": _VERSIONS, "root_path": root, "state": self.state}
-        self._http_scope = {"type": "http", "extensions": {}, **shared}
-        self._socket_scope = {"type": "websocket", "extensions": {"websocket.http.response": {}}, **shared}
+        # What each request fills in has its place already: a dict that grows is copied once more.
+        filled = dict.fromkeys(("http_version", "path", "raw_path", "query_string", "headers", "client", "server"))
+        http: Dict[str, Any] = {"type": "http", "extensions": {}, "method": None, "scheme": "http"}
+        socket: Dict[str, Any] = {"type": "websocket", "extensions": {"websocket.http.response": {}}}
+        self._http_scope = {**http, **shared, **filled}
+        self._socket_scope = {**socket, **shared, **filled}
 
     # From start to end.
 
     def prepare(self, then: Callable[[], None]) -> None:
-        loop = _tasks.make_loop()
+        loop = self._loop
 
         def started(problem: Optional[str]) -> None:
             if problem is None:
@@ -78,7 +83,7 @@ class Asgi(Server):
 
     def serve(self) -> None:
         super().serve()
-        _cancel_tasks(_tasks.make_loop())
+        _cancel_tasks(self._loop)
         with contextlib.suppress(OSError):
             self.worker.flush()
 
@@ -90,18 +95,19 @@ class Asgi(Server):
 
     def _request(self, job: _native.Job) -> None:
         scope = _native.scope(job, self._http_scope, False)
-        self._run(Exchange(self, job, scope))
+        self._run(Exchange(self, job), scope, job.serial)
 
-    def _run(self, work: Any) -> None:
+    def _run(self, conversation: Any, scope: Dict[str, Any], serial: int) -> _native.Steps:
         """Runs one conversation in a task. The turn of the hub's order, which is now, covers an eager first step."""
-        loop = _tasks.make_loop()
+        steps = _native.Steps(self.worker, self.application, scope, conversation, serial, _EAGER)
         if _EAGER:
-            task = asyncio.Task(work.run(True), loop=loop, eager_start=True)  # type: ignore[call-arg]
+            task = asyncio.Task(steps, loop=self._loop, eager_start=True)  # type: ignore[call-arg]
             if task.done():
-                return
+                return steps
         else:
-            task = loop.create_task(work.run(False))
-        self.running[work] = task
+            task = self._loop.create_task(steps)
+        self.running[conversation] = task
+        return steps
 
     # Live connections.
 
@@ -128,9 +134,9 @@ class Asgi(Server):
             return
         job = request._job
         title = f"websocket {job.server_field('URI')}"
-        socket = Socket(self, wire, number, title, _native.scope(job, self._socket_scope, True))
+        socket = Socket(self, wire, number, title)
         self.sockets[number] = socket
-        self._run(socket)
+        socket.steps = self._run(socket, _native.scope(job, self._socket_scope, True), 0)
         self.worker.done(serial)
 
     def _message(self, number: int, serial: int, payload: Any) -> None:

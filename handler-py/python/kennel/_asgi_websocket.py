@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Tuple
 
-from . import _failure, _log, _native, _tasks
+from . import _failure, _log, _native
 from ._asgi_http import ClientGone
 from ._response import TEXT, check_status
 
@@ -19,12 +19,13 @@ Event = Dict[str, Any]
 class Socket:
     """A handshake, and the conversation that comes of it."""
 
-    def __init__(self, server: Asgi, wire: _native.Wire, number: int, title: str, scope: Event) -> None:
+    def __init__(self, server: Asgi, wire: _native.Wire, number: int, title: str) -> None:
         self._server = server
         self._wire = wire
         self._number = number
         self._title = title
-        self._scope: Optional[Event] = scope
+        #: The application's call, once it has begun.
+        self.steps: Optional[_native.Steps] = None
         self._greeted = False
         #: The application has accepted, or refused.
         self._decided = False
@@ -58,6 +59,7 @@ class Socket:
             self._server.worker.done(serial)
         else:
             self._end_serial = serial
+            self._work_on(self._serial)
             self._wake()
 
     def taken_away(self) -> None:
@@ -71,23 +73,17 @@ class Socket:
 
     # The application's life.
 
-    def _current(self) -> int:
-        return self._serial or self._end_serial
-
-    async def run(self, inside: bool) -> None:
-        """Calls the application. Whatever becomes of that, the client gets its answer and the connection an end."""
-        server, scope = self._server, self._scope
-        self._scope = None
-        try:
-            await _tasks.in_turns(server.application(scope, self.receive, self.send), self._current, inside)
-            if not self._decided and self._end is None:
-                raise RuntimeError("the app returned before it had accepted or refused the connection")
+    def over(self, problem: Optional[BaseException]) -> None:
+        """The application's call has ended. Whatever became of it, the client gets its answer and the connection an
+        end."""
+        if problem is None and not self._decided and self._end is None:
+            problem = RuntimeError("the app returned before it had accepted or refused the connection")
+        if problem is None:
             self._wire.close(1000, "")
-        except BaseException as problem:
+        else:
             self._failed(problem)
-        finally:
-            self._finish()
-            server.running.pop(self, None)
+        self._finish()
+        self._server.running.pop(self, None)
 
     def _failed(self, problem: BaseException) -> None:
         if self._end is not None:
@@ -119,6 +115,12 @@ class Socket:
         self._end = 1006, ""
         self._wake()
 
+    def _work_on(self, serial: int) -> None:
+        """From its next step on, the application is at work for this job, or for the end."""
+        self._serial = serial
+        if self.steps is not None:
+            self.steps.serial = serial or self._end_serial
+
     # Waiting.
 
     def _wake(self) -> None:
@@ -137,7 +139,7 @@ class Socket:
         if self._serial:
             # Whoever asks for the next message has done with the last one.
             self._server.worker.done(self._serial)
-            self._serial = 0
+            self._work_on(0)
         while not self._messages:
             if self._end is not None or self._over:
                 code, reason = self._end or (1006, "")
@@ -145,7 +147,8 @@ class Socket:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
-        self._serial, message = self._messages.popleft()
+        serial, message = self._messages.popleft()
+        self._work_on(serial)
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}

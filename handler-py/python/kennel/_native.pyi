@@ -1,6 +1,20 @@
 """The extension module beneath the package. Scripts use what `kennel` exports."""
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Dict,
+    Generator,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 VERSION: str
 
@@ -92,6 +106,30 @@ class Job:
     def wait(self) -> bool: ...
     def open_spool(self) -> Optional[Tuple[int, int]]: ...
 
+class Exchange:
+    """A request and its answer. `send` does what is plain and gives `send_rest` the rest."""
+
+    head: Optional[Tuple[int, List[Any]]]
+    begun: bool
+    ended: bool
+    held: bool
+    def __init__(self, server: Any, job: Job) -> None: ...
+    @property
+    def job(self) -> Job: ...
+    def send(self, event: Any) -> Awaitable[None]: ...
+
+class Steps(Coroutine[Any, Any, None]):
+    """The call of an ASGI application as a coroutine; behind its end `conversation.over(problem)` is called."""
+
+    serial: int
+    def __init__(
+        self, worker: Worker, application: Any, scope: Any, conversation: Any, serial: int, inside: bool
+    ) -> None: ...
+    def __await__(self) -> Generator[Any, Any]: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, problem: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
+
 class Wire:
     """The wire of a live connection."""
 
@@ -162,7 +200,7 @@ class Worker:
         runtime: Dict[str, Any],
     ) -> None: ...
     def fail(self, message: str, file: Optional[str], line: Optional[int], traceback: str) -> None: ...
-    def run(self) -> bool: ...
+    def run(self, all_in_threads: bool) -> bool: ...
     def turn(self) -> bool: ...
     def want_loop(self) -> None: ...
     def set_flush_soon(self, ask: Callable[[], None]) -> None: ...

@@ -8,13 +8,10 @@ import importlib.util
 import os
 import sys
 import threading
-from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _failure, _json, _live, _log, _native, _state, _tasks
 from ._app import App
-from ._response import Response, body_bytes, check_status, is_stream, to_response
-from ._stream import Pump
 
 
 class LoadError(Exception):
@@ -128,7 +125,9 @@ def _server(worker: _native.Worker, found: Any) -> Server:
     if interface == "kennel":
         if not isinstance(found, App):
             raise LoadError(f"what it serves is no kennel.App, but a {type(found).__name__}")
-        return Native(worker, found)
+        from ._app_server import AppServer
+
+        return AppServer(worker, found)
     if not callable(found):
         raise LoadError(f"what it serves is no {interface.upper()} application, but a {type(found).__name__}")
     if interface == "asgi":
@@ -152,6 +151,8 @@ class Server:
 
     needs_loop = False
     threads = 0
+    #: Nothing that the hub orders runs in the main thread.
+    all_in_threads = False
 
     def prepare(self, then: Callable[[], None]) -> None:
         """Does in the event loop what comes before `ready`, where there is one."""
@@ -225,7 +226,7 @@ class Server:
             return
         self.ready()
         self.begin()
-        if _tasks.has_early() or worker.run():
+        if _tasks.has_early() or worker.run(self.all_in_threads):
             self._serve_loop(ready=True)
         elif worker.stopping:
             self.end()
@@ -322,110 +323,3 @@ class Server:
                 self._end.set_result(None)
             else:
                 self._end.set_exception(problem)
-
-
-class Native(Server):
-    """A kennel.App."""
-
-    def __init__(self, worker: _native.Worker, app: App) -> None:
-        super().__init__(worker)
-        self.app = _state.app = app
-        self.needs_loop = app._needs_loop()
-        self.threads = worker.threads or app.threads
-        app._number()
-
-    def ready(self) -> None:
-        app = self.app
-        self.announce(
-            app._registration(),
-            app._entries(self.threads),
-            app._pages(self.threads),
-            finish=self.finish,
-            failed=self.failed,
-            carry=self.carry,
-            raw=self.raw,
-        )
-
-    def begin(self) -> None:
-        for function in self.app._start:
-            _tasks.guard(function)
-
-    def lead(self) -> None:
-        for seconds, function in self.app._timers:
-            _tasks.spawn(_tasks.keep_time, seconds, function)
-
-    def end(self) -> None:
-        for function in self.app._stop:
-            self.worker.hold()
-            _tasks.guard(function, then=self.release)
-
-    def raw(self, message: Any) -> None:
-        _tasks.guard(self.app._raw, message)
-
-    def carry(self, req: Any, number: int, coroutine: Any, context: Any, waits_for: Any) -> None:
-        """A handler waits for something."""
-        serial = req._job.serial
-        _tasks.carry(
-            coroutine,
-            context,
-            waits_for,
-            lambda: serial,
-            lambda value: self.finish(req, number, value),
-            lambda problem: self.failed(req, number, problem),
-        )
-
-    def finish(self, req: Any, number: int, value: Any) -> None:
-        """Answers with what a handler returned."""
-        try:
-            self._answer(req, number, value)
-        except BaseException as problem:
-            self.failed(req, number, problem)
-
-    def _answer(self, req: Any, number: int, value: Any) -> None:
-        job = req._job
-        if self.worker.send(job.serial, value):
-            return
-        if value is None:
-            raise TypeError(f"{self.app._title(number)} returned nothing")
-        if hasattr(value, "__await__"):
-            # A function that gives a coroutine without saying so.
-            if not _tasks.has_loop():
-                raise TypeError(f"{self.app._title(number)} returned a {type(value).__name__}; write it as `async def`")
-            _tasks.start(
-                value,
-                lambda: job.serial,
-                lambda found: self.finish(req, number, found),
-                lambda problem: self.failed(req, number, problem),
-            )
-            return
-        made = value if isinstance(value, Response) else to_response(value)
-        if is_stream(made.body):
-            Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req)).start()
-            return
-        job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
-
-    def failed(self, req: Any, number: int, problem: BaseException) -> None:
-        """Answers for a handler that raised."""
-        html = None
-        if not isinstance(problem, _native.Refused):
-            html = self.log(req._job.title, problem)
-
-        def broken(again: BaseException) -> None:
-            # The error page or an after hook failed too; perhaps just as before.
-            if _failure.describe(again).message != _failure.describe(problem).message:
-                self.log(req._job.title, again)
-            req._job.respond(500, [("Content-Type", "text/plain; charset=utf-8")], b"500 Internal Server Error\n")
-
-        def done(value: Any) -> None:
-            try:
-                made = to_response(value)
-                if is_stream(made.body):
-                    raise TypeError("an error page has no pieces")
-                req._job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
-            except BaseException as again:
-                broken(again)
-
-        _tasks.start(self.app._error_page(req, problem, html), lambda: req._job.serial, done, broken)
-
-    def _only_log(self, req: Any, problem: BaseException) -> None:
-        self.log(req._job.title, problem)

@@ -200,39 +200,6 @@ def in_carrier(function: Callable[[], Any]) -> Any:
         asyncio.tasks._leave_task(loop, _carrier.task)
 
 
-async def _wait_for(awaitable: Any) -> Any:
-    return await awaitable
-
-
-@types.coroutine
-def in_turns(awaitable: Any, serial: Callable[[], int], inside: bool) -> Generator[Any, Any, Any]:
-    """Awaits something within a task, and lets the hub know whenever it is at work.
-
-    So code that blocks for ever is found, and the job that it blocks for. `inside`: the first step runs in a turn that
-    is known already.
-    """
-    worker = _state.worker()
-    begin, end = worker.step, worker.step_end
-    coroutine = awaitable if hasattr(awaitable, "send") else _wait_for(awaitable)
-    resume: Any = coroutine.send
-    value: Any = None
-    while True:
-        if not inside:
-            begin(serial())
-        try:
-            waits_for = resume(value)
-        except StopIteration as stop:
-            return stop.value
-        finally:
-            if not inside:
-                end()
-            inside = False
-        try:
-            resume, value = coroutine.send, (yield waits_for)
-        except BaseException as raised:
-            resume, value = coroutine.throw, raised
-
-
 def log_failure(problem: BaseException) -> None:
     """A task of nobody failed: the log is all that learns of it."""
     failure = _failure.describe(problem)

@@ -39,6 +39,8 @@ class FileWrapper:
 class Wsgi(Server):
     """A WSGI application."""
 
+    all_in_threads = True
+
     def __init__(self, worker: _native.Worker, application: Any) -> None:
         super().__init__(worker)
         self.application = application

@@ -47,6 +47,7 @@ mod new_code;
 mod pacing;
 /// What Python alone can do wrong, and which interpreter runs it.
 mod python_only;
+mod python_threads;
 /// The raw level: messages as they are, bytes to anybody.
 mod raw;
 /// Requests: what scripts see of them.

@@ -53,60 +53,6 @@ fn code_that_never_comes_back_gets_504_wherever_it_runs() {
 }
 
 #[test]
-fn threads_that_never_come_back_cost_their_requests_and_their_worker_once_none_is_left() {
-    let site = alone(
-        r#"
-        def forever():
-            while True:
-                pass
-        @app.get("/loop")
-        def loop(req): forever()
-        @app.get("/fine")
-        def fine(req): return "fine"
-        "#,
-    )
-    .argument("--threads=2")
-    .config("[limits]\nscript_time = \"1500ms\"\nrequest_timeout = \"700ms\"\n")
-    .start();
-    assert_eq!(site.get("/loop").status, 504);
-    assert_eq!(site.log().count("without pause"), 0, "the other thread is free");
-    assert_eq!(site.get("/fine").text(), "fine");
-    assert_eq!(site.get("/loop").status, 504);
-    site.log().expect("without pause");
-    wait::until("a new worker serves", || site.get("/fine").status == 200);
-}
-
-#[test]
-fn threads_serve_blocking_code_side_by_side() {
-    let site = alone(
-        r#"
-        import threading
-        together = threading.Barrier(3, timeout=10)
-        @app.get("/")
-        def meet(req):
-            together.wait()
-            return threading.current_thread().name
-        @app.get("/raise")
-        def fail(req): raise RuntimeError("in a thread")
-        @app.get("/loop")
-        async def on_loop(req): return threading.current_thread().name
-        "#,
-    )
-    .argument("--threads=3")
-    .start();
-    let mut clients: Vec<Client> = (0..3).map(|_| site.client()).collect();
-    for client in &mut clients {
-        client.send(get("/"));
-    }
-    let mut names: Vec<_> = clients.iter_mut().map(|client| client.read().text()).collect();
-    names.sort();
-    assert_eq!(names, ["kennel-1", "kennel-2", "kennel-3"]);
-    assert_eq!(site.get("/raise").status, 500);
-    site.log().expect("GET /raise failed: app.py:10: RuntimeError: in a thread");
-    assert_eq!(site.get("/loop").text(), "MainThread");
-}
-
-#[test]
 fn memory_that_is_asked_for_at_once_or_by_doubling_is_an_error_like_others() {
     let site = alone(
         r#"
