@@ -69,6 +69,19 @@ impl Log {
         }
     }
 
+    /// Waits until `times` lines contain `text`, of which there may be no more now.
+    ///
+    /// What a script prints reaches the log a moment after its answer reaches the client, so a number of
+    /// lines is to be waited for.
+    ///
+    /// # Panics
+    ///
+    /// As [`expect`](Self::expect), and when there are more.
+    pub fn expect_exactly(&self, text: &str, times: usize) {
+        self.expect_times(text, times);
+        assert_eq!(self.count(text), times, "lines with `{text}` in:\n{}", self.text());
+    }
+
     /// How many lines contain `text` now.
     pub fn count(&self, text: &str) -> usize {
         lock(&self.shared.0).lines.iter().filter(|line| line.contains(text)).count()

@@ -257,7 +257,7 @@ async def app(scope, receive, send):
 #[test]
 fn the_lifespan_surrounds_all_requests_and_its_state_reaches_them() {
     let mut site = Site::plan_module(LIFESPAN).behind_warm().workers(1).start();
-    assert_eq!(site.log().count("starting"), 1, "before it is ready");
+    site.log().expect_exactly("starting", 1);
     for _ in 0..3 {
         assert_eq!(site.get("/").text(), "helloNone", "each request has a copy of the state");
     }

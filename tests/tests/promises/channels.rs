@@ -948,7 +948,7 @@ fn straight_line_code_of_a_killed_worker_starts_again_from_its_top(language: Lan
     assert_eq!(ws.ask("two"), "two");
     ws.close(1000, "");
     site.log().expect("[the end of messages]");
-    assert_eq!(site.log().count("[begin resumed=false]"), 1);
+    site.log().expect_exactly("[begin resumed=false]", 1);
 }
 
 in_each_language!(a_reload_moves_every_connection_to_the_new_code);

@@ -64,7 +64,7 @@ fn a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered(la
     }
     assert_eq!(running.get("/fine/after").text(), "after", "its connection is still open");
     site.log().expect("a worker died");
-    assert_eq!(site.log().count("502"), 1);
+    site.log().expect_exactly("502", 1);
 }
 
 in_each_language!(a_crash_from_inside_is_no_different);
@@ -214,7 +214,7 @@ fn a_segfault_under_load_costs_one_request_and_no_live_connection(language: Lang
     }
     stop.store(true, Ordering::Relaxed);
     clients.into_iter().for_each(|client| client.join().expect("all the others were answered"));
-    assert_eq!(site.log().count(" running=1"), 4, "{}", site.log().text());
+    site.log().expect_exactly(" running=1", 4);
 }
 
 /// 32 clients in closed loop while workers are killed every half second: every request is answered,

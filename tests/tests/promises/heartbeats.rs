@@ -82,7 +82,7 @@ fn connections_that_ended_without_a_notice_are_found_and_closed_with_1006(langua
     for ws in &mut clients {
         assert_eq!(ws.ask("still here"), "still here");
     }
-    assert_eq!(site.log().count("[close "), 1, "once, and only that one");
+    site.log().expect_exactly("[close ", 1);
     assert_eq!(site.get("/fine").text(), "fine");
 }
 
@@ -151,5 +151,5 @@ fn heartbeats_are_told_to_mongrel2_in_batches(language: Language) {
         mongrel2.send(Message::disconnect(id));
     }
     site.log().expect_times("[close websocket 1006]", 10);
-    assert_eq!(site.log().count("[close "), 10);
+    site.log().expect_exactly("[close ", 10);
 }

@@ -105,7 +105,7 @@ fn two_servers_and_several_handlers_are_served_at_once() {
         assert_eq!(one.get("/sender").text(), "one-site-0");
         assert_eq!(two.get("/sender").text(), "two-site-0");
     }
-    assert_eq!(site.log().count("mongrel2 listens"), 3);
+    site.log().expect_exactly("mongrel2 listens", 3);
 }
 
 #[test]

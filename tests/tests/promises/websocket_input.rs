@@ -144,7 +144,7 @@ fn frames_behind_a_refused_handshake_are_not_heard() {
         assert!(rest.is_empty(), "{}", rest.escape_ascii());
     }
     assert_eq!(site.websocket("/echo").ask("x"), "x");
-    assert_eq!(site.log().count("[open"), 1, "{}", site.log().text());
+    site.log().expect_exactly("[open", 1);
 }
 
 in_each_language!(frames_before_the_101_are_heard_after_open);

@@ -198,7 +198,7 @@ fn close_is_called_whatever_happens() {
     client.read_head();
     client.vanish();
     site.log().expect_times("closed", 3);
-    assert_eq!(site.log().count("ERROR"), 1, "{}", site.log().text());
+    site.log().expect_exactly("ERROR", 1);
 }
 
 #[test]
