@@ -103,6 +103,22 @@ impl Worker {
         matches!(self.stage, Stage::Draining { .. } | Stage::Killed)
     }
 
+    /// What it is up to, in a word.
+    pub fn state_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Loading { .. } => "loading",
+            Stage::Ready { .. } if self.stuck => "busy",
+            Stage::Ready { .. } => "ready",
+            Stage::Draining { .. } => "draining",
+            Stage::Killed => "killed",
+        }
+    }
+
+    /// For how long it has taken jobs.
+    pub fn served_for(&self, now: Instant) -> Duration {
+        self.served_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     /// Whether a deadline hangs over it.
     pub fn is_timed(&self) -> bool {
         !matches!(self.stage, Stage::Ready { .. }) || self.stuck
@@ -327,6 +343,20 @@ impl Hub {
             worker.stage = Stage::Killed;
             self.effects.push_back(Effect::KillWorker(id));
         }
+    }
+
+    /// Starts another worker in the place of this one, which finishes what it has and ends.
+    pub(super) fn replace_worker(&mut self, id: WorkerId, now: Instant) {
+        let (app, number) = (self.workers[id.0].app, self.workers[id.0].number);
+        let other = self.start_worker(app, number, now);
+        let state = &mut self.apps[usize::from(app.0)];
+        if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
+            seat.worker = Some(other);
+        }
+        state.lead.take_if(|lead| *lead == id);
+        self.drain(id, now);
+        self.choose_lead(app);
+        self.live_taken_over(app, now);
     }
 
     fn drain(&mut self, id: WorkerId, now: Instant) {

@@ -18,7 +18,7 @@
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that arrive as files.
+//! `uploads` the bodies that arrive as files. `inspect` and `operate` are for people: what there is, and what they may do to it.
 
 mod answers;
 mod app;
@@ -27,11 +27,13 @@ mod counters;
 mod dispatch;
 mod effect;
 mod ids;
+pub mod inspect;
 mod intake;
 mod lifecycle;
 mod limits;
 mod link;
 mod live;
+mod operate;
 mod output;
 mod pacing;
 mod raw_clients;
@@ -48,6 +50,7 @@ pub use counters::Counters;
 pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
+pub use operate::OperateError;
 
 use app::App;
 use connection::Connections;
@@ -133,6 +136,11 @@ impl Hub {
     /// What was seen so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The number of connections that wait for something, and of requests without an answer.

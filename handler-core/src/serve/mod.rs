@@ -5,6 +5,7 @@
 //! hub wants done it does. Everything worth a decision is decided in the hub, or by the program's
 //! [`Observer`].
 
+mod console;
 mod date;
 mod seats;
 mod trash;
@@ -13,13 +14,14 @@ use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
+use console::{Console, Desk};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use seats::Seats;
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -54,6 +56,8 @@ pub struct Inputs {
     pub stop: UnixStream,
     /// Load the apps' newest code.
     pub reload: UnixStream,
+    /// Where [consoles](crate::console) connect.
+    pub console: Option<UnixListener>,
 }
 
 /// What the program learns while the loop runs, and decides.
@@ -103,6 +107,8 @@ const COMPANION: u64 = 2;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
+/// The console's begin here; workers' stay below.
+const CONSOLE: u64 = 1 << 40;
 
 /// Serves until told to stop.
 ///
@@ -120,6 +126,7 @@ struct Loop {
     seats: Seats,
     trash: Trash,
     inputs: Inputs,
+    console: Option<Console>,
     apps: Vec<App>,
     ready_apps: Vec<bool>,
     /// Apps whose first code is ready, or did not load.
@@ -136,7 +143,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(plan: Plan, inputs: Inputs) -> Result<Self, ServeError> {
+    fn new(plan: Plan, mut inputs: Inputs) -> Result<Self, ServeError> {
         let now = Instant::now();
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         for (socket, token) in [(&inputs.stop, STOP), (&inputs.reload, RELOAD)] {
@@ -153,8 +160,11 @@ impl Loop {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
         }
+        let console = inputs.console.take();
+        let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
         Ok(Self {
             poller,
+            console,
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
@@ -344,6 +354,13 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 } else {
                     self.watch_companion(observer)?;
+                }
+            }
+            CONSOLE.. => {
+                if let Some(console) = &mut self.console {
+                    let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
+                    let mut desk = Desk { hub, seats, apps, started: self.started, now };
+                    console.service(token, &self.poller, &mut desk);
                 }
             }
             WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, now),

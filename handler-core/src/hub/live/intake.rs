@@ -29,6 +29,10 @@ impl Hub {
                 None => return self.channel_at(envelope.path).is_some(),
             },
         };
+        let second = self.live.lives.second(now);
+        if let Some(channel) = self.live.lives.get_mut(id) {
+            channel.heard = second;
+        }
         match head.kind {
             Kind::Frame { flags } => self.receive_frame(id, flags, envelope.body, now),
             _ => self.receive_socket(id, envelope, now),

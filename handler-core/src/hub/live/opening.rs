@@ -187,11 +187,13 @@ impl Hub {
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
         let opening = self.live.keeper.keep(message);
+        let heard = self.live.lives.second(now);
         let made = self.live.lives.insert(key, |number| Channel {
             key,
             app,
             route,
             number,
+            heard,
             carrier,
             stage: if asked { Stage::Asked } else { Stage::Open },
             asked,

@@ -1,0 +1,231 @@
+//! The sockets of the console: lines in, answers out.
+//!
+//! Whoever may open the socket may do everything, so its file is the operator's own. What is asked for is done between two turns of
+//! the loop, at once; a client that does not read its answers is let go before they fill the memory.
+
+use super::App;
+use super::seats::Seats;
+use crate::console::{self, Command, CommandError, MAX_LINE};
+use crate::hub::Hub;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use serde_json::{Value, json};
+use slab::Slab;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
+use tracing::{info, warn};
+
+/// Clients at a time.
+const CLIENTS: usize = 64;
+/// Bytes of answers that may wait for a client.
+const UNREAD: usize = 16 << 20;
+const READ_SIZE: usize = 64 << 10;
+
+/// Everything that commands may need.
+pub(super) struct Desk<'a> {
+    pub hub: &'a mut Hub,
+    pub seats: &'a Seats,
+    pub apps: &'a [App],
+    pub started: Instant,
+    pub now: Instant,
+}
+
+/// The socket and those who are connected to it.
+pub(super) struct Console {
+    listener: UnixListener,
+    clients: Slab<Client>,
+    /// Of the listener; the clients' come behind.
+    token: u64,
+}
+
+struct Client {
+    stream: UnixStream,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    waits_to_write: bool,
+    /// It says no more.
+    is_done: bool,
+}
+
+impl Console {
+    /// Takes a socket that listens. It uses `token` and as many behind it as there are clients.
+    pub(super) fn new(listener: UnixListener, token: u64, poller: &OwnedFd) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        epoll::add(poller, &listener, EventData::new_u64(token), EventFlags::IN)?;
+        Ok(Self { listener, clients: Slab::new(), token })
+    }
+
+    /// Something has happened at one of its sockets.
+    pub(super) fn service(&mut self, token: u64, poller: &OwnedFd, desk: &mut Desk<'_>) {
+        if token == self.token {
+            self.accept(poller);
+            return;
+        }
+        let key = (token - self.token - 1) as usize;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let alive = client.read(desk) && client.write(poller, token);
+        if !alive {
+            // Closing it takes it off the poller.
+            self.clients.remove(key);
+        }
+    }
+
+    fn accept(&mut self, poller: &OwnedFd) {
+        while let Ok((mut stream, _)) = self.listener.accept() {
+            if self.clients.len() >= CLIENTS {
+                let line = console::answer(None, Err(format!("{CLIENTS} consoles are open, no more fit")));
+                let _ = stream.write_all(line.as_bytes());
+                continue;
+            }
+            let entry = self.clients.vacant_entry();
+            let data = EventData::new_u64(self.token + 1 + entry.key() as u64);
+            let prepared = stream
+                .set_nonblocking(true)
+                .and_then(|()| Ok(epoll::add(poller, &stream, data, EventFlags::IN)?));
+            match prepared {
+                Ok(()) => {
+                    entry.insert(Client {
+                        stream,
+                        inbox: Vec::new(),
+                        outbox: Vec::new(),
+                        waits_to_write: false,
+                        is_done: false,
+                    });
+                }
+                Err(problem) => warn!("a console cannot be served: {problem}"),
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Reads what is there, and does whole lines. `false`: it has to go.
+    fn read(&mut self, desk: &mut Desk<'_>) -> bool {
+        let mut chunk = vec![0; READ_SIZE];
+        while !self.is_done {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => self.is_done = true,
+                Ok(size) => self.inbox.extend_from_slice(&chunk[..size]),
+                Err(problem) if problem.kind() == ErrorKind::Interrupted => {}
+                Err(problem) if problem.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+            if !self.obey_lines(desk) {
+                return true;
+            }
+        }
+        self.outbox.len() <= UNREAD
+    }
+
+    /// `false`: it says nothing more that counts.
+    fn obey_lines(&mut self, desk: &mut Desk<'_>) -> bool {
+        let mut begin = 0;
+        while let Some(length) = memchr::memchr(b'\n', &self.inbox[begin..]) {
+            let line = self.inbox[begin..begin + length].trim_ascii();
+            begin += length + 1;
+            if !line.is_empty() {
+                let line = console::read_line(line);
+                let result = line.command.map_err(|problem| problem.to_string());
+                let result = result.and_then(|command| obey(command, desk));
+                self.outbox.extend_from_slice(console::answer(line.reference.as_ref(), result).as_bytes());
+            }
+        }
+        self.inbox.drain(..begin);
+        if self.inbox.len() > MAX_LINE {
+            self.outbox
+                .extend_from_slice(console::answer(None, Err(CommandError::TooLong.to_string())).as_bytes());
+            self.inbox.clear();
+            self.is_done = true;
+        }
+        !self.is_done
+    }
+
+    /// Writes what waits. `false`: all is said, or nobody listens.
+    fn write(&mut self, poller: &OwnedFd, token: u64) -> bool {
+        while !self.outbox.is_empty() {
+            match self.stream.write(&self.outbox) {
+                Ok(size) => drop(self.outbox.drain(..size)),
+                Err(problem) if problem.kind() == ErrorKind::Interrupted => {}
+                Err(problem) if problem.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        let waits = !self.outbox.is_empty();
+        if waits != self.waits_to_write {
+            self.waits_to_write = waits;
+            let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            let flags = if self.is_done { flags & EventFlags::OUT } else { flags };
+            if epoll::modify(poller, self.stream.as_fd(), EventData::new_u64(token), flags).is_err() {
+                return false;
+            }
+        }
+        waits || !self.is_done
+    }
+}
+
+/// Does what was asked for.
+fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
+    let now = desk.now;
+    let hub = &mut *desk.hub;
+    let value = |value: Result<Value, serde_json::Error>| value.map_err(|problem| problem.to_string());
+    let done = |result: Result<(), crate::hub::OperateError>| match result {
+        Ok(()) => Ok(Value::Null),
+        Err(problem) => Err(problem.to_string()),
+    };
+    match command {
+        Command::Help { about } => console::help(about.as_deref()).map_err(|problem| problem.to_string()),
+        Command::Status => {
+            let (waiting, requests) = hub.load();
+            Ok(json!({
+                "process": std::process::id(),
+                "version": env!("CARGO_PKG_VERSION"),
+                "uptime": now.saturating_duration_since(desk.started).as_secs(),
+                "connections_waiting": waiting,
+                "requests_unanswered": requests,
+                "live_connections": hub.live(),
+                "counters": hub.counters(),
+            }))
+        }
+        Command::Connections(filter) => value(serde_json::to_value(hub.list_connections(&filter, now))),
+        Command::Connection { id } => match hub.connection_story(&id, now) {
+            Some(story) => value(serde_json::to_value(story)),
+            None => Err(format!("no live connection is called `{id}`; `connections` lists them")),
+        },
+        Command::Rooms => value(serde_json::to_value(hub.list_rooms())),
+        Command::Workers => {
+            let mut workers = hub.list_workers(now);
+            for (id, view) in &mut workers {
+                view.process = desk.seats.process(*id);
+            }
+            let views: Vec<_> = workers.into_iter().map(|(_, view)| view).collect();
+            value(serde_json::to_value(views))
+        }
+        Command::Queues => value(serde_json::to_value(hub.list_queues())),
+        Command::Limits => {
+            let limits = hub.limits().described();
+            let each = |(name, value, means): (&str, String, &str)| json!({ "limit": name, "value": value, "means": means });
+            Ok(limits.into_iter().map(each).collect())
+        }
+        Command::Send { id, text } => done(hub.send_to(&id, &text, now)),
+        Command::Broadcast { room, text } => {
+            Ok(json!({ "recipients": hub.broadcast(room.as_deref(), &text, now) }))
+        }
+        Command::Close { id, code, reason } => done(hub.close_by_name(&id, code, &reason, now)),
+        Command::Kick { id } => done(hub.kick(&id, now)),
+        Command::Reload { app } => {
+            let named = |at: &usize| app.as_ref().is_none_or(|app| desk.apps[*at].spec.name == *app);
+            let chosen: Vec<_> = (0..desk.apps.len()).filter(named).collect();
+            if chosen.is_empty() {
+                let names: Vec<_> = desk.apps.iter().map(|app| format!("`{}`", app.spec.name)).collect();
+                return Err(format!("there is no such app; there is {}", names.join(", ")));
+            }
+            info!("loading the newest code, as the console asked");
+            for app in hub.app_ids().filter(|app| chosen.contains(&usize::from(app.0))) {
+                hub.load_app(app, now);
+            }
+            Ok(Value::Null)
+        }
+        Command::Drain(name) => done(hub.drain_worker(name.app.as_deref(), name.worker, now)),
+    }
+}
