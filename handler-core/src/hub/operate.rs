@@ -43,6 +43,12 @@ pub enum OperateError {
 /// The most bytes of a close's reason, RFC 6455 (5.5).
 const MAX_REASON: usize = 123;
 
+/// As much of a text as fits into so many bytes.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
 impl Hub {
     /// Sends a text to one live connection, by its `conn.id`.
     ///
@@ -84,7 +90,7 @@ impl Hub {
             return Err(OperateError::Code { code });
         }
         let live = self.named(id)?;
-        self.close_live(live, code, &reason[..reason.floor_char_boundary(MAX_REASON)], now);
+        self.close_live(live, code, beginning(reason, MAX_REASON), now);
         Ok(())
     }
 

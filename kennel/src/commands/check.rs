@@ -12,7 +12,6 @@ use handler_core::worker::protocol::{LoadFailure, Registration};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Loads an app's script in a worker and checks that its routes can be served.
 pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeError> {
@@ -109,5 +108,3 @@ pub(super) fn with_traceback(failure: &LoadFailure) -> String {
     }
     text
 }
-
-/// Name, value and meaning of every bound.
