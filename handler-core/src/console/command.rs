@@ -1,6 +1,7 @@
 //! The commands.
 
 use super::arguments;
+use crate::hub::TapFilter;
 use crate::hub::inspect::ConnectionFilter;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -65,6 +66,29 @@ pub enum Command {
     },
     /// Replace a worker when it has done what it has.
     Drain(WorkerName),
+    /// Show what passes, from now on.
+    Tail(TapFilter),
+    /// Show no more.
+    Quiet,
+    /// Log this much from now on.
+    Log {
+        /// `debug`, `info`, `warn` or `error`.
+        level: LogLevel,
+    },
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What happens.
+    Info,
+    /// What may be wrong.
+    Warn,
+    /// What is wrong.
+    Error,
 }
 
 /// Which worker.
@@ -233,6 +257,34 @@ pub const COMMANDS: &[Described] = &[
         does: "lets a worker finish what it has, with another one in its place",
         example: r#"{"do": "drain", "worker": 1}"#,
         read: |object| arguments(object).map(Command::Drain),
+    },
+    Described {
+        name: "tail",
+        arguments: &["[id=]", "[room=]", "[path=]"],
+        does: "shows requests, answers and messages as they pass, until told to be quiet",
+        example: r#"{"do": "tail", "room": "lobby"}"#,
+        read: |object| arguments(object).map(Command::Tail),
+    },
+    Described {
+        name: "quiet",
+        arguments: &[],
+        does: "ends what `tail` has begun",
+        example: r#"{"do": "quiet"}"#,
+        read: |object| arguments(object).map(|Nothing {}| Command::Quiet),
+    },
+    Described {
+        name: "log",
+        arguments: &["level"],
+        does: "logs this much from now on: debug, info, warn or error",
+        example: r#"{"do": "log", "level": "debug"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Log {
+                level: LogLevel,
+            }
+            arguments(object).map(|Log { level }| Command::Log { level })
+        },
     },
 ];
 

@@ -6,12 +6,12 @@
 //! {"do": "sned"}                                           {"ok": false, "error": "there is no command `sned`; did you mean `send`?"}
 //! ```
 //!
-//! `ref` may be anything; it comes back with the answer. Here is the language alone; [`serve`](crate::serve) has the socket, and
+//! `ref` may be anything; it comes back with the answer. Behind `tail` come lines with `event`, in between answers. Here is the language alone; [`serve`](crate::serve) has the socket, and
 //! [`hub::inspect`](crate::hub::inspect) what there is to see.
 
 mod command;
 
-pub use command::{COMMANDS, Command, Described, WorkerName};
+pub use command::{COMMANDS, Command, Described, LogLevel, WorkerName};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -108,6 +108,11 @@ pub fn answer(reference: Option<&Value>, result: Result<Value, String>) -> Strin
     let mut text = Value::Object(line).to_string();
     text.push('\n');
     text
+}
+
+/// The line that shows what has passed; with its end.
+pub fn event(event: &Value) -> String {
+    format!("{event}\n")
 }
 
 /// What `help` answers: all commands, or one.

@@ -251,6 +251,7 @@ impl Hub {
 
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
+        self.note_answer(key, response.status, now);
         let request = self.remove_request(key);
         if request.gone {
             self.counters.answers_too_late += 1;

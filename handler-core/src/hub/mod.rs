@@ -18,7 +18,7 @@
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that arrive as files. `inspect` and `operate` are for people: what there is, and what they may do to it.
+//! `uploads` the bodies that arrive as files. `inspect` and `operate` are for people: what there is, and what they may do to it; `taps` shows what passes.
 
 mod answers;
 mod app;
@@ -41,6 +41,7 @@ mod request;
 pub mod routes;
 mod stream;
 mod streaming;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -51,6 +52,7 @@ pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
 pub use operate::OperateError;
+pub use taps::TapFilter;
 
 use app::App;
 use connection::Connections;
@@ -64,6 +66,7 @@ use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use taps::Taps;
 use tracing::warn;
 use uploads::Uploads;
 
@@ -90,6 +93,7 @@ pub struct Hub {
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
+    taps: Taps,
     complaints: Complaints,
     /// Buffers of finished jobs, to be used again.
     spare: Vec<Vec<u8>>,
@@ -125,6 +129,7 @@ impl Hub {
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
+            taps: Taps::default(),
             complaints: Complaints::default(),
             spare: Vec::new(),
             next_deadline_check: None,

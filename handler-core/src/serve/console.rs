@@ -3,8 +3,8 @@
 //! Whoever may open the socket may do everything, so its file is the operator's own. What is asked for is done between two turns of
 //! the loop, at once; a client that does not read its answers is let go before they fill the memory.
 
-use super::App;
 use super::seats::Seats;
+use super::{App, Observer};
 use crate::console::{self, Command, CommandError, MAX_LINE};
 use crate::hub::Hub;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -27,6 +27,9 @@ pub(super) struct Desk<'a> {
     pub hub: &'a mut Hub,
     pub seats: &'a Seats,
     pub apps: &'a [App],
+    pub observer: &'a mut dyn Observer,
+    /// Who asks: what was begun to be watched is told to them.
+    pub token: u64,
     pub started: Instant,
     pub now: Instant,
 }
@@ -46,6 +49,8 @@ struct Client {
     waits_to_write: bool,
     /// It says no more.
     is_done: bool,
+    /// What passed while it did not read.
+    missed: u64,
 }
 
 impl Console {
@@ -66,9 +71,33 @@ impl Console {
         let Some(client) = self.clients.get_mut(key) else { return };
         let alive = client.read(desk) && client.write(poller, token);
         if !alive {
-            // Closing it takes it off the poller.
-            self.clients.remove(key);
+            self.remove(key, desk.hub);
         }
+    }
+
+    /// Shows what has passed to those who watch.
+    pub(super) fn show(&mut self, hub: &mut Hub, poller: &OwnedFd) {
+        let mut touched = Vec::new();
+        let (clients, base) = (&mut self.clients, self.token + 1);
+        hub.drain_taps(|token, event| {
+            if let Some(client) = clients.get_mut((token - base) as usize) {
+                client.show(&event);
+                touched.push(token);
+            }
+        });
+        touched.dedup();
+        for token in touched {
+            let key = (token - base) as usize;
+            if self.clients.get_mut(key).is_some_and(|client| !client.write(poller, token)) {
+                self.remove(key, hub);
+            }
+        }
+    }
+
+    /// Closing it takes it off the poller.
+    fn remove(&mut self, key: usize, hub: &mut Hub) {
+        hub.untap(self.token + 1 + key as u64);
+        self.clients.remove(key);
     }
 
     fn accept(&mut self, poller: &OwnedFd) {
@@ -91,6 +120,7 @@ impl Console {
                         outbox: Vec::new(),
                         waits_to_write: false,
                         is_done: false,
+                        missed: 0,
                     });
                 }
                 Err(problem) => warn!("a console cannot be served: {problem}"),
@@ -100,6 +130,19 @@ impl Console {
 }
 
 impl Client {
+    /// Shows what has passed, or counts it when much is unread.
+    fn show(&mut self, event: &Value) {
+        if self.outbox.len() > UNREAD / 16 {
+            self.missed += 1;
+            return;
+        }
+        if self.missed > 0 {
+            let missed = json!({ "event": "missed", "count": std::mem::take(&mut self.missed) });
+            self.outbox.extend_from_slice(console::event(&missed).as_bytes());
+        }
+        self.outbox.extend_from_slice(console::event(event).as_bytes());
+    }
+
     /// Reads what is there, and does whole lines. `false`: it has to go.
     fn read(&mut self, desk: &mut Desk<'_>) -> bool {
         let mut chunk = vec![0; READ_SIZE];
@@ -224,6 +267,15 @@ fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
             for app in hub.app_ids().filter(|app| chosen.contains(&usize::from(app.0))) {
                 hub.load_app(app, now);
             }
+            Ok(Value::Null)
+        }
+        Command::Tail(filter) => done(hub.tap(desk.token, filter)),
+        Command::Quiet => {
+            hub.untap(desk.token);
+            Ok(Value::Null)
+        }
+        Command::Log { level } => {
+            desk.observer.set_log_level(level);
             Ok(Value::Null)
         }
         Command::Drain(name) => done(hub.drain_worker(name.app.as_deref(), name.worker, now)),

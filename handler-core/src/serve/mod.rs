@@ -79,6 +79,8 @@ pub trait Observer {
     /// That process has ended. `Break` ends the loop; else [`companion`](Self::companion) is asked
     /// for the next one.
     fn companion_ended(&mut self) -> std::ops::ControlFlow<()>;
+    /// The operator wants this much to be logged from now on.
+    fn set_log_level(&mut self, level: crate::console::LogLevel);
     /// A server has not been reached for a second since the start.
     fn waiting(&mut self, endpoint: &Endpoint);
 }
@@ -262,6 +264,9 @@ impl Loop {
                 break;
             }
         }
+        if let Some(console) = &mut self.console {
+            console.show(&mut self.hub, &self.poller);
+        }
         self.check_ready(observer, now);
         Ok(())
     }
@@ -359,7 +364,7 @@ impl Loop {
             CONSOLE.. => {
                 if let Some(console) = &mut self.console {
                     let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
-                    let mut desk = Desk { hub, seats, apps, started: self.started, now };
+                    let mut desk = Desk { hub, seats, apps, observer, token, started: self.started, now };
                     console.service(token, &self.poller, &mut desk);
                 }
             }

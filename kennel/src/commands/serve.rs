@@ -2,7 +2,7 @@
 
 use super::check::with_traceback;
 use crate::apps;
-use crate::args::{LogFormat, Serve as Args};
+use crate::args::{LogFormat, LogLevel, Serve as Args};
 use crate::config::Config;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::log;
@@ -10,6 +10,7 @@ use crate::own_server::{DEFAULT_LISTEN, OwnServer};
 use crate::run_files::{CONSOLE, RunFiles};
 use crate::watch;
 use anyhow::Context;
+use handler_core::console;
 use handler_core::hub::{AppId, Hub};
 use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
 use handler_core::transport::{Address, Endpoint};
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let limits = config.limits();
     let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
     let existing = existing_servers(args, &config)?;
-    log::start(args.log_format, args.log_level);
+    let set_level = log::start(args.log_format, args.log_level);
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
@@ -71,7 +72,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Mode::Run => None,
     };
 
-    let mut observer = Host { own, mode, format: args.log_format, apps: apps.clone(), failure: None };
+    let (format, failure) = (args.log_format, None);
+    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
     let plan = Plan { limits, endpoints, apps };
     match serve::run(plan, Inputs { stop, reload, console: Some(console) }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
@@ -157,6 +159,7 @@ struct Host {
     own: Option<OwnServer>,
     mode: Mode,
     format: LogFormat,
+    set_level: log::SetLevel,
     apps: Vec<App>,
     failure: Option<anyhow::Error>,
 }
@@ -215,6 +218,17 @@ impl Observer for Host {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn set_log_level(&mut self, level: console::LogLevel) {
+        let level = match level {
+            console::LogLevel::Debug => LogLevel::Debug,
+            console::LogLevel::Info => LogLevel::Info,
+            console::LogLevel::Warn => LogLevel::Warn,
+            console::LogLevel::Error => LogLevel::Error,
+        };
+        (self.set_level)(level);
+        info!("the log level is {} now, as the console asked", format!("{level:?}").to_lowercase());
     }
 
     fn waiting(&mut self, endpoint: &Endpoint) {

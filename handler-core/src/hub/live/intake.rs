@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
 use crate::hub::pacing::Pacer;
+use crate::hub::taps::Passing;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::websocket::Event;
 use std::time::Instant;
@@ -60,6 +61,7 @@ impl Hub {
         } else if std::str::from_utf8(envelope.body).is_err() {
             self.close_live(id, 1007, "not UTF-8", now);
         } else {
+            self.note_live(id, Passing::In { binary: false, payload: envelope.body });
             self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
         }
     }
@@ -111,6 +113,9 @@ impl Hub {
             }
         };
         if let Some(message) = next {
+            if let Pending::Message { binary, payload } = &message {
+                self.note_live(id, Passing::In { binary: *binary, payload });
+            }
             self.give(id, message, now);
         }
     }

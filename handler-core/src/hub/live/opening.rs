@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
+use crate::hub::taps::Passing;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
 use crate::worker::protocol::ChannelSpec;
@@ -213,6 +214,7 @@ impl Hub {
             return None;
         };
         self.counters.opened += 1;
+        self.note_live(id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
         if self.conns.map.contains_key(&key) {
             let _ = self.live_conn(id, now);

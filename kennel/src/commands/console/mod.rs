@@ -9,14 +9,19 @@ use crate::exit::{plain, unreachable, wrong_input};
 use crate::run_files;
 use anyhow::Context;
 use serde_json::{Map, Value};
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use signal_hook::consts::SIGINT;
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long an answer may take: the hub does nothing that takes long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often ^C is looked at while nothing passes.
+const GLANCE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let socket = match &args.socket {
@@ -93,14 +98,37 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
         out.write_all(text.as_bytes()).map_err(|problem| Refusal::Lost(problem.into()))?;
         match next {
             Some(next) => request.insert("after".into(), next),
+            None if name == "tail" => return Ok(follow(connection, json)?),
             None => return Ok(()),
         };
     }
 }
 
+/// Shows what passes until ^C, or until there is nobody who shows it.
+fn follow(connection: &mut Connection, json: bool) -> anyhow::Result<()> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let handler = signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
+    connection.stream.get_ref().set_read_timeout(Some(GLANCE))?;
+    let mut out = std::io::stdout().lock();
+    while !interrupted.load(Ordering::Relaxed) {
+        if let Some(event) = connection.event()? {
+            let text = if json { format!("{event}\n") } else { table::event(&event) };
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+        }
+    }
+    connection.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+    signal_hook::low_level::unregister(handler);
+    let mut quiet = Map::new();
+    quiet.insert("do".into(), "quiet".into());
+    connection.ask(&quiet)?.map_err(anyhow::Error::msg).map(drop)
+}
+
 /// A line to the hub.
 struct Connection {
     stream: BufReader<UnixStream>,
+    /// The beginning of a line.
+    begun: Vec<u8>,
 }
 
 impl Connection {
@@ -113,7 +141,7 @@ impl Connection {
         })?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream: BufReader::new(stream), begun: Vec::new() })
     }
 
     /// Asks and waits for the answer: what came of it, or why nothing did.
@@ -121,17 +149,48 @@ impl Connection {
         let line = format!("{}\n", Value::Object(request.clone()));
         let lost = || "the kennel that was asked has gone, or does not answer";
         self.stream.get_mut().write_all(line.as_bytes()).with_context(lost)?;
-        let mut answer = String::new();
-        if self.stream.read_line(&mut answer).with_context(lost)? == 0 {
-            return Err(unreachable("the kennel that was asked has ended"));
-        }
-        let mut answer: Map<String, Value> =
-            serde_json::from_str(&answer).context("what answers there is no kennel")?;
+        let mut answer = loop {
+            let line = self.line().with_context(lost)?.ok_or_else(|| unreachable(lost()))?;
+            // What still passes before it.
+            if !line.contains_key("event") {
+                break line;
+            }
+        };
         if answer.get("ok") == Some(&Value::Bool(true)) {
             return Ok(Ok(answer.remove("result").unwrap_or_default()));
         }
         let problem = answer.get("error").and_then(Value::as_str).unwrap_or("it did not say why");
         Ok(Err(problem.to_owned()))
+    }
+
+    /// What passes next, if anything does soon.
+    fn event(&mut self) -> anyhow::Result<Option<Value>> {
+        match self.line() {
+            Ok(line) => Ok(line.map(Value::Object)),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// The next line, or nothing within the time that reading may take. What came of a line stays.
+    fn line(&mut self) -> anyhow::Result<Option<Map<String, Value>>> {
+        match self.stream.read_until(b'\n', &mut self.begun) {
+            Ok(0) => return Err(unreachable("the kennel that was asked has ended")),
+            Ok(_) if !self.begun.ends_with(b"\n") => {
+                return Err(unreachable("the kennel that was asked has ended"));
+            }
+            Ok(_) => {}
+            Err(problem)
+                if matches!(
+                    problem.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(problem) => return Err(problem.into()),
+        }
+        let line = std::mem::take(&mut self.begun);
+        Ok(Some(serde_json::from_slice(&line).context("what answers there is no kennel")?))
     }
 }
 

@@ -33,6 +33,31 @@ pub(super) fn render(command: &str, answer: &Value) -> String {
     }
 }
 
+/// What has passed, in a line.
+pub(super) fn event(event: &Value) -> String {
+    let field = |name: &str| cell(event.get(name));
+    let text = || {
+        let shown = event.get("text").or_else(|| event.get("base64"));
+        let more = event.get("size").map(|size| format!(" ... ({size} bytes)")).unwrap_or_default();
+        format!("{}{more}", cell(shown))
+    };
+    let line = match event.get("event").and_then(Value::as_str) {
+        Some("request") => format!("#{} {} {}", field("request"), field("method"), field("path")),
+        Some("answer") => {
+            let milliseconds = event.get("microseconds").and_then(Value::as_f64).unwrap_or(0.0) / 1000.0;
+            format!("#{} {} after {milliseconds:.1} ms", field("request"), field("status"))
+        }
+        Some("in") => format!("{} > {}", field("id"), text()),
+        Some("out") => format!("{} < {}", field("id"), text()),
+        Some("published") => format!("{} ({}) < {}", field("room"), field("members"), text()),
+        Some("opened") => format!("{} opened", field("id")),
+        Some("closed") => format!("{} closed: {} {}", field("id"), field("code"), field("reason")),
+        Some("missed") => format!("... {} more, not shown: they came too fast", field("count")),
+        _ => event.to_string(),
+    };
+    format!("{}\n", line.trim_end())
+}
+
 fn explain(columns: &[&str], row: &Value) -> String {
     let words: Vec<_> = columns[..2].iter().map(|column| cell(row.get(*column))).collect();
     let (does, example) = (cell(row.get("does")), cell(row.get("example")));
