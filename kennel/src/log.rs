@@ -21,10 +21,8 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// Sets logging up; called once.
 pub(crate) fn start(format: LogFormat, level: LogLevel) -> SetLevel {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     let lines = match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.compact().boxed(),

@@ -5,6 +5,7 @@ use crate::hub::TapFilter;
 use crate::hub::inspect::ConnectionFilter;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,15 @@ pub enum Command {
     Tail(TapFilter),
     /// Show no more.
     Quiet,
+    /// Run a made-up request.
+    Request(SimulatedRequest),
+    /// Run a made-up message of a live connection.
+    Message {
+        /// Its `conn.id`.
+        id: String,
+        /// What its client seems to have said.
+        text: String,
+    },
     /// Log this much from now on.
     Log {
         /// `debug`, `info`, `warn` or `error`.
@@ -89,6 +99,22 @@ pub enum LogLevel {
     Warn,
     /// What is wrong.
     Error,
+}
+
+/// A made-up request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatedRequest {
+    /// The method.
+    pub method: String,
+    /// The path, perhaps with a query.
+    pub path: String,
+    /// Headers by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
 }
 
 /// Which worker.
@@ -271,6 +297,28 @@ pub const COMMANDS: &[Described] = &[
         does: "ends what `tail` has begun",
         example: r#"{"do": "quiet"}"#,
         read: |object| arguments(object).map(|Nothing {}| Command::Quiet),
+    },
+    Described {
+        name: "request",
+        arguments: &["method", "path", "[body]"],
+        does: "runs a made-up request and shows its answer",
+        example: r#"{"do": "request", "method": "GET", "path": "/", "headers": {"accept": "text/html"}}"#,
+        read: |object| arguments(object).map(Command::Request),
+    },
+    Described {
+        name: "message",
+        arguments: &["id", "text"],
+        does: "gives the script a message as if this connection's client had sent it",
+        example: r#"{"do": "message", "id": "18f3-0.0.7", "text": "hello"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Message {
+                id: String,
+                text: String,
+            }
+            arguments(object).map(|Message { id, text }| Command::Message { id, text })
+        },
     },
     Described {
         name: "log",

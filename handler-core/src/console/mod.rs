@@ -11,7 +11,7 @@
 
 mod command;
 
-pub use command::{COMMANDS, Command, Described, LogLevel, WorkerName};
+pub use command::{COMMANDS, Command, Described, LogLevel, SimulatedRequest, WorkerName};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,9 @@
 //! What people who operate the hub may do to connections and workers.
 
 use super::Hub;
-use super::ids::WorkerId;
+use super::ids::{LinkId, WorkerId};
+use super::live::Pending;
+use super::taps::Passing;
 use crate::websocket::CloseCode;
 use std::time::Instant;
 use thiserror::Error;
@@ -109,6 +111,23 @@ impl Hub {
         self.end_live(live, 1006, "kicked", now);
         self.close_connection(key);
         Ok(())
+    }
+
+    /// Gives the script a message as if a connection's client had sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`].
+    pub fn simulate_message(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
+        let live = self.named(id)?;
+        self.note_live(live, Passing::In { binary: false, payload: text.as_bytes() });
+        self.give(live, Pending::Message { binary: false, payload: text.as_bytes().into() }, now);
+        Ok(())
+    }
+
+    /// Makes a link of the caller's own usable, which has no server: it gives the hub messages, and gets its replies.
+    pub fn open_own_link(&mut self, link: LinkId) {
+        self.links[usize::from(link.0)].begin(b"");
     }
 
     /// Lets a worker finish what it has and end; another one takes its place.

@@ -4,9 +4,10 @@
 //! the loop, at once; a client that does not read its answers is let go before they fill the memory.
 
 use super::seats::Seats;
+use super::simulated::Simulated;
 use super::{App, Observer};
 use crate::console::{self, Command, CommandError, MAX_LINE};
-use crate::hub::Hub;
+use crate::hub::{Hub, LinkId};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use serde_json::{Value, json};
 use slab::Slab;
@@ -28,6 +29,8 @@ pub(super) struct Desk<'a> {
     pub seats: &'a Seats,
     pub apps: &'a [App],
     pub observer: &'a mut dyn Observer,
+    /// The link of made-up requests.
+    pub link: LinkId,
     /// Who asks: what was begun to be watched is told to them.
     pub token: u64,
     pub started: Instant,
@@ -38,6 +41,9 @@ pub(super) struct Desk<'a> {
 pub(super) struct Console {
     listener: UnixListener,
     clients: Slab<Client>,
+    simulated: Simulated,
+    /// Clients for whom there is something that was not written yet.
+    answered: Vec<u64>,
     /// Of the listener; the clients' come behind.
     token: u64,
 }
@@ -46,11 +52,14 @@ struct Client {
     stream: UnixStream,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
-    waits_to_write: bool,
+    /// What the poller tells of it.
+    interest: EventFlags,
     /// It says no more.
     is_done: bool,
     /// What passed while it did not read.
     missed: u64,
+    /// Answers that are to come.
+    awaits: usize,
 }
 
 impl Console {
@@ -58,7 +67,13 @@ impl Console {
     pub(super) fn new(listener: UnixListener, token: u64, poller: &OwnedFd) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         epoll::add(poller, &listener, EventData::new_u64(token), EventFlags::IN)?;
-        Ok(Self { listener, clients: Slab::new(), token })
+        Ok(Self {
+            listener,
+            clients: Slab::new(),
+            simulated: Simulated::default(),
+            answered: Vec::new(),
+            token,
+        })
     }
 
     /// Something has happened at one of its sockets.
@@ -69,15 +84,25 @@ impl Console {
         }
         let key = (token - self.token - 1) as usize;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let alive = client.read(desk) && client.write(poller, token);
+        let alive = client.read(desk, &mut self.simulated) && client.write(poller, token);
         if !alive {
             self.remove(key, desk.hub);
         }
     }
 
+    /// A reply of the hub to a made-up request.
+    pub(super) fn take_reply(&mut self, reply: &[u8]) {
+        let Some((token, reference, answer)) = self.simulated.take_reply(reply) else { return };
+        if let Some(client) = self.clients.get_mut((token - self.token - 1) as usize) {
+            client.awaits -= 1;
+            client.outbox.extend_from_slice(console::answer(reference.as_ref(), answer).as_bytes());
+            self.answered.push(token);
+        }
+    }
+
     /// Shows what has passed to those who watch.
     pub(super) fn show(&mut self, hub: &mut Hub, poller: &OwnedFd) {
-        let mut touched = Vec::new();
+        let mut touched = std::mem::take(&mut self.answered);
         let (clients, base) = (&mut self.clients, self.token + 1);
         hub.drain_taps(|token, event| {
             if let Some(client) = clients.get_mut((token - base) as usize) {
@@ -85,6 +110,7 @@ impl Console {
                 touched.push(token);
             }
         });
+        touched.sort_unstable();
         touched.dedup();
         for token in touched {
             let key = (token - base) as usize;
@@ -97,6 +123,7 @@ impl Console {
     /// Closing it takes it off the poller.
     fn remove(&mut self, key: usize, hub: &mut Hub) {
         hub.untap(self.token + 1 + key as u64);
+        self.simulated.forget(self.token + 1 + key as u64);
         self.clients.remove(key);
     }
 
@@ -118,9 +145,10 @@ impl Console {
                         stream,
                         inbox: Vec::new(),
                         outbox: Vec::new(),
-                        waits_to_write: false,
+                        interest: EventFlags::IN,
                         is_done: false,
                         missed: 0,
+                        awaits: 0,
                     });
                 }
                 Err(problem) => warn!("a console cannot be served: {problem}"),
@@ -144,7 +172,7 @@ impl Client {
     }
 
     /// Reads what is there, and does whole lines. `false`: it has to go.
-    fn read(&mut self, desk: &mut Desk<'_>) -> bool {
+    fn read(&mut self, desk: &mut Desk<'_>, simulated: &mut Simulated) -> bool {
         let mut chunk = vec![0; READ_SIZE];
         while !self.is_done {
             match self.stream.read(&mut chunk) {
@@ -154,7 +182,7 @@ impl Client {
                 Err(problem) if problem.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
-            if !self.obey_lines(desk) {
+            if !self.obey_lines(desk, simulated) {
                 return true;
             }
         }
@@ -162,15 +190,27 @@ impl Client {
     }
 
     /// `false`: it says nothing more that counts.
-    fn obey_lines(&mut self, desk: &mut Desk<'_>) -> bool {
+    fn obey_lines(&mut self, desk: &mut Desk<'_>, simulated: &mut Simulated) -> bool {
         let mut begin = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.inbox[begin..]) {
             let line = self.inbox[begin..begin + length].trim_ascii();
             begin += length + 1;
             if !line.is_empty() {
                 let line = console::read_line(line);
-                let result = line.command.map_err(|problem| problem.to_string());
-                let result = result.and_then(|command| obey(command, desk));
+                let result = match line.command {
+                    Ok(Command::Request(request)) => {
+                        match simulated.begin(&request, desk.token, line.reference.clone()) {
+                            Ok(message) => {
+                                self.awaits += 1;
+                                desk.hub.handle_message(desk.link, &message, desk.now);
+                                continue;
+                            }
+                            Err(problem) => Err(problem),
+                        }
+                    }
+                    Ok(command) => obey(command, desk),
+                    Err(problem) => Err(problem.to_string()),
+                };
                 self.outbox.extend_from_slice(console::answer(line.reference.as_ref(), result).as_bytes());
             }
         }
@@ -195,15 +235,16 @@ impl Client {
             }
         }
         let waits = !self.outbox.is_empty();
-        if waits != self.waits_to_write {
-            self.waits_to_write = waits;
-            let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            let flags = if self.is_done { flags & EventFlags::OUT } else { flags };
-            if epoll::modify(poller, self.stream.as_fd(), EventData::new_u64(token), flags).is_err() {
+        let mut interest = EventFlags::empty();
+        interest.set(EventFlags::OUT, waits);
+        interest.set(EventFlags::IN, !self.is_done);
+        if interest != self.interest {
+            self.interest = interest;
+            if epoll::modify(poller, self.stream.as_fd(), EventData::new_u64(token), interest).is_err() {
                 return false;
             }
         }
-        waits || !self.is_done
+        waits || !self.is_done || self.awaits > 0
     }
 }
 
@@ -274,6 +315,8 @@ fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
             hub.untap(desk.token);
             Ok(Value::Null)
         }
+        Command::Message { id, text } => done(hub.simulate_message(&id, &text, now)),
+        Command::Request(_) => Ok(Value::Null),
         Command::Log { level } => {
             desk.observer.set_log_level(level);
             Ok(Value::Null)

@@ -8,6 +8,7 @@
 mod console;
 mod date;
 mod seats;
+mod simulated;
 mod trash;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
@@ -129,6 +130,8 @@ struct Loop {
     trash: Trash,
     inputs: Inputs,
     console: Option<Console>,
+    /// The link that has no server.
+    own_link: LinkId,
     apps: Vec<App>,
     ready_apps: Vec<bool>,
     /// Apps whose first code is ready, or did not load.
@@ -156,7 +159,10 @@ impl Loop {
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
-        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len(), specs);
+        // One link more, for the made-up requests of the console.
+        let own_link = LinkId(plan.endpoints.len() as u16);
+        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len() + 1, specs);
+        hub.open_own_link(own_link);
         for (link, endpoint) in plan.endpoints.iter().enumerate() {
             if let Some(folder) = &endpoint.upload_store {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
@@ -167,6 +173,7 @@ impl Loop {
         Ok(Self {
             poller,
             console,
+            own_link,
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
@@ -241,7 +248,14 @@ impl Loop {
         loop {
             self.hub.finish_turn(now);
             let servers = &mut self.servers;
+            let (console, own_link) = (&mut self.console, self.own_link);
             self.hub.drain_replies(|link, reply| {
+                if link == own_link {
+                    if let Some(console) = console {
+                        console.take_reply(reply);
+                    }
+                    return;
+                }
                 if let Err(dropped) = servers.send(usize::from(link.0), reply) {
                     let address = &reply[..reply.len().min(60)];
                     warn!(
@@ -364,7 +378,8 @@ impl Loop {
             CONSOLE.. => {
                 if let Some(console) = &mut self.console {
                     let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
-                    let mut desk = Desk { hub, seats, apps, observer, token, started: self.started, now };
+                    let (started, link) = (self.started, self.own_link);
+                    let mut desk = Desk { hub, seats, apps, observer, link, token, started, now };
                     console.service(token, &self.poller, &mut desk);
                 }
             }

@@ -25,6 +25,7 @@ pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
 pub(super) use sending::Publishing;
 pub(super) use table::{Backlog, LiveId, Lives};
+pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;
 use crate::rooms::Rooms;

@@ -29,8 +29,22 @@ pub(super) fn render(command: &str, answer: &Value) -> String {
             }
             text
         }
+        _ if command == "request" => response(answer),
         _ => plain(answer),
     }
+}
+
+/// An HTTP answer as it would be seen.
+fn response(answer: &Value) -> String {
+    let mut text = format!("{}\n", cell(answer.get("status")));
+    for (name, value) in answer.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let _ = writeln!(text, "{name}: {}", cell(Some(value)));
+    }
+    let body = answer.get("body").and_then(Value::as_str).unwrap_or_default();
+    let shown: String =
+        body.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();
+    let _ = writeln!(text, "\n{}", shown.trim_end_matches('\n'));
+    text
 }
 
 /// What has passed, in a line.
