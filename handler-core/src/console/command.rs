@@ -80,6 +80,15 @@ pub enum Command {
         /// What its client seems to have said.
         text: String,
     },
+    /// Run code in a worker.
+    Eval {
+        /// Which worker.
+        worker: u32,
+        /// Its app, where several have one of this number.
+        app: Option<String>,
+        /// An expression or statements, in the script's language.
+        code: String,
+    },
     /// Log this much from now on.
     Log {
         /// `debug`, `info`, `warn` or `error`.
@@ -318,6 +327,22 @@ pub const COMMANDS: &[Described] = &[
                 text: String,
             }
             arguments(object).map(|Message { id, text }| Command::Message { id, text })
+        },
+    },
+    Described {
+        name: "eval",
+        arguments: &["worker", "[app=]", "code"],
+        does: "runs code in a worker, in its language; `kennel` and `app` are there",
+        example: r#"{"do": "eval", "worker": 1, "code": "kennel.room('lobby'):count()"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Eval {
+                worker: u32,
+                app: Option<String>,
+                code: String,
+            }
+            arguments(object).map(|Eval { worker, app, code }| Command::Eval { worker, app, code })
         },
     },
     Described {

@@ -201,6 +201,7 @@ impl Hub {
                     self.close_connection(key);
                 }
             }
+            Action::Evaluated { query, ok, text } => self.handle_evaluated(id, query, ok, text),
             Action::Log { level, text, fields } => self.log(id, level, text, fields),
             Action::Send { .. }
             | Action::CloseConn { .. }

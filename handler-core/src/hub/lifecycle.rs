@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub revoked: u64,
     /// Bytes for it.
     pub orders: Vec<u8>,
+    /// Code of the operator's that it has not done with, by its numbers.
+    pub evaluating: Vec<u64>,
     pulse: Pulse,
     /// Since when it has been in the same run of a script.
     pub stuck_since: Instant,
@@ -82,6 +84,7 @@ impl Worker {
             listed: VecDeque::new(),
             revoked: 0,
             orders: Vec::new(),
+            evaluating: Vec::new(),
             pulse: Pulse::default(),
             stuck_since: now,
             stuck: false,
@@ -381,6 +384,7 @@ impl Hub {
     pub fn handle_worker_gone(&mut self, id: WorkerId, started: u64, now: Instant) {
         let Some(worker) = self.workers.try_remove(id.0) else { return };
         let app_id = worker.app;
+        self.give_up_evaluating(&worker.evaluating);
         let mut jobs: Vec<_> = worker.jobs.into_iter().collect();
         jobs.sort_unstable_by_key(|(serial, _)| *serial);
         let (begun, fresh) = jobs.split_at(jobs.partition_point(|(serial, _)| *serial <= started));

@@ -1,10 +1,12 @@
 //! What people who operate the hub may do to connections and workers.
 
 use super::Hub;
+use super::effect::Effect;
 use super::ids::{LinkId, WorkerId};
 use super::live::Pending;
 use super::taps::Passing;
 use crate::websocket::CloseCode;
+use crate::worker::protocol::encode_evaluate;
 use std::time::Instant;
 use thiserror::Error;
 
@@ -164,6 +166,42 @@ impl Hub {
                 Err(OperateError::WhichWorker { number, apps: apps.join(", ") })
             }
         }
+    }
+
+    /// Lets a worker run code; [`Effect::Evaluated`] tells what it gave, under this number.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
+    pub fn evaluate(
+        &mut self,
+        app: Option<&str>,
+        number: u32,
+        query: u64,
+        code: &str,
+    ) -> Result<(), OperateError> {
+        let id = self.find_worker(app, number)?;
+        let worker = &mut self.workers[id.0];
+        encode_evaluate(&mut worker.orders, query, code.as_bytes());
+        worker.evaluating.push(query);
+        Ok(())
+    }
+
+    /// A worker says what such code gave.
+    pub(super) fn handle_evaluated(&mut self, id: WorkerId, query: u64, ok: bool, text: &[u8]) {
+        let Some(worker) = self.workers.get_mut(id.0) else { return };
+        let Some(at) = worker.evaluating.iter().position(|known| *known == query) else { return };
+        worker.evaluating.swap_remove(at);
+        let text = String::from_utf8_lossy(text).into_owned();
+        let result = if ok { Ok(text) } else { Err(text) };
+        self.effects.push_back(Effect::Evaluated { query, result });
+    }
+
+    /// A worker has ended with such code under way.
+    pub(super) fn give_up_evaluating(&mut self, queries: &[u64]) {
+        let gone =
+            |query: &u64| Effect::Evaluated { query: *query, result: Err("the worker has ended".into()) };
+        self.effects.extend(queries.iter().map(gone));
     }
 
     fn named(&self, id: &str) -> Result<u32, OperateError> {

@@ -8,6 +8,7 @@ use super::simulated::Simulated;
 use super::{App, Observer};
 use crate::console::{self, Command, CommandError, MAX_LINE};
 use crate::hub::{Hub, LinkId};
+use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use serde_json::{Value, json};
 use slab::Slab;
@@ -41,11 +42,27 @@ pub(super) struct Desk<'a> {
 pub(super) struct Console {
     listener: UnixListener,
     clients: Slab<Client>,
-    simulated: Simulated,
+    later: Later,
     /// Clients for whom there is something that was not written yet.
     answered: Vec<u64>,
     /// Of the listener; the clients' come behind.
     token: u64,
+}
+
+/// What is answered later, and for whom.
+#[derive(Default)]
+struct Later {
+    simulated: Simulated,
+    /// Code in workers, by the number given to it: who asked, under which `ref`.
+    evaluated: FxHashMap<u64, (u64, Option<Value>)>,
+    last_query: u64,
+}
+
+impl Later {
+    fn forget(&mut self, token: u64) {
+        self.simulated.forget(token);
+        self.evaluated.retain(|_, (asker, _)| *asker != token);
+    }
 }
 
 struct Client {
@@ -67,13 +84,7 @@ impl Console {
     pub(super) fn new(listener: UnixListener, token: u64, poller: &OwnedFd) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         epoll::add(poller, &listener, EventData::new_u64(token), EventFlags::IN)?;
-        Ok(Self {
-            listener,
-            clients: Slab::new(),
-            simulated: Simulated::default(),
-            answered: Vec::new(),
-            token,
-        })
+        Ok(Self { listener, clients: Slab::new(), later: Later::default(), answered: Vec::new(), token })
     }
 
     /// Something has happened at one of its sockets.
@@ -84,7 +95,7 @@ impl Console {
         }
         let key = (token - self.token - 1) as usize;
         let Some(client) = self.clients.get_mut(key) else { return };
-        let alive = client.read(desk, &mut self.simulated) && client.write(poller, token);
+        let alive = client.read(desk, &mut self.later) && client.write(poller, token);
         if !alive {
             self.remove(key, desk.hub);
         }
@@ -92,10 +103,22 @@ impl Console {
 
     /// A reply of the hub to a made-up request.
     pub(super) fn take_reply(&mut self, reply: &[u8]) {
-        let Some((token, reference, answer)) = self.simulated.take_reply(reply) else { return };
+        if let Some((token, reference, answer)) = self.later.simulated.take_reply(reply) {
+            self.answer(token, reference.as_ref(), answer);
+        }
+    }
+
+    /// What code in a worker gave.
+    pub(super) fn take_evaluated(&mut self, query: u64, result: Result<String, String>) {
+        if let Some((token, reference)) = self.later.evaluated.remove(&query) {
+            self.answer(token, reference.as_ref(), result.map(Value::from));
+        }
+    }
+
+    fn answer(&mut self, token: u64, reference: Option<&Value>, answer: Result<Value, String>) {
         if let Some(client) = self.clients.get_mut((token - self.token - 1) as usize) {
             client.awaits -= 1;
-            client.outbox.extend_from_slice(console::answer(reference.as_ref(), answer).as_bytes());
+            client.outbox.extend_from_slice(console::answer(reference, answer).as_bytes());
             self.answered.push(token);
         }
     }
@@ -123,7 +146,7 @@ impl Console {
     /// Closing it takes it off the poller.
     fn remove(&mut self, key: usize, hub: &mut Hub) {
         hub.untap(self.token + 1 + key as u64);
-        self.simulated.forget(self.token + 1 + key as u64);
+        self.later.forget(self.token + 1 + key as u64);
         self.clients.remove(key);
     }
 
@@ -172,7 +195,7 @@ impl Client {
     }
 
     /// Reads what is there, and does whole lines. `false`: it has to go.
-    fn read(&mut self, desk: &mut Desk<'_>, simulated: &mut Simulated) -> bool {
+    fn read(&mut self, desk: &mut Desk<'_>, later: &mut Later) -> bool {
         let mut chunk = vec![0; READ_SIZE];
         while !self.is_done {
             match self.stream.read(&mut chunk) {
@@ -182,7 +205,7 @@ impl Client {
                 Err(problem) if problem.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
-            if !self.obey_lines(desk, simulated) {
+            if !self.obey_lines(desk, later) {
                 return true;
             }
         }
@@ -190,7 +213,7 @@ impl Client {
     }
 
     /// `false`: it says nothing more that counts.
-    fn obey_lines(&mut self, desk: &mut Desk<'_>, simulated: &mut Simulated) -> bool {
+    fn obey_lines(&mut self, desk: &mut Desk<'_>, later: &mut Later) -> bool {
         let mut begin = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.inbox[begin..]) {
             let line = self.inbox[begin..begin + length].trim_ascii();
@@ -199,13 +222,24 @@ impl Client {
                 let line = console::read_line(line);
                 let result = match line.command {
                     Ok(Command::Request(request)) => {
-                        match simulated.begin(&request, desk.token, line.reference.clone()) {
+                        match later.simulated.begin(&request, desk.token, line.reference.clone()) {
                             Ok(message) => {
                                 self.awaits += 1;
                                 desk.hub.handle_message(desk.link, &message, desk.now);
                                 continue;
                             }
                             Err(problem) => Err(problem),
+                        }
+                    }
+                    Ok(Command::Eval { worker, app, code }) => {
+                        later.last_query += 1;
+                        match desk.hub.evaluate(app.as_deref(), worker, later.last_query, &code) {
+                            Ok(()) => {
+                                self.awaits += 1;
+                                later.evaluated.insert(later.last_query, (desk.token, line.reference));
+                                continue;
+                            }
+                            Err(problem) => Err(problem.to_string()),
                         }
                     }
                     Ok(command) => obey(command, desk),
@@ -316,7 +350,7 @@ fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
             Ok(Value::Null)
         }
         Command::Message { id, text } => done(hub.simulate_message(&id, &text, now)),
-        Command::Request(_) => Ok(Value::Null),
+        Command::Request(_) | Command::Eval { .. } => unreachable!("their answers come later"),
         Command::Log { level } => {
             desk.observer.set_log_level(level);
             Ok(Value::Null)

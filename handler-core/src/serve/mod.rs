@@ -324,6 +324,11 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 }
             }
+            Effect::Evaluated { query, result } => {
+                if let Some(console) = &mut self.console {
+                    console.take_evaluated(query, result);
+                }
+            }
             Effect::DeleteFile(path) => self.trash.delete(path),
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }

@@ -6,8 +6,9 @@
 use handler_core::console::COMMANDS;
 use serde_json::{Map, Value};
 
-/// Arguments that are numbers.
-const NUMBERS: [&str; 5] = ["idle", "limit", "after", "code", "worker"];
+/// Arguments that are numbers, by their command; an empty one stands for all.
+const NUMBERS: [(&str, &str); 5] =
+    [("", "idle"), ("", "limit"), ("", "after"), ("", "worker"), ("close", "code")];
 
 /// Reads a line.
 pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
@@ -41,7 +42,7 @@ pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
         {
             rest = &rest[key.len() + 1..];
             let value = word(&mut rest)?.unwrap_or_default();
-            object.insert(key.into(), typed(key, value)?);
+            object.insert(key.into(), typed(&name, key, value)?);
             continue;
         }
         let Some(argument) = in_order.next() else {
@@ -55,12 +56,12 @@ pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
             Some(_) => word(&mut rest)?.unwrap_or_default(),
             None => all(&mut rest)?,
         };
-        object.insert(argument.into(), typed(argument, value)?);
+        object.insert(argument.into(), typed(&name, argument, value)?);
     }
 }
 
-fn typed(name: &str, value: String) -> Result<Value, String> {
-    if !NUMBERS.contains(&name) {
+fn typed(command: &str, name: &str, value: String) -> Result<Value, String> {
+    if !NUMBERS.contains(&("", name)) && !NUMBERS.contains(&(command, name)) {
         return Ok(value.into());
     }
     let number: u64 = value.parse().map_err(|_| format!("{name} is a whole number, not `{value}`"))?;
