@@ -9,12 +9,14 @@
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
 //! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
+//! * [`console`]: what people who operate the hub say to it;
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
 
 pub mod channel;
+pub mod console;
 pub mod http;
 pub mod hub;
 pub mod protocol;

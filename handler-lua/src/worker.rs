@@ -81,6 +81,7 @@ struct Runtime {
     close: Function,
     detach: Function,
     broken: Function,
+    evaluate: Function,
 }
 
 struct Worker {
@@ -125,6 +126,7 @@ impl Worker {
             close: runtime.get("close")?,
             detach: runtime.get("detach")?,
             broken: runtime.get("broken")?,
+            evaluate: runtime.get("evaluate")?,
         };
         Ok(Self {
             lua,
@@ -240,6 +242,10 @@ impl Worker {
             Order::Answer { query, json } => {
                 let Some(serial) = self.api.query_answered(query) else { return Ok(None) };
                 (serial, &runtime.wake, self.api.answer_arguments(&self.lua, query, json))
+            }
+            Order::Evaluate { query, code } => {
+                let code = self.lua.create_string(code)?;
+                (0, &runtime.evaluate, (query as f64, code).into_lua_multi(&self.lua))
             }
             // Answers are sent whole here, so neither is of interest.
             Order::Taken { .. } | Order::Gone { .. } => return Ok(None),

@@ -78,6 +78,8 @@ pub(crate) struct App {
     pub(crate) lead: Py<PyAny>,
     /// `stop()`: nothing new comes.
     pub(crate) stop: Py<PyAny>,
+    /// `evaluate(query, code)`.
+    pub(crate) evaluate: Py<PyAny>,
     pub(crate) to_json: Py<PyAny>,
     pub(crate) copy_context: Py<PyAny>,
 }
@@ -117,6 +119,7 @@ impl App {
             detach: get("detach")?,
             lead: get("lead")?,
             stop: get("stop")?,
+            evaluate: get("evaluate")?,
             to_json: get("to_json")?,
             copy_context: get("copy_context")?,
         })

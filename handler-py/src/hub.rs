@@ -25,6 +25,12 @@ pub(crate) fn log(py: Python<'_>, worker: &Worker, level: &str, text: &str, fiel
     worker.link.push(py, &Action::Log { level, text: text.as_bytes(), fields: fields.as_bytes() });
 }
 
+/// What the operator's code gave, or what went wrong.
+#[pyfunction]
+pub(crate) fn evaluated(py: Python<'_>, worker: &Worker, query: u64, ok: bool, text: &str) {
+    worker.link.push(py, &Action::Evaluated { query, ok, text: text.as_bytes() });
+}
+
 /// Sends a message to all in a room but one connection, by its number, 0 for none.
 #[pyfunction]
 pub(crate) fn publish(

@@ -39,8 +39,8 @@ mod _native {
     use crate::headers::{Args, Headers};
     #[pymodule_export]
     use crate::hub::{
-        RouteTable, ask, check_header, close_room, cookie, deliver, error_html, log, nearest, publish,
-        room_name,
+        RouteTable, ask, check_header, close_room, cookie, deliver, error_html, evaluated, log, nearest,
+        publish, room_name,
     };
     #[pymodule_export]
     use crate::package::sources;

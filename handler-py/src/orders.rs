@@ -246,6 +246,7 @@ impl Worker {
                     watcher.call0(py)?;
                 }
             }
+            Order::Evaluate { query, code } => drop(app.evaluate.call1(py, (query, text(py, code)))?),
             Order::Answer { query, json } => self.link.give_answer(query, json),
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => {}
         }

@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &files![
     "_asgi_websocket.py",
     "_channel.py",
     "_conn.py",
+    "_evaluate.py",
     "_failure.py",
     "_json.py",
     "_live.py",

@@ -60,6 +60,13 @@ pub(crate) enum Command {
   kennel stop
   kennel stop --pid 4711")]
     Stop(Signal),
+    /// Look into a running kennel and act on it: at a prompt, by a script on standard input, or one command
+    #[command(after_help = "Examples:
+  kennel console                               a prompt; `help` lists the commands
+  kennel console -c 'connections room=lobby'   one command
+  kennel console --json -c workers             for machines
+  echo 'broadcast room=lobby back soon' | kennel console")]
+    Console(Console),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   kennel completions bash > /etc/bash_completion.d/kennel")]
@@ -101,6 +108,9 @@ pub(crate) struct Serve {
     pub(crate) config: ConfigFile,
     #[command(flatten)]
     pub(crate) addresses: Addresses,
+    /// Where `kennel console` connects to this process [default: .kennel/PID/console.sock]
+    #[arg(long, value_name = "PATH", env = "KENNEL_CONSOLE")]
+    pub(crate) console: Option<PathBuf>,
     /// How log lines are written
     #[arg(long, value_enum, default_value = "text", env = "KENNEL_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -181,6 +191,22 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Console {
+    /// One command, rather than a prompt
+    #[arg(short, long, value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// Print what the kennel answers as JSON, a line for each command
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The socket of the kennel [default: that of the one that runs in this directory]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Which process, when several run in this directory
+    #[arg(long, value_name = "PID", conflicts_with = "socket")]
+    pub(crate) pid: Option<i32>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -25,9 +25,20 @@ pub(crate) struct Config {
     /// The apps.
     #[serde(default)]
     pub(crate) app: Vec<App>,
+    /// Where operators connect.
+    #[serde(default)]
+    pub(crate) console: Console,
     /// Bounds that differ from their defaults.
     #[serde(default)]
     limits: LimitSettings,
+}
+
+/// The console.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Console {
+    /// Its socket.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// An existing Mongrel2 handler.

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The folder, beside the working directory's other files.
 pub(crate) const FOLDER: &str = ".kennel";
 
+/// The console's socket in the folder of a process.
+pub(crate) const CONSOLE: &str = "console.sock";
+
 /// The files of this process; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct RunFiles {
@@ -41,6 +44,11 @@ impl Drop for RunFiles {
         // Only when nobody else runs here.
         let _ = fs::remove_dir(FOLDER);
     }
+}
+
+/// Where the kennel of this process id has its console, unless it was told another place.
+pub(crate) fn console(pid: i32) -> PathBuf {
+    Path::new(FOLDER).join(pid.to_string()).join(CONSOLE)
 }
 
 /// The process ids of the kennels that run in this working directory.

@@ -201,6 +201,7 @@ impl Hub {
                     self.close_connection(key);
                 }
             }
+            Action::Evaluated { query, ok, text } => self.handle_evaluated(id, query, ok, text),
             Action::Log { level, text, fields } => self.log(id, level, text, fields),
             Action::Send { .. }
             | Action::CloseConn { .. }
@@ -251,6 +252,7 @@ impl Hub {
 
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
+        self.note_answer(key, response.status, now);
         let request = self.remove_request(key);
         if request.gone {
             self.counters.answers_too_late += 1;

@@ -30,6 +30,13 @@ pub enum Effect {
     AppReady(AppId),
     /// The app's newest code did not load. What served before goes on serving.
     AppFailed(AppId, LoadFailure),
+    /// What an operator's code gave, or why it gave nothing.
+    Evaluated {
+        /// The caller's number for it.
+        query: u64,
+        /// Its value as text; or what went wrong.
+        result: Result<String, String>,
+    },
     /// Delete this file, if it is there.
     DeleteFile(PathBuf),
     /// A stop is complete: no worker is left.

@@ -223,6 +223,7 @@ impl Hub {
             takes_chunks: head.version == Some(Version::Http11),
             ..Request::new(key, plan, now + self.limits.request_timeout)
         };
+        self.note_request(self.requests.vacant_key(), key, asked.envelope.path, &method, now);
         self.enqueue(key, request, now);
     }
 

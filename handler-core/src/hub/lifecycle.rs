@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub revoked: u64,
     /// Bytes for it.
     pub orders: Vec<u8>,
+    /// Code of the operator's that it has not done with, by its numbers.
+    pub evaluating: Vec<u64>,
     pulse: Pulse,
     /// Since when it has been in the same run of a script.
     pub stuck_since: Instant,
@@ -82,6 +84,7 @@ impl Worker {
             listed: VecDeque::new(),
             revoked: 0,
             orders: Vec::new(),
+            evaluating: Vec::new(),
             pulse: Pulse::default(),
             stuck_since: now,
             stuck: false,
@@ -101,6 +104,22 @@ impl Worker {
     /// Whether it takes nothing new any more.
     pub fn is_leaving(&self) -> bool {
         matches!(self.stage, Stage::Draining { .. } | Stage::Killed)
+    }
+
+    /// What it is up to, in a word.
+    pub fn state_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Loading { .. } => "loading",
+            Stage::Ready { .. } if self.stuck => "busy",
+            Stage::Ready { .. } => "ready",
+            Stage::Draining { .. } => "draining",
+            Stage::Killed => "killed",
+        }
+    }
+
+    /// For how long it has taken jobs.
+    pub fn served_for(&self, now: Instant) -> Duration {
+        self.served_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// Whether a deadline hangs over it.
@@ -329,6 +348,20 @@ impl Hub {
         }
     }
 
+    /// Starts another worker in the place of this one, which finishes what it has and ends.
+    pub(super) fn replace_worker(&mut self, id: WorkerId, now: Instant) {
+        let (app, number) = (self.workers[id.0].app, self.workers[id.0].number);
+        let other = self.start_worker(app, number, now);
+        let state = &mut self.apps[usize::from(app.0)];
+        if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
+            seat.worker = Some(other);
+        }
+        state.lead.take_if(|lead| *lead == id);
+        self.drain(id, now);
+        self.choose_lead(app);
+        self.live_taken_over(app, now);
+    }
+
     fn drain(&mut self, id: WorkerId, now: Instant) {
         let worker = &mut self.workers[id.0];
         if let Stage::Ready { .. } = worker.stage {
@@ -351,6 +384,7 @@ impl Hub {
     pub fn handle_worker_gone(&mut self, id: WorkerId, started: u64, now: Instant) {
         let Some(worker) = self.workers.try_remove(id.0) else { return };
         let app_id = worker.app;
+        self.give_up_evaluating(&worker.evaluating);
         let mut jobs: Vec<_> = worker.jobs.into_iter().collect();
         jobs.sort_unstable_by_key(|(serial, _)| *serial);
         let (begun, fresh) = jobs.split_at(jobs.partition_point(|(serial, _)| *serial <= started));

@@ -39,6 +39,51 @@ pub struct Limits {
     pub worker_memory: usize,
 }
 
+impl Limits {
+    /// Each with its name, its value for people to read, and what it means.
+    pub fn described(&self) -> Vec<(&'static str, String, &'static str)> {
+        let time = |time: Duration| format!("{time:?}");
+        let size = |bytes: usize| match bytes {
+            b if b.is_multiple_of(1 << 20) => format!("{}MiB", b >> 20),
+            b if b.is_multiple_of(1 << 10) => format!("{}KiB", b >> 10),
+            b => b.to_string(),
+        };
+        vec![
+            (
+                "request_timeout",
+                time(self.request_timeout),
+                "from a request to its answer's beginning, then 504",
+            ),
+            (
+                "script_time",
+                time(self.script_time),
+                "a script may run without pause, then its worker is replaced",
+            ),
+            ("load_time", time(self.load_time), "a script may take to load"),
+            ("stop_time", time(self.stop_time), "running work may go on after a stop or reload"),
+            ("queue", self.queue.to_string(), "requests of an app that wait for a worker, then 503"),
+            ("worker_jobs", self.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
+            ("pipeline", self.pipeline.to_string(), "requests waiting on one connection, then 503"),
+            ("spill", size(self.spill), "replies that wait for one Mongrel2"),
+            (
+                "connection_output",
+                size(self.connection_output),
+                "messages, deliveries and pieces that wait for one connection, then close",
+            ),
+            (
+                "channel_queue",
+                size(self.channel_queue),
+                "messages of one connection that wait for the script",
+            ),
+            ("upload", size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
+            ("rooms", self.rooms.to_string(), "rooms that one connection may be in"),
+            ("keep_alive", time(self.keep_alive), "how often Mongrel2 is told what is held"),
+            ("handler_targets", self.handler_targets.to_string(), "connections that one reply may reach"),
+            ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
+        ]
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

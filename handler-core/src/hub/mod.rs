@@ -18,7 +18,7 @@
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that arrive as files.
+//! `uploads` the bodies that arrive as files. `inspect` and `operate` are for people: what there is, and what they may do to it; `taps` shows what passes.
 
 mod answers;
 mod app;
@@ -27,11 +27,13 @@ mod counters;
 mod dispatch;
 mod effect;
 mod ids;
+pub mod inspect;
 mod intake;
 mod lifecycle;
 mod limits;
 mod link;
 mod live;
+mod operate;
 mod output;
 mod pacing;
 mod raw_clients;
@@ -39,6 +41,7 @@ mod request;
 pub mod routes;
 mod stream;
 mod streaming;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -48,6 +51,8 @@ pub use counters::Counters;
 pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
+pub use operate::OperateError;
+pub use taps::TapFilter;
 
 use app::App;
 use connection::Connections;
@@ -61,6 +66,7 @@ use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use taps::Taps;
 use tracing::warn;
 use uploads::Uploads;
 
@@ -87,6 +93,7 @@ pub struct Hub {
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
+    taps: Taps,
     complaints: Complaints,
     /// Buffers of finished jobs, to be used again.
     spare: Vec<Vec<u8>>,
@@ -122,6 +129,7 @@ impl Hub {
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
+            taps: Taps::default(),
             complaints: Complaints::default(),
             spare: Vec::new(),
             next_deadline_check: None,
@@ -133,6 +141,11 @@ impl Hub {
     /// What was seen so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The number of connections that wait for something, and of requests without an answer.

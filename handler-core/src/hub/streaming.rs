@@ -47,8 +47,9 @@ impl Hub {
                 request.begun = true;
                 request.deadline = None;
                 conn.stream = Some(Box::new(Stream::new(id, serial, framing)));
-                let key = request.conn;
-                self.mark_dirty(key);
+                let conn = request.conn;
+                self.note_answer(key, status, now);
+                self.mark_dirty(conn);
                 if let Some(worker) = self.workers.get_mut(id.0) {
                     worker.has_answered = true;
                 }

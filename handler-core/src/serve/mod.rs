@@ -5,21 +5,24 @@
 //! hub wants done it does. Everything worth a decision is decided in the hub, or by the program's
 //! [`Observer`].
 
+mod console;
 mod date;
 mod seats;
+mod simulated;
 mod trash;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
+use console::{Console, Desk};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use seats::Seats;
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -54,6 +57,8 @@ pub struct Inputs {
     pub stop: UnixStream,
     /// Load the apps' newest code.
     pub reload: UnixStream,
+    /// Where [consoles](crate::console) connect.
+    pub console: Option<UnixListener>,
 }
 
 /// What the program learns while the loop runs, and decides.
@@ -75,6 +80,8 @@ pub trait Observer {
     /// That process has ended. `Break` ends the loop; else [`companion`](Self::companion) is asked
     /// for the next one.
     fn companion_ended(&mut self) -> std::ops::ControlFlow<()>;
+    /// The operator wants this much to be logged from now on.
+    fn set_log_level(&mut self, level: crate::console::LogLevel);
     /// A server has not been reached for a second since the start.
     fn waiting(&mut self, endpoint: &Endpoint);
 }
@@ -103,6 +110,8 @@ const COMPANION: u64 = 2;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
+/// The console's begin here; workers' stay below.
+const CONSOLE: u64 = 1 << 40;
 
 /// Serves until told to stop.
 ///
@@ -120,6 +129,9 @@ struct Loop {
     seats: Seats,
     trash: Trash,
     inputs: Inputs,
+    console: Option<Console>,
+    /// The link that has no server.
+    own_link: LinkId,
     apps: Vec<App>,
     ready_apps: Vec<bool>,
     /// Apps whose first code is ready, or did not load.
@@ -136,7 +148,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(plan: Plan, inputs: Inputs) -> Result<Self, ServeError> {
+    fn new(plan: Plan, mut inputs: Inputs) -> Result<Self, ServeError> {
         let now = Instant::now();
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         for (socket, token) in [(&inputs.stop, STOP), (&inputs.reload, RELOAD)] {
@@ -147,14 +159,21 @@ impl Loop {
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
-        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len(), specs);
+        // One link more, for the made-up requests of the console.
+        let own_link = LinkId(plan.endpoints.len() as u16);
+        let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len() + 1, specs);
+        hub.open_own_link(own_link);
         for (link, endpoint) in plan.endpoints.iter().enumerate() {
             if let Some(folder) = &endpoint.upload_store {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
         }
+        let console = inputs.console.take();
+        let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
         Ok(Self {
             poller,
+            console,
+            own_link,
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
@@ -229,7 +248,14 @@ impl Loop {
         loop {
             self.hub.finish_turn(now);
             let servers = &mut self.servers;
+            let (console, own_link) = (&mut self.console, self.own_link);
             self.hub.drain_replies(|link, reply| {
+                if link == own_link {
+                    if let Some(console) = console {
+                        console.take_reply(reply);
+                    }
+                    return;
+                }
                 if let Err(dropped) = servers.send(usize::from(link.0), reply) {
                     let address = &reply[..reply.len().min(60)];
                     warn!(
@@ -251,6 +277,9 @@ impl Loop {
             if !acted {
                 break;
             }
+        }
+        if let Some(console) = &mut self.console {
+            console.show(&mut self.hub, &self.poller);
         }
         self.check_ready(observer, now);
         Ok(())
@@ -293,6 +322,11 @@ impl Loop {
                 if observer.load_failed(&mut self.hub, app, &failure, first).is_break() {
                     self.seats.kill_all();
                     self.end = Some(Ending::Broken);
+                }
+            }
+            Effect::Evaluated { query, result } => {
+                if let Some(console) = &mut self.console {
+                    console.take_evaluated(query, result);
                 }
             }
             Effect::DeleteFile(path) => self.trash.delete(path),
@@ -344,6 +378,14 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 } else {
                     self.watch_companion(observer)?;
+                }
+            }
+            CONSOLE.. => {
+                if let Some(console) = &mut self.console {
+                    let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
+                    let (started, link) = (self.started, self.own_link);
+                    let mut desk = Desk { hub, seats, apps, observer, link, token, started, now };
+                    console.service(token, &self.poller, &mut desk);
                 }
             }
             WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, now),

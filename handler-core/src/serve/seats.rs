@@ -103,6 +103,11 @@ impl Seats {
         self.workers.get(worker.0)?.as_ref()
     }
 
+    /// The id of a worker's process.
+    pub(super) fn process(&self, worker: WorkerId) -> Option<u32> {
+        self.get(worker).map(|seated| seated.process.child.id())
+    }
+
     pub(super) fn pulse(&self, worker: WorkerId) -> Option<Pulse> {
         self.get(worker).map(|seated| seated.process.page.pulse())
     }

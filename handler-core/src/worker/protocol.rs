@@ -310,6 +310,13 @@ pub enum Order<'a> {
         /// The connection's number.
         conn: u64,
     },
+    /// Run this code of the operator's; [`Action::Evaluated`] tells what it gave.
+    Evaluate {
+        /// The hub's number for it.
+        query: u64,
+        /// The code, UTF-8: an expression, or statements.
+        code: &'a [u8],
+    },
     /// The answer to an [`Action::Query`].
     Answer {
         /// The query's number.
@@ -522,6 +529,15 @@ pub enum Action<'a> {
         /// About which room or connection.
         subject: &'a [u8],
     },
+    /// What the code of an [`Order::Evaluate`] gave.
+    Evaluated {
+        /// The order's number.
+        query: u64,
+        /// Whether it ran to its end.
+        ok: bool,
+        /// Its value, or what went wrong, UTF-8.
+        text: &'a [u8],
+    },
     /// The beginning of an answer whose body comes in pieces.
     Begin {
         /// The job's number.
@@ -713,6 +729,14 @@ pub fn encode_answer(out: &mut Vec<u8>, query: u64, json: &[u8]) {
     });
 }
 
+/// Appends an [`Order::Evaluate`].
+pub fn encode_evaluate(out: &mut Vec<u8>, query: u64, code: &[u8]) {
+    frame(out, 12, |out| {
+        out.extend_from_slice(&query.to_le_bytes());
+        out.extend_from_slice(code);
+    });
+}
+
 /// Appends an [`Order::Taken`].
 pub fn encode_taken(out: &mut Vec<u8>, serial: u64, bytes: u32) {
     frame(out, 10, |out| {
@@ -790,6 +814,11 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
             out.extend_from_slice(&query.to_le_bytes());
             out.push(*question as u8);
             out.extend_from_slice(subject);
+        }),
+        Action::Evaluated { query, ok, text } => frame(out, 23, |out| {
+            out.extend_from_slice(&query.to_le_bytes());
+            out.push(u8::from(*ok));
+            out.extend_from_slice(text);
         }),
         Action::Begin { serial, status, head } => frame(out, 17, |out| {
             out.extend_from_slice(&serial.to_le_bytes());
@@ -980,6 +1009,7 @@ impl<'a> Order<'a> {
             Self::ANSWER => Self::Answer { query: fields.u64()?, json: fields.left },
             10 => Self::Taken { serial: fields.u64()?, bytes: u32::from_le_bytes(fields.array()?) },
             11 => Self::Gone { serial: fields.u64()? },
+            12 => Self::Evaluate { query: fields.u64()?, code: fields.left },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -1057,6 +1087,7 @@ impl<'a> Action<'a> {
             18 => Self::Piece { serial: fields.u64()?, bytes: fields.left },
             19 => Self::End { serial: fields.u64()? },
             20 => Self::Abort { serial: fields.u64()? },
+            23 => Self::Evaluated { query: fields.u64()?, ok: fields.flag()?, text: fields.left },
             21 => {
                 Self::Accept { conn: fields.u64()?, protocol: fields.text("subprotocol")?, head: fields.left }
             }
@@ -1126,6 +1157,7 @@ mod tests {
         encode_answer(&mut bytes, 1, b"[]");
         encode_taken(&mut bytes, 1 << 40, u32::MAX);
         encode_gone(&mut bytes, 7);
+        encode_evaluate(&mut bytes, 3, b"1 + 1");
         let mut rest = &bytes[..];
         let mut orders = Vec::new();
         while let Some((kind, payload, after)) = split_frame(rest) {
@@ -1139,6 +1171,7 @@ mod tests {
             Order::Answer { query: 1, json: b"[]" },
             Order::Taken { serial: 1 << 40, bytes: u32::MAX },
             Order::Gone { serial: 7 },
+            Order::Evaluate { query: 3, code: b"1 + 1" },
         ];
         assert_eq!(orders, expected);
     }
@@ -1163,6 +1196,7 @@ mod tests {
             Action::CloseRoom { code: 1001, room: b"lobby", reason: b"" },
             Action::SetData { conn: 3, json: b"{}" },
             Action::Query { query: 9, question: Question::Rooms, subject: b"3" },
+            Action::Evaluated { query: 3, ok: true, text: b"2" },
             Action::Begin { serial: 4, status: 206, head: b"a: b\r\n" },
             Action::Piece { serial: 4, bytes: b"piece" },
             Action::End { serial: 4 },

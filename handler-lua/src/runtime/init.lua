@@ -136,4 +136,29 @@ return {
   close = live.close,
   detach = live.detach,
   broken = live.broken,
+  -- Runs code that an operator typed, in a task of its own, and tells what it gave.
+  evaluate = function(query, code)
+    scheduler.spawn(function()
+      local scope = setmetatable({ kennel = kennel, app = the_app }, { __index = _G, __newindex = _G })
+      local chunk, problem = load("return " .. code, "=console", "t", scope)
+      if not chunk then
+        chunk, problem = load(code, "=console", "t", scope)
+      end
+      if not chunk then
+        native.evaluated(query, false, problem)
+        return
+      end
+      local results = { n = 0 }
+      local function keep(ok, ...)
+        results = { n = select("#", ...), ... }
+        return ok
+      end
+      local ok = keep(pcall(chunk))
+      for at = 1, results.n do
+        local value = results[at]
+        results[at] = type(value) == "table" and native.json_encode(value) or tostring(value)
+      end
+      native.evaluated(query, ok, table.concat(results, "\t"))
+    end)
+  end,
 }

@@ -8,9 +8,10 @@ import importlib.util
 import os
 import sys
 import threading
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import _failure, _json, _live, _log, _native, _state, _tasks
+from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
 from ._app import App
 
 
@@ -96,6 +97,7 @@ def _load(worker: _native.Worker) -> Any:
         sys.path.insert(0, os.getcwd())
         sys.argv = [source]
         module = importlib.import_module(source)
+    _evaluate.remember(vars(module))
     for candidate in [name] if name else ["app", "application"]:
         found: Any = module
         for part in candidate.split("."):
@@ -193,6 +195,7 @@ class Server:
             "detach": _live.detach,
             "lead": self.lead,
             "stop": self._stop,
+            "evaluate": partial(_evaluate.evaluate, self.worker),
             "to_json": _json.encode,
             "copy_context": contextvars.copy_context,
         }

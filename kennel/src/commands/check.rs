@@ -12,7 +12,6 @@ use handler_core::worker::protocol::{LoadFailure, Registration};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Loads an app's script in a worker and checks that its routes can be served.
 pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeError> {
@@ -50,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let values = limit_values(&limits);
+    let values = limits.described();
     let mut out = std::io::stdout().lock();
     if args.json {
         let apps: Vec<_> = loaded
@@ -108,43 +107,4 @@ pub(super) fn with_traceback(failure: &LoadFailure) -> String {
         text.push_str(line);
     }
     text
-}
-
-/// Name, value and meaning of every bound.
-fn limit_values(limits: &Limits) -> Vec<(&'static str, String, &'static str)> {
-    let time = |time: Duration| humantime::format_duration(time).to_string();
-    let size = |bytes: usize| match bytes {
-        b if b.is_multiple_of(1 << 20) => format!("{}MiB", b >> 20),
-        b if b.is_multiple_of(1 << 10) => format!("{}KiB", b >> 10),
-        b => b.to_string(),
-    };
-    vec![
-        (
-            "request_timeout",
-            time(limits.request_timeout),
-            "from a request to its answer's beginning, then 504",
-        ),
-        (
-            "script_time",
-            time(limits.script_time),
-            "a script may run without pause, then its worker is replaced",
-        ),
-        ("load_time", time(limits.load_time), "a script may take to load"),
-        ("stop_time", time(limits.stop_time), "running work may go on after a stop or reload"),
-        ("queue", limits.queue.to_string(), "requests of an app that wait for a worker, then 503"),
-        ("worker_jobs", limits.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
-        ("pipeline", limits.pipeline.to_string(), "requests waiting on one connection, then 503"),
-        ("spill", size(limits.spill), "replies that wait for one Mongrel2"),
-        (
-            "connection_output",
-            size(limits.connection_output),
-            "messages, deliveries and pieces that wait for one connection, then close",
-        ),
-        ("channel_queue", size(limits.channel_queue), "messages of one connection that wait for the script"),
-        ("upload", size(limits.upload), "a body that Mongrel2 puts into a file, then 413"),
-        ("rooms", limits.rooms.to_string(), "rooms that one connection may be in"),
-        ("keep_alive", time(limits.keep_alive), "how often Mongrel2 is told what is held"),
-        ("handler_targets", limits.handler_targets.to_string(), "connections that one reply may reach"),
-        ("worker_memory", size(limits.worker_memory), "memory of one worker's scripts"),
-    ]
 }

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod check;
+mod console;
 mod decode;
 mod routes;
 mod serve;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => serve::run(&args, serve::Mode::Dev),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
+        Command::Console(args) => console::run(&args),
         Command::Decode { files } => decode::run(&files),
         Command::Reload(args) => signal::run(&args, rustix::process::Signal::HUP),
         Command::Stop(args) => signal::run(&args, rustix::process::Signal::TERM),

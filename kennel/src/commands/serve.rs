@@ -2,14 +2,15 @@
 
 use super::check::with_traceback;
 use crate::apps;
-use crate::args::{LogFormat, Serve as Args};
+use crate::args::{LogFormat, LogLevel, Serve as Args};
 use crate::config::Config;
-use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
-use crate::run_files::RunFiles;
+use crate::run_files::{CONSOLE, RunFiles};
 use crate::watch;
 use anyhow::Context;
+use handler_core::console;
 use handler_core::hub::{AppId, Hub};
 use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
 use handler_core::transport::{Address, Endpoint};
@@ -19,7 +20,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::{error, info};
@@ -38,9 +40,11 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let limits = config.limits();
     let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
     let existing = existing_servers(args, &config)?;
-    log::start(args.log_format, args.log_level);
+    let set_level = log::start(args.log_format, args.log_level);
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
+    let socket = args.console.clone().or_else(|| config.console.socket.clone());
+    let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
     let listen = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
         true => {
@@ -68,9 +72,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Mode::Run => None,
     };
 
-    let mut observer = Host { own, mode, format: args.log_format, apps: apps.clone(), failure: None };
+    let (format, failure) = (args.log_format, None);
+    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
     let plan = Plan { limits, endpoints, apps };
-    match serve::run(plan, Inputs { stop, reload }, &mut observer) {
+    match serve::run(plan, Inputs { stop, reload, console: Some(console) }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
             Some(failure) => Err(failure),
@@ -78,6 +83,29 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         },
         Err(problem) => Err(problem.into()),
     }
+}
+
+/// The console's socket, which nobody but this user can open. What a killed kennel left in its place goes.
+fn listen_for_consoles(path: &Path) -> anyhow::Result<UnixListener> {
+    if path.metadata().is_ok_and(|file| file.file_type().is_socket()) {
+        if UnixStream::connect(path).is_ok() {
+            let path = path.display();
+            return Err(unreachable(format!(
+                "the console's socket {path} is another kennel's; --console names another"
+            )));
+        }
+        std::fs::remove_file(path)?;
+    }
+    // The mode has to be right from the first moment on. No other thread makes files yet.
+    let usual = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(usual);
+    bound.map_err(|problem| {
+        let (path, problem) = (path.display(), plain(&problem));
+        wrong_input(format!(
+            "the console's socket cannot be made at {path}: {problem}; --console names another place"
+        ))
+    })
 }
 
 /// The servers that were named, on the command line or else in kennel.toml.
@@ -131,6 +159,7 @@ struct Host {
     own: Option<OwnServer>,
     mode: Mode,
     format: LogFormat,
+    set_level: log::SetLevel,
     apps: Vec<App>,
     failure: Option<anyhow::Error>,
 }
@@ -189,6 +218,17 @@ impl Observer for Host {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn set_log_level(&mut self, level: console::LogLevel) {
+        let level = match level {
+            console::LogLevel::Debug => LogLevel::Debug,
+            console::LogLevel::Info => LogLevel::Info,
+            console::LogLevel::Warn => LogLevel::Warn,
+            console::LogLevel::Error => LogLevel::Error,
+        };
+        (self.set_level)(level);
+        info!("the log level is {} now, as the console asked", format!("{level:?}").to_lowercase());
     }
 
     fn waiting(&mut self, endpoint: &Endpoint) {

@@ -24,6 +24,7 @@ mod command_line;
 /// Connections: keep-alive, close, order, bodies of any size.
 mod connections;
 /// Crashes: workers die, and nobody but the running requests notices.
+mod console;
 mod crashes;
 /// `kennel decode`: every captured message, as its index says.
 mod decode;

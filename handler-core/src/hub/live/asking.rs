@@ -122,7 +122,7 @@ impl Hub {
     }
 
     /// The key behind a `conn.id`.
-    fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
+    pub(super) fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
         let name = std::str::from_utf8(name).ok()?;
         let mut parts = name.strip_prefix(&self.boot)?.strip_prefix('-')?.split('.');
         let link = LinkId(parts.next()?.parse().ok()?);

@@ -11,6 +11,7 @@ use super::work::Pending;
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::ids::{AppId, ConnKey, LinkId};
+use crate::hub::taps::Passing;
 use crate::websocket::CloseCode;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,7 @@ impl Hub {
         }
         let ours = channel.our_close.take();
         let (code, reason) = ours.map_or((code, reason.into()), |ours| *ours);
+        self.note_live(id, Passing::Closed { code, reason: &reason });
         self.give(id, Pending::Close { code, reason }, now);
     }
 

@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
 use crate::hub::pacing::Pacer;
+use crate::hub::taps::Passing;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::websocket::Event;
 use std::time::Instant;
@@ -29,6 +30,10 @@ impl Hub {
                 None => return self.channel_at(envelope.path).is_some(),
             },
         };
+        let second = self.live.lives.second(now);
+        if let Some(channel) = self.live.lives.get_mut(id) {
+            channel.heard = second;
+        }
         match head.kind {
             Kind::Frame { flags } => self.receive_frame(id, flags, envelope.body, now),
             _ => self.receive_socket(id, envelope, now),
@@ -56,6 +61,7 @@ impl Hub {
         } else if std::str::from_utf8(envelope.body).is_err() {
             self.close_live(id, 1007, "not UTF-8", now);
         } else {
+            self.note_live(id, Passing::In { binary: false, payload: envelope.body });
             self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
         }
     }
@@ -107,6 +113,9 @@ impl Hub {
             }
         };
         if let Some(message) = next {
+            if let Pending::Message { binary, payload } = &message {
+                self.note_live(id, Passing::In { binary: *binary, payload });
+            }
             self.give(id, message, now);
         }
     }

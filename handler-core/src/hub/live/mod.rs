@@ -7,11 +7,12 @@
 //! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
 //! * `ending`: every way to end, and `close` exactly once
 //! * `heartbeat`: pings, and Mongrel2's idle clock
-//! * `asking`: what scripts ask about connections and rooms
+//! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
 mod asking;
 mod deciding;
 mod ending;
+mod glimpse;
 mod heartbeat;
 mod intake;
 mod opening;
@@ -24,6 +25,7 @@ pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
 pub(super) use sending::Publishing;
 pub(super) use table::{Backlog, LiveId, Lives};
+pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;
 use crate::rooms::Rooms;

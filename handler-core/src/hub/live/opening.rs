@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
+use crate::hub::taps::Passing;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
 use crate::worker::protocol::ChannelSpec;
@@ -187,11 +188,13 @@ impl Hub {
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
         let opening = self.live.keeper.keep(message);
+        let heard = self.live.lives.second(now);
         let made = self.live.lives.insert(key, |number| Channel {
             key,
             app,
             route,
             number,
+            heard,
             carrier,
             stage: if asked { Stage::Asked } else { Stage::Open },
             asked,
@@ -211,6 +214,7 @@ impl Hub {
             return None;
         };
         self.counters.opened += 1;
+        self.note_live(id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
         if self.conns.map.contains_key(&key) {
             let _ = self.live_conn(id, now);

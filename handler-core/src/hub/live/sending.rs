@@ -11,6 +11,7 @@ use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::pacing::Allowance;
+use crate::hub::taps::Passing;
 use crate::protocol::{ConnId, Targets, reply};
 use crate::rooms::{MemberId, Place};
 use crate::websocket::Deflate;
@@ -63,6 +64,8 @@ impl Hub {
             }
             return;
         }
+        self.note_live(id, Passing::Out { binary, payload });
+        let Some(channel) = self.live.lives.get(id) else { return };
         let framing = channel.framing();
         let mut framed = Vec::with_capacity(payload.len() + 10);
         framing.encode(binary, payload, &mut self.live.codec, &mut framed);
@@ -194,6 +197,7 @@ impl Hub {
         publishing.bytes += payload.len();
         publishing.messages.push((binary, payload.to_vec()));
         self.counters.published += 1;
+        self.note_publish(room, binary, payload);
     }
 
     /// Hands a room's messages to its members. Before anything else that a member could notice, so that the

@@ -76,6 +76,8 @@ pub(crate) struct Channel {
     pub(super) route: u16,
     /// Its number for workers: no other connection ever has it in the life of the hub.
     pub(super) number: u64,
+    /// The second in which its client last said something.
+    pub(super) heard: u32,
     pub(super) carrier: Carrier,
     pub(super) stage: Stage,
     /// Its handshake waits for the script's decision, or ended without one.
@@ -223,6 +225,11 @@ impl Lives {
     pub(super) fn second(&mut self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_insert(now);
         now.saturating_duration_since(epoch).as_secs() as u32
+    }
+
+    /// The moment from which seconds and windows are counted.
+    pub(super) fn epoch(&self) -> Option<Instant> {
+        self.epoch
     }
 
     /// Whether it is a WebSocket to which frames of our own may be sent.

@@ -83,6 +83,8 @@ pub(super) struct FakeWorker {
     pub taken: Vec<(u64, u32)>,
     /// Serials of jobs whose client is gone.
     pub gone: Vec<u64>,
+    /// Queries and codes that the operator wants run.
+    pub evaluated: Vec<(u64, String)>,
     pub lead: bool,
     pub stop: bool,
     pub killed: bool,
@@ -403,6 +405,9 @@ impl FakeWorker {
                 }
                 Order::Taken { serial, bytes } => self.taken.push((serial, bytes)),
                 Order::Gone { serial } => self.gone.push(serial),
+                Order::Evaluate { query, code } => {
+                    self.evaluated.push((query, String::from_utf8(code.to_vec()).unwrap()));
+                }
                 Order::Start(_) => panic!("the hub does not start processes"),
             }
         }

@@ -1,0 +1,71 @@
+//! A live connection as seen from outside.
+
+use super::Live;
+use super::table::{LiveId, Lives, Stage};
+use crate::hub::Hub;
+use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use std::time::Instant;
+
+/// What those may see of a connection who do not serve it.
+pub(in crate::hub) struct Glimpse<'a> {
+    pub key: ConnKey,
+    pub app: AppId,
+    pub transport: &'static str,
+    pub state: &'static str,
+    /// The second in which its client last said something.
+    pub heard: u32,
+    pub worker: Option<WorkerId>,
+    /// Messages that the script has not done with.
+    pub unread: usize,
+    /// `conn.data`, JSON.
+    pub data: Option<&'a [u8]>,
+    pub resumed: bool,
+}
+
+impl Live {
+    /// A look at a connection; `None`: there is none.
+    pub(in crate::hub) fn glimpse(&self, id: LiveId) -> Option<Glimpse<'_>> {
+        let channel = self.lives.get(id)?;
+        let unread = channel.work.as_ref().map_or(0, |work| work.flight.len() + work.waiting.len());
+        Some(Glimpse {
+            key: channel.key,
+            app: channel.app,
+            transport: channel.carrier.name(),
+            state: match channel.stage {
+                Stage::Asked => "asked",
+                Stage::Open => "open",
+                Stage::Closing => "closing",
+                Stage::Over => "over",
+            },
+            heard: channel.heard,
+            worker: channel.worker.worker(),
+            unread,
+            data: channel.data.as_ref().map(|data| &***data),
+            resumed: channel.resumed,
+        })
+    }
+
+    /// The message that a connection was opened with.
+    pub(in crate::hub) fn opening_message(&self, id: LiveId) -> Option<Vec<u8>> {
+        Some(self.keeper.read(&self.lives.get(id)?.opening))
+    }
+}
+
+impl Lives {
+    /// Those from this place on, in order.
+    pub(in crate::hub) fn ids_from(&self, first: LiveId) -> impl Iterator<Item = LiveId> {
+        self.iter().map(|(id, _)| id).filter(move |id| *id >= first)
+    }
+
+    /// Seconds since the first look at the clock.
+    pub(in crate::hub) fn second_at(&self, now: Instant) -> u32 {
+        self.epoch().map_or(0, |epoch| now.saturating_duration_since(epoch).as_secs() as u32)
+    }
+}
+
+impl Hub {
+    /// The live connection of this `conn.id`.
+    pub(in crate::hub) fn live_by_name(&self, name: &str) -> Option<LiveId> {
+        self.key_by_name(name.as_bytes()).and_then(|key| self.live.lives.at(key))
+    }
+}

@@ -1,0 +1,210 @@
+//! What people who operate the hub may do to connections and workers.
+
+use super::Hub;
+use super::effect::Effect;
+use super::ids::{LinkId, WorkerId};
+use super::live::Pending;
+use super::taps::Passing;
+use crate::websocket::CloseCode;
+use crate::worker::protocol::encode_evaluate;
+use std::time::Instant;
+use thiserror::Error;
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OperateError {
+    /// No live connection has this id.
+    #[error("no live connection is called `{id}`; `connections` lists them")]
+    NoConnection {
+        /// What was asked for.
+        id: String,
+    },
+    /// No worker fits.
+    #[error("there is no worker {number} of {app}; `workers` lists them")]
+    NoWorker {
+        /// The app's name, or `any app`.
+        app: String,
+        /// The number asked for.
+        number: u32,
+    },
+    /// The same number in several apps.
+    #[error("several apps have a worker {number}: say which app, one of {apps}")]
+    WhichWorker {
+        /// The number asked for.
+        number: u32,
+        /// Names of the apps.
+        apps: String,
+    },
+    /// Nothing may be sent as a close with this code.
+    #[error("{code} is no close code that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999")]
+    Code {
+        /// What was asked for.
+        code: u16,
+    },
+}
+
+/// The most bytes of a close's reason, RFC 6455 (5.5).
+const MAX_REASON: usize = 123;
+
+/// As much of a text as fits into so many bytes.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
+impl Hub {
+    /// Sends a text to one live connection, by its `conn.id`.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`].
+    pub fn send_to(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
+        let live = self.named(id)?;
+        self.send_live(live, false, text.as_bytes(), now);
+        Ok(())
+    }
+
+    /// Sends a text to all in a room, or to all live connections. Says to how many.
+    pub fn broadcast(&mut self, room: Option<&str>, text: &str, now: Instant) -> usize {
+        if let Some(room) = room {
+            self.publish(room.as_bytes(), None, false, text.as_bytes(), now);
+            return self.live.rooms.count(room.as_bytes());
+        }
+        let all: Vec<_> = self.live.lives.ids_from(0).collect();
+        for id in &all {
+            self.send_live(*id, false, text.as_bytes(), now);
+        }
+        all.len()
+    }
+
+    /// Closes a live connection with a code and a reason that its client gets.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`] and [`OperateError::Code`].
+    pub fn close_by_name(
+        &mut self,
+        id: &str,
+        code: u16,
+        reason: &str,
+        now: Instant,
+    ) -> Result<(), OperateError> {
+        if !CloseCode(code).may_be_sent() {
+            return Err(OperateError::Code { code });
+        }
+        let live = self.named(id)?;
+        self.close_live(live, code, beginning(reason, MAX_REASON), now);
+        Ok(())
+    }
+
+    /// Ends a live connection at once, without a word to its client.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`].
+    pub fn kick(&mut self, id: &str, now: Instant) -> Result<(), OperateError> {
+        let live = self.named(id)?;
+        let Some(key) = self.live.glimpse(live).map(|glimpse| glimpse.key) else { return Ok(()) };
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.out = Vec::new();
+            conn.backlog = None;
+        }
+        self.end_live(live, 1006, "kicked", now);
+        self.close_connection(key);
+        Ok(())
+    }
+
+    /// Gives the script a message as if a connection's client had sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`].
+    pub fn simulate_message(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
+        let live = self.named(id)?;
+        self.note_live(live, Passing::In { binary: false, payload: text.as_bytes() });
+        self.give(live, Pending::Message { binary: false, payload: text.as_bytes().into() }, now);
+        Ok(())
+    }
+
+    /// Makes a link of the caller's own usable, which has no server: it gives the hub messages, and gets its replies.
+    pub fn open_own_link(&mut self, link: LinkId) {
+        self.links[usize::from(link.0)].begin(b"");
+    }
+
+    /// Lets a worker finish what it has and end; another one takes its place.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
+    pub fn drain_worker(&mut self, app: Option<&str>, number: u32, now: Instant) -> Result<(), OperateError> {
+        let worker = self.find_worker(app, number)?;
+        self.replace_worker(worker, now);
+        Ok(())
+    }
+
+    /// The worker in charge with this number, of this app if several have one.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
+    pub fn find_worker(&self, app: Option<&str>, number: u32) -> Result<WorkerId, OperateError> {
+        let fits = |id: &WorkerId| self.workers[id.0].number == number && !self.workers[id.0].is_leaving();
+        let mut found = Vec::new();
+        for state in self.apps.iter().filter(|state| app.is_none_or(|app| state.spec.name == app)) {
+            let seated = state.seats.iter().filter_map(|seat| seat.worker);
+            found.extend(seated.filter(fits).map(|id| (id, state.spec.name.as_str())));
+        }
+        match found[..] {
+            [(id, _)] => Ok(id),
+            [] => {
+                let app = app.map_or_else(|| "any app".to_owned(), |app| format!("`{app}`"));
+                Err(OperateError::NoWorker { app, number })
+            }
+            _ => {
+                let apps: Vec<_> = found.iter().map(|(_, app)| format!("`{app}`")).collect();
+                Err(OperateError::WhichWorker { number, apps: apps.join(", ") })
+            }
+        }
+    }
+
+    /// Lets a worker run code; [`Effect::Evaluated`] tells what it gave, under this number.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
+    pub fn evaluate(
+        &mut self,
+        app: Option<&str>,
+        number: u32,
+        query: u64,
+        code: &str,
+    ) -> Result<(), OperateError> {
+        let id = self.find_worker(app, number)?;
+        let worker = &mut self.workers[id.0];
+        encode_evaluate(&mut worker.orders, query, code.as_bytes());
+        worker.evaluating.push(query);
+        Ok(())
+    }
+
+    /// A worker says what such code gave.
+    pub(super) fn handle_evaluated(&mut self, id: WorkerId, query: u64, ok: bool, text: &[u8]) {
+        let Some(worker) = self.workers.get_mut(id.0) else { return };
+        let Some(at) = worker.evaluating.iter().position(|known| *known == query) else { return };
+        worker.evaluating.swap_remove(at);
+        let text = String::from_utf8_lossy(text).into_owned();
+        let result = if ok { Ok(text) } else { Err(text) };
+        self.effects.push_back(Effect::Evaluated { query, result });
+    }
+
+    /// A worker has ended with such code under way.
+    pub(super) fn give_up_evaluating(&mut self, queries: &[u64]) {
+        let gone =
+            |query: &u64| Effect::Evaluated { query: *query, result: Err("the worker has ended".into()) };
+        self.effects.extend(queries.iter().map(gone));
+    }
+
+    fn named(&self, id: &str) -> Result<u32, OperateError> {
+        self.live_by_name(id).ok_or_else(|| OperateError::NoConnection { id: id.to_owned() })
+    }
+}
