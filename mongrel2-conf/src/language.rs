@@ -140,6 +140,10 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
             one.span = Span { start, ..span }.first_byte();
         }
         let mut help = vec![advice, problem.invalid.consequence()];
+        if advice.starts_with("did you mean") {
+            one = one.label(advice);
+            help.remove(0);
+        }
         help.retain(|line| !line.is_empty());
         if !help.is_empty() {
             one = one.help(help.join("\n"));
