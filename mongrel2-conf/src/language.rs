@@ -24,7 +24,7 @@
 //!   share their variables; a file that is included twice is read once.
 //! * Variables may lead to variables everywhere, `servers` too.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -159,11 +159,9 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
 
 /// In the order of the files, without what was found twice because two places use it.
 fn sorted(sources: Sources, mut found: Vec<Diagnostic>) -> Diagnostics {
-    found.sort_by(|one, other| {
-        let key = |of: &Diagnostic| (of.span.file, of.span.start, std::cmp::Reverse(of.severity), of.name);
-        key(one).cmp(&key(other)).then_with(|| one.message.cmp(&other.message))
-    });
-    found.dedup_by(|one, other| one == other);
+    found.sort_by_key(|one| (one.span.file, one.span.start, std::cmp::Reverse(one.severity)));
+    let mut seen = HashSet::new();
+    found.retain(|one| seen.insert((one.span, one.name, one.message.clone())));
     if found.len() > MAX_FOUND {
         let more = found.len() - MAX_FOUND;
         let worst = found[MAX_FOUND..].iter().map(|one| one.severity).max().unwrap_or(Severity::Note);

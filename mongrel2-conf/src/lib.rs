@@ -7,6 +7,7 @@
 //! * [`language`]: configuration files, as m2sh reads them; [`ast`] is what they consist of.
 //! * [`diagnostic`]: what is wrong with a file and where; [`span`] says where.
 //! * [`invalid`]: what Mongrel2 would punish; [`model::Config::problems`] finds it.
+//! * [`print`]: a model as the text of a configuration file.
 //! * [`routing`]: which route a request reaches; [`pattern`] is the language of their keys.
 //! * [`store`]: the database, written whole or not at all, and read back.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
@@ -47,6 +48,7 @@ pub mod ast;
 mod check;
 mod classes;
 pub mod diagnostic;
+mod file_order;
 pub mod invalid;
 pub mod language;
 mod lint;
@@ -55,6 +57,7 @@ pub mod model;
 mod parser;
 pub mod pattern;
 mod places;
+pub mod print;
 pub mod public_files;
 mod resolve;
 pub mod routing;
