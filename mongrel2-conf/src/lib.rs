@@ -5,6 +5,7 @@
 //! * [`model`]: servers, hosts, routes and their targets, as Mongrel2 knows them.
 //! * [`invalid`]: what Mongrel2 would punish; [`model::Config::check`] finds it.
 //! * [`store`]: the database, written whole or not at all, and read back.
+//! * [`diff`]: what two configurations do not have in common.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
 //!
@@ -40,6 +41,7 @@
 //! ```
 
 mod check;
+pub mod diff;
 pub mod invalid;
 pub mod mimetypes;
 pub mod model;

@@ -22,6 +22,8 @@ use crate::model::{Config, Dir, Handler, Host, Module, Protocol, Proxy, Route, S
 pub struct Contents {
     /// Its servers, settings and content types. Routes that lead to one row share a target.
     pub config: Config,
+    /// The row of each host in the table `host`: for each server, for each of its hosts.
+    pub host_ids: Vec<Vec<i64>>,
     /// For which Mongrel2 it was made.
     pub schema: Schema,
     /// What is wrong in it, in the order of its tables.
@@ -53,9 +55,10 @@ impl fmt::Display for Flaw {
 /// error; they are in [`Contents::flaws`].
 pub fn read(path: &Path) -> Result<Contents, StoreError> {
     let existing = place::open_to_read(path)?;
-    let mut reader = Reader { existing: &existing, flaws: Vec::new() };
+    let mut reader = Reader { existing: &existing, host_ids: Vec::new(), flaws: Vec::new() };
     let config = reader.config().map_err(|source| place::not_open(path, source))?;
-    Ok(Contents { config, schema: existing.shape.schema(), flaws: reader.flaws })
+    let Reader { host_ids, flaws, .. } = reader;
+    Ok(Contents { config, host_ids, schema: existing.shape.schema(), flaws })
 }
 
 /// The handlers that the routes of a database lead to, in the order of Mongrel2.
@@ -122,6 +125,7 @@ impl Row {
 
 struct Reader<'a> {
     existing: &'a Existing,
+    host_ids: Vec<Vec<i64>>,
     flaws: Vec<Flaw>,
 }
 
@@ -149,13 +153,17 @@ impl Reader<'_> {
             servers.insert(row.id, config.servers.len());
             config.servers.push(self.server(&row));
         }
+        self.host_ids = vec![Vec::new(); config.servers.len()];
         let mut targets = self.targets()?;
         let hosts = self.rows("host", &["server_id", "maintenance", "name", "matching"])?;
         let mut of_host = self.routes(&mut targets, &hosts)?;
         for row in &hosts {
             let host = self.host(row, of_host.remove(&row.id).unwrap_or_default());
             match row.id_in("server_id").and_then(|id| servers.get(&id)) {
-                Some(&at) => config.servers[at].hosts.push(host),
+                Some(&at) => {
+                    config.servers[at].hosts.push(host);
+                    self.host_ids[at].push(row.id);
+                }
                 None => self.flaw(row, "belongs to no server"),
             }
         }

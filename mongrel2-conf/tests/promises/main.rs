@@ -4,8 +4,12 @@
 
 /// A written database, table by table, and what happens to the one that was there.
 mod database;
+/// What is no database of Mongrel2, or cannot be used, is left alone.
+mod left_alone;
 /// A real Mongrel2 serves a folder at `/` and leaves the rest to the Handler.
 mod public_files;
+/// Any database is read, with what is wrong in it.
+mod read_back;
 /// A real Mongrel2 to ask.
 mod server;
 /// A real Mongrel2 runs on what we write.
