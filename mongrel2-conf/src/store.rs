@@ -4,13 +4,11 @@
 //!   checked as a file, and says who made it.
 //! * [`read()`] gives the configuration of any database, `m2sh`'s too, with what is wrong in it.
 //! * [`log()`] and [`commit`]: the database's own log.
-//! * [`order`]: the order in which `m2sh` writes rows.
 //!
 //! What is no database of Mongrel2 is left alone, byte for byte; [`StoreError`] says what it is.
 
 mod log;
 mod module_settings;
-pub mod order;
 mod place;
 mod read;
 mod schema;

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod check;
+mod conf;
 mod decode;
 mod routes;
 mod serve;
@@ -19,6 +20,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Decode { files } => decode::run(&files),
+        Command::Conf(command) => conf::run(&command),
         Command::Reload(args) => signal::run(&args, rustix::process::Signal::HUP),
         Command::Stop(args) => signal::run(&args, rustix::process::Signal::TERM),
         Command::Completions { shell } => {
