@@ -31,7 +31,10 @@ fn main() {
     println!("{ROUTES} routes, {} KiB", fs::metadata(file).unwrap().len() / 1024);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        ours.push(time(folder.path(), Command::new(kennel()).args(["conf", "load", "--db", "ours.sqlite", "site.conf"])));
+        ours.push(time(
+            folder.path(),
+            Command::new(kennel()).args(["conf", "load", "--db", "ours.sqlite", "site.conf"]),
+        ));
         theirs.push(time(
             folder.path(),
             Command::new("m2sh").args(["load", "-db", "theirs.sqlite", "-config", "site.conf"]),
@@ -50,7 +53,8 @@ fn time(folder: &Path, command: &mut Command) -> Duration {
     for name in ["ours.sqlite", "theirs.sqlite"] {
         let _ = fs::remove_file(folder.join(name));
     }
-    let command = command.current_dir(folder).env("LOGNAME", "bench").stdout(Stdio::null()).stderr(Stdio::null());
+    let command =
+        command.current_dir(folder).env("LOGNAME", "bench").stdout(Stdio::null()).stderr(Stdio::null());
     let begin = Instant::now();
     let status = command.status().expect("it is installed");
     let time = begin.elapsed();

@@ -265,7 +265,7 @@ impl Reader<'_> {
                 recv_spec: self.text(&row, "recv_spec", ""),
                 recv_ident: self.text(&row, "recv_ident", ""),
                 raw_payload: self.flag(&row, "raw_payload"),
-                protocol: Protocol::from_word(&self.text(&row, "protocol", "json")),
+                protocol: self.protocol(&row),
             };
             targets.insert(&row, &mut self.flaws, Target::Handler(handler));
         }
@@ -369,6 +369,15 @@ impl Reader<'_> {
             self.flaw(row, format!("has {text} as `{column}`, which is no number that it may be"));
             default
         })
+    }
+
+    fn protocol(&mut self, row: &Row) -> Protocol {
+        let word = self.text(row, "protocol", Protocol::Json.as_str());
+        let protocol = Protocol::from_word(&word);
+        if word != protocol.as_str() && row.cell("protocol") != Some(&Cell::Null) {
+            self.flaw(row, format!("has `{word}` as `protocol`, which Mongrel2 takes for `json`"));
+        }
+        protocol
     }
 
     fn flag(&mut self, row: &Row, column: &'static str) -> bool {

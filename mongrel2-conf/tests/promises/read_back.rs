@@ -168,6 +168,10 @@ fn what_has_no_word_in_a_configuration_is_told() {
         ]
     );
     assert_eq!(
+        flaws("UPDATE handler SET protocol = 'xml'"),
+        ["row 1 of table `handler` has `xml` as `protocol`, which Mongrel2 takes for `json`"]
+    );
+    assert_eq!(
         flaws("UPDATE setting SET value = x'ff'"),
         ["row 1 of table `setting` has bytes instead of text as `value`"]
     );

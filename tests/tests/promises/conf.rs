@@ -96,7 +96,10 @@ fn a_broken_file_leaves_the_database_as_it_was_byte_for_byte() {
             first.split_once(".conf").unwrap_or_else(|| panic!("{name}: {first}")).1
         });
         let numbers: Vec<_> = place.trim_start_matches(':').splitn(3, ':').collect();
-        assert!(numbers.len() == 3 && numbers[..2].iter().all(|n| n.parse::<u32>().is_ok()), "{name}: {first}");
+        assert!(
+            numbers.len() == 3 && numbers[..2].iter().all(|n| n.parse::<u32>().is_ok()),
+            "{name}: {first}"
+        );
         assert!(finished.stderr.contains("error: "), "{name}: {}", finished.stderr);
         assert!(!finished.stderr.contains('\u{1b}'), "no colours but on a terminal");
         assert!(fs::read(&db).expect("the database") == before, "{name} changed the database");
@@ -205,7 +208,11 @@ fn without_a_database_every_command_says_so_and_makes_none() {
     ] {
         let finished = conf(&folder, arguments);
         assert_eq!(finished.code, Some(2), "{arguments:?}");
-        assert!(finished.stderr.starts_with("error: there is no database `config.sqlite`; "), "{}", finished.stderr);
+        assert!(
+            finished.stderr.starts_with("error: there is no database `config.sqlite`; "),
+            "{}",
+            finished.stderr
+        );
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0, "{arguments:?}");
     }
     folder.write("other.txt", "text");
@@ -236,7 +243,8 @@ fn a_path_leads_to_the_route_that_mongrel2_would_take() {
 fn diff_says_what_loading_would_change() {
     let folder = loaded();
     assert_eq!(conf(&folder, &["diff", "site.conf"]).code, Some(0));
-    let changed = SITE.replace("port=6768", "port=6769").replace("'/files/': files, ", "").replace(": 30", ": 60");
+    let changed =
+        SITE.replace("port=6768", "port=6769").replace("'/files/': files, ", "").replace(": 30", ": 60");
     folder.write("new.conf", changed);
     let finished = conf(&folder, &["diff", "new.conf"]);
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
@@ -328,7 +336,8 @@ fn a_real_mongrel2_serves_what_was_loaded() {
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let mut server = Mongrel2::on_database(folder, port, vec![(send, recv)]);
     server.start_again();
-    let site = Site::plan(r#"app:get("/hello", function() return "from a Handler" end)"#).behind(&server).start();
+    let site =
+        Site::plan(r#"app:get("/hello", function() return "from a Handler" end)"#).behind(&server).start();
     assert_eq!(site.get("/hello").text(), "from a Handler");
     let file = site.get("/files/hello.mine");
     assert_eq!(file.text(), "from a Dir");
@@ -340,7 +349,17 @@ fn help_of_every_conf_command_ends_with_examples() {
     let folder = Folder::new();
     let help = conf(&folder, &["--help"]);
     for name in [
-        "load", "check", "print", "diff", "servers", "hosts", "routes", "route", "settings", "mimetypes", "log",
+        "load",
+        "check",
+        "print",
+        "diff",
+        "servers",
+        "hosts",
+        "routes",
+        "route",
+        "settings",
+        "mimetypes",
+        "log",
         "commit",
     ] {
         assert!(help.stdout.contains(&format!("\n  {name} ")), "{name}: {}", help.stdout);

@@ -72,7 +72,11 @@ fn write(out: &mut impl Write, differences: &[Difference]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn difference(place: &[(&'static str, &str)], field: Option<&'static str>, sides: [Option<&str>; 2]) -> Difference {
+    fn difference(
+        place: &[(&'static str, &str)],
+        field: Option<&'static str>,
+        sides: [Option<&str>; 2],
+    ) -> Difference {
         let [left, right] = sides.map(|side| side.map(str::to_owned));
         let place = place.iter().map(|(kind, name)| Part { kind, name: (*name).to_owned() }).collect();
         Difference { place, field, left, right }

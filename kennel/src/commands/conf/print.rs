@@ -8,7 +8,15 @@ use std::process::ExitCode;
 
 pub(super) fn run(args: &Print) -> anyhow::Result<ExitCode> {
     let contents = source::database(&args.database.db)?;
-    std::io::stdout().lock().write_all(print::print(&contents.config).as_bytes())?;
-    // With flaws it loads to another database than the one that was printed, which was said.
-    Ok(if contents.flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let printed = print::print(&contents.config);
+    std::io::stdout().lock().write_all(printed.text.as_bytes())?;
+    for lost in &printed.lost {
+        eprintln!("{}: warning: {lost}", args.database.db.display());
+    }
+    // With these it loads to another database than the one that was printed.
+    Ok(if contents.flaws.is_empty() && printed.lost.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

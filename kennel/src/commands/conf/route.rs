@@ -25,7 +25,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let db = &args.listing.database.db;
     let contents = source::database(db)?;
     let servers = choice::servers(&contents.config, db, args.server.as_deref())?;
-    let answers: Vec<_> = servers.iter().map(|(_, server)| answer(server, args.host.as_deref(), path)).collect();
+    let answers: Vec<_> =
+        servers.iter().map(|(_, server)| answer(server, args.host.as_deref(), path)).collect();
     let found = answers.iter().any(|answer| route(answer).is_some());
     if args.listing.json || found {
         let rows: Vec<_> = answers.iter().map(row).collect();

@@ -4,7 +4,6 @@ use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;
 use mongrel2_conf::diagnostic::{Diagnostics, Severity};
 use mongrel2_conf::language::{self, LoadError};
-use mongrel2_conf::mimetypes;
 use mongrel2_conf::model::Config;
 use mongrel2_conf::store::{self, Contents, StoreError};
 use std::fs::File;
@@ -28,7 +27,7 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Config> {
     match language::load(path) {
         Ok(loaded) => {
             show(&loaded.diagnostics);
-            Ok(as_loaded(loaded.config))
+            Ok(loaded.with_default_mimetypes())
         }
         Err(LoadError::Wrong(found)) => {
             show(&found);
@@ -41,12 +40,6 @@ pub(super) fn file(path: &Path) -> anyhow::Result<Config> {
         }
         Err(other) => Err(other.into()),
     }
-}
-
-/// With the content types that every database gets.
-fn as_loaded(mut config: Config) -> Config {
-    config.mimetypes = mimetypes::of_m2sh_with(&config.mimetypes);
-    config
 }
 
 /// Prints diagnostics for people.
@@ -68,7 +61,8 @@ fn is_database(path: &Path) -> bool {
     }
     let mut start = Vec::new();
     let opened = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
-    opened.is_ok() && (start == SQLITE_HEADER || start.is_empty() && path.extension().is_some_and(|e| e == "sqlite"))
+    opened.is_ok()
+        && (start == SQLITE_HEADER || start.is_empty() && path.extension().is_some_and(|e| e == "sqlite"))
 }
 
 /// What a refusal to use a database means for the exit code.
@@ -90,7 +84,9 @@ pub(super) fn refused(problem: StoreError) -> anyhow::Error {
         | StoreError::Leftover { .. }
         | StoreError::Flawed { .. }
         | StoreError::Invalid(_) => wrong_input(text),
-        StoreError::Locked { .. } | StoreError::Protected { .. } | StoreError::Denied { .. } => unreachable(text),
+        StoreError::Locked { .. } | StoreError::Protected { .. } | StoreError::Denied { .. } => {
+            unreachable(text)
+        }
         StoreError::Replace { source, .. } | StoreError::System { source, .. } => {
             anyhow!("{text}: {}", plain(&source))
         }
@@ -102,6 +98,7 @@ pub(super) fn refused(problem: StoreError) -> anyhow::Error {
 pub(super) fn size(config: &Config) -> String {
     let hosts: Vec<_> = config.servers.iter().flat_map(|server| &server.hosts).collect();
     let routes = hosts.iter().map(|host| host.routes.len()).sum();
-    let count = |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    let count =
+        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
     [count(config.servers.len(), "server"), count(hosts.len(), "host"), count(routes, "route")].join(", ")
 }
