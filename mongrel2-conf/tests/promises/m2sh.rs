@@ -177,6 +177,7 @@ fn prints_and_loads(folder: &Folder, first: &Path, name: &str) {
     assert_eq!(lost, [""; 0], "{name}");
     let printed = folder.write("printed.conf", &text);
     let second = folder.path().join("second.sqlite");
+    let _ = fs::remove_file(&second);
     save(&load(&printed).with_default_mimetypes(), &second);
     for table in TABLES {
         assert_eq!(rows(&second, table), rows(first, table), "{name}: table {table} of\n{text}");

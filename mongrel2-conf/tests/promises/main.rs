@@ -4,6 +4,8 @@
 
 /// A written database, table by table, and what happens to the one that was there.
 mod database;
+/// Configuration files: valid ones, and each mistake with what a person reads about it.
+mod language;
 /// What is no database of Mongrel2, or cannot be used, is left alone.
 mod left_alone;
 /// What `m2sh` makes of a file, we make of it too, and what is printed loads to the same.
