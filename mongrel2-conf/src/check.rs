@@ -155,9 +155,13 @@ impl<'a> Check<'a> {
     fn host(&mut self, server: usize, at: usize, host: &Host) {
         let place = |attribute| Place::Host { server, host: at, attribute };
         self.filled(place("name"), || "a host's name".into(), &host.name);
-        self.filled(place("matching"), || format!("matching of host `{}`", host.name), &host.matching);
+        if host.matching != host.name {
+            self.filled(place("matching"), || format!("matching of host `{}`", host.name), &host.matching);
+        }
         let limit = self.limit("limits.host_name", HOST_NAME);
-        for (attribute, text) in [("name", &host.name), ("matching", &host.matching)] {
+        let both = [("name", &host.name), ("matching", &host.matching)];
+        // Without a matching of its own, the name is both.
+        for (attribute, text) in both.into_iter().take(if host.matching == host.name { 1 } else { 2 }) {
             let bytes = text.len();
             if bytes >= limit {
                 let what = format!("{attribute} of host `{}`", host.name);

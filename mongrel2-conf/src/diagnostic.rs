@@ -144,7 +144,7 @@ impl Diagnostics {
             Severity::Note => Style::Blue,
         };
         let word = paint.with(style, one.severity.as_str());
-        self.put_place(out, one.span, &format!("{word}: {}", visible(&one.message)), one.name);
+        self.put_place(out, one.span, &format!("{word}: {}", shortened(&one.message)), one.name);
         self.put_line(out, one.span, one.label.as_deref(), paint, style);
         for line in one.help.iter().flat_map(|help| help.lines()) {
             let _ = writeln!(out, "      = {}", visible(line));
@@ -223,6 +223,20 @@ fn window(line: &str, column: usize) -> (String, usize) {
         shown.push_str(" ...");
     }
     (shown, at)
+}
+
+/// Without the middle, if somebody's long text is in it.
+fn shortened(message: &str) -> String {
+    const FIRST: usize = 160;
+    const LAST: usize = 80;
+    let message = visible(message);
+    let length = message.chars().count();
+    if length <= FIRST + LAST {
+        return message;
+    }
+    let first: String = message.chars().take(FIRST).collect();
+    let last: String = message.chars().skip(length - LAST).collect();
+    format!("{first} ... {last}")
 }
 
 /// Without what would move the cursor: tabs become one space, so that carets stay below.

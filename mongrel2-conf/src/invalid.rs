@@ -250,7 +250,7 @@ pub enum Invalid {
     /// Mongrel2 looks into one prefix only.
     #[error(
         "what begins with `{prefix}` and does not fit `{path}` gets 404, not `{shorter}`{}",
-        more(*others, "so it is with")
+        more(*others)
     )]
     NoFallback {
         /// What the route's paths begin with.
@@ -263,7 +263,7 @@ pub enum Invalid {
         others: usize,
     },
     /// Mongrel2 takes the beginning of a key for the key.
-    #[error("a request for `{example}` reaches `{path}`, not `{shorter}`{}", more(*others, "so do beginnings of"))]
+    #[error("a request for `{example}` goes to `{path}`, not `{shorter}`{}", more(*others))]
     PartialPath {
         /// A path that ends inside the key.
         example: String,
@@ -347,11 +347,11 @@ pub enum Invalid {
 }
 
 /// For a message that stands for several.
-fn more(others: usize, text: &str) -> String {
+fn more(others: usize) -> String {
     match others {
         0 => String::new(),
-        1 => format!("; {text} 1 other route"),
-        _ => format!("; {text} {others} other routes"),
+        1 => "; the same goes for 1 other route".into(),
+        _ => format!("; the same goes for {others} other routes"),
     }
 }
 

@@ -26,7 +26,7 @@
 //! * `keep_order = 1` keeps the order of routes, settings and other hashes as they are written;
 //!   `default_mimetypes = 0` leaves out m2sh's content types. [`crate::print`] needs them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -157,6 +157,10 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
             one.span = Span { start, ..span }.first_byte();
         }
         let mut help = vec![advice, problem.invalid.consequence()];
+        if advice.starts_with("did you mean") {
+            one = one.label(advice);
+            help.remove(0);
+        }
         help.retain(|line| !line.is_empty());
         if !help.is_empty() {
             one = one.help(help.join("\n"));
@@ -172,11 +176,9 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
 
 /// In the order of the files, without what was found twice because two places use it.
 fn sorted(sources: Sources, mut found: Vec<Diagnostic>) -> Diagnostics {
-    found.sort_by(|one, other| {
-        let key = |of: &Diagnostic| (of.span.file, of.span.start, std::cmp::Reverse(of.severity), of.name);
-        key(one).cmp(&key(other)).then_with(|| one.message.cmp(&other.message))
-    });
-    found.dedup_by(|one, other| one == other);
+    found.sort_by_key(|one| (one.span.file, one.span.start, std::cmp::Reverse(one.severity)));
+    let mut seen = HashSet::new();
+    found.retain(|one| seen.insert((one.span, one.name, one.message.clone())));
     if found.len() > MAX_FOUND {
         let more = found.len() - MAX_FOUND;
         let worst = found[MAX_FOUND..].iter().map(|one| one.severity).max().unwrap_or(Severity::Note);

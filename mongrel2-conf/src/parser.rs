@@ -158,6 +158,8 @@ impl<'a> Parser<'a> {
             _ => {
                 let message = format!("a value is missing before {}", kind.describe());
                 let rule = "a value is a text, a number, a variable, Class(...), [...] or {...}";
+                let last = self.tokens[self.at.saturating_sub(1)].span.behind();
+                let span = if kind == Kind::End { last } else { span };
                 self.found.push(Diagnostic::error("syntax", span, message).help(rule));
                 if kind == Kind::Open(Bracket::Round) {
                     self.skip_brackets();
@@ -178,7 +180,11 @@ impl<'a> Parser<'a> {
         let rule = "classes have letters only, at least two, the first upper-case";
         self.found.push(problem.label(format!("write `{class}`")).help(rule));
         self.at -= 1;
-        self.class()
+        let mut expr = self.class();
+        if let ExprKind::Class(made) = &mut expr.kind {
+            made.name.text = class;
+        }
+        expr
     }
 
     fn class(&mut self) -> Expr {
@@ -435,9 +441,14 @@ impl<'a> Parser<'a> {
         let span = self.token().span;
         self.at += 1;
         let snippet = self.snippet(span);
-        let inner = &snippet[1..];
-        let text = inner.strip_suffix(&snippet[..1]).unwrap_or(inner);
-        Text { text: text.to_owned(), span }
+        let mut text = snippet.chars();
+        let quote = text.next();
+        // Curly quotes, which are an error, differ at both ends.
+        if snippet.chars().count() > 1 && (text.clone().next_back() == quote || !snippet.is_char_boundary(1))
+        {
+            text.next_back();
+        }
+        Text { text: text.as_str().to_owned(), span }
     }
 
     /// The token here; at the end of the file that one, for ever.

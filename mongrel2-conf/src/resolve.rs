@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ast::{Class, Entry, Expr, ExprKind, Text, Tree};
+use crate::ast::{Assignment, Class, Entry, Expr, ExprKind, Text, Tree};
 use crate::classes::{Attribute, ClassKind, Holds};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{Config, Dir, Handler, Host, Module, Protocol, Proxy, Route, Server, Target, Value};
@@ -118,25 +118,17 @@ impl<'a> Resolver<'a> {
         let (mimetypes, mimetype_places) = unzip(mimetypes);
         self.places.settings = setting_places;
         self.places.mimetypes = mimetype_places;
-        if self.has_servers {
+        // After an error, what nothing leads to may have been meant where the error is.
+        let sound = self.found.borrow().iter().all(|one| one.severity < Severity::Error);
+        if self.has_servers && sound {
             self.variables.report_unused();
         }
         Config { servers, settings, mimetypes }
     }
 
     fn servers(&mut self, start: Span) -> Vec<Server> {
-        let Some(assignment) = self.variables.get("servers") else {
-            let problem = Diagnostic::error("no-servers", start, "there is no variable `servers`");
-            let problem = match nearest("servers", self.variables.names()) {
-                Some(near) => {
-                    let span = self.variables.get(near).map_or(start, |found| found.name.span);
-                    Diagnostic { span, ..problem.label("did you mean `servers`?") }
-                }
-                None => problem,
-            };
-            self.report(problem.help("it says which servers there are: servers = [main]"));
-            return Vec::new();
-        };
+        let assignment = self.variables.get("servers").or_else(|| self.report_no_servers(start));
+        let Some(assignment) = assignment else { return Vec::new() };
         let items = self.variables.follow(&assignment.value, Follows::Nothing);
         let Some(items) = items.and_then(|items| self.list("servers", items)) else { return Vec::new() };
         self.has_servers = true;
@@ -144,6 +136,18 @@ impl<'a> Resolver<'a> {
         self.places.list = items.is_empty().then_some(assignment.value.span);
         let classes = self.classes(items, &[ClassKind::Server]);
         classes.into_iter().map(|(_, class)| self.server(class)).collect()
+    }
+
+    /// Returns the variable that was probably meant, to find mistakes in it too.
+    fn report_no_servers(&self, start: Span) -> Option<&'a Assignment> {
+        let problem = Diagnostic::error("no-servers", start, "there is no variable `servers`")
+            .help("it says which servers there are: servers = [main]");
+        let near = nearest("servers", self.variables.names()).and_then(|near| self.variables.get(near));
+        self.report(match near {
+            Some(near) => Diagnostic { span: near.name.span, ..problem.meant(Some("servers")) },
+            None => problem,
+        });
+        near
     }
 
     fn server(&mut self, class: &'a Class) -> Server {
@@ -208,6 +212,10 @@ impl<'a> Resolver<'a> {
                 found.push(Some((Route::new(entry.key.text.clone(), target), (entry.key.span, place))));
                 keys.push(entry.key.text.as_bytes());
             }
+        }
+        if found.is_empty() && !routes.is_empty() {
+            // Nobody shall say that there are none.
+            places.attributes.retain(|(name, _)| *name != "routes");
         }
         let (routes, route_places) = self.in_order(found, &keys).into_iter().unzip();
         let matching = matching.unwrap_or_else(|| name.clone());
@@ -390,8 +398,10 @@ impl<'a> Resolver<'a> {
     /// The class that an expression stands for, if it is one of those wanted.
     fn class(&self, expr: &'a Expr, wanted: &[ClassKind]) -> Option<(ClassKind, &'a Class)> {
         let at = self.variables.follow(expr, Follows::Once)?;
-        let names: Vec<_> = wanted.iter().map(|kind| kind.a()).collect();
-        let names = names.join(" or ");
+        let names = match wanted {
+            [one] => one.a().to_owned(),
+            _ => "a Handler, a Dir or a Proxy".to_owned(),
+        };
         let ExprKind::Class(class) = &at.kind else {
             self.wrong_type("this", &names, at, expr.span);
             return None;
@@ -414,7 +424,9 @@ impl<'a> Resolver<'a> {
                 let near = near.or_else(|| nearest(word, ClassKind::ALL.iter().map(|kind| kind.name())));
                 let problem = Diagnostic::error("unknown-class", class.name.span, message).meant(near);
                 self.report(problem.help(format!("here it can be {names}")));
-                None
+                // To find mistakes in it too.
+                let kind = near.and_then(ClassKind::named).filter(|kind| wanted.contains(kind));
+                kind.map(|kind| (kind, class))
             }
         }
     }

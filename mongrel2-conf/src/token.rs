@@ -8,7 +8,9 @@
 //!   number and the next token.
 //! * A comment goes from `#` to the end of the line.
 //!
-//! The lexer goes on after an error, so that one mistake hides no other.
+//! The lexer goes on after an error, so that one mistake hides no other. A missing quote turns
+//! all texts behind it inside out, which shows at the end of the file at the latest. Then the
+//! file is read again, with a guess where a text cannot have been meant to go on.
 
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
@@ -80,10 +82,18 @@ impl Kind {
 
 /// All tokens of a file, ending with [`Kind::End`].
 pub(crate) fn tokens(file: u32, text: &str, found: &mut Vec<Diagnostic>) -> Vec<Token> {
-    let mut lexer = Lexer { file, text, bytes: text.as_bytes(), at: 0, tokens: Vec::new(), found };
+    let mut lexer = Lexer::new(file, text, false);
     lexer.run();
+    if lexer.ended_in_text {
+        lexer = Lexer::new(file, text, true);
+        lexer.run();
+    }
+    found.append(&mut lexer.found);
     lexer.tokens
 }
+
+/// The quotes of word processors.
+const CURLY: [char; 4] = ['\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
 
 struct Lexer<'a> {
     file: u32,
@@ -91,10 +101,19 @@ struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
     tokens: Vec<Token>,
-    found: &'a mut Vec<Diagnostic>,
+    found: Vec<Diagnostic>,
+    /// Whether to guess where texts end.
+    guess: bool,
+    /// Whether the last text has no end.
+    ended_in_text: bool,
 }
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a> {
+    fn new(file: u32, text: &'a str, guess: bool) -> Self {
+        let (tokens, found) = (Vec::new(), Vec::new());
+        Self { file, text, bytes: text.as_bytes(), at: 0, tokens, found, guess, ended_in_text: false }
+    }
+
     fn run(&mut self) {
         if self.text.starts_with('\u{feff}') {
             self.at = '\u{feff}'.len_utf8();
@@ -159,8 +178,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// The rest of a text. A missing quote is noticed at the next one, which opens another text
-    /// and would close this one: then `=`, a comma or the like stands before it.
+    /// The rest of a text.
     fn quoted(&mut self, quote: u8) {
         let start = self.at - 1;
         let rest = &self.bytes[self.at..];
@@ -170,19 +188,16 @@ impl Lexer<'_> {
             escaped = byte == b'\\' && !escaped;
             closes
         });
-        let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        let swallowed = |inside: &[u8]| {
-            inside.len() > line
-                && inside[line..].trim_ascii_end().last().is_none_or(|last| b"=:,([{".contains(last))
-        };
         match end {
-            Some(end) if !swallowed(&rest[..end]) => self.at += end + 1,
+            Some(end) if !(self.guess && goes_too_far(rest, end)) => self.at += end + 1,
             _ => {
-                // What the line has after the text is lost with it, but for closing brackets
-                // and a comma, whose absence would be a second error.
+                self.ended_in_text = true;
+                let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
                 let text = rest[..line].trim_ascii_end();
+                // The rest of the line is read on at what may end the text's item, or else is lost.
                 let tail = text.iter().rev().take_while(|byte| b")]},".contains(byte)).count();
-                self.at += text.len() - tail;
+                let comma = text.iter().position(|&byte| byte == b',').filter(|_| self.guess);
+                self.at += comma.unwrap_or(text.len() - tail);
                 let quote = char::from(quote);
                 let problem = Diagnostic::error("unclosed-text", self.span(start), "this text has no end");
                 let rule = format!("it ends with the {quote} that it began with");
@@ -202,6 +217,7 @@ impl Lexer<'_> {
                 "numbers have no sign; write a text if it must be one"
             }
             [b'.', ..] if self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) => {
+                self.skip_while(|byte| byte.is_ascii_digit());
                 "numbers have digits only; write a text, as in '1.5'"
             }
             [b'/', b'/', ..] | [b'/', b'*', ..] | [b'-', b'-', ..] => {
@@ -210,7 +226,15 @@ impl Lexer<'_> {
             }
             [b';', ..] => "nothing stands between statements, and commas between the rest",
             [b'-', ..] => "names have letters, digits and `_`",
-            _ if run.contains(['\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}']) => {
+            _ if run.starts_with(CURLY) => {
+                // Up to the other quote it is a text.
+                let line = self.text[self.at..].lines().next().unwrap_or_default();
+                if let Some(end) = line.find(CURLY) {
+                    self.at += end;
+                    let quote = self.text[self.at..].chars().next().map_or(0, char::len_utf8);
+                    self.at += quote;
+                    self.tokens.push(Token { kind: Kind::Text, span: self.span(start) });
+                }
                 "texts have straight quotes: ' or \""
             }
             _ => "only texts and comments may have it",
@@ -220,6 +244,14 @@ impl Lexer<'_> {
         let span = Span { end: (start + run.len()) as u32, ..self.span(start) };
         self.found.push(Diagnostic::error("invalid-character", span, message).help(rule));
     }
+}
+
+/// Whether the quote at `end` looks as if it were there to open another text: what is before it
+/// asks for a value, and it is in a later line, or a word begins right behind it.
+fn goes_too_far(rest: &[u8], end: usize) -> bool {
+    let inside = &rest[..end];
+    let asks = inside.trim_ascii_end().last().is_none_or(|last| b"=:,([{".contains(last));
+    asks && (inside.contains(&b'\n') || rest.get(end + 1).is_some_and(u8::is_ascii_alphanumeric))
 }
 
 #[cfg(test)]
@@ -276,7 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn texts_may_have_line_breaks() {
+    fn texts_may_have_line_breaks_and_look_like_a_missing_quote() {
+        assert_eq!(kinds("'a\n='b")[0], (Kind::Text, "'a\n='"));
+        assert_eq!(kinds("'a='b")[0], (Kind::Text, "'a='"));
         assert_eq!(kinds("'a\nb'")[0], (Kind::Text, "'a\nb'"));
     }
 
@@ -287,13 +321,15 @@ mod tests {
         tokens(0, text, &mut found);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].span.start, 13);
+        assert_eq!(names("a = (b=\"x, c=1, d=\"y\")\n"), ["unclosed-text"]);
         assert_eq!(names("a = 'b"), ["unclosed-text"]);
         assert_eq!(names("a = 'b\nc = 'd'\ne = 'f'"), ["unclosed-text"]);
     }
 
     #[test]
     fn foreign_characters_do_not_stop_the_lexer() {
-        assert_eq!(names("a = -5 % b = \u{201c}x\u{201d}").len(), 4);
+        assert_eq!(names("a = -5 % b = \u{201c}x\u{201d}").len(), 3);
+        assert_eq!(names("a = 1.5 b = 2"), ["invalid-character"]);
         assert_eq!(names("// hello, it's me"), ["invalid-character"]);
         assert_eq!(names("\u{feff}a = 1"), ["byte-order-mark"]);
         assert_eq!(names("\0\u{7f}"), ["invalid-character"]);

@@ -76,11 +76,8 @@ impl<'a> Variables<'a> {
                 return None;
             }
             seen.push(name);
-            let Some(assignment) = self.get(name) else {
-                self.report_unknown(name, here.span);
-                return None;
-            };
-            here = &assignment.value;
+            let assignment = self.get(name).or_else(|| self.report_unknown(name, here.span));
+            here = &assignment?.value;
         }
         let allowed = match m2sh {
             Follows::Nothing => 0,
@@ -103,14 +100,14 @@ impl<'a> Variables<'a> {
         Some(here)
     }
 
-    fn report_unknown(&self, name: &str, span: Span) {
+    /// Returns the variable that was probably meant, to find mistakes in it too.
+    fn report_unknown(&self, name: &str, span: Span) -> Option<&'a Assignment> {
         let message = format!("there is no variable `{name}`");
-        let mut problem =
-            Diagnostic::error("unknown-variable", span, message).meant(nearest(name, self.names()));
-        if problem.label.is_none() {
-            problem = problem.help("texts need quotes");
-        }
+        let problem = Diagnostic::error("unknown-variable", span, message);
+        let near = nearest(name, self.names());
+        let problem = if near.is_none() { problem.help("texts need quotes") } else { problem.meant(near) };
         self.found.borrow_mut().push(problem);
+        self.get(near?)
     }
 
     fn report_cycle(&self, seen: &[&str], name: &str, span: Span) {

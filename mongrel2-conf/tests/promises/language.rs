@@ -1,9 +1,12 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mongrel2_conf::diagnostic::Severity;
 use mongrel2_conf::language::{self, LoadError};
+use mongrel2_conf::model::{Config, Target};
+use mongrel2_conf::print::print;
 
 /// Where the package `mongrel2-core` has its examples.
 const SHIPPED: &str = "/usr/share/doc/mongrel2-core/examples";
@@ -62,6 +65,7 @@ fn valid_files_load_without_an_error() {
 #[test]
 fn every_broken_file_has_its_diagnostics() {
     let files = confs(&folder("broken"));
+    assert!(files.len() >= 40, "{}", files.len());
     let mut wrong = Vec::new();
     for file in files {
         let expected = file.with_extension("expected");
@@ -93,5 +97,31 @@ fn every_broken_file_has_an_error_or_a_warning() {
         };
         let bad = found.count(Severity::Error) + found.count(Severity::Warning);
         assert!(bad > 0 || found.count(Severity::Note) > 0, "{}", file.display());
+    }
+}
+
+/// Which routes share their target, as numbers in the order of first use.
+fn sharing(config: &Config) -> Vec<usize> {
+    let mut known: Vec<*const Target> = Vec::new();
+    let routes = config.servers.iter().flat_map(|server| &server.hosts).flat_map(|host| &host.routes);
+    let number = |target: *const Target| match known.iter().position(|one| *one == target) {
+        Some(number) => number,
+        None => {
+            known.push(target);
+            known.len() - 1
+        }
+    };
+    routes.map(|route| Arc::as_ptr(&route.target)).map(number).collect()
+}
+
+#[test]
+fn what_is_printed_loads_to_the_same() {
+    for file in confs(&folder("valid")) {
+        let config = language::load(&file).unwrap().config;
+        let printed = print(&config).unwrap();
+        assert_eq!(printed.deviations, Vec::<String>::new(), "{}", file.display());
+        let again = language::load_text(&file, printed.text.as_bytes()).unwrap_or_else(|err| panic!("{err}"));
+        assert_eq!(again.config, config, "{}\n{}", file.display(), printed.text);
+        assert_eq!(sharing(&again.config), sharing(&config), "{}", file.display());
     }
 }

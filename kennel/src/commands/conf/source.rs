@@ -24,9 +24,15 @@ pub(super) fn database(path: &Path) -> anyhow::Result<Contents> {
 
 /// Reads a configuration file as it would be loaded. What there is to say goes to standard error.
 pub(super) fn file(path: &Path) -> anyhow::Result<Config> {
+    read(path, true)
+}
+
+fn read(path: &Path, with_warnings: bool) -> anyhow::Result<Config> {
     match language::load(path) {
         Ok(loaded) => {
-            show(&loaded.diagnostics);
+            if with_warnings {
+                show(&loaded.diagnostics);
+            }
             Ok(loaded.with_default_mimetypes())
         }
         Err(LoadError::Wrong(found)) => {
@@ -49,9 +55,13 @@ pub(super) fn show(found: &Diagnostics) {
     let _ = io::stderr().write_all(found.render(color).as_bytes());
 }
 
-/// Reads a database or a configuration file, whatever it is.
+/// Reads a database or a configuration file, whatever it is. About a file, errors alone are told:
+/// who compares it does not ask whether it is good.
 pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
-    if is_database(path) { Ok(database(path)?.config) } else { file(path) }
+    match is_database(path) {
+        true => Ok(database(path)?.config),
+        false => read(path, false),
+    }
 }
 
 /// By its first bytes; what cannot be opened is left to whoever explains that best.
