@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod conf;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -50,6 +52,17 @@ pub(crate) enum Command {
         /// Files of one message, or several in a row; standard input if there is none
         files: Vec<PathBuf>,
     },
+    /// Mongrel2's configuration: files and databases
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:
+  kennel conf check site.conf
+  kennel conf load site.conf                   makes config.sqlite
+  kennel conf routes
+  kennel conf diff site.conf                   what loading it again would change"
+    )]
+    Conf(conf::Conf),
     /// Tell a running kennel to load the newest code (SIGHUP does the same)
     #[command(after_help = "Examples:
   kennel reload

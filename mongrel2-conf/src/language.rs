@@ -23,6 +23,8 @@
 //! * `include "FILE"` reads another file, whose path counts from the one that includes it. All
 //!   share their variables; a file that is included twice is read once.
 //! * Variables may lead to variables everywhere, `servers` too.
+//! * `keep_order = 1` keeps the order of routes, settings and other hashes as they are written;
+//!   `default_mimetypes = 0` leaves out m2sh's content types. [`crate::print`] needs them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -31,10 +33,11 @@ use std::path::{Path, PathBuf};
 
 use crate::ast::{Statement, Text, Tree};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::mimetypes;
 use crate::model::Config;
 use crate::parser::parse;
 use crate::places::Places;
-use crate::resolve::resolve;
+use crate::resolve::{Resolved, resolve};
 use crate::span::{Sources, Span};
 
 /// Longest file in bytes. A route has some 50 to 200.
@@ -50,8 +53,22 @@ pub struct Loaded {
     /// The model. Hashes are in the order in which m2sh writes them, which may decide between
     /// patterns of one prefix; content types are the file's own, without m2sh's 856.
     pub config: Config,
+    /// Whether the database is to have m2sh's content types too.
+    pub default_mimetypes: bool,
     /// Warnings and notes.
     pub diagnostics: Diagnostics,
+}
+
+impl Loaded {
+    /// The configuration as it belongs into a database: with m2sh's content types, unless the file
+    /// says otherwise.
+    pub fn with_default_mimetypes(self) -> Config {
+        let mut config = self.config;
+        if self.default_mimetypes {
+            config.mimetypes = mimetypes::of_m2sh_with(&config.mimetypes);
+        }
+        config
+    }
 }
 
 /// Why there is no configuration.
@@ -114,7 +131,7 @@ pub fn load_text(path: &Path, text: &[u8]) -> Result<Loaded, LoadError> {
     files.follow_includes(path);
     let Files { sources, trees, mut found, .. } = files;
     let readable = found.iter().all(|one| one.severity < Severity::Error);
-    let (config, places) = resolve(&trees, start, &mut found);
+    let Resolved { config, places, default_mimetypes } = resolve(&trees, start, &mut found);
     apply_rules(&config, &places, &mut found);
     if !readable {
         // What nothing leads to may be led to by what could not be read.
@@ -123,7 +140,7 @@ pub fn load_text(path: &Path, text: &[u8]) -> Result<Loaded, LoadError> {
     let diagnostics = sorted(sources, found);
     match diagnostics.has_errors() {
         true => Err(LoadError::Wrong(diagnostics)),
-        false => Ok(Loaded { config, diagnostics }),
+        false => Ok(Loaded { config, default_mimetypes, diagnostics }),
     }
 }
 

@@ -7,9 +7,10 @@
 //! * [`language`]: configuration files, as m2sh reads them; [`ast`] is what they consist of.
 //! * [`diagnostic`]: what is wrong with a file and where; [`span`] says where.
 //! * [`invalid`]: what Mongrel2 would punish; [`model::Config::problems`] finds it.
-//! * [`print`]: a model as the text of a configuration file.
+//! * [`print`](mod@print): a model as the text of a configuration file.
 //! * [`routing`]: which route a request reaches; [`pattern`] is the language of their keys.
 //! * [`store`]: the database, written whole or not at all, and read back.
+//! * [`diff`](mod@diff): what two configurations do not have in common.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
 //!
@@ -48,6 +49,7 @@ pub mod ast;
 mod check;
 mod classes;
 pub mod diagnostic;
+pub mod diff;
 mod file_order;
 pub mod invalid;
 pub mod language;

@@ -2,13 +2,25 @@
 //!
 //! Handlers become variables, and so does every other target that routes share; the rest stays
 //! where it is used. Attributes that have their default are left out.
+//!
+//! The rows of a database may be what no plain file makes; then [`print_database`] puts one or two
+//! lines first, which are variables that nothing uses for m2sh:
+//!
+//! * `keep_order = 1`: rows are in the order of the file, not in that of m2sh's tree.
+//! * `default_mimetypes = 0`: there are no content types but those of the file.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::file_order::file_order;
+use crate::mimetypes;
 use crate::model::{Config, Dir, Handler, Host, Module, Protocol, Proxy, Server, Target, Value};
+
+/// The variable that says that rows are in the order of the file.
+pub(crate) const KEEP_ORDER: &str = "keep_order";
+/// The variable that says whether there are content types beyond those of the file.
+pub(crate) const DEFAULT_MIMETYPES: &str = "default_mimetypes";
 
 /// The text of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +81,43 @@ pub fn print(config: &Config) -> Result<Printed, PrintError> {
     Ok(Printed { text: printer.text, deviations: printer.deviations })
 }
 
+/// Writes down all that a database has, so that loading it gives the same rows in the same order,
+/// content types too: those that every load adds are left out.
+///
+/// # Errors
+///
+/// As [`print`]. There are no deviations.
+pub fn print_database(config: &Config) -> Result<Printed, PrintError> {
+    let own = own_mimetypes(config);
+    let mut head = String::new();
+    if own.is_none() {
+        let _ = writeln!(head, "# No content types but those of this file.\n{DEFAULT_MIMETYPES} = 0\n");
+    }
+    let config = Config { mimetypes: own.unwrap_or_else(|| config.mimetypes.clone()), ..config.clone() };
+    let mut printed = print(&config)?;
+    if !printed.deviations.is_empty() {
+        let mut printer = Printer { keep_order: true, ..Printer::default() };
+        printer.config(&config)?;
+        printed = Printed { text: printer.text, deviations: printer.deviations };
+        let _ = writeln!(head, "# Rows in the order of this file, not in that of m2sh.\n{KEEP_ORDER} = 1\n");
+    }
+    printed.text.insert_str(0, &head);
+    Ok(printed)
+}
+
+/// The types to write, if all others are those that every load adds.
+fn own_mimetypes(config: &Config) -> Option<Vec<(String, String)>> {
+    let defaults = mimetypes::of_m2sh();
+    let defaults: HashSet<_> = defaults.iter().collect();
+    let own: Vec<_> = config.mimetypes.iter().filter(|pair| !defaults.contains(pair)).cloned().collect();
+    (mimetypes::of_m2sh_with(&own) == config.mimetypes).then_some(own)
+}
+
 #[derive(Default)]
 struct Printer {
     text: String,
+    /// Whether the order in the file is that of the rows.
+    keep_order: bool,
     deviations: Vec<String>,
     /// Variables of targets, by address.
     names: HashMap<*const Target, String>,
@@ -80,7 +126,9 @@ struct Printer {
 
 impl Printer {
     fn config(&mut self, config: &Config) -> Result<(), PrintError> {
-        self.taken = ["servers", "settings", "mimetypes", "include"].map(String::from).into();
+        self.taken = ["servers", "settings", "mimetypes", "include", KEEP_ORDER, DEFAULT_MIMETYPES]
+            .map(String::from)
+            .into();
         self.targets(config)?;
         let mut names = Vec::new();
         for server in &config.servers {
@@ -191,7 +239,7 @@ impl Printer {
 
     fn module(&mut self, class: &str, module: &Module) -> Result<String, PrintError> {
         let name = quoted(&module.name)?;
-        Ok(format!("{class}(name={name}, settings={})", hash(&module.settings)?))
+        Ok(format!("{class}(name={name}, settings={})", hash(&module.settings, self.keep_order)?))
     }
 
     fn pairs(&mut self, name: &str, pairs: &[(String, String)]) -> Result<(), PrintError> {
@@ -212,6 +260,9 @@ impl Printer {
 
     /// As the rows are, if no order of the file leads to theirs.
     fn in_file_order(&mut self, keys: &[&[u8]], made: Vec<String>, place: &str) -> Vec<String> {
+        if self.keep_order {
+            return made;
+        }
         let Some(order) = file_order(keys) else {
             self.deviations.push(format!("{place} will be in another order"));
             return made;
@@ -269,24 +320,25 @@ fn target(target: &Target) -> Result<String, PrintError> {
     })
 }
 
-fn value(value: &Value) -> Result<String, PrintError> {
+fn value(value: &Value, keep_order: bool) -> Result<String, PrintError> {
     match value {
         Value::Text(text) => quoted(text),
         Value::Number(number) if *number < 0 => Err(PrintError::Number { number: *number }),
         Value::Number(number) => Ok(number.to_string()),
         Value::List(values) => {
-            let made: Result<Vec<_>, _> = values.iter().map(self::value).collect();
+            let made: Result<Vec<_>, _> = values.iter().map(|one| self::value(one, keep_order)).collect();
             Ok(format!("[{}]", made?.join(", ")))
         }
-        Value::Hash(entries) => hash(entries),
+        Value::Hash(entries) => hash(entries, keep_order),
     }
 }
 
-fn hash(entries: &[(String, Value)]) -> Result<String, PrintError> {
-    let pair = |(key, of): &(String, Value)| Ok(format!("{}: {}", quoted(key)?, value(of)?));
+fn hash(entries: &[(String, Value)], keep_order: bool) -> Result<String, PrintError> {
+    let pair = |(key, of): &(String, Value)| Ok(format!("{}: {}", quoted(key)?, value(of, keep_order)?));
     let mut made = entries.iter().map(|entry| pair(entry).map(Some)).collect::<Result<Vec<_>, _>>()?;
     let keys: Vec<_> = entries.iter().map(|(key, _)| key.as_bytes()).collect();
-    let order = file_order(&keys).unwrap_or_else(|| (0..keys.len()).collect());
+    let order = if keep_order { None } else { file_order(&keys) };
+    let order = order.unwrap_or_else(|| (0..keys.len()).collect());
     let made: Vec<_> = order.into_iter().filter_map(|at| made[at].take()).collect();
     Ok(format!("{{{}}}", made.join(", ")))
 }
@@ -427,5 +479,40 @@ settings = {
             panic!("the uuids are not the same")
         };
         assert!(found.iter().all(|one| one.name == "duplicate-uuid" || one.name.starts_with("same-")));
+    }
+
+    fn survives(config: &Config) -> String {
+        let Printed { text, deviations } = print_database(config).unwrap();
+        assert_eq!(deviations, [""; 0]);
+        let loaded = load_text("printed.conf".as_ref(), text.as_bytes()).unwrap();
+        assert_eq!(&loaded.with_default_mimetypes(), config, "{text}");
+        text
+    }
+
+    #[test]
+    fn a_database_with_an_order_that_no_file_has_survives() {
+        let routes = ["/longer/route/", "/b", "/"].map(|path| Route::new(path, handler("app")));
+        let mut config = with_routes(routes.into());
+        config.mimetypes = mimetypes::of_m2sh();
+        let text = survives(&config);
+        assert!(text.starts_with("# Rows in the order of this file, not in that of m2sh.\nkeep_order = 1\n"));
+        config.servers[0].hosts[0].routes.reverse();
+        let text = survives(&config);
+        assert!(!text.contains("keep_order"), "{text}");
+    }
+
+    #[test]
+    fn any_list_of_content_types_survives() {
+        let mut config = with_routes(Vec::new());
+        let mut own =
+            vec![(".mine".to_owned(), "x/mine".to_owned()), (".png".to_owned(), "x/png".to_owned())];
+        config.mimetypes = mimetypes::of_m2sh_with(&own);
+        let text = survives(&config);
+        assert!(text.contains(".mine") && !text.contains(".html"), "{text}");
+        own.reverse();
+        config.mimetypes = own;
+        assert!(survives(&config).contains("default_mimetypes = 0\n"));
+        config.mimetypes.clear();
+        survives(&config);
     }
 }

@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::{Dir, Handler, Route, Target};
 
@@ -71,8 +72,14 @@ const ANYTHING: &str = "/()";
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn routes(public: &Path, dir: &Dir, handler: &Handler) -> io::Result<Vec<Route>> {
-    let to_handler = |key: &str| Route::new(key, Target::Handler(handler.clone()));
-    let to_dir = |key: String| Route::new(key, Target::Dir(dir.clone()));
+    let to_handler = {
+        let target = Arc::new(Target::Handler(handler.clone()));
+        move |key: &str| Route::new(key, Arc::clone(&target))
+    };
+    let to_dir = {
+        let target = Arc::new(Target::Dir(dir.clone()));
+        move |key: String| Route::new(key, Arc::clone(&target))
+    };
 
     let entries = top_level(public, &dir.index_file)?;
     let mut files = Vec::new();

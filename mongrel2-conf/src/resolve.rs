@@ -14,6 +14,7 @@ use crate::classes::{Attribute, ClassKind, Holds};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{Config, Dir, Handler, Host, Module, Protocol, Proxy, Route, Server, Target, Value};
 use crate::places::{ClassPlaces, HostPlaces, Places, ServerPlaces};
+use crate::print::{DEFAULT_MIMETYPES, KEEP_ORDER};
 use crate::span::Span;
 use crate::suggest::nearest;
 use crate::tree;
@@ -22,7 +23,7 @@ use crate::variables::{Follows, Variables};
 /// Makes the model of all trees together, as far as it can be made.
 ///
 /// `start` is the first file's first byte, where the absence of `servers` is reported.
-pub(crate) fn resolve(trees: &[Tree], start: Span, found: &mut Vec<Diagnostic>) -> (Config, Places) {
+pub(crate) fn resolve(trees: &[Tree], start: Span, found: &mut Vec<Diagnostic>) -> Resolved {
     let reported = RefCell::new(Vec::new());
     let variables = Variables::new(trees, &reported);
     let mut resolver = Resolver {
@@ -31,12 +32,31 @@ pub(crate) fn resolve(trees: &[Tree], start: Span, found: &mut Vec<Diagnostic>) 
         targets: HashMap::new(),
         places: Places::default(),
         has_servers: false,
+        keep_order: false,
         budget: Cell::new(MAX_VALUES),
     };
+    resolver.keep_order = resolver.switch(
+        KEEP_ORDER,
+        false,
+        "m2sh will write rows in another order: for it this is a variable that nothing uses",
+    );
+    let default_mimetypes = resolver.switch(
+        DEFAULT_MIMETYPES,
+        true,
+        "m2sh will add its content types: for it this is a variable that nothing uses",
+    );
     let config = resolver.config(start);
     let places = resolver.places;
     found.append(&mut reported.borrow_mut());
-    (config, places)
+    Resolved { config, places, default_mimetypes }
+}
+
+/// What [`resolve`] makes.
+pub(crate) struct Resolved {
+    pub config: Config,
+    pub places: Places,
+    /// Whether there are content types beyond those of the file.
+    pub default_mimetypes: bool,
 }
 
 struct Resolver<'a> {
@@ -47,6 +67,8 @@ struct Resolver<'a> {
     places: Places,
     /// Whether there is a list of servers; without it nothing leads to anything.
     has_servers: bool,
+    /// Whether the rows of hashes are in the order of the file.
+    keep_order: bool,
     /// How many routes and values of modules there may still be: variables inside variables
     /// can make very many out of a short file.
     budget: Cell<usize>,
@@ -56,6 +78,35 @@ struct Resolver<'a> {
 const MAX_VALUES: usize = 2_000_000;
 
 impl<'a> Resolver<'a> {
+    /// A variable that m2sh does not know, and that is 0 or 1. `note` says what m2sh does instead when it is
+    /// not as it would be without.
+    fn switch(&self, name: &str, default: bool, note: &str) -> bool {
+        let Some(assignment) = self.variables.get(name) else { return default };
+        let Some(at) = self.variables.follow(&assignment.value, Follows::Once) else { return default };
+        let value = match &at.kind {
+            ExprKind::Number(digits) if digits == "0" => false,
+            ExprKind::Number(digits) if digits == "1" => true,
+            ExprKind::Number(digits) => {
+                let message = format!("`{name}` is {digits}, and can be 0 or 1");
+                self.report(Diagnostic::error("number-range", assignment.value.span, message));
+                default
+            }
+            _ => {
+                self.wrong_type(&format!("`{name}`"), "0 or 1", at, assignment.value.span);
+                default
+            }
+        };
+        if value != default {
+            self.report(Diagnostic::new(Severity::Note, "extension", assignment.name.span, note));
+        }
+        value
+    }
+
+    /// What was in a hash, in the order of its rows; `keys` are unique.
+    fn in_order<T>(&self, values: Vec<Option<T>>, keys: &[&[u8]]) -> Vec<T> {
+        if self.keep_order { values.into_iter().flatten().collect() } else { in_tree_order(values, keys) }
+    }
+
     fn config(&mut self, start: Span) -> Config {
         let servers = self.servers(start);
         let settings = self.pairs("settings", true);
@@ -166,7 +217,7 @@ impl<'a> Resolver<'a> {
             // Nobody shall say that there are none.
             places.attributes.retain(|(name, _)| *name != "routes");
         }
-        let (routes, route_places) = in_tree_order(found, &keys).into_iter().unzip();
+        let (routes, route_places) = self.in_order(found, &keys).into_iter().unzip();
         let matching = matching.unwrap_or_else(|| name.clone());
         (Host { name, matching, routes }, HostPlaces { class: places, routes: route_places })
     }
@@ -225,7 +276,7 @@ impl<'a> Resolver<'a> {
                 keys.push(entry.key.text.as_bytes());
             }
         }
-        in_tree_order(found, &keys)
+        self.in_order(found, &keys)
     }
 
     /// `depth` bounds what variables put into each other, which the parser cannot see.
@@ -304,7 +355,7 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        in_tree_order(found, &keys)
+        self.in_order(found, &keys)
     }
 
     /// The entries without those whose key was there before; m2sh would take the last.

@@ -144,6 +144,12 @@ impl Mongrel2 {
         Self { folder, port, running: None, specs }
     }
 
+    /// One on a database `config.sqlite` that is in `folder`, whose server has the uuid `site` and listens on
+    /// `port`; `specs` are the addresses of its Handlers.
+    pub fn on_database(folder: Folder, port: Port, specs: Vec<(String, String)>) -> Self {
+        Self { folder, port, running: None, specs }
+    }
+
     /// Starts it, the first time or after [`kill`](Self::kill).
     ///
     /// # Panics

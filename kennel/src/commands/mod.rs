@@ -2,6 +2,7 @@
 
 mod check;
 mod console;
+mod conf;
 mod decode;
 mod routes;
 mod serve;
@@ -21,6 +22,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Routes(args) => routes::run(&args),
         Command::Console(args) => console::run(&args),
         Command::Decode { files } => decode::run(&files),
+        Command::Conf(command) => conf::run(&command),
         Command::Reload(args) => signal::run(&args, rustix::process::Signal::HUP),
         Command::Stop(args) => signal::run(&args, rustix::process::Signal::TERM),
         Command::Completions { shell } => {

@@ -28,10 +28,11 @@ impl Folder {
     }
 
     /// Writes a file, and the folders above it.
-    pub fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        path
     }
 }
 

@@ -306,7 +306,7 @@ fn help_of_every_command_ends_with_examples() {
     let at = Folder::new();
     let help = command::run(at.path(), ["--help"]);
     assert_eq!(help.code, Some(0));
-    for command in ["run", "dev", "check", "routes", "decode", "reload", "stop", "completions"] {
+    for command in ["run", "dev", "check", "routes", "decode", "conf", "reload", "stop", "completions"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);
         let finished = command::run(at.path(), [command, "--help"]);
         assert_eq!(finished.code, Some(0), "{command}");

@@ -21,6 +21,8 @@ mod channels;
 mod chat;
 /// The command line: exit codes, errors, listings.
 mod command_line;
+/// `kennel conf`: Mongrel2's configuration, files and databases.
+mod conf;
 /// Connections: keep-alive, close, order, bodies of any size.
 mod connections;
 /// Crashes: workers die, and nobody but the running requests notices.

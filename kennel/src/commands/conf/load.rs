@@ -1,0 +1,27 @@
+//! `kennel conf load`: a configuration file becomes a database, whole or not at all.
+
+use super::{source, who};
+use crate::args::conf::{Load, SchemaVersion};
+use mongrel2_conf::store::{self, Entry, Schema};
+use std::io::Write;
+use std::process::ExitCode;
+
+pub(super) fn run(args: &Load) -> anyhow::Result<ExitCode> {
+    let config = source::file(&args.file)?;
+    let schema = args.schema.map(|version| match version {
+        SchemaVersion::V1_12 => Schema::V1_12,
+        SchemaVersion::V1_13 => Schema::V1_13,
+    });
+    let entry = Entry {
+        who: who::login_name(),
+        what: "load".into(),
+        location: who::machine(),
+        how: args.file.display().to_string(),
+        why: Some(args.why.clone()),
+    };
+    let db = &args.database.db;
+    let saved = store::save(&config, db, schema, &entry).map_err(source::refused)?;
+    let done = if saved.replaced { "replaced" } else { "made" };
+    writeln!(std::io::stdout(), "{done} {}: {}", db.display(), source::size(&config))?;
+    Ok(ExitCode::SUCCESS)
+}

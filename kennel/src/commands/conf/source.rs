@@ -1,0 +1,114 @@
+//! What a command is given: a database, or a configuration file.
+
+use crate::exit::{plain, unreachable, wrong_input};
+use anyhow::anyhow;
+use mongrel2_conf::diagnostic::{Diagnostics, Severity};
+use mongrel2_conf::language::{self, LoadError};
+use mongrel2_conf::model::Config;
+use mongrel2_conf::store::{self, Contents, StoreError};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+
+/// Every SQLite database begins with this.
+const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
+
+/// Reads a database. What is wrong with single rows goes to standard error.
+pub(super) fn database(path: &Path) -> anyhow::Result<Contents> {
+    let contents = store::read(path).map_err(refused)?;
+    for flaw in &contents.flaws {
+        eprintln!("{}: warning: {flaw}", path.display());
+    }
+    Ok(contents)
+}
+
+/// Reads a configuration file as it would be loaded. What there is to say goes to standard error.
+pub(super) fn file(path: &Path) -> anyhow::Result<Config> {
+    read(path, true)
+}
+
+fn read(path: &Path, with_warnings: bool) -> anyhow::Result<Config> {
+    match language::load(path) {
+        Ok(loaded) => {
+            if with_warnings {
+                show(&loaded.diagnostics);
+            }
+            Ok(loaded.with_default_mimetypes())
+        }
+        Err(LoadError::Wrong(found)) => {
+            show(&found);
+            let errors = found.count(Severity::Error);
+            let errors = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+            Err(wrong_input(format!("{errors} in `{}`", path.display())))
+        }
+        Err(LoadError::Read { source, .. }) => {
+            Err(wrong_input(format!("cannot read `{}`: {}", path.display(), plain(&source))))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Prints diagnostics for people.
+pub(super) fn show(found: &Diagnostics) {
+    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // Nobody reads them, then.
+    let _ = io::stderr().write_all(found.render(color).as_bytes());
+}
+
+/// Reads a database or a configuration file, whatever it is. About a file, errors alone are told:
+/// who compares it does not ask whether it is good.
+pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
+    match is_database(path) {
+        true => Ok(database(path)?.config),
+        false => read(path, false),
+    }
+}
+
+/// By its first bytes; what cannot be opened is left to whoever explains that best.
+fn is_database(path: &Path) -> bool {
+    if !path.is_file() {
+        return path.extension().is_none_or(|extension| extension != "conf");
+    }
+    let mut start = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    opened.is_ok()
+        && (start == SQLITE_HEADER || start.is_empty() && path.extension().is_some_and(|e| e == "sqlite"))
+}
+
+/// What a refusal to use a database means for the exit code.
+pub(super) fn refused(problem: StoreError) -> anyhow::Error {
+    let text = match &problem {
+        StoreError::NotThere { .. } => {
+            format!("{problem}; `kennel conf load FILE.conf` makes one, `--db` names another")
+        }
+        _ => problem.to_string(),
+    };
+    match problem {
+        StoreError::NotThere { .. }
+        | StoreError::NoFolder { .. }
+        | StoreError::Folder { .. }
+        | StoreError::DeadLink { .. }
+        | StoreError::NotADatabase { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Leftover { .. }
+        | StoreError::Flawed { .. }
+        | StoreError::Invalid(_) => wrong_input(text),
+        StoreError::Locked { .. } | StoreError::Protected { .. } | StoreError::Denied { .. } => {
+            unreachable(text)
+        }
+        StoreError::Replace { source, .. } | StoreError::System { source, .. } => {
+            anyhow!("{text}: {}", plain(&source))
+        }
+        other => other.into(),
+    }
+}
+
+/// `1 server, 2 hosts, 10 routes`.
+pub(super) fn size(config: &Config) -> String {
+    let hosts: Vec<_> = config.servers.iter().flat_map(|server| &server.hosts).collect();
+    let routes = hosts.iter().map(|host| host.routes.len()).sum();
+    let count =
+        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    [count(config.servers.len(), "server"), count(hosts.len(), "host"), count(routes, "route")].join(", ")
+}
