@@ -7,6 +7,7 @@
 //! * [`store`]: the database, written whole or not at all, and read back.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
+//! * [`control`]: a client of the control port of a server that runs.
 //!
 //! ```
 //! use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Target};
@@ -40,6 +41,7 @@
 //! ```
 
 mod check;
+pub mod control;
 pub mod invalid;
 pub mod mimetypes;
 pub mod model;
