@@ -76,7 +76,7 @@ impl Config {
             if !route.path.starts_with(['/', '@', '<']) {
                 return Err(Invalid::RouteStart { host: name(), path: path() });
             }
-            match &route.target {
+            match &*route.target {
                 Target::Handler(handler) => check_handler(handler)?,
                 _ if !route.path.starts_with('/') => {
                     return Err(Invalid::SocketRoute { host: name(), path: path() });
@@ -199,7 +199,7 @@ fn check_sharing(server: &Server) -> Result<(), Invalid> {
     let mut seen = HashSet::new();
     let routes = server.hosts.iter().flat_map(|host| &host.routes);
     for route in routes {
-        let Target::Handler(handler) = &route.target else { continue };
+        let Target::Handler(handler) = &*route.target else { continue };
         if seen.insert(handler) {
             for spec in [&handler.send_spec, &handler.recv_spec] {
                 if !bound.insert(spec) {

@@ -4,6 +4,8 @@
 //! Mongrel2 would do with it. Paths are text as Mongrel2 sees them: relative ones count from
 //! its working directory, and inside its chroot if it has one.
 
+use std::sync::Arc;
+
 /// Everything in one database: servers, and the settings and content types that they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
@@ -50,6 +52,13 @@ pub struct Server {
     pub port: u16,
     /// TLS: needs the setting `certdir`.
     pub use_ssl: bool,
+    /// How much goes to the error log, of which more is a higher number. Mongrel2 1.13 only, which
+    /// takes 2 without; 1.12 has no such column.
+    pub error_log_level: Option<u32>,
+    /// See every request before its route does, in this order.
+    pub filters: Vec<Module>,
+    /// Make the bodies of extended replies, each for the reply's first word.
+    pub xrequests: Vec<Module>,
     /// Tried by the end of the request's Host header.
     pub hosts: Vec<Host>,
 }
@@ -69,6 +78,9 @@ impl Default for Server {
             bind_addr: "127.0.0.1".into(),
             port: 0,
             use_ssl: false,
+            error_log_level: None,
+            filters: Vec::new(),
+            xrequests: Vec::new(),
             hosts: Vec::new(),
         }
     }
@@ -98,14 +110,16 @@ pub struct Route {
     /// A literal prefix, then perhaps a pattern, from the first `(` on. Begins with `/` for
     /// HTTP, `@` for JSON sockets, `<` for XML sockets.
     pub path: String,
-    /// Who serves it.
-    pub target: Target,
+    /// Who serves it. Routes that hold the same allocation share one row of the database, as
+    /// the routes do that name one variable of a configuration file; equality is by value.
+    pub target: Arc<Target>,
 }
 
 impl Route {
-    /// Sends the requests that fit `path` to `target`.
-    pub fn new(path: impl Into<String>, target: Target) -> Self {
-        Self { path: path.into(), target }
+    /// Sends the requests that fit `path` to `target`: a [`Target`] of its own, or an `Arc` of
+    /// one that other routes have too.
+    pub fn new(path: impl Into<String>, target: impl Into<Arc<Target>>) -> Self {
+        Self { path: path.into(), target: target.into() }
     }
 
     /// What a request's path must begin with before a pattern is looked at.
@@ -210,6 +224,28 @@ pub struct Proxy {
     pub port: u16,
 }
 
+/// A shared library that Mongrel2 loads at the start: a Filter or an Xrequest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Path of the `.so` file.
+    pub name: String,
+    /// What it is given, as a tnetstring dictionary in the database.
+    pub settings: Vec<(String, Value)>,
+}
+
+/// A value among the settings of a [`Module`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A tnetstring string.
+    Text(String),
+    /// A tnetstring integer.
+    Number(i64),
+    /// A tnetstring list.
+    List(Vec<Value>),
+    /// A tnetstring dictionary, in the order in which it is written.
+    Hash(Vec<(String, Value)>),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +257,16 @@ mod tests {
         assert!(!route("/app").has_pattern());
         assert_eq!(route("/app/([0-9]+)(x)").prefix(), "/app/");
         assert!(route("/app/([0-9]+)(x)").has_pattern());
+    }
+
+    #[test]
+    fn routes_share_a_target_or_have_equal_ones() {
+        let dir = Arc::new(Target::Dir(Dir::new("public/")));
+        let shared = [Route::new("/a", Arc::clone(&dir)), Route::new("/b", dir)];
+        assert!(Arc::ptr_eq(&shared[0].target, &shared[1].target));
+        let own = Route::new("/a", Target::Dir(Dir::new("public/")));
+        assert_eq!(own, shared[0]);
+        assert!(!Arc::ptr_eq(&own.target, &shared[0].target));
     }
 
     #[test]

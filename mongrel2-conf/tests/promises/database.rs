@@ -145,7 +145,7 @@ fn handlers_are_read_back_once_for_each_route() {
         [("localhost", "/"), ("localhost", "@chat"), ("api.localhost", "/"), ("api.localhost", "/chat"),]
     );
     assert!(found.iter().all(|row| row.server_uuid == "main" && row.server_name == "site"));
-    let Target::Handler(chat) = &config.servers[0].hosts[0].routes[0].target else { panic!() };
+    let Target::Handler(chat) = &*config.servers[0].hosts[0].routes[0].target else { panic!() };
     assert_eq!(&found[0].handler, chat);
     assert_eq!(found[0].handler, found[3].handler);
     assert_eq!(found[2].handler, handler("api"));

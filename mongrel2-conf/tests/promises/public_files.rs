@@ -27,7 +27,7 @@ fn routes_of(folder: &Folder) -> Vec<Route> {
 
 /// The keys that lead to files.
 fn keys_of(folder: &Folder) -> Vec<String> {
-    let to_files = |route: &Route| matches!(route.target, Target::Dir(_));
+    let to_files = |route: &Route| matches!(*route.target, Target::Dir(_));
     routes_of(folder).into_iter().filter(to_files).map(|route| route.path).collect()
 }
 
@@ -46,8 +46,8 @@ fn start(folder: &Folder) -> Mongrel2 {
     });
     let mut routes = routes_of(folder);
     for route in &mut routes {
-        if matches!(route.target, Target::Handler(_)) {
-            route.target = Target::Proxy(Proxy { addr: "127.0.0.1".into(), port });
+        if matches!(*route.target, Target::Handler(_)) {
+            route.target = Target::Proxy(Proxy { addr: "127.0.0.1".into(), port }).into();
         }
     }
     Mongrel2::start(folder, &routes)
