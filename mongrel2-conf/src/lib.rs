@@ -7,6 +7,7 @@
 //! * [`store`]: the database, written whole or not at all, and read back.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
+//! * [`deployed`]: the servers of a database as they run here: their processes, sockets and files.
 //! * [`control`]: a client of the control port of a server that runs.
 //!
 //! ```
@@ -42,6 +43,7 @@
 
 mod check;
 pub mod control;
+pub mod deployed;
 pub mod invalid;
 pub mod mimetypes;
 pub mod model;
