@@ -74,8 +74,13 @@ fn request(typed: CtlRequest) -> Request {
 }
 
 fn ask(deployment: &Deployment, server: &ServerRow, request: Request) -> anyhow::Result<Table> {
-    let address = deployment.control_port(server).map_err(wrong_input)?;
-    Control::new(address).ask(&request).map_err(|problem| {
+    let control = Control::new(deployment.control_port(server).map_err(wrong_input)?);
+    // Servers of one folder have one control port unless each is given its own: the last that started has it.
+    let answer = control.uuid().and_then(|uuid| match uuid == server.uuid {
+        true => control.ask(&request).map(Ok),
+        false => Ok(Err(uuid)),
+    });
+    let answer = answer.map_err(|problem| {
         let why = match (&problem, deployment.process(server)) {
             (ControlError::Refused { .. }, _) => return told(&problem, request),
             (_, Process::Running { pid, .. }) => format!(
@@ -91,6 +96,14 @@ fn ask(deployment: &Deployment, server: &ServerRow, request: Request) -> anyhow:
             }
         };
         unreachable(format!("{problem}\n  {why}"))
+    })?;
+    answer.map_err(|uuid| {
+        unreachable(format!(
+            "the control port of server `{}`, {}, is answered by the server with uuid `{uuid}`; give each its own \
+             control_port",
+            server.label(),
+            control.address()
+        ))
     })
 }
 

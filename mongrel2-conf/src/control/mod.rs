@@ -45,7 +45,7 @@ pub struct Control {
 impl Control {
     /// How long one request may take in all, unless told otherwise. A live port answers within
     /// milliseconds.
-    pub const PATIENCE: Duration = Duration::from_millis(1500);
+    pub const PATIENCE: Duration = Duration::from_secs(1);
 
     /// The port at this address, as seen from here; nothing is connected yet.
     pub fn new(address: Address) -> Self {

@@ -139,7 +139,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let accepted = listener.accept().unwrap();
         let spec = format!("ipc://{}", path.display());
         let seen = look(&spec, &spec.parse().unwrap(), Some(std::process::id() as i32));
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         drop((client, accepted));
         assert_eq!(seen, Some(Seen { listening: true, connected: 1 }));
         assert_eq!(look("ipc://run/x", &"ipc:///srv/run/x".parse().unwrap(), None), None);

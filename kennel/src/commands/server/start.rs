@@ -5,6 +5,7 @@ use super::in_words;
 use crate::args::Start as Args;
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::Context;
+use mongrel2_conf::control::Control;
 use mongrel2_conf::deployed::{Deployment, Process, Selection, ServerRow};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
@@ -78,6 +79,7 @@ fn start(args: &Args, deployment: &Deployment, server: &ServerRow) -> anyhow::Re
         if let Some(pid) = pid
             && listens(server)
         {
+            await_control_port(deployment, server);
             return Ok(format!("started (process {pid}), on {}:{}", server.bind_addr, server.port));
         }
         if Instant::now() > deadline {
@@ -148,6 +150,20 @@ fn listens(server: &ServerRow) -> bool {
     let Ok(address) = server.bind_addr.parse::<IpAddr>() else { return true };
     let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address };
     TcpStream::connect_timeout(&SocketAddr::new(address, server.port), Duration::from_millis(500)).is_ok()
+}
+
+/// It takes connections before its handlers' sockets and its control port are there, which come last. One
+/// whose control port cannot be reached from here has started all the same.
+fn await_control_port(deployment: &Deployment, server: &ServerRow) {
+    let Ok(address) = deployment.control_port(server) else { return };
+    let control = Control::new(address).with_patience(Duration::from_millis(500));
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline {
+        match control.uuid() {
+            Ok(uuid) if uuid == server.uuid => return,
+            _ => std::thread::sleep(STEP),
+        }
+    }
 }
 
 /// The end of what it printed; only errors if there are any.
