@@ -79,7 +79,9 @@ pub(crate) fn ask<'py>(
         "data" => Question::Data,
         _ => Question::Rooms,
     };
-    match worker.link.ask(py, question, subject.as_bytes()) {
+    let answer = worker.link.ask(py, question, subject.as_bytes());
+    worker.pool.invite(&worker.link);
+    match answer {
         Ok(Some(json)) => Ok(PyBytes::new(py, &json)),
         Ok(None) => Err(PyConnectionError::new_err("the hub is gone")),
         Err(problem) => Err(PyOSError::new_err(format!("no connection to the hub: {problem}"))),

@@ -103,6 +103,13 @@ impl Pool {
         }
     }
 
+    /// Wakes a thread if none reads: whoever waited for an answer of the hub has just had the turn.
+    pub(crate) fn invite(&self, link: &Link) {
+        if !link.has_reader() && self.state().idle > 0 {
+            self.changed.notify_one();
+        }
+    }
+
     /// Waits for something to do, in a thread.
     pub(crate) fn next(&self, link: &Link) -> Duty {
         let mut flushed = false;

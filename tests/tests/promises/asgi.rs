@@ -209,6 +209,13 @@ fn a_client_that_leaves_is_a_message_and_no_cancellation() {
 }
 
 #[test]
+fn sending_is_awaited_in_whatever_way() {
+    let site = Site::module(HTTP);
+    assert_eq!(site.get("/sends_in_tasks").json(), json!(["CORO_RUNNING", true, true]));
+    assert_eq!(site.get("/sends_once").text(), "once");
+}
+
+#[test]
 fn a_request_has_a_task_of_its_own() {
     assert_eq!(Site::module(HTTP).get("/tasks").json(), json!([true, true, true, "child"]));
 }

@@ -2,25 +2,27 @@ use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use tests::browser::{Browser, Colours, Page, Screen};
+use tests::in_each_language;
+use tests::language::Language;
 use tests::process;
-use tests::site::Site;
+use tests::site::{Plan, Site};
 use tests::wait::{self, PATIENCE};
 use tungstenite::{Message, WebSocket};
 
 /// The example as it is, in a folder of the test's own.
-fn chat() -> Site {
+fn chat(language: Language) -> Site {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/chat");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file of the example");
-    let mut plan = Site::plan("").workers(1).file("app.lua", &read("chat.lua"));
+    let mut plan = Plan::new(language, "").workers(1).file(language.app(), &read(&language.file("chat")));
     for name in ["public/index.html", "public/style.css", "public/chat.js"] {
         plan = plan.file(name, &read(name));
     }
     plan.start()
 }
 
-#[test]
-fn two_windows_talk_to_each_other() {
-    let site = chat();
+in_each_language!(two_windows_talk_to_each_other);
+fn two_windows_talk_to_each_other(language: Language) {
+    let site = chat(language);
     let mut browser = Browser::start();
     let url = format!("http://127.0.0.1:{}/", site.port());
     let mut ann = come_in(&mut browser, &url, "Ann", Screen::Desktop);
@@ -80,9 +82,9 @@ fn two_windows_talk_to_each_other() {
     assert_eq!(ann.evaluate(last), "Ben left");
 }
 
-#[test]
-fn a_page_that_lost_its_connection_comes_back() {
-    let site = chat();
+in_each_language!(a_page_that_lost_its_connection_comes_back);
+fn a_page_that_lost_its_connection_comes_back(language: Language) {
+    let site = chat(language);
     let mut browser = Browser::start();
     let mut ann =
         come_in(&mut browser, &format!("http://127.0.0.1:{}/", site.port()), "Ann", Screen::Desktop);
@@ -104,9 +106,9 @@ fn a_page_that_lost_its_connection_comes_back() {
     assert_eq!(ann.complaints(), Vec::<String>::new());
 }
 
-#[test]
-fn the_script_keeps_to_its_rules_whatever_a_client_sends() {
-    let site = chat();
+in_each_language!(the_script_keeps_to_its_rules_whatever_a_client_sends);
+fn the_script_keeps_to_its_rules_whatever_a_client_sends(language: Language) {
+    let site = chat(language);
     let mut ann = Socket::connect(&site);
     for nonsense in ["", "nonsense", "5", "[]", "null", r#"{"type":5}"#, r#"{"type":"close"}"#] {
         ann.send_text(nonsense);
@@ -150,9 +152,9 @@ fn the_script_keeps_to_its_rules_whatever_a_client_sends() {
     assert_eq!(other.read(), json!({"type": "left", "name": "Late"}));
 }
 
-#[test]
-fn the_talk_survives_its_worker() {
-    let site = chat();
+in_each_language!(the_talk_survives_its_worker);
+fn the_talk_survives_its_worker(language: Language) {
+    let site = chat(language);
     let (mut ann, mut ben) = (Socket::connect(&site), Socket::connect(&site));
     ann.send(json!({"type": "hello", "name": "Ann", "room": "lobby"}));
     assert_eq!(ann.read()["type"], "welcome");
