@@ -14,7 +14,8 @@ use tests::wait;
 
 const APP: &str = r#"app:get("/hello/{name}", function(req, name) return "hello " .. name end)"#;
 
-/// A folder with a database as people write them: relative names, a chroot of `./`. Its servers end with it.
+/// A folder with a database as people write them: relative names, and for root a chroot of `./`. Its servers end
+/// with it.
 struct Installation {
     folder: Folder,
     names: Vec<&'static str>,
@@ -31,14 +32,16 @@ impl Installation {
         for below in ["run", "logs", "tmp"] {
             std::fs::create_dir(folder.path().join(below)).expect("a folder");
         }
+        // A Mongrel2 that cannot chroot takes its start for a test, and stays in the foreground.
+        let (chroot, root) = if rustix::process::geteuid().is_root() { ("./", "/") } else { ("", "") };
         let ports: Vec<_> = names.iter().map(|_| Port::free()).collect();
         let servers = names.iter().zip(&ports).map(|(name, port)| Server {
             uuid: format!("uuid-{name}"),
             name: (*name).into(),
-            chroot: "./".into(),
-            access_log: format!("/logs/{name}-access.log"),
-            error_log: format!("/logs/{name}-error.log"),
-            pid_file: format!("/run/{name}.pid"),
+            chroot: chroot.into(),
+            access_log: format!("{root}logs/{name}-access.log"),
+            error_log: format!("{root}logs/{name}-error.log"),
+            pid_file: format!("{root}run/{name}.pid"),
             control_port: format!("ipc://run/{name}-control"),
             port: port.number(),
             hosts: vec![Host::new(
@@ -209,9 +212,9 @@ fn a_stale_pid_file_is_told_and_does_not_keep_a_server_from_starting() {
     assert!(started.stderr.contains("it is removed"), "{}", started.stderr);
     assert_ne!(at.pid("main"), Some(own));
     std::fs::write(at.folder.path().join("run/copy"), "nonsense").expect("a file");
-    at.edit("UPDATE server SET pid_file = '/run/copy'");
+    at.edit("UPDATE server SET pid_file = replace(pid_file, 'main.pid', 'copy')");
     assert!(says().ends_with("there is no process id in it"), "{}", says());
-    at.edit("UPDATE server SET pid_file = '/run/main.pid'");
+    at.edit("UPDATE server SET pid_file = replace(pid_file, 'copy', 'main.pid')");
 }
 
 #[test]
@@ -221,6 +224,24 @@ fn a_server_that_cannot_start_says_why() {
     let problem = at.fails(&["start"], 3);
     assert!(problem.contains("mongrel2 does not start"), "{problem}");
     assert!(problem.contains(&at.ports[0].number().to_string()), "{problem}");
+}
+
+#[test]
+fn a_server_without_a_daemon_stays_in_the_foreground() {
+    let at = Installation::with_settings(&["main", "admin"], &[("server.daemonize", "0")]);
+    let problem = at.fails(&["start", "--every"], 2);
+    assert!(problem.contains("server.daemonize is 0") && problem.contains("one by one"), "{problem}");
+    let mut command = command::command(at.folder.path(), ["start", "--name=main"]);
+    let mut server =
+        command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("kennel can be started");
+    wait::until("it has become mongrel2", || at.pid("main") == Some(server.id()));
+    let mut stopped = None;
+    wait::until("it takes its signal", || {
+        stopped = Some(at.kennel(&["stop", "--name=main"]));
+        // Its parent is this test, which waits for it here only.
+        server.try_wait().expect("a child can be waited for").is_some()
+    });
+    assert!(stopped.is_some_and(|stopped| stopped.code == Some(0)));
 }
 
 #[test]
@@ -321,7 +342,7 @@ fn has(found: &(Option<i32>, Vec<(String, String)>), severity: &str, name: &str)
 fn a_sound_server_has_no_faults() {
     let at = Installation::with_settings(
         &["main"],
-        &[("upload.temp_store", "/tmp/XXXXXX"), ("limits.content_length", "103424")],
+        &[("upload.temp_store", "tmp/XXXXXX"), ("limits.content_length", "103424")],
     );
     at.folder.write("app.lua", script(APP));
     let found = findings(&at, &["app.lua"]);
@@ -349,12 +370,12 @@ fn each_fault_of_a_database_is_found() {
             "upload-store",
         ),
         (
-            "INSERT INTO setting (key, value) VALUES ('upload.temp_store', '/tmp/X')",
+            "INSERT INTO setting (key, value) VALUES ('upload.temp_store', 'tmp/X')",
             "error",
             "upload-template",
         ),
         (
-            "INSERT INTO setting (key, value) VALUES ('upload.temp_store', '/tmp/XXXXXX')",
+            "INSERT INTO setting (key, value) VALUES ('upload.temp_store', 'tmp/XXXXXX')",
             "warning",
             "content-length",
         ),
@@ -387,7 +408,7 @@ fn each_fault_of_a_database_is_found() {
 
 #[test]
 fn an_upload_store_that_is_not_mongrel2s_is_found() {
-    let at = Installation::with_settings(&["main"], &[("upload.temp_store", "/tmp/XXXXXX")]);
+    let at = Installation::with_settings(&["main"], &[("upload.temp_store", "tmp/XXXXXX")]);
     at.folder.write(
         "kennel.toml",
         "[[mongrel2]]\nconfig = \"config.sqlite\"\nhandler = \"main-app\"\nupload_store = \"logs\"\n",

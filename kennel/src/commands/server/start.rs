@@ -25,14 +25,17 @@ const STEP: Duration = Duration::from_millis(10);
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let deployment = args.servers.open()?;
     let servers = args.servers.select(&deployment, Selection::Only)?;
-    if !deployment.daemonizes() {
+    if let Some((stays, why)) =
+        servers.iter().find_map(|server| Some((server, stays(args, &deployment, server)?)))
+    {
         let [server] = &servers[..] else {
-            return Err(wrong_input(
-                "with server.daemonize=0 a mongrel2 keeps the terminal, so they can only be started one by one",
-            ));
+            return Err(wrong_input(format!(
+                "`{}` keeps the terminal, since {why}, so they can only be started one by one",
+                stays.label()
+            )));
         };
         clear_the_way(&deployment, server)?;
-        eprintln!("{}: stays in the foreground, since server.daemonize is 0", server.label());
+        eprintln!("{}: stays in the foreground, since {why}", server.label());
         return Err(not_started(&command(args, &deployment, server)?.exec(), args.sudo));
     }
     let mut code = ExitCode::SUCCESS;
@@ -47,6 +50,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// Why a server would stay in the foreground, if it would.
+fn stays(args: &Args, deployment: &Deployment, server: &ServerRow) -> Option<&'static str> {
+    if !deployment.daemonizes() {
+        return Some("server.daemonize is 0");
+    }
+    // Then it takes its start for a test.
+    let cannot_chroot = !server.chroot.is_empty() && !args.sudo && !rustix::process::geteuid().is_root();
+    cannot_chroot.then_some("only root can chroot (--sudo)")
 }
 
 fn start(args: &Args, deployment: &Deployment, server: &ServerRow) -> anyhow::Result<String> {
