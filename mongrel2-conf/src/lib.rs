@@ -1,9 +1,14 @@
-//! Mongrel2's configuration: a typed model of it, and the SQLite database that the server reads.
+//! Mongrel2's configuration: the language in which people write it, a typed model of it, and the
+//! SQLite database that the server reads.
 //!
 //! In reading order:
 //!
 //! * [`model`]: servers, hosts, routes and their targets, as Mongrel2 knows them.
-//! * [`invalid`]: what Mongrel2 would punish; [`model::Config::check`] finds it.
+//! * [`language`]: configuration files, as m2sh reads them; [`ast`] is what they consist of.
+//! * [`diagnostic`]: what is wrong with a file and where; [`span`] says where.
+//! * [`invalid`]: what Mongrel2 would punish; [`model::Config::problems`] finds it.
+//! * [`print`]: a model as the text of a configuration file.
+//! * [`routing`]: which route a request reaches; [`pattern`] is the language of their keys.
 //! * [`store`]: the database, written whole or not at all, and read back.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
@@ -41,11 +46,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod ast;
 mod check;
+mod classes;
 pub mod control;
 pub mod deployed;
+pub mod diagnostic;
+mod file_order;
 pub mod invalid;
+pub mod language;
+mod lint;
 pub mod mimetypes;
 pub mod model;
+mod parser;
+pub mod pattern;
+mod places;
+pub mod print;
 pub mod public_files;
+mod resolve;
+pub mod routing;
+mod settings;
+pub mod span;
 pub mod store;
+mod suggest;
+mod token;
+mod tree;
+mod variables;

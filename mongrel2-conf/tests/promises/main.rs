@@ -4,6 +4,8 @@
 
 /// A written database, table by table, and what happens to the one that was there.
 mod database;
+/// Configuration files: valid ones, and each mistake with what a person reads about it.
+mod language;
 /// A real Mongrel2 serves a folder at `/` and leaves the rest to the Handler.
 mod public_files;
 /// A real Mongrel2 to ask.
