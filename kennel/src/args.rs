@@ -28,6 +28,7 @@ pub(crate) enum Command {
   kennel run --threads 8 mysite.wsgi:application    a WSGI or ASGI application, by its module
   kennel run --listen 0.0.0.0:80 app.lua
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
+  kennel run --mongrel2 config.sqlite --route /chat app.lua    behind yours, found in its database
   kennel run                                   what kennel.toml says")]
     Run(Serve),
     /// Serve apps while you write them: reload on change, errors in the browser
@@ -37,8 +38,9 @@ pub(crate) enum Command {
     /// Load everything, serve nothing: say what is wrong, all of it, and what is in force
     #[command(after_help = "Examples:
   kennel check app.lua
-  kennel check --json                          what kennel.toml says, for machines")]
-    Check(Check),
+  kennel check --json                          what kennel.toml says, for machines
+  kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there")]
+    Check(CheckAll),
     /// Show what an app answers to
     #[command(after_help = "Examples:
   kennel routes app.lua
@@ -63,16 +65,51 @@ pub(crate) enum Command {
   kennel conf diff site.conf                   what loading it again would change"
     )]
     Conf(conf::Conf),
-    /// Tell a running kennel to load the newest code (SIGHUP does the same)
-    #[command(after_help = "Examples:
+    /// Tell a running kennel to load the newest code (SIGHUP does the same), or a Mongrel2 to open its logs anew
+    #[command(
+        long_about = "Tells the kennel that runs in this directory to load the newest code, as SIGHUP does.\n\n\
+        With --db, --name, --host, --uuid or --every it is about a Mongrel2 of that database instead: it opens its \
+        logs anew and forgets its certificates; it does not read its configuration again.",
+        after_help = "Examples:
   kennel reload
-  kennel reload --pid 4711")]
-    Reload(Signal),
-    /// Tell a running kennel to stop when what runs is finished (SIGTERM does the same)
-    #[command(after_help = "Examples:
+  kennel reload --pid 4711
+  kennel reload --name main                    the Mongrel2 of config.sqlite"
+    )]
+    Reload(Reload),
+    /// Tell a running kennel to stop when what runs is finished (SIGTERM does the same), or stop a Mongrel2
+    #[command(
+        long_about = "Tells the kennel that runs in this directory to stop when what runs is finished, as SIGTERM \
+        does.\n\n\
+        With --db, --name, --host, --uuid or --every it is about a Mongrel2 of that database instead: that gets \
+        SIGINT (with --murder SIGTERM), and its end is waited for.",
+        after_help = "Examples:
   kennel stop
-  kennel stop --pid 4711")]
-    Stop(Signal),
+  kennel stop --pid 4711
+  kennel stop --name main                      the Mongrel2 of config.sqlite
+  kennel stop --db /etc/mongrel2/config.sqlite --every"
+    )]
+    Stop(Stop),
+    /// Start a Mongrel2 of a database
+    #[command(after_help = "Examples:
+  kennel start                                 the only server of config.sqlite
+  kennel start --db /etc/mongrel2/config.sqlite --name main
+  kennel start --every --sudo")]
+    Start(Start),
+    /// Say which Mongrel2 of a database runs; the exit code is 1 when one of them does not
+    #[command(after_help = "Examples:
+  kennel running                               all servers of config.sqlite
+  kennel running --name main --json")]
+    Running(Running),
+    /// Ask a running Mongrel2 at its control port
+    #[command(
+        disable_help_subcommand = true,
+        after_help = "Examples:
+  kennel ctl status net                        the only server of config.sqlite
+  kennel ctl info --db /etc/mongrel2/config.sqlite --name main
+  kennel ctl time --every --json
+  kennel ctl kill 17 --address ipc:///srv/site/run/control"
+    )]
+    Ctl(Ctl),
     /// Look into a running kennel and act on it: at a prompt, by a script on standard input, or one command
     #[command(after_help = "Examples:
   kennel console                               a prompt; `help` lists the commands
@@ -124,12 +161,40 @@ pub(crate) struct Serve {
     /// Where `kennel console` connects to this process [default: .kennel/PID/console.sock]
     #[arg(long, value_name = "PATH", env = "KENNEL_CONSOLE")]
     pub(crate) console: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: Database,
     /// How log lines are written
     #[arg(long, value_enum, default_value = "text", env = "KENNEL_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
     /// How much is logged
     #[arg(long, value_enum, default_value = "info", env = "KENNEL_LOG_LEVEL")]
     pub(crate) log_level: LogLevel,
+}
+
+/// Where an existing Mongrel2's handler is found.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Database {
+    /// An existing Mongrel2's database, which says where its handler's sockets are
+    #[arg(long, value_name = "CONFIG.sqlite", env = "KENNEL_MONGREL2")]
+    pub(crate) mongrel2: Option<PathBuf>,
+    /// Which server of that database, by name or uuid [default: the only one]
+    #[arg(long, value_name = "NAME", env = "KENNEL_SERVER", requires = "mongrel2")]
+    pub(crate) server: Option<String>,
+    /// Which handler, by its send_ident [default: the only one]
+    #[arg(
+        long,
+        value_name = "SEND_IDENT",
+        env = "KENNEL_HANDLER",
+        requires = "mongrel2",
+        conflicts_with = "route"
+    )]
+    pub(crate) handler: Option<String>,
+    /// Which handler, by a route that leads to it
+    #[arg(long, value_name = "PATTERN", env = "KENNEL_ROUTE", requires = "mongrel2")]
+    pub(crate) route: Option<String>,
+    /// That Mongrel2's working directory [default: the database's folder]
+    #[arg(long, value_name = "DIR", env = "KENNEL_WORKDIR", requires = "mongrel2")]
+    pub(crate) workdir: Option<PathBuf>,
 }
 
 /// What concerns apps in Python alone.
@@ -179,10 +244,16 @@ pub(crate) struct ConfigFile {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Addresses {
     /// Where Kennel's own Mongrel2 listens [default: 127.0.0.1:6767]
-    #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_LISTEN", conflicts_with_all = ["send_spec", "recv_spec"])]
+    #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_LISTEN", conflicts_with_all = ["send_spec", "recv_spec", "mongrel2"])]
     pub(crate) listen: Option<String>,
     /// An existing Mongrel2 handler's send_spec; repeat for several, each with its --recv-spec
-    #[arg(long, value_name = "SPEC", env = "KENNEL_SEND_SPEC", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "SPEC",
+        env = "KENNEL_SEND_SPEC",
+        value_delimiter = ',',
+        conflicts_with = "mongrel2"
+    )]
     pub(crate) send_spec: Vec<String>,
     /// The same handler's recv_spec
     #[arg(long, value_name = "SPEC", env = "KENNEL_RECV_SPEC", value_delimiter = ',')]
@@ -204,6 +275,130 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// As [`Check`], and what may come from a Mongrel2.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckAll {
+    #[command(flatten)]
+    pub(crate) check: Check,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    pub(crate) signal: Signal,
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) signal: Signal,
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// End the Mongrel2 with SIGTERM, at once
+    #[arg(long, conflicts_with = "pid")]
+    pub(crate) murder: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Start it by sudo
+    #[arg(long)]
+    pub(crate) sudo: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Running {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ctl {
+    #[command(flatten)]
+    pub(crate) servers: Servers,
+    /// The control port itself, instead of a database: ipc://PATH or tcp://HOST:PORT
+    #[arg(long, global = true, value_name = "SPEC", conflicts_with_all = ["db", "name", "host", "uuid", "every", "workdir"])]
+    pub(crate) address: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) request: CtlRequest,
+}
+
+/// What a control port can be asked.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum CtlRequest {
+    /// List what runs: connections (net), or the server's own tasks
+    Status {
+        /// Of what
+        what: CtlStatus,
+    },
+    /// Say which server this is, as it was configured
+    Info,
+    /// The server's clock, in seconds since 1970
+    Time,
+    /// The server's uuid
+    Uuid,
+    /// End a connection; its handler hears nothing of it
+    Kill {
+        /// Its id in `status net`, below 65536
+        id: u32,
+    },
+    /// End the server, as SIGINT does
+    Stop,
+    /// Open the logs anew, as SIGHUP does
+    Reload,
+    /// End the server at once, as SIGTERM does
+    Terminate,
+    /// Close the control port for as long as the server runs
+    #[command(alias = "control_stop")]
+    ControlStop,
+    /// What the server says that it can be asked
+    Help,
+}
+
+/// What the status is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CtlStatus {
+    /// The server's own tasks
+    Tasks,
+    /// Connections
+    Net,
+}
+
+/// Which servers of which database, as m2sh selects them.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Servers {
+    /// Mongrel2's database [default: config.sqlite]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// The server with this name [default: the only one]
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["host", "uuid", "every"])]
+    pub(crate) name: Option<String>,
+    /// The server with this default_host
+    #[arg(long, global = true, value_name = "HOST", conflicts_with_all = ["uuid", "every"])]
+    pub(crate) host: Option<String>,
+    /// The server with this uuid
+    #[arg(long, global = true, value_name = "UUID", conflicts_with = "every")]
+    pub(crate) uuid: Option<String>,
+    /// All servers of the database
+    #[arg(long, global = true)]
+    pub(crate) every: bool,
+    /// Mongrel2's working directory [default: the database's folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,6 +1,6 @@
 //! `kennel.toml`: what it may say, and errors with the place and the nearest known key.
 
-use crate::args::Interface;
+use crate::args::{self, Interface};
 use crate::exit::plain;
 use handler_core::hub::Limits;
 use serde::{Deserialize, Deserializer};
@@ -43,13 +43,68 @@ pub(crate) struct Console {
 
 /// An existing Mongrel2 handler.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Mongrel2Table")]
 pub(crate) struct Mongrel2 {
-    pub(crate) send_spec: String,
-    pub(crate) recv_spec: String,
-    pub(crate) recv_ident: Option<String>,
+    pub(crate) place: Place,
     /// Where its `upload.temp_store` puts bodies, as seen from here.
     pub(crate) upload_store: Option<PathBuf>,
+}
+
+/// How a handler is found.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// By its addresses.
+    Addresses { send_spec: String, recv_spec: String, recv_ident: Option<String> },
+    /// In Mongrel2's database.
+    Database(args::Database),
+}
+
+/// `[[mongrel2]]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mongrel2Table {
+    send_spec: Option<String>,
+    recv_spec: Option<String>,
+    recv_ident: Option<String>,
+    config: Option<PathBuf>,
+    server: Option<String>,
+    handler: Option<String>,
+    route: Option<String>,
+    workdir: Option<PathBuf>,
+    upload_store: Option<PathBuf>,
+}
+
+impl TryFrom<Mongrel2Table> for Mongrel2 {
+    type Error = &'static str;
+
+    fn try_from(table: Mongrel2Table) -> Result<Self, &'static str> {
+        let Mongrel2Table {
+            send_spec, recv_spec, recv_ident, config, server, handler, route, workdir, ..
+        } = table;
+        let place = match (config, send_spec, recv_spec) {
+            (None, Some(send_spec), Some(recv_spec)) => {
+                if server.is_some() || handler.is_some() || route.is_some() || workdir.is_some() {
+                    return Err(
+                        "`server`, `handler`, `route` and `workdir` need `config`, Mongrel2's database",
+                    );
+                }
+                Place::Addresses { send_spec, recv_spec, recv_ident }
+            }
+            (None, Some(_), None) => return Err("`recv_spec` is missing"),
+            (None, None, Some(_)) => return Err("`send_spec` is missing"),
+            (None, None, None) => {
+                return Err("write `send_spec` and `recv_spec`, or `config`, Mongrel2's database");
+            }
+            (Some(_), _, _) if handler.is_some() && route.is_some() => {
+                return Err("name the handler by `handler` or by `route`, not by both");
+            }
+            (Some(config), None, None) if recv_ident.is_none() => {
+                Place::Database(args::Database { mongrel2: Some(config), server, handler, route, workdir })
+            }
+            (Some(_), ..) => return Err("`config` says what `send_spec`, `recv_spec` and `recv_ident` are"),
+        };
+        Ok(Self { place, upload_store: table.upload_store })
+    }
 }
 
 /// An app.
@@ -309,8 +364,29 @@ mod tests {
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));
         assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 2 << 30));
+        assert!(matches!(&config.mongrel2[0].place, Place::Addresses { recv_ident: None, .. }));
         assert_eq!(config.mongrel2[0].upload_store.as_deref(), Some(Path::new("/srv/mongrel2/tmp")));
         assert_eq!(limits.queue, Limits::default().queue);
+    }
+
+    #[test]
+    fn a_mongrel2_is_named_by_its_addresses_or_by_its_database() {
+        let of = |text: &str| Config::parse(Path::new("kennel.toml"), &format!("[[mongrel2]]\n{text}"));
+        let config = of("config = \"m2/config.sqlite\"\nserver = \"main\"\nroute = \"/chat\"\n").unwrap();
+        let Place::Database(database) = &config.mongrel2[0].place else { panic!("{config:?}") };
+        assert_eq!(database.mongrel2.as_deref(), Some(Path::new("m2/config.sqlite")));
+        assert_eq!((database.server.as_deref(), database.route.as_deref()), (Some("main"), Some("/chat")));
+        for (text, problem) in [
+            ("", "or `config`"),
+            ("send_spec = \"ipc://x\"\n", "`recv_spec` is missing"),
+            ("config = \"x\"\nrecv_ident = \"y\"\n", "`config` says what"),
+            ("send_spec = \"ipc://x\"\nrecv_spec = \"ipc://y\"\nroute = \"/\"\n", "need `config`"),
+            ("config = \"x\"\nroute = \"/\"\nhandler = \"h\"\n", "not by both"),
+            ("config = \"x\"\nrout = \"/\"\n", "did you mean `route`?"),
+        ] {
+            let complaint = of(text).unwrap_err().to_string();
+            assert!(complaint.starts_with("kennel.toml:") && complaint.contains(problem), "{complaint}");
+        }
     }
 
     #[test]

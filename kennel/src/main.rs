@@ -7,12 +7,15 @@ mod apps;
 mod args;
 mod commands;
 mod config;
+mod existing;
 mod exit;
 mod log;
 mod own_server;
 mod python;
 mod role;
 mod run_files;
+mod servers;
+mod table;
 mod watch;
 
 use clap::Parser;

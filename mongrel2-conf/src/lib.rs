@@ -13,6 +13,8 @@
 //! * [`diff`](mod@diff): what two configurations do not have in common.
 //! * [`public_files`]: routes that let Mongrel2 serve a folder next to a Handler that owns `/`.
 //! * [`mimetypes`]: the content types of common file name extensions.
+//! * [`deployed`]: the servers of a database as they run here: their processes, sockets and files.
+//! * [`control`]: a client of the control port of a server that runs.
 //!
 //! ```
 //! use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Target};
@@ -48,6 +50,8 @@
 pub mod ast;
 mod check;
 mod classes;
+pub mod control;
+pub mod deployed;
 pub mod diagnostic;
 pub mod diff;
 mod file_order;

@@ -31,6 +31,8 @@ pub struct Plan {
     environment: Vec<(String, OsString)>,
     apps: Vec<String>,
     servers: Vec<(String, String)>,
+    /// Its arguments or kennel.toml say where its server is.
+    finds_its_server: bool,
     port: Option<u16>,
     warm: Option<Warm>,
 }
@@ -59,6 +61,7 @@ impl Plan {
             environment: Vec::new(),
             apps: vec![language.app().to_owned()],
             servers: Vec::new(),
+            finds_its_server: false,
             port: None,
             warm: None,
         };
@@ -131,6 +134,13 @@ impl Plan {
         self
     }
 
+    /// Behind a server that its arguments or its `kennel.toml` name, which listens on this port.
+    pub fn behind_named(mut self, port: u16) -> Self {
+        self.finds_its_server = true;
+        self.port = Some(port);
+        self
+    }
+
     /// Behind a server that runs already, which saves time. It is configured like Kennel's own.
     pub fn behind_warm(mut self) -> Self {
         let warm = server::warm();
@@ -167,7 +177,7 @@ impl Plan {
             arguments.push(format!("--workers={}", self.workers));
         }
         let mut own_port = None;
-        let port = match self.servers.is_empty() {
+        let port = match self.servers.is_empty() && !self.finds_its_server {
             true => {
                 let port = own_port.insert(Port::free());
                 arguments.push(format!("--listen={}", port.address()));

@@ -82,8 +82,12 @@ impl fmt::Display for Address {
 
 impl Address {
     /// Begins to connect. The socket does not block; it is writable when it is connected or has
-    /// failed.
-    pub(super) fn connect(&self) -> io::Result<OwnedFd> {
+    /// failed. The name of a host is looked up first, which may take as long as the resolver wants.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; `WouldBlock` when too many wait at a Unix socket already.
+    pub fn connect(&self) -> io::Result<OwnedFd> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let result = match self {
             Self::Ipc(path) => {

@@ -9,7 +9,7 @@
 mod address;
 mod connection;
 mod mongrel2;
-mod zmtp;
+pub mod zmtp;
 
 pub use address::{Address, AddressError};
 pub use mongrel2::{Dropped, Endpoint, Event, Mongrel2s};

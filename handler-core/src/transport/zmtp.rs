@@ -1,5 +1,5 @@
-//! ZMTP 3.0, ZeroMQ's wire protocol (rfc.zeromq.org/spec/23), as far as a PULL and an XPUB need it:
-//! greeting, the NULL mechanism, frames. Bytes only; sockets are [`connection`](super::connection)'s.
+//! ZMTP 3.0, ZeroMQ's wire protocol (rfc.zeromq.org/spec/23), as far as a PULL, an XPUB and a REQ need it:
+//! greeting, the NULL mechanism, frames. Bytes only; sockets are `connection`'s, and those of who else speaks it.
 //!
 //! We announce version 3.0, so that a newer peer sends subscriptions as messages, not as commands.
 
@@ -17,7 +17,7 @@ const COMMAND: u8 = 4;
 /// What a peer did that ZMTP does not allow, or that we cannot deal with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub(super) enum ZmtpError {
+pub enum ZmtpError {
     /// Another protocol is spoken at this address.
     #[error("no ZeroMQ socket answers there")]
     NotZmtp,
@@ -60,11 +60,13 @@ pub(super) enum ZmtpError {
 
 /// What we are, and so what the peer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     /// Takes messages from a PUSH.
     Pull,
     /// Sends messages to a SUB and hears its subscriptions.
     Xpub,
+    /// Asks a REP, one question at a time. Each message is an empty part, then the content.
+    Req,
 }
 
 impl Role {
@@ -72,6 +74,7 @@ impl Role {
         match self {
             Self::Pull => "PULL",
             Self::Xpub => "XPUB",
+            Self::Req => "REQ",
         }
     }
 
@@ -79,6 +82,7 @@ impl Role {
         match self {
             Self::Pull => "PUSH",
             Self::Xpub => "SUB",
+            Self::Req => "REP",
         }
     }
 }
@@ -93,14 +97,14 @@ enum Stage {
 
 /// One conversation, from our side.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub struct Conversation {
     role: Role,
     stage: Stage,
 }
 
 impl Conversation {
     /// Begins a conversation; the bytes are to be sent first.
-    pub(super) fn begin(role: Role) -> (Self, Vec<u8>) {
+    pub fn begin(role: Role) -> (Self, Vec<u8>) {
         let mut out = vec![0; GREETING];
         out[0] = 0xff;
         out[9] = 0x7f;
@@ -116,14 +120,18 @@ impl Conversation {
     }
 
     /// Whether messages flow.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
 
     /// Reads what has come in, hands each message to `sink`, and returns how many bytes are used up.
-    /// The parts of a message in several parts are messages of their own: Mongrel2 sends none.
+    /// The parts of a message in several parts are messages of their own: Mongrel2 sends none to handlers.
+    ///
+    /// # Errors
+    ///
+    /// [`ZmtpError`]; the connection is of no use any more.
     #[inline]
-    pub(super) fn read(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, ZmtpError> {
+    pub fn read(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, ZmtpError> {
         let mut rest = input;
         if self.stage == Stage::Greeting {
             check_greeting(rest)?;
@@ -152,7 +160,8 @@ impl Conversation {
         let mut properties = body.strip_prefix(b"\x05READY").ok_or(ZmtpError::BadFrame)?;
         while let Some((name, value, rest)) = split_property(properties) {
             properties = rest;
-            let fits = value == self.role.peer().as_bytes() || (self.role == Role::Xpub && value == b"XSUB");
+            let fits = value == self.role.peer().as_bytes()
+                || matches!((self.role, value), (Role::Xpub, b"XSUB") | (Role::Req, b"ROUTER"));
             if name.eq_ignore_ascii_case(b"Socket-Type") && !fits {
                 let found = String::from_utf8_lossy(value).into_owned();
                 return Err(ZmtpError::SocketType { found, expected: self.role.peer() });
@@ -205,7 +214,7 @@ fn split_frame(input: &[u8]) -> Result<Option<Frame<'_>>, ZmtpError> {
 }
 
 /// How many bytes the frame at the front of `input` has in all, as far as its head tells.
-pub(super) fn frame_size(input: &[u8]) -> Option<usize> {
+pub fn frame_size(input: &[u8]) -> Option<usize> {
     let (&flags, rest) = input.split_first()?;
     match flags & LONG != 0 {
         true => rest.first_chunk().map(|size| 9 + u64::from_be_bytes(*size).min(MAX_MESSAGE) as usize),
@@ -223,11 +232,21 @@ fn split_property(input: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// Appends a message as a frame.
 #[inline]
-pub(super) fn encode(out: &mut Vec<u8>, message: &[u8]) {
+pub fn encode(out: &mut Vec<u8>, message: &[u8]) {
+    encode_frame(out, 0, message);
+}
+
+/// Appends a part of a message that others follow.
+pub fn encode_part(out: &mut Vec<u8>, part: &[u8]) {
+    encode_frame(out, MORE, part);
+}
+
+#[inline]
+fn encode_frame(out: &mut Vec<u8>, flags: u8, message: &[u8]) {
     match u8::try_from(message.len()) {
-        Ok(size) => out.extend_from_slice(&[0, size]),
+        Ok(size) => out.extend_from_slice(&[flags, size]),
         Err(_) => {
-            out.push(LONG);
+            out.push(flags | LONG);
             out.extend_from_slice(&(message.len() as u64).to_be_bytes());
         }
     }

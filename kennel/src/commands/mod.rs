@@ -1,14 +1,17 @@
 //! One file for each command.
 
 mod check;
-mod console;
 mod conf;
+mod console;
+mod ctl;
 mod decode;
 mod routes;
 mod serve;
+mod server;
 mod signal;
 
 use crate::args::{Args, Command};
+use crate::exit::wrong_input;
 use clap::CommandFactory;
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,13 +26,35 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Console(args) => console::run(&args),
         Command::Decode { files } => decode::run(&files),
         Command::Conf(command) => conf::run(&command),
-        Command::Reload(args) => signal::run(&args, rustix::process::Signal::HUP),
-        Command::Stop(args) => signal::run(&args, rustix::process::Signal::TERM),
+        // With a word about a server, it is about that; without one about the kennel of this directory.
+        Command::Reload(args) if args.servers.is_named() => {
+            alone(args.signal.pid)?;
+            server::reload(&args.servers)
+        }
+        Command::Stop(args) if args.servers.is_named() || args.murder => {
+            alone(args.signal.pid)?;
+            server::stop(&args.servers, args.murder)
+        }
+        Command::Reload(args) => signal::run(&args.signal, rustix::process::Signal::HUP),
+        Command::Stop(args) => signal::run(&args.signal, rustix::process::Signal::TERM),
+        Command::Start(args) => server::start(&args),
+        Command::Running(args) => server::running(&args),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "kennel", &mut script);
             std::io::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// A process id names a kennel, and nothing else may be named beside it.
+fn alone(pid: Option<i32>) -> anyhow::Result<()> {
+    match pid {
+        Some(pid) => Err(wrong_input(format!(
+            "--pid {pid} names a running kennel; --db, --name, --host, --uuid and --every name a mongrel2"
+        ))),
+        None => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use super::check::with_traceback;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
 use crate::config::Config;
+use crate::existing;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
@@ -13,7 +14,7 @@ use anyhow::Context;
 use handler_core::console;
 use handler_core::hub::{AppId, Hub};
 use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
-use handler_core::transport::{Address, Endpoint};
+use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -39,8 +40,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
     let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
-    let existing = existing_servers(args, &config)?;
     let set_level = log::start(args.log_format, args.log_level);
+    let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
@@ -106,47 +107,6 @@ fn listen_for_consoles(path: &Path) -> anyhow::Result<UnixListener> {
             "the console's socket cannot be made at {path}: {problem}; --console names another place"
         ))
     })
-}
-
-/// The servers that were named, on the command line or else in kennel.toml.
-fn existing_servers(args: &Args, config: &Config) -> anyhow::Result<Vec<Endpoint>> {
-    let addresses = &args.addresses;
-    if addresses.send_spec.len() != addresses.recv_spec.len() {
-        return Err(wrong_input(format!(
-            "--send-spec and --recv-spec come in pairs; there are {} and {}",
-            addresses.send_spec.len(),
-            addresses.recv_spec.len()
-        )));
-    }
-    if addresses.recv_ident.len() > addresses.send_spec.len() {
-        return Err(wrong_input("there are more --recv-ident than --send-spec"));
-    }
-    let endpoint = |send_spec: &str, recv_spec: &str, recv_ident: Option<String>| {
-        let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
-        let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
-        anyhow::Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None })
-    };
-    let mut endpoints = Vec::new();
-    for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
-        endpoints.push(endpoint(send_spec, recv_spec, addresses.recv_ident.get(number).cloned())?);
-    }
-    if endpoints.is_empty() && addresses.listen.is_none() {
-        for server in &config.mongrel2 {
-            let upload_store = server.upload_store.as_deref().map(store_folder).transpose()?;
-            let known = endpoint(&server.send_spec, &server.recv_spec, server.recv_ident.clone())?;
-            endpoints.push(Endpoint { upload_store, ..known });
-        }
-    }
-    Ok(endpoints)
-}
-
-/// A store as workers will find it, wherever they are.
-fn store_folder(folder: &Path) -> anyhow::Result<PathBuf> {
-    match folder.canonicalize() {
-        Ok(path) if path.is_dir() => Ok(path),
-        Ok(_) => Err(wrong_input(format!("upload_store `{}` is no folder", folder.display()))),
-        Err(problem) => Err(wrong_input(format!("upload_store `{}`: {problem}", folder.display()))),
-    }
 }
 
 /// The folder `public` beside the first app that has one.

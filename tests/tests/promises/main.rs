@@ -28,10 +28,14 @@ mod connections;
 /// Crashes: workers die, and nobody but the running requests notices.
 mod console;
 mod crashes;
+/// `kennel ctl`: Mongrel2's control port.
+mod ctl;
 /// `kennel decode`: every captured message, as its index says.
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
+/// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
+mod existing_server;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.

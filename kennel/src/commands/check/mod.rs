@@ -1,7 +1,11 @@
 //! `kennel check`: load everything, serve nothing, say all that is wrong and what is in force.
 
+mod app_routes;
+mod mongrel2;
+mod sockets;
+
 use crate::apps;
-use crate::args::Check as Args;
+use crate::args::CheckAll as Args;
 use crate::config::Config;
 use crate::exit::{WRONG_INPUT, wrong_input};
 use handler_core::hub::Limits;
@@ -9,6 +13,7 @@ use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
 use handler_core::worker::probe::{self, ProbeError};
 use handler_core::worker::protocol::{LoadFailure, Registration};
+use mongrel2::{Finding, Severity};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,7 +30,8 @@ pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeErr
     Ok(registration)
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
+    let Args { check: args, database } = all;
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
     let mut problems: Vec<String> = Vec::new();
@@ -49,6 +55,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
 
+    let findings = mongrel2::check(database, &config, &loaded, &limits)?;
+    problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
+
     let values = limits.described();
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -64,7 +73,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .collect();
         let limits: serde_json::Map<_, _> =
             values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
-        let report = json!({ "apps": apps, "limits": limits, "errors": problems });
+        let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
+        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings });
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
@@ -83,6 +93,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "limits in force:")?;
         for (name, value, meaning) in values {
             writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
+        }
+        out.flush()?;
+        for finding in findings.iter().filter(|finding| finding.severity != Severity::Error) {
+            eprintln!("{}: {}", finding.severity.word(), finding.text());
         }
         for problem in &problems {
             eprintln!("error: {problem}");

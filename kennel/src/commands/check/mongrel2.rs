@@ -1,0 +1,437 @@
+//! Whether anything would arrive from a Mongrel2 whose database is named, and if not, why.
+//!
+//! Each finding has a name. Errors are what keeps messages or answers from arriving; warnings what costs
+//! some of them; notes what one may want to know. Nothing is connected to but the control port.
+
+use super::app_routes;
+use super::sockets::{self, Seen};
+use crate::args::Database;
+use crate::config::{Config, Place};
+use crate::existing;
+use crate::run_files;
+use handler_core::hub::Limits;
+use handler_core::serve::App;
+use handler_core::transport::Address;
+use handler_core::worker::protocol::Registration;
+use mongrel2_conf::control::Control;
+use mongrel2_conf::deployed::{Deployment, Process, ServerRow};
+use mongrel2_conf::model::{Handler, Protocol};
+use rustix::fs::{Access, access};
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Something about a Mongrel2 that whoever runs a kennel behind it should know.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) severity: Severity,
+    /// For whoever looks it up, or filters by it.
+    name: &'static str,
+    message: String,
+}
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Messages or answers do not arrive.
+    Error,
+    /// Some of them do not.
+    Warning,
+    /// All do.
+    Note,
+}
+
+impl Severity {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn text(&self) -> String {
+        format!("{} [{}]", self.message, self.name)
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        json!({ "severity": self.severity.word(), "name": self.name, "message": self.message })
+    }
+}
+
+/// Looks at each Mongrel2 whose database was named, on the command line or else in kennel.toml.
+pub(super) fn check(
+    typed: &Database,
+    config: &Config,
+    apps: &[(App, Registration)],
+    limits: &Limits,
+) -> anyhow::Result<Vec<Finding>> {
+    let mut list: Vec<(&Database, Option<&Path>)> = Vec::new();
+    match typed.mongrel2 {
+        Some(_) => list.push((typed, None)),
+        None => {
+            for server in &config.mongrel2 {
+                if let Place::Database(database) = &server.place {
+                    list.push((database, server.upload_store.as_deref()));
+                }
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    for (database, upload_store) in list {
+        let Some(path) = &database.mongrel2 else { continue };
+        let deployment = existing::open(path, database.workdir.as_deref())?;
+        let (server, handler) = existing::find(&deployment, database)?;
+        let process = deployment.process(server);
+        let mut about = About { deployment: &deployment, server, handler, process, findings: Vec::new() };
+        about.idents();
+        about.process();
+        about.sockets();
+        about.sharing();
+        about.control_port();
+        about.uploads(upload_store);
+        about.limits(limits);
+        about.protocol();
+        about.routes(apps);
+        findings.append(&mut about.findings);
+    }
+    Ok(findings)
+}
+
+/// One handler of one server, and what was found out about it.
+struct About<'a> {
+    deployment: &'a Deployment,
+    server: &'a ServerRow,
+    handler: &'a Handler,
+    process: Process,
+    findings: Vec<Finding>,
+}
+
+impl About<'_> {
+    fn error(&mut self, name: &'static str, message: String) {
+        self.findings.push(Finding { severity: Severity::Error, name, message });
+    }
+
+    fn warning(&mut self, name: &'static str, message: String) {
+        self.findings.push(Finding { severity: Severity::Warning, name, message });
+    }
+
+    fn note(&mut self, name: &'static str, message: String) {
+        self.findings.push(Finding { severity: Severity::Note, name, message });
+    }
+
+    fn idents(&mut self) {
+        let Handler { send_ident, recv_ident, .. } = self.handler;
+        if !send_ident.starts_with(recv_ident.as_str()) {
+            self.error(
+                "ident-mismatch",
+                format!(
+                    "recv_ident `{recv_ident}` is no prefix of send_ident `{send_ident}`: mongrel2 hears none of \
+                     the answers; make it `{send_ident}` or empty"
+                ),
+            );
+        }
+        if send_ident.is_empty() || !send_ident.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            self.error(
+                "bad-ident",
+                format!(
+                    "send_ident `{send_ident}` may have letters, digits and `-` only: mongrel2 understands no answer \
+                     that begins with it"
+                ),
+            );
+        }
+    }
+
+    fn process(&mut self) {
+        let label = self.server.label();
+        match &self.process {
+            Process::Running { .. } => {}
+            Process::Absent { pid_file } => {
+                let text = format!("server `{label}` does not run: there is no {}", pid_file.display());
+                self.note("not-running", text);
+            }
+            Process::Stale { pid_file, .. } => {
+                let text = format!("server `{label}` does not run: {} is stale", pid_file.display());
+                self.note("stale-pid-file", text);
+            }
+            Process::Unreadable { pid_file, .. } => {
+                let text = format!("whether server `{label}` runs is in {}, not for us", pid_file.display());
+                self.note("pid-file-unreadable", text);
+            }
+        }
+    }
+
+    fn sockets(&mut self) {
+        for (what, spec) in [("send_spec", &self.handler.send_spec), ("recv_spec", &self.handler.recv_spec)] {
+            let address = match self.deployment.address(self.server, spec) {
+                Ok(address) => address,
+                Err(problem) => {
+                    self.error("bad-address", format!("{what}: {problem}"));
+                    continue;
+                }
+            };
+            let seen = sockets::look(spec, &address, self.process.pid());
+            if let Address::Ipc(path) = &address
+                && !path.starts_with('@')
+                && !self.reachable(what, spec, Path::new(path))
+            {
+                continue;
+            }
+            let Some(Seen { listening, connected }) = seen else { continue };
+            match (self.process.pid(), listening) {
+                (Some(pid), false) => self.error(
+                    "not-bound",
+                    format!(
+                        "{what} `{spec}`: process {pid} does not listen there; was it started before the database \
+                         was changed?"
+                    ),
+                ),
+                (None, true) if !matches!(self.process, Process::Unreadable { .. }) => self.error(
+                    "address-taken",
+                    format!(
+                        "{what} `{spec}`: another program listens there already, so mongrel2 will not be able to"
+                    ),
+                ),
+                _ => {}
+            }
+            if self.process.pid().is_some() {
+                self.consumers(what, spec, connected);
+            }
+        }
+    }
+
+    /// Several at one address get the messages in turn: a request and its disconnect reach different ones.
+    fn consumers(&mut self, what: &str, spec: &str, connected: usize) {
+        let own = run_files::running().map_or(0, |running| running.len());
+        match connected {
+            0 => {}
+            1 if own > 0 => {
+                self.note("connected", format!("{what} `{spec}`: a kennel runs in this directory"));
+            }
+            1 => self.warning(
+                "second-consumer",
+                format!(
+                    "{what} `{spec}`: a handler is connected already; with another, mongrel2 deals the messages to \
+                     the two in turn"
+                ),
+            ),
+            many => self.error(
+                "several-consumers",
+                format!(
+                    "{what} `{spec}`: {many} handlers are connected, and mongrel2 deals the messages to them in turn; \
+                     stop all but one, and give that one more workers"
+                ),
+            ),
+        }
+    }
+
+    /// Whether a socket is there for this user; says why not.
+    fn reachable(&mut self, what: &str, spec: &str, path: &Path) -> bool {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let place = format!("{what} `{spec}` is {} from here", path.display());
+        match fs::metadata(folder) {
+            Err(problem) if problem.kind() == io::ErrorKind::PermissionDenied => {
+                self.error("no-permission", format!("{place}: this user may not look into the folder"));
+                return false;
+            }
+            Err(_) => {
+                self.error(
+                    "no-folder",
+                    format!(
+                        "{place}: there is no such folder; is mongrel2's working directory another? (--workdir)"
+                    ),
+                );
+                return false;
+            }
+            Ok(_) => {}
+        }
+        match (fs::metadata(path), self.process.pid()) {
+            (Err(problem), _) if problem.kind() == io::ErrorKind::PermissionDenied => {
+                self.error("no-permission", format!("{place}: this user may not look into the folder"));
+                false
+            }
+            (Err(_), Some(pid)) => {
+                self.error(
+                    "no-socket",
+                    format!(
+                        "{place}: there is no such socket, though process {pid} runs; is its working directory \
+                         another (--workdir), or was it started before the database was changed?"
+                    ),
+                );
+                false
+            }
+            (Ok(_), _) if access(path, Access::WRITE_OK).is_err() => {
+                self.error(
+                    "no-permission",
+                    format!(
+                        "{place}: this user may not connect to it; it needs the right to write to the socket"
+                    ),
+                );
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Addresses that two rows of the database bind: the second one fails.
+    fn sharing(&mut self) {
+        let mine = [&self.handler.send_spec, &self.handler.recv_spec];
+        if mine[0] == mine[1] {
+            self.error("shared-address", format!("send_spec and recv_spec are both `{}`", mine[0]));
+        }
+        let mut texts = Vec::new();
+        for other in &self.deployment.handlers {
+            let theirs = [&other.send_spec, &other.recv_spec];
+            // The same pair is one handler to Mongrel2, with the idents of the first.
+            if theirs == mine {
+                if (&other.send_ident, &other.recv_ident)
+                    != (&self.handler.send_ident, &self.handler.recv_ident)
+                {
+                    texts.push(format!(
+                        "handlers `{}` and `{}` have the same addresses; mongrel2 takes them for one",
+                        self.handler.send_ident, other.send_ident
+                    ));
+                }
+                continue;
+            }
+            for spec in mine.iter().filter(|spec| theirs.contains(spec)) {
+                texts.push(format!(
+                    "`{spec}` is an address of handler `{}` too; only one of them can have it",
+                    other.send_ident
+                ));
+            }
+        }
+        texts.into_iter().for_each(|text| self.error("shared-address", text));
+    }
+
+    fn control_port(&mut self) {
+        let Some(pid) = self.process.pid() else { return };
+        let answer = match self.deployment.control_port(self.server) {
+            Ok(address) => Control::new(address).uuid().map_err(|problem| problem.to_string()),
+            Err(problem) => Err(problem.to_string()),
+        };
+        match answer {
+            Ok(uuid) if uuid == self.server.uuid => {}
+            Ok(uuid) => {
+                let text = format!(
+                    "the control port of server `{}` is answered by the server with uuid `{uuid}`",
+                    self.server.label()
+                );
+                self.warning("other-control-port", text);
+            }
+            Err(problem) => {
+                self.note("no-control-port", format!("{problem} (process {pid} runs all the same)"));
+            }
+        }
+    }
+
+    fn uploads(&mut self, named: Option<&Path>) {
+        let limit = self.deployment.setting("limits.content_length").unwrap_or("20480").to_owned();
+        let Some(template) = self.deployment.setting("upload.temp_store").filter(|t| !t.is_empty()) else {
+            let text = format!("without upload.temp_store mongrel2 refuses bodies beyond {limit} bytes");
+            self.note("no-upload-store", text);
+            return;
+        };
+        let template = template.to_owned();
+        if !template.ends_with("XXXXXX") {
+            self.error(
+                "upload-template",
+                format!(
+                    "upload.temp_store `{template}` must end with XXXXXX: mongrel2 can make no file from it"
+                ),
+            );
+        }
+        let Some(folder) = self.deployment.upload_store(self.server) else { return };
+        let place = format!("the folder of upload.temp_store `{template}` is {} from here", folder.display());
+        let real = match folder.canonicalize() {
+            Ok(real) if real.is_dir() => real,
+            _ => {
+                self.error("upload-store", format!("{place}, and that is no folder: uploads are refused"));
+                return;
+            }
+        };
+        if let Some(named) = named
+            && named.canonicalize().ok() != Some(real.clone())
+        {
+            let text = format!("{place}, upload_store in kennel.toml says {}", named.display());
+            self.error("upload-store-mismatch", text);
+        }
+        if !may_use(&real) {
+            self.error("upload-store", format!("{place}, where this user may not read and delete files"));
+        }
+        if limit != "103424" {
+            self.warning(
+                "content-length",
+                format!(
+                    "limits.content_length is {limit}: with uploads a client can crash mongrel2 unless it is 103424"
+                ),
+            );
+        }
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        let number = |key, default| {
+            self.deployment.setting(key).and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(default)
+        };
+        let (targets, ping) = (number("limits.handler_targets", 128), number("limits.min_ping", 120));
+        if targets < limits.handler_targets as u64 {
+            self.warning(
+                "handler-targets",
+                format!(
+                    "mongrel2 refuses replies to more than {targets} connections (limits.handler_targets), kennel \
+                     sends to {}; set handler_targets = {targets} under [limits] in kennel.toml",
+                    limits.handler_targets
+                ),
+            );
+        }
+        if ping > 0 && limits.keep_alive.saturating_mul(2) >= Duration::from_secs(ping) {
+            self.warning(
+                "min-ping",
+                format!(
+                    "mongrel2 ends connections that are quiet for {ping} s (limits.min_ping); set keep_alive under \
+                     [limits] in kennel.toml below half of that"
+                ),
+            );
+        }
+    }
+
+    fn protocol(&mut self) {
+        if self.handler.protocol == Protocol::Json {
+            self.note(
+                "json",
+                "headers come as JSON; protocol='tnetstring' is faster and exact for all bytes".to_owned(),
+            );
+        }
+    }
+
+    fn routes(&mut self, apps: &[(App, Registration)]) {
+        let Some(server) = self.deployment.servers.iter().position(|server| server == self.server) else {
+            return;
+        };
+        let is_ours = |handler: usize| {
+            let other = &self.deployment.handlers[handler];
+            (&other.send_spec, &other.recv_spec) == (&self.handler.send_spec, &self.handler.recv_spec)
+        };
+        let unreached: Vec<_> = app_routes::all(apps)
+            .iter()
+            .filter_map(|path| {
+                app_routes::unreached(path, self.deployment, server, |route| {
+                    route.handler.is_some_and(is_ours)
+                })
+            })
+            .collect();
+        let ident = &self.handler.send_ident;
+        for text in unreached {
+            self.warning("no-route", format!("handler `{ident}` never gets {text}"));
+        }
+    }
+}
+
+/// Files of others are deleted by who may write to their folder; that they may be read is up to their mode.
+fn may_use(folder: &PathBuf) -> bool {
+    access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}

@@ -1,0 +1,123 @@
+//! Handlers of Mongrel2s that are not Kennel's own: from what was typed, or what kennel.toml says, to the
+//! addresses where they are.
+
+use crate::args::{Addresses, Database};
+use crate::config::{Config, Place};
+use crate::exit::wrong_input;
+use handler_core::transport::{Address, Endpoint};
+use mongrel2_conf::deployed::{Deployment, ServerRow, Wanted};
+use mongrel2_conf::model::Handler;
+use std::path::{Path, PathBuf};
+use tracing::warn;
+
+/// The handlers that were named, on the command line or else in kennel.toml.
+pub(crate) fn endpoints(
+    addresses: &Addresses,
+    database: &Database,
+    config: &Config,
+) -> anyhow::Result<Vec<Endpoint>> {
+    if addresses.send_spec.len() != addresses.recv_spec.len() {
+        return Err(wrong_input(format!(
+            "--send-spec and --recv-spec come in pairs; there are {} and {}",
+            addresses.send_spec.len(),
+            addresses.recv_spec.len()
+        )));
+    }
+    // With a database there is one handler, of which a recv_ident may be expected.
+    if addresses.recv_ident.len() > addresses.send_spec.len() + usize::from(database.mongrel2.is_some()) {
+        return Err(wrong_input("there are more --recv-ident than --send-spec"));
+    }
+    if database.mongrel2.is_some() {
+        let found = in_database(database, None)?;
+        let recv_ident = addresses.recv_ident.first().cloned().or(found.recv_ident);
+        return Ok(vec![Endpoint { recv_ident, ..found }]);
+    }
+    let mut endpoints = Vec::new();
+    for (number, (send_spec, recv_spec)) in addresses.send_spec.iter().zip(&addresses.recv_spec).enumerate() {
+        endpoints.push(at(send_spec, recv_spec, addresses.recv_ident.get(number).cloned())?);
+    }
+    if endpoints.is_empty() && addresses.listen.is_none() {
+        for server in &config.mongrel2 {
+            let upload_store = server.upload_store.as_deref().map(store_folder).transpose()?;
+            endpoints.push(match &server.place {
+                Place::Addresses { send_spec, recv_spec, recv_ident } => {
+                    Endpoint { upload_store, ..at(send_spec, recv_spec, recv_ident.clone())? }
+                }
+                Place::Database(database) => in_database(database, upload_store)?,
+            });
+        }
+    }
+    for (number, endpoint) in endpoints.iter().enumerate() {
+        if endpoints[..number].iter().any(|earlier| earlier.send_spec == endpoint.send_spec) {
+            return Err(wrong_input(format!(
+                "{} is named twice; mongrel2 would deal its messages to the two in turn",
+                endpoint.send_spec
+            )));
+        }
+    }
+    Ok(endpoints)
+}
+
+/// Opens the database that was named.
+pub(crate) fn open(database: &Path, workdir: Option<&Path>) -> anyhow::Result<Deployment> {
+    Deployment::open(database, workdir).map_err(wrong_input)
+}
+
+/// The handler of an open database that was named, and its server.
+pub(crate) fn find<'a>(
+    deployment: &'a Deployment,
+    database: &Database,
+) -> anyhow::Result<(&'a ServerRow, &'a Handler)> {
+    let Database { server, handler, route, .. } = database;
+    let wanted = Wanted { server: server.as_deref(), handler: handler.as_deref(), route: route.as_deref() };
+    deployment.handler(wanted).map_err(wrong_input)
+}
+
+fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::Result<Endpoint> {
+    let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
+    let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
+    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None })
+}
+
+fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Result<Endpoint> {
+    let Some(path) = &database.mongrel2 else { return Err(wrong_input("no database was named")) };
+    let deployment = open(path, database.workdir.as_deref())?;
+    let (server, handler) = find(&deployment, database)?;
+    if !handler.send_ident.starts_with(&handler.recv_ident) {
+        return Err(wrong_input(format!(
+            "no answer would ever arrive: recv_ident `{}` is no prefix of send_ident `{}` in `{}`",
+            handler.recv_ident,
+            handler.send_ident,
+            path.display()
+        )));
+    }
+    let address = |spec| deployment.address(server, spec).map_err(wrong_input);
+    let upload_store = upload_store.or_else(|| known_store(&deployment, server));
+    Ok(Endpoint {
+        send_spec: address(&handler.send_spec)?,
+        recv_spec: address(&handler.recv_spec)?,
+        recv_ident: Some(handler.recv_ident.clone()),
+        upload_store,
+    })
+}
+
+/// The folder of `upload.temp_store`, if it is there from here.
+fn known_store(deployment: &Deployment, server: &ServerRow) -> Option<PathBuf> {
+    let folder = deployment.upload_store(server)?;
+    match folder.canonicalize() {
+        Ok(path) if path.is_dir() => Some(path),
+        _ => {
+            warn!("upload.temp_store `{}` is no folder here, so uploads are refused", folder.display());
+            None
+        }
+    }
+}
+
+/// A store as workers will find it, wherever they are.
+fn store_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    match folder.canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => Err(wrong_input(format!("upload_store `{}` is no folder", folder.display()))),
+        Err(problem) => Err(wrong_input(format!("upload_store `{}`: {problem}", folder.display()))),
+    }
+}

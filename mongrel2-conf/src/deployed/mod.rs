@@ -1,0 +1,146 @@
+//! The servers of a database as they run on this machine: whether they do, and where their sockets and
+//! files are, seen from here.
+//!
+//! A database says `ipc://run/requests` and `/run/mongrel2.pid`; what these mean depends on the working
+//! directory of the process that reads it, on its chroot, and on whether it was allowed to chroot.
+//! [`Deployment`] reads the database, `process` judges pid files, `place` turns the server's names into
+//! ours, `choice` finds the server or handler that somebody named. Everything is read, nothing changed.
+
+mod choice;
+mod place;
+mod process;
+mod rows;
+
+use std::path::{Path, PathBuf};
+
+use handler_core::transport::{Address, AddressError};
+
+pub use choice::{ChoiceError, Selection, Wanted};
+pub use place::Place;
+pub use process::{Process, Stale};
+pub use rows::{RouteRow, ServerRow};
+
+use crate::model::Handler;
+
+/// The control port of a server whose database names none.
+pub const DEFAULT_CONTROL_PORT: &str = "ipc://run/control";
+
+/// A database, and the folder in which its servers are started.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// The database, as it was named.
+    pub database: PathBuf,
+    /// The working directory of its servers, absolute.
+    pub folder: PathBuf,
+    /// In the order of the database.
+    pub servers: Vec<ServerRow>,
+    /// Every handler that the database has.
+    pub handlers: Vec<Handler>,
+    /// In the order of the database.
+    pub routes: Vec<RouteRow>,
+    /// `(key, value)`, which all servers of the database share.
+    pub settings: Vec<(String, String)>,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeploymentError {
+    /// It is not there.
+    #[error("there is no database `{}`", database.display())]
+    Missing {
+        /// As it was named.
+        database: PathBuf,
+    },
+    /// It is something else, or damaged, or not for this user.
+    #[error("cannot read `{}` as a database of mongrel2: {cause}", database.display())]
+    Unreadable {
+        /// As it was named.
+        database: PathBuf,
+        /// What SQLite says.
+        cause: rusqlite::Error,
+    },
+    /// The working directory is gone.
+    #[error("cannot tell where `{}` is: {cause}", database.display())]
+    Nowhere {
+        /// As it was named.
+        database: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+impl Deployment {
+    /// Reads a database. Its servers are started in `folder`; in the database's own unless told.
+    ///
+    /// # Errors
+    ///
+    /// [`DeploymentError`].
+    pub fn open(database: &Path, folder: Option<&Path>) -> Result<Self, DeploymentError> {
+        let named = || database.to_owned();
+        if !database.exists() {
+            return Err(DeploymentError::Missing { database: named() });
+        }
+        let own = database.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = std::path::absolute(folder.or(own).unwrap_or(Path::new(".")))
+            .map_err(|cause| DeploymentError::Nowhere { database: named(), cause })?;
+        let rows =
+            rows::read(database).map_err(|cause| DeploymentError::Unreadable { database: named(), cause })?;
+        Ok(Self {
+            database: named(),
+            folder: place::tidy(&folder),
+            servers: rows.servers,
+            handlers: rows.handlers,
+            routes: rows.routes,
+            settings: rows.settings,
+        })
+    }
+
+    /// The value of a setting, if the database has one.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.settings.iter().find(|(name, _)| name == key)?;
+        Some(value)
+    }
+
+    /// Whether a server runs, by its pid file.
+    pub fn process(&self, server: &ServerRow) -> Process {
+        process::find(server, &self.folder)
+    }
+
+    /// Where a server's names lead, seen from here.
+    pub fn place(&self, server: &ServerRow) -> Place {
+        Place::of(server, &self.folder, &self.process(server))
+    }
+
+    /// An address of a server's, seen from here.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError`]: it is none, or its path is too long from here.
+    pub fn address(&self, server: &ServerRow, spec: &str) -> Result<Address, AddressError> {
+        self.place(server).address(spec)
+    }
+
+    /// A server's control port, seen from here: its own, or that of the settings, or Mongrel2's default.
+    ///
+    /// # Errors
+    ///
+    /// As [`address`](Self::address).
+    pub fn control_port(&self, server: &ServerRow) -> Result<Address, AddressError> {
+        let named = Some(server.control_port.as_str()).filter(|spec| !spec.is_empty());
+        let spec = named.or(self.setting("control_port")).unwrap_or(DEFAULT_CONTROL_PORT);
+        self.address(server, spec)
+    }
+
+    /// The folder of `upload.temp_store`, if there is one, seen from here.
+    pub fn upload_store(&self, server: &ServerRow) -> Option<PathBuf> {
+        let template = self.setting("upload.temp_store").filter(|template| !template.is_empty())?;
+        let file = self.place(server).path(template);
+        file.parent().map(Path::to_owned)
+    }
+
+    /// Whether servers leave the terminal at their start.
+    pub fn daemonizes(&self) -> bool {
+        self.setting("server.daemonize").is_none_or(|value| value.trim() != "0")
+    }
+}

@@ -1,0 +1,212 @@
+//! Pid files: whether the process that one names lives, and is the server.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, test_kill_process};
+
+use super::place::tidy;
+use super::rows::ServerRow;
+
+/// What a server's pid file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Process {
+    /// The server runs.
+    Running {
+        /// Its process id.
+        pid: i32,
+        /// Where that is written.
+        pid_file: PathBuf,
+    },
+    /// There is no pid file, so it does not run.
+    Absent {
+        /// Where it would be.
+        pid_file: PathBuf,
+    },
+    /// There is a pid file of a server that has ended without removing it.
+    Stale {
+        /// The file.
+        pid_file: PathBuf,
+        /// How that is known.
+        why: Stale,
+    },
+    /// The pid file is not for us to read.
+    Unreadable {
+        /// The file.
+        pid_file: PathBuf,
+        /// What the system says.
+        cause: io::ErrorKind,
+    },
+}
+
+/// Why a pid file is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stale {
+    /// No such process lives.
+    Gone {
+        /// Its number.
+        pid: i32,
+    },
+    /// The number has passed to another program, or to a Mongrel2 that is another server.
+    Other {
+        /// Its number.
+        pid: i32,
+        /// What it was started with.
+        command: String,
+    },
+    /// It holds no number.
+    NoNumber,
+}
+
+impl Process {
+    /// The server's process id, if it runs.
+    pub fn pid(&self) -> Option<i32> {
+        match self {
+            Self::Running { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+}
+
+/// Looks where a Mongrel2 that has chrooted writes its pid file, then where one does that was not allowed to.
+pub(super) fn find(server: &ServerRow, folder: &Path) -> Process {
+    let (usual, in_test) = pid_files(server, folder);
+    let found = judge(server, usual);
+    let Some(in_test) = in_test.filter(|_| found.pid().is_none()) else { return found };
+    match judge(server, in_test) {
+        Process::Absent { .. } => found,
+        other if other.pid().is_some() || matches!(found, Process::Absent { .. }) => other,
+        _ => found,
+    }
+}
+
+/// As root with a chroot, the file is chroot and name together. Without the right to chroot, Mongrel2 says
+/// so, takes that for a test, and puts a dot before the name.
+pub(super) fn pid_files(server: &ServerRow, folder: &Path) -> (PathBuf, Option<PathBuf>) {
+    if server.chroot.is_empty() {
+        return (tidy(&folder.join(&server.pid_file)), None);
+    }
+    let name = server.pid_file.trim_start_matches('/');
+    let usual = tidy(&folder.join(&server.chroot).join(name));
+    let in_test = tidy(&folder.join(name));
+    let differs = usual != in_test;
+    (usual, differs.then_some(in_test))
+}
+
+fn judge(server: &ServerRow, pid_file: PathBuf) -> Process {
+    let text = match fs::read(&pid_file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(problem) if matches!(problem.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Process::Absent { pid_file };
+        }
+        Err(problem) => return Process::Unreadable { pid_file, cause: problem.kind() },
+    };
+    let number = text.trim().parse().ok().filter(|pid: &i32| *pid > 0).and_then(Pid::from_raw);
+    let Some(process) = number else { return Process::Stale { pid_file, why: Stale::NoNumber } };
+    let pid = process.as_raw_nonzero().get();
+    let lives = !matches!(test_kill_process(process), Err(rustix::io::Errno::SRCH)) && !is_zombie(pid);
+    if !lives {
+        return Process::Stale { pid_file, why: Stale::Gone { pid } };
+    }
+    match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(line) if !is_server(pid, &line, &server.uuid) => {
+            let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            Process::Stale { pid_file, why: Stale::Other { pid, command: words.join(" ").trim().to_owned() } }
+        }
+        // Where /proc shows no processes of others, the pid file is believed.
+        _ => Process::Running { pid, pid_file },
+    }
+}
+
+/// Whether a process is this server: a mongrel2 with its uuid among the arguments.
+fn is_server(pid: i32, command_line: &[u8], uuid: &str) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0);
+    let program = words.next().unwrap_or_default();
+    let program = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    (program.starts_with(b"mongrel2") || name.starts_with(b"mongrel2"))
+        && words.any(|word| word == uuid.as_bytes())
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before may hold anything, parentheses too.
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("kennel-pid-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("jail/run")).unwrap();
+            fs::create_dir_all(path.join("run")).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn server(chroot: &str) -> ServerRow {
+        let (uuid, pid_file) = ("main".into(), "/run/mongrel2.pid".into());
+        ServerRow { uuid, chroot: chroot.into(), pid_file, ..ServerRow::default() }
+    }
+
+    #[test]
+    fn the_pid_file_is_sought_inside_the_chroot_and_beside_it() {
+        let at = Path::new("/srv");
+        let (usual, in_test) = pid_files(&server("/site"), at);
+        assert_eq!(usual, Path::new("/site/run/mongrel2.pid"));
+        assert_eq!(in_test.as_deref(), Some(Path::new("/srv/run/mongrel2.pid")));
+        assert_eq!(pid_files(&server("./"), at), ("/srv/run/mongrel2.pid".into(), None));
+        assert_eq!(pid_files(&server(""), at), ("/run/mongrel2.pid".into(), None));
+    }
+
+    #[test]
+    fn a_pid_file_that_is_not_there_is_no_stale_one() {
+        let folder = Folder::new("absent");
+        let pid_file = folder.0.join("jail/run/mongrel2.pid");
+        assert_eq!(find(&server("jail"), &folder.0), Process::Absent { pid_file });
+    }
+
+    #[test]
+    fn stale_pid_files_are_told_apart() {
+        let folder = Folder::new("stale");
+        let pid_file = folder.0.join("jail/run/mongrel2.pid");
+        let why = |content: &str| {
+            fs::write(&pid_file, content).unwrap();
+            match find(&server("jail"), &folder.0) {
+                Process::Stale { why, .. } => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        for nothing in ["", "x", "-1", "0", "99999999999999"] {
+            assert_eq!(why(nothing), Stale::NoNumber);
+        }
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let pid = ended.id() as i32;
+        assert_eq!(why(&format!("{pid}\n")), Stale::Gone { pid });
+        let own = std::process::id() as i32;
+        assert!(matches!(why(&own.to_string()), Stale::Other { pid, .. } if pid == own));
+    }
+
+    #[test]
+    fn a_server_is_a_mongrel2_with_its_uuid() {
+        let is = |line: &[u8]| is_server(0, line, "main");
+        assert!(is(b"mongrel2\0config.sqlite\0main\0"));
+        assert!(is(b"/usr/local/bin/mongrel2\0/etc/config.sqlite\0main\0"));
+        assert!(!is(b"mongrel2\0config.sqlite\0other\0"));
+        assert!(!is(b"vi\0config.sqlite\0main\0"));
+        assert!(!is(b""));
+    }
+}
