@@ -1,6 +1,6 @@
 //! A configuration file as it is written: statements and expressions, each with its place.
 //!
-//! Nothing here knows what a Server is; [`crate::resolve`] does.
+//! Nothing here knows what a Server is; the module `resolve` does.
 
 use crate::span::Span;
 

@@ -86,7 +86,7 @@ pub fn print(config: &Config) -> Result<Printed, PrintError> {
 ///
 /// # Errors
 ///
-/// As [`print`]. There are no deviations.
+/// As [`print()`]. There are no deviations.
 pub fn print_database(config: &Config) -> Result<Printed, PrintError> {
     let own = own_mimetypes(config);
     let mut head = String::new();
