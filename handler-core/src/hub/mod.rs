@@ -45,6 +45,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod worker;
 
 pub use app::AppSpec;
 pub use counters::Counters;
@@ -57,7 +58,6 @@ pub use taps::TapFilter;
 use app::App;
 use connection::Connections;
 use counters::Complaints;
-use lifecycle::Worker;
 use link::Link;
 use live::Live;
 use output::Outgoing;
@@ -69,6 +69,7 @@ use std::time::{Duration, Instant};
 use taps::Taps;
 use tracing::warn;
 use uploads::Uploads;
+use worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod decisions;
 mod handshakes;
 mod live;
 mod mongrel2;
+mod operator;
 mod order;
 mod raw;
 mod sending;
