@@ -4,6 +4,7 @@
 //! (`cargo test -p tests --test chaos -- --nocapture`), which is what the README says.
 
 mod crowd;
+mod memory;
 mod reloads;
 mod server_restarts;
 mod stalled;
