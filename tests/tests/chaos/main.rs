@@ -5,7 +5,9 @@
 
 mod crowd;
 mod memory;
+mod overload;
 mod reloads;
+mod server_pauses;
 mod server_restarts;
 mod stalled;
 mod visitors;
@@ -35,6 +37,11 @@ app:channel("/tap", {
   message = function(conn) kennel.room("flood"):send(("x"):rep(1000000)) conn:send("ran") end,
 })
 app:get("/page/{number}", function(req, number) return number end)
+app:get("/slow/{number}", function(req, number)
+  local e = os.clock() + 0.01
+  while os.clock() < e do end
+  return number
+end)
 "#,
     python: r#"
 @app.channel("/live")
@@ -62,6 +69,13 @@ class Tap:
         conn.send("ran")
 @app.get("/page/{number}")
 def page(req, number):
+    return number
+@app.get("/slow/{number}")
+def slow(req, number):
+    import time
+    end = time.process_time() + 0.01
+    while time.process_time() < end:
+        pass
     return number
 "#,
 };

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
 
-/// Clients of `/page/NUMBER`, whose script answers the number.
+/// Clients of `/page/NUMBER` or another folder, whose script answers the number.
 pub struct Visitors {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Visits>>,
@@ -20,6 +20,8 @@ pub struct Visits {
     pub right: Vec<(Instant, Duration)>,
     /// Requests that ran in a worker that died: 502.
     pub died: usize,
+    /// Requests that were refused because there were too many: 503.
+    pub refused: Vec<Duration>,
     /// Any other status, and answers to somebody else.
     pub wrong: Vec<String>,
     /// Connections that ended in the middle: only a server that goes may do that.
@@ -29,10 +31,15 @@ pub struct Visits {
 impl Visitors {
     /// So many at once. They come again when a connection ends.
     pub fn come(port: u16, count: usize) -> Self {
+        Self::come_to("page", port, count)
+    }
+
+    /// The same in another folder than `page`.
+    pub fn come_to(folder: &'static str, port: u16, count: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let visit = |number| {
             let stop = Arc::clone(&stop);
-            std::thread::spawn(move || visit(port, number, count, &stop))
+            std::thread::spawn(move || visit(folder, port, number, count, &stop))
         };
         Self { threads: (0..count).map(visit).collect(), stop }
     }
@@ -45,6 +52,7 @@ impl Visitors {
             let one = thread.join().expect("a visitor does not fail");
             all.right.extend(one.right);
             all.died += one.died;
+            all.refused.extend(one.refused);
             all.wrong.extend(one.wrong);
             all.cut += one.cut;
         }
@@ -72,7 +80,7 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
         .unwrap_or_default()
 }
 
-fn visit(port: u16, number: usize, count: usize, stop: &AtomicBool) -> Visits {
+fn visit(folder: &str, port: u16, number: usize, count: usize, stop: &AtomicBool) -> Visits {
     let mut visits = Visits::default();
     let mut client: Option<Client> = None;
     let mut page = number;
@@ -86,12 +94,17 @@ fn visit(port: u16, number: usize, count: usize, stop: &AtomicBool) -> Visits {
         };
         page += count;
         let sent = Instant::now();
-        let answer = open.try_send(get(&format!("/page/{page}"))).and_then(|()| open.try_read());
+        let answer = open.try_send(get(&format!("/{folder}/{page}"))).and_then(|()| open.try_read());
         match answer {
             Ok(answer) if answer.status == 200 && answer.text() == page.to_string() => {
                 visits.right.push((sent, sent.elapsed()));
             }
             Ok(answer) if answer.status == 502 => visits.died += 1,
+            Ok(answer) if answer.status == 503 => {
+                visits.refused.push(sent.elapsed());
+                // Whoever is told that it is too much waits a moment; 503 closes nothing.
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Ok(answer) => visits.wrong.push(format!("page {page}: {} {}", answer.status, answer.text())),
             Err(problem) if matches!(problem.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 visits.wrong.push(format!("page {page}: no answer"));
