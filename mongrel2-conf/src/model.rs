@@ -63,6 +63,13 @@ pub struct Server {
     pub hosts: Vec<Host>,
 }
 
+impl Server {
+    /// What to call it: its name, or its uuid if it has none.
+    pub fn label(&self) -> &str {
+        if self.name.is_empty() { &self.uuid } else { &self.name }
+    }
+}
+
 impl Default for Server {
     /// Listens on the loopback address only; has no uuid, port or hosts yet.
     fn default() -> Self {

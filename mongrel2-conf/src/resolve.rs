@@ -168,13 +168,14 @@ impl<'a> Resolver<'a> {
             error_log_level: reader.number("error_log_level", u32::MAX),
             ..defaults
         };
-        let mut list = |name| reader.value(name, Holds::List).map_or(&[][..], items_of);
+        let mut list = |name| reader.value(name, Holds::List).map(items_of);
         let (hosts, filters, xrequests) = (list("hosts"), list("filters"), list("xrequests"));
+        let (filters, xrequests) = (filters.unwrap_or_default(), xrequests.unwrap_or_default());
         let mut places = reader.places;
 
-        let classes = self.classes(hosts, &[ClassKind::Host]);
-        if classes.len() < hosts.len() {
-            // The host that is missed may be the one that cannot be read.
+        let classes = self.classes(hosts.unwrap_or_default(), &[ClassKind::Host]);
+        if hosts.is_none_or(|hosts| classes.len() < hosts.len()) {
+            // The host that is missed may be the one that cannot be read, or is not there.
             places.attributes.retain(|(name, _)| *name != "default_host");
         }
         let (hosts, host_places) = classes.into_iter().map(|(_, class)| self.host(class)).unzip();

@@ -385,6 +385,7 @@ fn each_fault_of_a_database_is_found() {
             "handler-targets",
         ),
         ("INSERT INTO setting (key, value) VALUES ('limits.min_ping', '60')", "warning", "min-ping"),
+        ("UPDATE server SET chroot = NULL", "warning", "flawed-row"),
         ("UPDATE handler SET protocol = 'json'", "note", "json"),
         ("SELECT 1", "note", "no-upload-store"),
     ] {

@@ -1,8 +1,8 @@
 //! `kennel conf diff`: what differs between two databases or configuration files.
 
 use super::source;
-use super::table::visible;
 use crate::args::conf::Diff;
+use crate::table;
 use mongrel2_conf::diff::{self, Difference, Part};
 use serde_json::json;
 use std::io::{self, Write};
@@ -17,9 +17,7 @@ pub(super) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
     let differences = diff::diff(&source::either(old)?, &source::either(new)?);
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
-        let list: Vec<_> = differences.iter().map(json).collect();
-        serde_json::to_writer_pretty(&mut out, &list)?;
-        writeln!(out)?;
+        table::print_json(&mut out, &differences.iter().map(json).collect())?;
     } else if !differences.is_empty() {
         writeln!(out, "- {}\n+ {}", old.display(), new.display())?;
         write(&mut out, &differences)?;
@@ -68,6 +66,11 @@ fn write(out: &mut impl Write, differences: &[Difference]) -> io::Result<()> {
     Ok(())
 }
 
+/// A value in one line, also when it is empty.
+fn visible(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { table::visible(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,8 +97,7 @@ mod tests {
         ];
         let mut out = Vec::new();
         write(&mut out, &differences).unwrap();
-        let expected = "\
-  server main
+        let expected = "  server main
 -   port: 80
 +   port: 81
     host localhost

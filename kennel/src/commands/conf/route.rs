@@ -1,7 +1,8 @@
 //! `kennel conf route`: which route a request reaches, as Mongrel2 finds it, mistakes and all.
 
-use super::{choice, routes, source, table};
+use super::{choice, routes, source};
 use crate::args::conf::Route as Args;
+use crate::table;
 use mongrel2_conf::diff;
 use mongrel2_conf::model::{Dir, Host, Route, Server, Target};
 use mongrel2_conf::routing::{Reached, Router, host_for};
@@ -30,12 +31,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = answers.iter().any(|answer| route(answer).is_some());
     if args.listing.json || found {
         let rows: Vec<_> = answers.iter().map(row).collect();
-        table::print(args.listing.json, ["SERVER", "HOST", "ROUTE", "TARGET"], &rows, || {
+        table::listing(args.listing.json, &["server", "host", "route", "target"], &rows, || {
             answers.iter().map(json).collect()
         })?;
     } else {
         for answer in &answers {
-            eprintln!("{}: {}", table::visible(choice::label(answer.server)), why_nothing(answer, path));
+            eprintln!("{}: {}", table::visible(answer.server.label()), why_nothing(answer, path));
         }
     }
     for answer in &answers {
@@ -76,7 +77,7 @@ fn route<'a>(answer: &Answer<'a>) -> Option<&'a Route> {
 }
 
 fn row(answer: &Answer<'_>) -> [String; 4] {
-    let server = choice::label(answer.server).to_owned();
+    let server = answer.server.label().to_owned();
     let host = answer.host.map(|host| host.name.clone()).unwrap_or_default();
     match route(answer) {
         Some(route) => [server, host, route.path.clone(), diff::about(&route.target)],
@@ -126,7 +127,7 @@ fn alone(path: &str, key: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let (path, key) = (table::visible(path), table::visible(key));
     if as_json {
         let prefix = host.routes[0].prefix();
-        writeln!(out, "{}", json!({ "fits": fits, "partial": partial, "prefix": prefix }))?;
+        table::print_json(&mut out, &json!({ "fits": fits, "partial": partial, "prefix": prefix }))?;
     } else if partial {
         writeln!(out, "`{path}` ends inside `{key}`, which Mongrel2 takes for a fit")?;
     } else {

@@ -1,7 +1,7 @@
 //! What is typed at the prompt, as the JSON that is said to the hub.
 //!
 //! `send 18f3-0.0.7 hello there` is `{"do": "send", "id": "18f3-0.0.7", "text": "hello there"}`: arguments come in their order, or by
-//! name as `room=lobby`; the last one takes the rest of the line. A line that begins with `{` is JSON already.
+//! name as `room=lobby`; the last one takes the rest of the line, unless it is a number. A line that begins with `{` is JSON already.
 
 use handler_core::console::COMMANDS;
 use serde_json::{Map, Value};
@@ -53,15 +53,19 @@ pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
             return Err(format!("{name}: `{rest}` is too much; it takes {takes}"));
         };
         let value = match in_order.peek() {
-            Some(_) => word(&mut rest)?.unwrap_or_default(),
-            None => all(&mut rest)?,
+            None if !is_number(&name, argument) => all(&mut rest)?,
+            _ => word(&mut rest)?.unwrap_or_default(),
         };
         object.insert(argument.into(), typed(&name, argument, value)?);
     }
 }
 
+fn is_number(command: &str, name: &str) -> bool {
+    NUMBERS.contains(&("", name)) || NUMBERS.contains(&(command, name))
+}
+
 fn typed(command: &str, name: &str, value: String) -> Result<Value, String> {
-    if !NUMBERS.contains(&("", name)) && !NUMBERS.contains(&(command, name)) {
+    if !is_number(command, name) {
         return Ok(value.into());
     }
     let number: u64 = value.parse().map_err(|_| format!("{name} is a whole number, not `{value}`"))?;
