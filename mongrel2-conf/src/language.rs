@@ -149,7 +149,9 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
     for problem in config.problems() {
         let Some(span) = places.span(problem.place) else { continue };
         let text = problem.invalid.to_string();
-        let (message, advice) = text.split_once('\n').unwrap_or((&text, ""));
+        // What is named in a message may have line breaks itself.
+        let parts = if problem.invalid.has_advice() { text.rsplit_once('\n') } else { None };
+        let (message, advice) = parts.unwrap_or((&text, ""));
         let mut one = Diagnostic::new(problem.invalid.severity(), problem.invalid.name(), span, message);
         if let Some(at) = problem.at {
             // Texts are as they are written, so offsets are the file's, behind the quote.
