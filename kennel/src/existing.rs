@@ -68,8 +68,9 @@ pub(crate) fn open(database: &Path, workdir: Option<&Path>) -> anyhow::Result<De
 /// What a refusal to use a database means for the exit code.
 pub(crate) fn refused(problem: StoreError) -> anyhow::Error {
     match problem {
-        StoreError::NotThere { .. } => {
-            wrong_input(format!("{problem}; `kennel conf load FILE.conf` makes one, `--db` names another"))
+        StoreError::NotThere { ref path } => {
+            let path = path.display();
+            wrong_input(format!("{problem}; `kennel conf load --db {path} FILE.conf` makes it of a file"))
         }
         StoreError::NoFolder { .. }
         | StoreError::Folder { .. }

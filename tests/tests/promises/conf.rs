@@ -246,6 +246,32 @@ fn a_path_leads_to_the_route_that_mongrel2_would_take() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_told_before_it_is_tried() {
+    let folder = loaded();
+    for (arguments, said) in [
+        (&["load", "config.sqlite"][..], "this is a database, not a configuration file [no-text]"),
+        (&["route", "--path", "chat"], "error: `chat` cannot be a path: requests begin with `/`"),
+        (&["route", "--path", "/", "--pattern", "x"], "error: `x` cannot be a path"),
+        (
+            &["route", "--path", "/", "--pattern", "/x([a)"],
+            "error: `/x([a)`: the `[` in the pattern has no `]`",
+        ),
+        (&["diff", "nowhere", "site.conf"], "error: cannot read `nowhere`: there is no such file"),
+        (
+            &["diff", "--db", "nowhere", "site.conf"],
+            "error: there is no database `nowhere`; `kennel conf load",
+        ),
+    ] {
+        let finished = conf(&folder, arguments);
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(finished.stderr.contains(said), "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.lines().count() < 7, "{}", finished.stderr);
+    }
+    let odd = conf(&folder, &["route", "--path", "/a", "--pattern", "/(a|b)"]);
+    assert!(odd.stderr.starts_with("warning: `|` means the character: "), "{}", odd.stderr);
+}
+
+#[test]
 fn diff_says_what_loading_would_change() {
     let folder = loaded();
     assert_eq!(conf(&folder, &["diff", "site.conf"]).code, Some(0));

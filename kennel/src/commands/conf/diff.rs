@@ -9,12 +9,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
-    let (old, new) = match args.files.as_slice() {
-        [old, new] => (old, new),
-        [new] => (&args.database.db, new),
+    let (old, before, new) = match args.files.as_slice() {
+        [old, new] => (old, source::either(old)?, new),
+        [new] => (&args.database.db, source::database(&args.database.db)?.config, new),
         _ => anyhow::bail!("one or two files are compared"),
     };
-    let differences = diff::diff(&source::either(old)?, &source::either(new)?);
+    let differences = diff::diff(&before, &source::either(new)?);
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         table::print_json(&mut out, &differences.iter().map(json).collect())?;

@@ -2,9 +2,11 @@
 
 use super::{choice, routes, source};
 use crate::args::conf::Route as Args;
+use crate::exit::wrong_input;
 use crate::table;
 use mongrel2_conf::diff;
 use mongrel2_conf::model::{Dir, Host, Route, Server, Target};
+use mongrel2_conf::pattern::{Oddity, Pattern};
 use mongrel2_conf::routing::{Reached, Router, host_for};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -20,6 +22,13 @@ struct Answer<'a> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Mongrel2 cuts off the query before it looks for the route.
     let path = args.path.split('?').next().unwrap_or_default();
+    for text in [Some(path), args.pattern.as_deref()].into_iter().flatten() {
+        if !text.starts_with(['/', '@', '<']) {
+            let text = table::visible(text);
+            let rule = "requests begin with `/`, JSON messages with `@`, XML messages with `<`";
+            return Err(wrong_input(format!("`{text}` cannot be a path: {rule}")));
+        }
+    }
     if let Some(pattern) = &args.pattern {
         return alone(path, pattern, args.listing.json);
     }
@@ -118,6 +127,13 @@ fn why_nothing(answer: &Answer<'_>, path: &str) -> String {
 /// Tries one key, for who wants to know whether a pattern is right.
 fn alone(path: &str, key: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let host = Host::new("", vec![Route::new(key, Target::Dir(Dir::new("")))]);
+    let pattern = &key[host.routes[0].prefix().len()..];
+    if let Err(problem) = Pattern::parse(pattern) {
+        return Err(wrong_input(format!("`{}`: {problem}", table::visible(key))));
+    }
+    for Oddity { character, advice, .. } in Pattern::oddities(pattern) {
+        eprintln!("warning: `{character}` means the character: {advice}");
+    }
     let reached = Router::new(&host).reach(path.as_bytes());
     let (fits, partial) = match reached {
         Reached::Route { partial, .. } => (true, partial),

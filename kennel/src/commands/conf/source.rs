@@ -66,13 +66,11 @@ pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
 
 /// By its first bytes; what cannot be opened is left to whoever explains that best.
 fn is_database(path: &Path) -> bool {
-    if !path.is_file() {
-        return path.extension().is_none_or(|extension| extension != "conf");
-    }
     let mut start = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
-    opened.is_ok()
-        && (start == SQLITE_HEADER || start.is_empty() && path.extension().is_some_and(|e| e == "sqlite"))
+    let is_file = path.is_file();
+    let opened = is_file.then(|| File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)));
+    let empty = || start.is_empty() && path.extension().is_some_and(|end| end == "sqlite");
+    opened.is_some_and(|opened| opened.is_ok()) && (start == SQLITE_HEADER || empty())
 }
 
 /// `1 server, 2 hosts, 10 routes`.
