@@ -235,6 +235,14 @@ fn a_file_with_something_changed_loads_or_is_explained() {
 }
 
 #[test]
+fn every_beginning_of_a_file_is_explained() {
+    let text = fs::read(tests().join("valid/one-line.conf")).unwrap();
+    for end in 0..text.len() {
+        try_text(end as u64, &text[..end]);
+    }
+}
+
+#[test]
 fn words_in_any_order_are_explained() {
     let mut chance = Rng::with_seed(6);
     for round in 0..rounds(150) {

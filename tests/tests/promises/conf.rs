@@ -1,7 +1,9 @@
 use mongrel2_conf::store;
+use rusqlite::Connection;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tests::command::{self, Finished};
 use tests::folder::Folder;
 use tests::port::Port;
@@ -341,6 +343,41 @@ fn the_log_tells_of_loads_and_commits() {
         assert_eq!(column("who"), ["ada", "ada", "ada"]);
     }
     assert_eq!(listing(&folder, &["log"])[0], "WHEN (UTC) WHO WHERE WHAT HOW WHY");
+}
+
+#[test]
+fn the_log_is_kept_as_m2sh_keeps_it() {
+    let folder = Folder::new();
+    folder.write("site.conf", SITE);
+    let load = |db: &str| {
+        let mut command = command::command(folder.path(), ["conf", "load", "--db", db, "site.conf"]);
+        command.env("LOGNAME", "ada");
+        assert_eq!(command::finish(command, b"").code, Some(0));
+    };
+    let load_by_m2sh = |db: &str| {
+        let mut command = Command::new("m2sh");
+        command.args(["load", "-config", "site.conf", "-db", db]);
+        let output = command.current_dir(folder.path()).env("LOGNAME", "ada").output();
+        assert!(output.expect("this test needs m2sh").status.success());
+    };
+    let rows = |db: &str| -> Vec<[Option<String>; 5]> {
+        let db = Connection::open(folder.path().join(db)).expect("a database");
+        let mut query =
+            db.prepare("SELECT who, what, location, how, why FROM log ORDER BY id").expect("a log");
+        let row =
+            |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]);
+        query.query_map([], row).expect("rows").map(|row| row.expect("texts")).collect()
+    };
+    load("ours.sqlite");
+    load_by_m2sh("theirs.sqlite");
+    assert_eq!(rows("ours.sqlite"), rows("theirs.sqlite"));
+    // Each goes on with the other's.
+    load("theirs.sqlite");
+    load_by_m2sh("ours.sqlite");
+    for db in ["ours.sqlite", "theirs.sqlite"] {
+        let rows = rows(db);
+        assert_eq!((rows.len(), &rows[0]), (2, &rows[1]), "{db}");
+    }
 }
 
 #[test]
