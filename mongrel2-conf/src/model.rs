@@ -68,6 +68,15 @@ impl Server {
     pub fn label(&self) -> &str {
         if self.name.is_empty() { &self.uuid } else { &self.name }
     }
+
+    /// The handlers that its routes lead to, once for each route. Mongrel2 binds the addresses of these.
+    pub fn handlers(&self) -> impl Iterator<Item = &Handler> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        routes.filter_map(|route| match &*route.target {
+            Target::Handler(handler) => Some(handler),
+            _ => None,
+        })
+    }
 }
 
 impl Default for Server {

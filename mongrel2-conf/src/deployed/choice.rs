@@ -234,8 +234,7 @@ mod tests {
             ..Server::default()
         };
         let config = Config { servers: servers.iter().map(server).collect(), ..Config::default() };
-        let (host_ids, unused, flaws) = (Vec::new(), Vec::new(), Vec::new());
-        let contents = Contents { config, host_ids, unused, schema: Schema::V1_12, flaws };
+        let contents = Contents { config, host_ids: Vec::new(), schema: Schema::V1_12, flaws: Vec::new() };
         Deployment { database: "config.sqlite".into(), folder: "/srv".into(), contents }
     }
 

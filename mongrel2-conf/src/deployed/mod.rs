@@ -18,7 +18,7 @@ pub use choice::{ChoiceError, Selection, Wanted};
 pub use place::Place;
 pub use process::{Process, Stale};
 
-use crate::model::{Config, Handler, Server, Target};
+use crate::model::{Config, Server};
 use crate::store::{self, Contents, StoreError};
 
 /// The control port of a server whose database names none.
@@ -57,17 +57,6 @@ impl Deployment {
     /// In the order of the database.
     pub fn servers(&self) -> &[Server] {
         &self.contents.config.servers
-    }
-
-    /// Every handler that the database has, those too that no route leads to: a Mongrel2 binds the
-    /// addresses of all. One that several routes share may be there several times.
-    pub fn handlers(&self) -> impl Iterator<Item = &Handler> {
-        let routes = self.servers().iter().flat_map(|server| &server.hosts).flat_map(|host| &host.routes);
-        let targets = routes.map(|route| &route.target).chain(&self.contents.unused);
-        targets.filter_map(|target| match &**target {
-            Target::Handler(handler) => Some(handler),
-            _ => None,
-        })
     }
 
     /// The value of a setting, if the database has one.

@@ -24,8 +24,6 @@ pub struct Contents {
     pub config: Config,
     /// The row of each host in the table `host`: for each server, for each of its hosts.
     pub host_ids: Vec<Vec<i64>>,
-    /// Targets that no route leads to. Mongrel2 binds the addresses of such handlers all the same.
-    pub unused: Vec<Arc<Target>>,
     /// For which Mongrel2 it was made.
     pub schema: Schema,
     /// What is wrong in it, in the order of its tables.
@@ -57,11 +55,10 @@ impl fmt::Display for Flaw {
 /// error; they are in [`Contents::flaws`].
 pub fn read(path: &Path) -> Result<Contents, StoreError> {
     let existing = place::open_to_read(path)?;
-    let mut reader =
-        Reader { existing: &existing, host_ids: Vec::new(), unused: Vec::new(), flaws: Vec::new() };
+    let mut reader = Reader { existing: &existing, host_ids: Vec::new(), flaws: Vec::new() };
     let config = reader.config().map_err(|source| place::not_open(path, source))?;
-    let Reader { host_ids, unused, flaws, .. } = reader;
-    Ok(Contents { config, host_ids, unused, schema: existing.shape.schema(), flaws })
+    let Reader { host_ids, flaws, .. } = reader;
+    Ok(Contents { config, host_ids, schema: existing.shape.schema(), flaws })
 }
 
 /// The handlers that the routes of a database lead to, in the order of Mongrel2.
@@ -129,7 +126,6 @@ impl Row {
 struct Reader<'a> {
     existing: &'a Existing,
     host_ids: Vec<Vec<i64>>,
-    unused: Vec<Arc<Target>>,
     flaws: Vec<Flaw>,
 }
 
@@ -245,9 +241,8 @@ impl Reader<'_> {
             }
             used.insert((table, id));
         }
-        for key in targets.order.iter().filter(|key| !used.contains(key)) {
-            self.flaws.push(Flaw { table: key.0, row: key.1, what: "is used by no route".to_owned() });
-            self.unused.extend(targets.rows.get(key).map(|(_, target)| Arc::clone(target)));
+        for (table, id) in targets.order.iter().filter(|key| !used.contains(key)) {
+            self.flaws.push(Flaw { table, row: *id, what: "is used by no route".to_owned() });
         }
         // A target that nothing leads to hurts nobody, so its flaws would only frighten.
         for (key, (flaws, _)) in targets.rows.drain() {

@@ -381,13 +381,13 @@ fn a_database_with_something_changed_is_read_or_refused() {
 
 /// All that can be asked of a database without a server.
 fn looks_around(found: &Deployment) {
-    let _ = found.handler(Wanted::default()).map_err(|err| err.to_string());
-    assert!(found.handlers().count() < 1000 && !found.daemonizes() | found.daemonizes());
+    match found.handler(Wanted::default()) {
+        Ok((server, handler)) => drop(found.address(server, &handler.send_spec)),
+        Err(problem) => assert!(!problem.to_string().is_empty()),
+    }
+    let _ = found.daemonizes();
     for server in found.servers() {
         let _ = (found.process(server), found.place(server), found.upload_store(server));
         let _ = found.control_port(server).map_err(|err| err.to_string());
-        for handler in found.handlers() {
-            let _ = found.address(server, &handler.send_spec).map_err(|err| err.to_string());
-        }
     }
 }

@@ -397,7 +397,8 @@ fn each_fault_of_a_database_is_found() {
         if sql.contains("run/one") {
             at.edit(
                 "INSERT INTO handler (send_spec, send_ident, recv_spec, recv_ident, protocol) VALUES \
-                 ('ipc://run/two', 'b', 'ipc://run/one', '', 'tnetstring')",
+                 ('ipc://run/two', 'b', 'ipc://run/one', '', 'tnetstring'); INSERT INTO route (path, host_id, \
+                 target_id, target_type) SELECT '/b', 1, id, 'handler' FROM handler WHERE send_ident = 'b'",
             );
         }
         at.edit(sql);

@@ -285,7 +285,7 @@ impl About<'_> {
         }
     }
 
-    /// Addresses that two rows of the database bind: the second one fails.
+    /// Addresses that two handlers bind: the second one fails. Mongrel2 binds what its routes lead to.
     fn sharing(&mut self) {
         let mine = [&self.handler.send_spec, &self.handler.recv_spec];
         if mine[0] == mine[1] {
@@ -293,7 +293,7 @@ impl About<'_> {
         }
         let mut texts = Vec::new();
         let mut seen = HashSet::new();
-        for other in self.deployment.handlers().filter(|other| seen.insert(*other)) {
+        for other in self.server.handlers().filter(|other| seen.insert(*other)) {
             let theirs = [&other.send_spec, &other.recv_spec];
             // The same pair is one handler to Mongrel2, with the idents of the first.
             if theirs == mine {
@@ -315,6 +315,23 @@ impl About<'_> {
             }
         }
         texts.into_iter().for_each(|text| self.error("shared-address", text));
+        let at = |server: &Server, spec: &str| self.deployment.address(server, spec).ok();
+        let mine = mine.map(|spec| at(self.server, spec));
+        let wants = |server: &&Server| {
+            let specs = server.handlers().flat_map(|other| [&other.send_spec, &other.recv_spec]);
+            specs.map(|spec| at(server, spec)).any(|address| address.is_some() && mine.contains(&address))
+        };
+        let others = self.deployment.servers().iter().filter(|other| other.uuid != self.server.uuid);
+        let texts: Vec<_> = others
+            .filter(wants)
+            .map(|other| {
+                format!(
+                    "server `{}` has a handler at the same address, so only one of the two can run",
+                    other.label()
+                )
+            })
+            .collect();
+        texts.into_iter().for_each(|text| self.warning("same-address", text));
     }
 
     fn control_port(&mut self) {
