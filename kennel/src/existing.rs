@@ -3,10 +3,12 @@
 
 use crate::args::{Addresses, Database};
 use crate::config::{Config, Place};
-use crate::exit::wrong_input;
+use crate::exit::{plain, unreachable, wrong_input};
+use anyhow::anyhow;
 use handler_core::transport::{Address, Endpoint};
-use mongrel2_conf::deployed::{Deployment, ServerRow, Wanted};
-use mongrel2_conf::model::Handler;
+use mongrel2_conf::deployed::{Deployment, Wanted};
+use mongrel2_conf::model::{Handler, Server};
+use mongrel2_conf::store::StoreError;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
@@ -60,14 +62,40 @@ pub(crate) fn endpoints(
 
 /// Opens the database that was named.
 pub(crate) fn open(database: &Path, workdir: Option<&Path>) -> anyhow::Result<Deployment> {
-    Deployment::open(database, workdir).map_err(wrong_input)
+    Deployment::open(database, workdir).map_err(refused)
+}
+
+/// What a refusal to use a database means for the exit code.
+pub(crate) fn refused(problem: StoreError) -> anyhow::Error {
+    match problem {
+        StoreError::NotThere { ref path } => {
+            let path = path.display();
+            wrong_input(format!("{problem}; `kennel conf load --db {path} FILE.conf` makes it of a file"))
+        }
+        StoreError::NoFolder { .. }
+        | StoreError::Folder { .. }
+        | StoreError::DeadLink { .. }
+        | StoreError::NotADatabase { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Leftover { .. }
+        | StoreError::Flawed { .. }
+        | StoreError::Invalid(_) => wrong_input(problem),
+        StoreError::Locked { .. } | StoreError::Protected { .. } | StoreError::Denied { .. } => {
+            unreachable(problem)
+        }
+        StoreError::Replace { ref source, .. } | StoreError::System { ref source, .. } => {
+            anyhow!("{problem}: {}", plain(source))
+        }
+        other => other.into(),
+    }
 }
 
 /// The handler of an open database that was named, and its server.
 pub(crate) fn find<'a>(
     deployment: &'a Deployment,
     database: &Database,
-) -> anyhow::Result<(&'a ServerRow, &'a Handler)> {
+) -> anyhow::Result<(&'a Server, &'a Handler)> {
     let Database { server, handler, route, .. } = database;
     let wanted = Wanted { server: server.as_deref(), handler: handler.as_deref(), route: route.as_deref() };
     deployment.handler(wanted).map_err(wrong_input)
@@ -102,7 +130,7 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
 }
 
 /// The folder of `upload.temp_store`, if it is there from here.
-fn known_store(deployment: &Deployment, server: &ServerRow) -> Option<PathBuf> {
+fn known_store(deployment: &Deployment, server: &Server) -> Option<PathBuf> {
     let folder = deployment.upload_store(server)?;
     match folder.canonicalize() {
         Ok(path) if path.is_dir() => Some(path),

@@ -3,7 +3,8 @@
 use crate::args::Servers as Args;
 use crate::existing;
 use crate::exit::wrong_input;
-use mongrel2_conf::deployed::{Deployment, Selection, ServerRow};
+use mongrel2_conf::deployed::{Deployment, Selection};
+use mongrel2_conf::model::Server;
 use std::path::Path;
 
 /// The database that is meant when none is named, as with m2sh.
@@ -26,7 +27,7 @@ impl Args {
         &self,
         deployment: &'a Deployment,
         unnamed: Selection<'_>,
-    ) -> anyhow::Result<Vec<&'a ServerRow>> {
+    ) -> anyhow::Result<Vec<&'a Server>> {
         let selection = match (&self.name, &self.host, &self.uuid, self.every) {
             (Some(name), ..) => Selection::Name(name),
             (_, Some(host), ..) => Selection::Host(host),

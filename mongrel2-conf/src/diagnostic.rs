@@ -55,7 +55,12 @@ impl Diagnostic {
         span: Span,
         message: impl Into<String>,
     ) -> Self {
-        Self { severity, name, message: message.into(), span, label: None, help: None, related: None }
+        let mut message = message.into();
+        if message.contains(['\n', '\r']) {
+            // Texts may have line breaks.
+            message = message.replace('\n', "\\n").replace('\r', "\\r");
+        }
+        Self { severity, name, message, span, label: None, help: None, related: None }
     }
 
     pub(crate) fn error(name: &'static str, span: Span, message: impl Into<String>) -> Self {
@@ -207,13 +212,14 @@ impl Diagnostics {
 fn window(line: &str, column: usize) -> (String, usize) {
     const WIDTH: usize = 120;
     const BEFORE: usize = 60;
-    let line = visible(line);
     let length = line.chars().count();
     if length <= WIDTH {
-        return (line, column);
+        return (visible(line), column);
     }
+    // All of it may be a file of megabytes, and is shown for each of a thousand mistakes.
     let start = column.saturating_sub(BEFORE).min(length - WIDTH);
-    let mut shown: String = line.chars().skip(start).take(WIDTH).collect();
+    let piece: String = line.chars().skip(start).take(WIDTH).collect();
+    let mut shown = visible(&piece);
     let mut at = column - start;
     if start > 0 {
         shown.insert_str(0, "... ");

@@ -400,6 +400,17 @@ impl Invalid {
         }
     }
 
+    /// Whether the last line of its text says what to write instead.
+    pub(crate) fn has_advice(&self) -> bool {
+        matches!(
+            self,
+            Self::PlainAmongPatterns { .. }
+                | Self::OddPattern { .. }
+                | Self::OddPrefix { .. }
+                | Self::UnknownSetting { near: Some(_), .. }
+        )
+    }
+
     /// Whether a database may have it.
     pub fn severity(&self) -> Severity {
         match self {

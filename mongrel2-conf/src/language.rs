@@ -47,6 +47,9 @@ const MAX_FILES: usize = 1000;
 /// A file with more mistakes than this is no configuration.
 const MAX_FOUND: usize = 1000;
 
+/// The rule that says that a file is one at all.
+const NO_TEXT: &str = "no-text";
+
 /// A configuration that can be written to a database.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -130,6 +133,9 @@ pub fn load_text(path: &Path, text: &[u8]) -> Result<Loaded, LoadError> {
     let start = files.add(path, text);
     files.follow_includes(path);
     let Files { sources, trees, mut found, .. } = files;
+    if found.iter().any(|one| one.name == NO_TEXT) {
+        return Err(LoadError::Wrong(sorted(sources, found)));
+    }
     let readable = found.iter().all(|one| one.severity < Severity::Error);
     let Resolved { config, places, default_mimetypes } = resolve(&trees, start, &mut found);
     apply_rules(&config, &places, &mut found);
@@ -149,7 +155,9 @@ fn apply_rules(config: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
     for problem in config.problems() {
         let Some(span) = places.span(problem.place) else { continue };
         let text = problem.invalid.to_string();
-        let (message, advice) = text.split_once('\n').unwrap_or((&text, ""));
+        // What is named in a message may have line breaks itself.
+        let parts = if problem.invalid.has_advice() { text.rsplit_once('\n') } else { None };
+        let (message, advice) = parts.unwrap_or((&text, ""));
         let mut one = Diagnostic::new(problem.invalid.severity(), problem.invalid.name(), span, message);
         if let Some(at) = problem.at {
             // Texts are as they are written, so offsets are the file's, behind the quote.
@@ -210,12 +218,18 @@ impl Files {
         let lossy = matches!(text, std::borrow::Cow::Owned(_));
         let file = self.sources.add(path, text.into_owned());
         let text = self.sources.text(file);
+        let start = Span { file, start: 0, end: 0 };
+        if text.contains('\0') {
+            self.found.push(no_text(start, text));
+            self.trees.push(Tree::default());
+            return start;
+        }
         let tree = parse(file, text, &mut self.found);
         if lossy {
             report_not_utf8(file, text, &mut self.found);
         }
         self.trees.push(tree);
-        Span { file, start: 0, end: 0 }
+        start
     }
 
     fn follow_includes(&mut self, first: &Path) {
@@ -290,6 +304,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("it has more than {} MiB", MAX_FILE >> 20)));
     }
     fs::read(path)
+}
+
+/// Of a program, a picture or a database each byte would be a mistake.
+fn no_text(start: Span, text: &str) -> Diagnostic {
+    match text.starts_with("SQLite format 3") {
+        true => Diagnostic::error(NO_TEXT, start, "this is a database, not a configuration file")
+            .help("`kennel conf print --db FILE` makes a configuration file of one"),
+        false => Diagnostic::error(NO_TEXT, start, "this is no text file: it has bytes that are zero"),
+    }
 }
 
 /// m2sh takes any bytes in comments and texts. In comments so do we.

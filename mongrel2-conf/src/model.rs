@@ -63,6 +63,22 @@ pub struct Server {
     pub hosts: Vec<Host>,
 }
 
+impl Server {
+    /// What to call it: its name, or its uuid if it has none.
+    pub fn label(&self) -> &str {
+        if self.name.is_empty() { &self.uuid } else { &self.name }
+    }
+
+    /// The handlers that its routes lead to, once for each route. Mongrel2 binds the addresses of these.
+    pub fn handlers(&self) -> impl Iterator<Item = &Handler> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        routes.filter_map(|route| match &*route.target {
+            Target::Handler(handler) => Some(handler),
+            _ => None,
+        })
+    }
+}
+
 impl Default for Server {
     /// Listens on the loopback address only; has no uuid, port or hosts yet.
     fn default() -> Self {

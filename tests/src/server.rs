@@ -76,6 +76,7 @@ impl Setup {
 pub struct Mongrel2 {
     folder: Folder,
     port: Port,
+    uuid: String,
     running: Option<Running>,
     specs: Vec<(String, String)>,
 }
@@ -141,13 +142,13 @@ impl Mongrel2 {
         let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
         store::write(&config, &folder.path().join("config.sqlite"))
             .expect("a configuration that can be written");
-        Self { folder, port, running: None, specs }
+        Self { folder, port, uuid: UUID.into(), running: None, specs }
     }
 
-    /// One on a database `config.sqlite` that is in `folder`, whose server has the uuid `site` and listens on
-    /// `port`; `specs` are the addresses of its Handlers.
-    pub fn on_database(folder: Folder, port: Port, specs: Vec<(String, String)>) -> Self {
-        Self { folder, port, running: None, specs }
+    /// One on a database `config.sqlite` that is in `folder`, whose server of this uuid listens on `port`;
+    /// `specs` are the addresses of its Handlers.
+    pub fn on_database(folder: Folder, port: Port, uuid: &str, specs: Vec<(String, String)>) -> Self {
+        Self { folder, port, uuid: uuid.into(), running: None, specs }
     }
 
     /// Starts it, the first time or after [`kill`](Self::kill).
@@ -160,7 +161,7 @@ impl Mongrel2 {
         let _ = std::fs::remove_file(folder.join("mongrel2.pid"));
         File::create(folder.join("output.log")).expect("a log file");
         let guard = Command::new("sh")
-            .args(["-c", GUARD, UUID])
+            .args(["-c", GUARD, &self.uuid])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

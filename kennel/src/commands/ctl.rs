@@ -4,7 +4,8 @@ use crate::args::{Ctl as Args, CtlRequest, CtlStatus};
 use crate::exit::{Coded, unreachable, wrong_input};
 use crate::table;
 use mongrel2_conf::control::{Cell, ConnectionKind, Control, ControlError, Refusal, Request, Table, What};
-use mongrel2_conf::deployed::{Deployment, Process, Selection, ServerRow};
+use mongrel2_conf::deployed::{Deployment, Process, Selection};
+use mongrel2_conf::model::Server;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     if args.json {
-        print_json(&mut out, &list.into())?;
+        table::print_json(&mut out, &list.into())?;
     }
     Ok(code)
 }
@@ -73,7 +74,7 @@ fn request(typed: CtlRequest) -> Request {
     }
 }
 
-fn ask(deployment: &Deployment, server: &ServerRow, request: Request) -> anyhow::Result<Table> {
+fn ask(deployment: &Deployment, server: &Server, request: Request) -> anyhow::Result<Table> {
     let control = Control::new(deployment.control_port(server).map_err(wrong_input)?);
     // Servers of one folder have one control port unless each is given its own: the last that started has it.
     let answer = control.uuid().and_then(|uuid| match uuid == server.uuid {
@@ -122,7 +123,7 @@ fn told(problem: &ControlError, request: Request) -> anyhow::Error {
 
 fn show(out: &mut impl Write, request: Request, answer: &Table, json: bool) -> anyhow::Result<()> {
     if json {
-        return print_json(out, &as_json(request, answer));
+        return table::print_json(out, &as_json(request, answer));
     }
     match request {
         Request::Status(_) | Request::Help => {
@@ -133,7 +134,7 @@ fn show(out: &mut impl Write, request: Request, answer: &Table, json: bool) -> a
                     answer.headers.iter().zip(row).map(|(name, cell)| text(request, name, cell)).collect()
                 })
                 .collect();
-            table::print(out, &answer.headers, &rows)?;
+            out.write_all(table::table(&answer.headers, &rows).as_bytes())?;
         }
         Request::Info => {
             let cells = || answer.rows.iter().flat_map(|row| answer.headers.iter().zip(row));
@@ -163,10 +164,7 @@ fn text(request: Request, column: &str, cell: &Cell) -> String {
             ConnectionKind::Other(number) => number.to_string(),
         },
         (Request::Status(What::Net), "id", Cell::Int(-1)) => "-".into(),
-        (_, _, Cell::Text(text)) => match text.chars().any(char::is_control) {
-            true => text.escape_debug().to_string(),
-            false => text.clone(),
-        },
+        (_, _, Cell::Text(text)) => table::visible(text),
         (_, _, Cell::Int(number)) => number.to_string(),
         (_, _, Cell::Float(number)) => number.to_string(),
         (_, _, Cell::Bool(yes)) => (if *yes { "yes" } else { "no" }).into(),
@@ -193,12 +191,6 @@ fn as_json(request: Request, answer: &Table) -> Value {
     }
 }
 
-fn print_json(out: &mut impl Write, value: &Value) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,11 +207,18 @@ mod tests {
 
     #[test]
     fn kinds_of_connections_have_names_and_unknown_columns_are_shown() {
-        let net = answer(&["id", "type", "new"], vec![Cell::Int(-1), Cell::Int(3), Cell::Bool(true)]);
+        let mut net = answer(&["id", "type", "new"], vec![Cell::Int(-1), Cell::Int(3), Cell::Bool(true)]);
+        net.rows.push(vec![Cell::Int(12), Cell::Int(1), Cell::Bool(false)]);
         let request = Request::Status(What::Net);
-        assert_eq!(shown(request, &net, false), "ID  TYPE       NEW\n -  websocket  yes\n");
+        assert_eq!(
+            shown(request, &net, false),
+            "ID  TYPE       NEW\n -  websocket  yes\n12  http       no\n"
+        );
         let json: Value = serde_json::from_str(&shown(request, &net, true)).unwrap();
-        assert_eq!(json, json!([{ "id": -1, "type": 3, "new": true }]));
+        assert_eq!(
+            json,
+            json!([{ "id": -1, "type": 3, "new": true }, { "id": 12, "type": 1, "new": false }])
+        );
     }
 
     #[test]

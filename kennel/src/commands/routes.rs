@@ -5,8 +5,8 @@ use crate::apps;
 use crate::args::Check as Args;
 use crate::config::Config;
 use crate::exit::wrong_input;
+use crate::table;
 use serde_json::json;
-use std::io::Write;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -35,23 +35,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ));
         }
     }
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        let list: Vec<_> = rows
-            .iter()
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|(_, methods, path, place)| [methods.join(","), path.clone(), place.clone()])
+        .collect();
+    table::listing(args.json, &["method", "path", "handler"], &lines, || {
+        rows.iter()
             .map(|(app, methods, path, place)| json!({ "app": app, "methods": methods, "path": path, "place": place }))
-            .collect();
-        serde_json::to_writer_pretty(&mut out, &list)?;
-        writeln!(out)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let methods: Vec<_> = rows.iter().map(|row| row.1.join(",")).collect();
-    let wide = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let first = wide(&mut methods.iter().map(|m| m.chars().count())).max("METHOD".len());
-    let second = wide(&mut rows.iter().map(|row| row.2.chars().count())).max("PATH".len());
-    writeln!(out, "{:first$}  {:second$}  HANDLER", "METHOD", "PATH")?;
-    for (methods, (_, _, path, place)) in methods.iter().zip(&rows) {
-        writeln!(out, "{methods:first$}  {path:second$}  {place}")?;
-    }
-    Ok(ExitCode::SUCCESS)
+            .collect()
+    })
 }

@@ -187,4 +187,6 @@ impl Control {
 }
 
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;

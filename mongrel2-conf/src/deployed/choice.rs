@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use super::Deployment;
-use super::rows::ServerRow;
-use crate::model::Handler;
+use crate::model::{Handler, Server, Target};
 
 /// Servers, as `m2sh` selects them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +71,14 @@ impl Deployment {
     /// # Errors
     ///
     /// [`ChoiceError`]; several of the same name or host are one too, unless every one is meant.
-    pub fn select(&self, selection: Selection<'_>) -> Result<Vec<&ServerRow>, ChoiceError> {
-        let fits = |server: &&ServerRow| match selection {
+    pub fn select(&self, selection: Selection<'_>) -> Result<Vec<&Server>, ChoiceError> {
+        let fits = |server: &&Server| match selection {
             Selection::Only | Selection::Every => true,
             Selection::Name(name) => server.name == name,
             Selection::Host(host) => server.default_host == host,
             Selection::Uuid(uuid) => server.uuid == uuid,
         };
-        let found: Vec<_> = self.servers.iter().filter(fits).collect();
+        let found: Vec<_> = self.servers().iter().filter(fits).collect();
         let what = match selection {
             Selection::Only | Selection::Every => "server".to_owned(),
             Selection::Name(name) => format!("server with name `{name}`"),
@@ -87,8 +86,8 @@ impl Deployment {
             Selection::Uuid(uuid) => format!("server with uuid `{uuid}`"),
         };
         match &found[..] {
-            _ if self.servers.is_empty() => Err(self.nothing("server")),
-            [] => Err(self.no_such(what, list_servers(self.servers.iter()))),
+            _ if self.servers().is_empty() => Err(self.nothing("server")),
+            [] => Err(self.no_such(what, list_servers(self.servers().iter()))),
             [_, _, ..] if selection != Selection::Every => {
                 let what = what.replacen("server", "servers", 1);
                 Err(self.several(what, list_servers(found.into_iter())))
@@ -102,17 +101,16 @@ impl Deployment {
     /// # Errors
     ///
     /// [`ChoiceError`].
-    pub fn handler(&self, wanted: Wanted<'_>) -> Result<(&ServerRow, &Handler), ChoiceError> {
-        let is_server = |server: &ServerRow| {
-            wanted.server.is_none_or(|named| server.name == named || server.uuid == named)
-        };
-        if self.servers.is_empty() {
+    pub fn handler(&self, wanted: Wanted<'_>) -> Result<(&Server, &Handler), ChoiceError> {
+        let is_server =
+            |server: &Server| wanted.server.is_none_or(|named| server.name == named || server.uuid == named);
+        if self.servers().is_empty() {
             return Err(self.nothing("server"));
         }
         if let Some(named) = wanted.server
-            && !self.servers.iter().any(is_server)
+            && !self.servers().iter().any(is_server)
         {
-            return Err(self.no_such(format!("server `{named}`"), list_servers(self.servers.iter())));
+            return Err(self.no_such(format!("server `{named}`"), list_servers(self.servers().iter())));
         }
         let all = self.offers().into_iter().filter(|offer| is_server(offer.server)).collect::<Vec<_>>();
         if all.is_empty() {
@@ -143,18 +141,19 @@ impl Deployment {
     /// Each handler of each server once, with the routes to it.
     fn offers(&self) -> Vec<Offer<'_>> {
         let mut offers: Vec<Offer<'_>> = Vec::new();
-        for route in &self.routes {
-            let Some(handler) = route.handler.map(|at| &self.handlers[at]) else { continue };
-            let server = &self.servers[route.server];
-            // Two rows with the same addresses are one pair of sockets.
-            let same = |offer: &&mut Offer<'_>| {
-                offer.server.uuid == server.uuid
-                    && offer.handler.send_spec == handler.send_spec
-                    && offer.handler.recv_spec == handler.recv_spec
-            };
-            match offers.iter_mut().find(same) {
-                Some(offer) => offer.routes.push(&route.path),
-                None => offers.push(Offer { server, handler, routes: vec![&route.path] }),
+        for server in self.servers() {
+            for route in server.hosts.iter().flat_map(|host| &host.routes) {
+                let Target::Handler(handler) = &*route.target else { continue };
+                // Two rows with the same addresses are one pair of sockets.
+                let same = |offer: &&mut Offer<'_>| {
+                    offer.server.uuid == server.uuid
+                        && offer.handler.send_spec == handler.send_spec
+                        && offer.handler.recv_spec == handler.recv_spec
+                };
+                match offers.iter_mut().find(same) {
+                    Some(offer) => offer.routes.push(&route.path),
+                    None => offers.push(Offer { server, handler, routes: vec![&route.path] }),
+                }
             }
         }
         offers
@@ -175,14 +174,14 @@ impl Deployment {
 
 /// A handler of a server, and the routes that lead to it.
 struct Offer<'a> {
-    server: &'a ServerRow,
+    server: &'a Server,
     handler: &'a Handler,
     routes: Vec<&'a str>,
 }
 
-fn list_servers<'a>(servers: impl Iterator<Item = &'a ServerRow>) -> String {
+fn list_servers<'a>(servers: impl Iterator<Item = &'a Server>) -> String {
     let mut text = String::new();
-    for ServerRow { uuid, name, default_host, .. } in servers {
+    for Server { uuid, name, default_host, .. } in servers {
         let _ = write!(text, "\n  name `{name}`, host `{default_host}`, uuid `{uuid}`");
     }
     text
@@ -206,8 +205,9 @@ fn list_offers<'a, 'b: 'a>(offers: impl Iterator<Item = &'a Offer<'b>>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployed::RouteRow;
-    use crate::model::Protocol;
+    use crate::model::{Config, Dir, Host, Protocol, Route};
+    use crate::store::{Contents, Schema};
+    use std::sync::Arc;
 
     fn handler(ident: &str) -> Handler {
         Handler {
@@ -220,27 +220,22 @@ mod tests {
         }
     }
 
-    fn deployment(servers: &[&str], routes: &[(usize, &str, Option<usize>)]) -> Deployment {
-        let server = |name: &&str| ServerRow {
+    /// Each server has these routes, to one of two handlers or to a Dir.
+    fn deployment(servers: &[&str], routes: &[(&str, Option<usize>)]) -> Deployment {
+        let handlers = ["chat", "shop"].map(|ident| Arc::new(Target::Handler(handler(ident))));
+        let files = Arc::new(Target::Dir(Dir::new("public/")));
+        let route = |(path, handler): &(&str, Option<usize>)| {
+            Route::new(*path, Arc::clone(handler.map_or(&files, |at| &handlers[at])))
+        };
+        let server = |name: &&str| Server {
             uuid: format!("uuid-{name}"),
             name: (*name).into(),
-            default_host: "localhost".into(),
-            ..ServerRow::default()
+            hosts: vec![Host::new("localhost", routes.iter().map(route).collect())],
+            ..Server::default()
         };
-        let route = |(server, path, handler): &(usize, &str, Option<usize>)| RouteRow {
-            server: *server,
-            host: "localhost".into(),
-            path: (*path).into(),
-            handler: *handler,
-        };
-        Deployment {
-            database: "config.sqlite".into(),
-            folder: "/srv".into(),
-            servers: servers.iter().map(server).collect(),
-            handlers: vec![handler("chat"), handler("shop")],
-            routes: routes.iter().map(route).collect(),
-            settings: vec![],
-        }
+        let config = Config { servers: servers.iter().map(server).collect(), ..Config::default() };
+        let contents = Contents { config, host_ids: Vec::new(), schema: Schema::V1_12, flaws: Vec::new() };
+        Deployment { database: "config.sqlite".into(), folder: "/srv".into(), contents }
     }
 
     #[test]
@@ -266,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_found_by_ident_and_by_route() {
-        let routes = [(0, "/", Some(1)), (0, "/chat", Some(0)), (0, "@chat", Some(0)), (0, "/files/", None)];
+        let routes = [("/", Some(1)), ("/chat", Some(0)), ("@chat", Some(0)), ("/files/", None)];
         let site = deployment(&["main"], &routes);
         let found = |wanted: Wanted<'_>| site.handler(wanted).map(|(_, handler)| handler.send_ident.clone());
         assert_eq!(found(Wanted { handler: Some("chat"), ..Wanted::default() }).unwrap(), "chat");
@@ -290,9 +285,9 @@ mod tests {
 
     #[test]
     fn the_only_handler_needs_no_name() {
-        let site = deployment(&["main"], &[(0, "/", Some(0)), (0, "@x", Some(0))]);
+        let site = deployment(&["main"], &[("/", Some(0)), ("@x", Some(0))]);
         assert_eq!(site.handler(Wanted::default()).unwrap().1.send_ident, "chat");
-        let none = deployment(&["main"], &[(0, "/", None)]);
+        let none = deployment(&["main"], &[("/", None)]);
         assert!(matches!(none.handler(Wanted::default()), Err(ChoiceError::Nothing { .. })));
     }
 }

@@ -9,7 +9,6 @@
 mod choice;
 mod place;
 mod process;
-mod rows;
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +17,9 @@ use handler_core::transport::{Address, AddressError};
 pub use choice::{ChoiceError, Selection, Wanted};
 pub use place::Place;
 pub use process::{Process, Stale};
-pub use rows::{RouteRow, ServerRow};
 
-use crate::model::Handler;
+use crate::model::{Config, Server};
+use crate::store::{self, Contents, StoreError};
 
 /// The control port of a server whose database names none.
 pub const DEFAULT_CONTROL_PORT: &str = "ipc://run/control";
@@ -32,42 +31,8 @@ pub struct Deployment {
     pub database: PathBuf,
     /// The working directory of its servers, absolute.
     pub folder: PathBuf,
-    /// In the order of the database.
-    pub servers: Vec<ServerRow>,
-    /// Every handler that the database has.
-    pub handlers: Vec<Handler>,
-    /// In the order of the database.
-    pub routes: Vec<RouteRow>,
-    /// `(key, value)`, which all servers of the database share.
-    pub settings: Vec<(String, String)>,
-}
-
-/// Why a database cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeploymentError {
-    /// It is not there.
-    #[error("there is no database `{}`", database.display())]
-    Missing {
-        /// As it was named.
-        database: PathBuf,
-    },
-    /// It is something else, or damaged, or not for this user.
-    #[error("cannot read `{}` as a database of mongrel2: {cause}", database.display())]
-    Unreadable {
-        /// As it was named.
-        database: PathBuf,
-        /// What SQLite says.
-        cause: rusqlite::Error,
-    },
-    /// The working directory is gone.
-    #[error("cannot tell where `{}` is: {cause}", database.display())]
-    Nowhere {
-        /// As it was named.
-        database: PathBuf,
-        /// What the system says.
-        cause: std::io::Error,
-    },
+    /// What it says, and what is wrong in it: one that Mongrel2 refuses can still be asked why.
+    pub contents: Contents,
 }
 
 impl Deployment {
@@ -75,40 +40,37 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// [`DeploymentError`].
-    pub fn open(database: &Path, folder: Option<&Path>) -> Result<Self, DeploymentError> {
-        let named = || database.to_owned();
-        if !database.exists() {
-            return Err(DeploymentError::Missing { database: named() });
-        }
+    /// [`StoreError`] when there is none, or when it is not one of Mongrel2.
+    pub fn open(database: &Path, folder: Option<&Path>) -> Result<Self, StoreError> {
+        let contents = store::read(database)?;
         let own = database.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = std::path::absolute(folder.or(own).unwrap_or(Path::new(".")))
-            .map_err(|cause| DeploymentError::Nowhere { database: named(), cause })?;
-        let rows =
-            rows::read(database).map_err(|cause| DeploymentError::Unreadable { database: named(), cause })?;
-        Ok(Self {
-            database: named(),
-            folder: place::tidy(&folder),
-            servers: rows.servers,
-            handlers: rows.handlers,
-            routes: rows.routes,
-            settings: rows.settings,
-        })
+            .map_err(|source| StoreError::System { path: database.into(), source })?;
+        Ok(Self { database: database.into(), folder: place::tidy(&folder), contents })
+    }
+
+    /// Its servers, settings and content types.
+    pub fn config(&self) -> &Config {
+        &self.contents.config
+    }
+
+    /// In the order of the database.
+    pub fn servers(&self) -> &[Server] {
+        &self.contents.config.servers
     }
 
     /// The value of a setting, if the database has one.
     pub fn setting(&self, key: &str) -> Option<&str> {
-        let (_, value) = self.settings.iter().find(|(name, _)| name == key)?;
-        Some(value)
+        self.contents.config.setting(key)
     }
 
     /// Whether a server runs, by its pid file.
-    pub fn process(&self, server: &ServerRow) -> Process {
+    pub fn process(&self, server: &Server) -> Process {
         process::find(server, &self.folder)
     }
 
     /// Where a server's names lead, seen from here.
-    pub fn place(&self, server: &ServerRow) -> Place {
+    pub fn place(&self, server: &Server) -> Place {
         Place::of(server, &self.folder, &self.process(server))
     }
 
@@ -117,7 +79,7 @@ impl Deployment {
     /// # Errors
     ///
     /// [`AddressError`]: it is none, or its path is too long from here.
-    pub fn address(&self, server: &ServerRow, spec: &str) -> Result<Address, AddressError> {
+    pub fn address(&self, server: &Server, spec: &str) -> Result<Address, AddressError> {
         self.place(server).address(spec)
     }
 
@@ -126,14 +88,14 @@ impl Deployment {
     /// # Errors
     ///
     /// As [`address`](Self::address).
-    pub fn control_port(&self, server: &ServerRow) -> Result<Address, AddressError> {
+    pub fn control_port(&self, server: &Server) -> Result<Address, AddressError> {
         let named = Some(server.control_port.as_str()).filter(|spec| !spec.is_empty());
         let spec = named.or(self.setting("control_port")).unwrap_or(DEFAULT_CONTROL_PORT);
         self.address(server, spec)
     }
 
     /// The folder of `upload.temp_store`, if there is one, seen from here.
-    pub fn upload_store(&self, server: &ServerRow) -> Option<PathBuf> {
+    pub fn upload_store(&self, server: &Server) -> Option<PathBuf> {
         let template = self.setting("upload.temp_store").filter(|template| !template.is_empty())?;
         let file = self.place(server).path(template);
         file.parent().map(Path::to_owned)

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use handler_core::transport::{Address, AddressError};
 
 use super::process::{Process, pid_files};
-use super::rows::ServerRow;
+use crate::model::Server;
 
 /// Where a server's names begin, as seen from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Place {
     /// The kernel knows it of a server that runs, and tells its user and root. Otherwise: Mongrel2 makes its
     /// chroot its working directory, and that it was allowed to is assumed, unless its pid file is where
     /// one writes it that was not.
-    pub(super) fn of(server: &ServerRow, folder: &Path, process: &Process) -> Self {
+    pub(super) fn of(server: &Server, folder: &Path, process: &Process) -> Self {
         let link = |pid, name| fs::read_link(format!("/proc/{pid}/{name}")).ok();
         if let Some((root, working)) =
             process.pid().and_then(|pid| Some((link(pid, "root")?, link(pid, "cwd")?)))
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn place(chroot: &str) -> Place {
-        let server = ServerRow { chroot: chroot.into(), ..ServerRow::default() };
+        let server = Server { chroot: chroot.into(), ..Server::default() };
         Place::of(&server, Path::new("/etc/m2"), &Process::Absent { pid_file: "x".into() })
     }
 
@@ -107,8 +107,7 @@ mod tests {
 
     #[test]
     fn a_server_that_was_not_allowed_to_chroot_is_where_it_was_started() {
-        let server =
-            ServerRow { chroot: "/srv".into(), pid_file: "/run/m2.pid".into(), ..ServerRow::default() };
+        let server = Server { chroot: "/srv".into(), pid_file: "/run/m2.pid".into(), ..Server::default() };
         // No process can have this number, so the kernel knows nothing of it.
         let running = |pid_file: &str| Process::Running { pid: i32::MAX, pid_file: pid_file.into() };
         let place = Place::of(&server, Path::new("/etc/m2"), &running("/etc/m2/run/m2.pid"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, test_kill_process};
 
 use super::place::tidy;
-use super::rows::ServerRow;
+use crate::model::Server;
 
 /// What a server's pid file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Process {
 }
 
 /// Looks where a Mongrel2 that has chrooted writes its pid file, then where one does that was not allowed to.
-pub(super) fn find(server: &ServerRow, folder: &Path) -> Process {
+pub(super) fn find(server: &Server, folder: &Path) -> Process {
     let (usual, in_test) = pid_files(server, folder);
     let found = judge(server, usual);
     let Some(in_test) = in_test.filter(|_| found.pid().is_none()) else { return found };
@@ -83,7 +83,7 @@ pub(super) fn find(server: &ServerRow, folder: &Path) -> Process {
 
 /// As root with a chroot, the file is chroot and name together. Without the right to chroot, Mongrel2 says
 /// so, takes that for a test, and puts a dot before the name.
-pub(super) fn pid_files(server: &ServerRow, folder: &Path) -> (PathBuf, Option<PathBuf>) {
+pub(super) fn pid_files(server: &Server, folder: &Path) -> (PathBuf, Option<PathBuf>) {
     if server.chroot.is_empty() {
         return (tidy(&folder.join(&server.pid_file)), None);
     }
@@ -94,7 +94,7 @@ pub(super) fn pid_files(server: &ServerRow, folder: &Path) -> (PathBuf, Option<P
     (usual, differs.then_some(in_test))
 }
 
-fn judge(server: &ServerRow, pid_file: PathBuf) -> Process {
+fn judge(server: &Server, pid_file: PathBuf) -> Process {
     let text = match fs::read(&pid_file) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(problem) if matches!(problem.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -156,9 +156,9 @@ mod tests {
         }
     }
 
-    fn server(chroot: &str) -> ServerRow {
+    fn server(chroot: &str) -> Server {
         let (uuid, pid_file) = ("main".into(), "/run/mongrel2.pid".into());
-        ServerRow { uuid, chroot: chroot.into(), pid_file, ..ServerRow::default() }
+        Server { uuid, chroot: chroot.into(), pid_file, ..Server::default() }
     }
 
     #[test]

@@ -88,6 +88,20 @@ fn every_broken_file_has_its_diagnostics() {
 }
 
 #[test]
+fn every_diagnostic_is_in_the_manual() {
+    let manual = fs::read_to_string(folder("../../docs/conf.md")).unwrap();
+    for file in confs(&folder("broken")) {
+        let expected = fs::read_to_string(file.with_extension("expected")).unwrap();
+        let is_first =
+            |line: &&str| [": error: ", ": warning: ", ": note: "].iter().any(|w| line.contains(w));
+        for line in expected.lines().filter(is_first).filter(|line| line.ends_with(']')) {
+            let name = line.trim_end_matches(']').rsplit('[').next().unwrap();
+            assert!(manual.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
+#[test]
 fn every_broken_file_has_an_error_or_a_warning() {
     for file in confs(&folder("broken")) {
         let found = match language::load(&file) {

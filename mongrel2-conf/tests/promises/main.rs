@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "allowed in tests, and clippy counts only test functions")]
 
+/// Whatever is read, chance too, is a value or an error: no panic, no hang, nothing changed.
+mod anything;
 /// A written database, table by table, and what happens to the one that was there.
 mod database;
 /// Configuration files: valid ones, and each mistake with what a person reads about it.

@@ -131,7 +131,7 @@ fn connections_rooms_and_workers_are_listed(language: Language) {
     assert_eq!(answer(&site, "status")["live_connections"], 2);
     assert_eq!(answer(&site, "queues")[0]["queued"], 0);
     let text = console(&site, "rooms").stdout;
-    assert_eq!(text, "members  room\n2        lobby\n");
+    assert_eq!(text, "MEMBERS  ROOM\n      2  lobby\n");
 }
 
 in_each_language!(an_operator_speaks_to_connections_and_ends_them);

@@ -182,7 +182,7 @@ fn a_wrong_database_or_server_is_told() {
     assert!(problem.contains("no database `config.sqlite`"), "{problem}");
     folder.write("notes.txt", "these are no tables, and there are more than a hundred bytes of them");
     let problem = failure(folder.path(), &["ctl", "time", "--db", "notes.txt"], 2);
-    assert!(problem.contains("cannot read `notes.txt`"), "{problem}");
+    assert!(problem.contains("`notes.txt` is not a database"), "{problem}");
     let server = Mongrel2::prepare(Setup::default());
     let problem = failure(server.folder().path(), &["ctl", "time", "--name", "sit"], 2);
     assert!(problem.contains("no server with name `sit`") && problem.contains("name `site`"), "{problem}");

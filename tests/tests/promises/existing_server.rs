@@ -385,6 +385,7 @@ fn each_fault_of_a_database_is_found() {
             "handler-targets",
         ),
         ("INSERT INTO setting (key, value) VALUES ('limits.min_ping', '60')", "warning", "min-ping"),
+        ("UPDATE server SET chroot = NULL", "warning", "flawed-row"),
         ("UPDATE handler SET protocol = 'json'", "note", "json"),
         ("SELECT 1", "note", "no-upload-store"),
     ] {
@@ -396,7 +397,8 @@ fn each_fault_of_a_database_is_found() {
         if sql.contains("run/one") {
             at.edit(
                 "INSERT INTO handler (send_spec, send_ident, recv_spec, recv_ident, protocol) VALUES \
-                 ('ipc://run/two', 'b', 'ipc://run/one', '', 'tnetstring')",
+                 ('ipc://run/two', 'b', 'ipc://run/one', '', 'tnetstring'); INSERT INTO route (path, host_id, \
+                 target_id, target_type) SELECT '/b', 1, id, 'handler' FROM handler WHERE send_ident = 'b'",
             );
         }
         at.edit(sql);

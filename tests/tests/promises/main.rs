@@ -23,6 +23,8 @@ mod chat;
 mod command_line;
 /// `kennel conf`: Mongrel2's configuration, files and databases.
 mod conf;
+/// A real Mongrel2 on every valid configuration that there is.
+mod configurations;
 /// Connections: keep-alive, close, order, bodies of any size.
 mod connections;
 /// Crashes: workers die, and nobody but the running requests notices.

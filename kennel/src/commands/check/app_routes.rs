@@ -2,8 +2,7 @@
 
 use handler_core::serve::App;
 use handler_core::worker::protocol::Registration;
-use mongrel2_conf::deployed::{Deployment, RouteRow};
-use mongrel2_conf::model::{Dir, Host, Route, Target};
+use mongrel2_conf::model::{Host, Route, Server, Target};
 use mongrel2_conf::routing::{Reached, Router};
 
 /// A path of an app, in full.
@@ -30,91 +29,69 @@ pub(super) fn all(apps: &[(App, Registration)]) -> Vec<AppPath> {
     paths
 }
 
-/// What to say of a path that no route of the server leads to this handler; `is_ours` knows its routes.
+/// What to say of a path that no route of the server leads to this handler; `is_ours` knows its targets.
 pub(super) fn unreached(
     path: &AppPath,
-    deployment: &Deployment,
-    server: usize,
-    is_ours: impl Fn(&RouteRow) -> bool,
+    server: &Server,
+    is_ours: impl Fn(&Target) -> bool,
 ) -> Option<String> {
-    let routes: Vec<_> = deployment.routes.iter().filter(|route| route.server == server).collect();
-    let mut hosts: Vec<&str> = routes.iter().map(|route| route.host.as_str()).collect();
-    hosts.dedup();
     let mut nearest = None;
-    for host in hosts {
-        let routes: Vec<_> = routes.iter().filter(|route| route.host == host).copied().collect();
+    for host in &server.hosts {
         let found = match path.path.split_once('{') {
-            Some((literal, _)) => reached_below(literal, &routes, &is_ours),
-            None => reached(&path.path, &routes),
+            Some((literal, _)) => reached_below(literal, host, &is_ours),
+            None => reached(&path.path, host),
         };
         match found {
-            Some(route) if is_ours(route) => return None,
-            found => nearest = nearest.or(found),
+            Some(route) if is_ours(&route.target) => return None,
+            found => nearest = nearest.or(found.map(|route| (host, route))),
         }
     }
     let AppPath { path, place } = path;
     Some(match nearest {
-        Some(route) => {
-            format!("`{path}` ({place}): the route `{}` of host `{}` has it", route.path, route.host)
+        Some((host, route)) => {
+            format!("`{path}` ({place}): the route `{}` of host `{}` has it", route.path, host.name)
         }
         None => format!("`{path}` ({place}): no route leads there, so mongrel2 answers 404"),
     })
 }
 
 /// The route that has a path, as Mongrel2 finds it.
-fn reached<'a>(path: &str, routes: &[&'a RouteRow]) -> Option<&'a RouteRow> {
-    // Whom a route leads to does not matter here.
-    let target = Target::Dir(Dir::new("./"));
-    let keys = routes.iter().map(|route| Route::new(route.path.clone(), target.clone()));
-    match Router::new(&Host::new("host", keys.collect())).reach(path.as_bytes()) {
+fn reached<'a>(path: &str, host: &'a Host) -> Option<&'a Route> {
+    match Router::new(host).reach(path.as_bytes()) {
         // A path that ends inside a route's key has it by mistake only.
-        Reached::Route { route, partial: false } => Some(routes[route]),
+        Reached::Route { route, partial: false } => Some(&host.routes[route]),
         _ => None,
     }
 }
 
 /// The route that has some of the paths that begin like this: patterns are not looked at.
-fn reached_below<'a>(
-    literal: &str,
-    routes: &[&'a RouteRow],
-    is_ours: &impl Fn(&RouteRow) -> bool,
-) -> Option<&'a RouteRow> {
-    let deeper = routes.iter().find(|route| prefix(route).starts_with(literal) && is_ours(route));
+fn reached_below<'a>(literal: &str, host: &'a Host, is_ours: &impl Fn(&Target) -> bool) -> Option<&'a Route> {
+    let routes = &host.routes;
+    let deeper = routes.iter().find(|route| route.prefix().starts_with(literal) && is_ours(&route.target));
     // Mongrel2 takes the longest prefix, and of several routes with that the first whose pattern fits.
     let longest = || {
-        let before = routes.iter().filter(|route| literal.starts_with(prefix(route)));
-        before.max_by_key(|route| (prefix(route).len(), is_ours(route)))
+        let before = routes.iter().filter(|route| literal.starts_with(route.prefix()));
+        before.max_by_key(|route| (route.prefix().len(), is_ours(&route.target)))
     };
-    deeper.or_else(longest).copied()
-}
-
-/// What a path must begin with; a pattern follows.
-fn prefix(route: &RouteRow) -> &str {
-    route.path.split('(').next().unwrap_or_default()
+    deeper.or_else(longest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mongrel2_conf::deployed::ServerRow;
+    use mongrel2_conf::model::Dir;
 
     fn complaint(path: &str, routes: &[(&str, bool)]) -> Option<String> {
-        let route = |(path, ours): &(&str, bool)| RouteRow {
-            server: 0,
-            host: "localhost".into(),
-            path: (*path).into(),
-            handler: ours.then_some(0),
+        let target = |base: &str| Target::Dir(Dir::new(base));
+        let ours = target("ours/");
+        let route = |&(path, is_ours): &(&str, bool)| match is_ours {
+            true => Route::new(path, ours.clone()),
+            false => Route::new(path, target("theirs/")),
         };
-        let deployment = Deployment {
-            database: "config.sqlite".into(),
-            folder: "/srv".into(),
-            servers: vec![ServerRow::default()],
-            handlers: vec![],
-            routes: routes.iter().map(route).collect(),
-            settings: vec![],
-        };
+        let hosts = vec![Host::new("localhost", routes.iter().map(route).collect())];
+        let server = Server { hosts, ..Server::default() };
         let path = AppPath { path: path.into(), place: "app.lua:3".into() };
-        unreached(&path, &deployment, 0, |route| route.handler == Some(0))
+        unreached(&path, &server, |target| *target == ours)
     }
 
     #[test]

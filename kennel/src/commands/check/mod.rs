@@ -8,6 +8,7 @@ use crate::apps;
 use crate::args::CheckAll as Args;
 use crate::config::Config;
 use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::table::print_json;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
@@ -75,8 +76,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
         let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
         let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings });
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
+        print_json(&mut out, &report)?;
     } else {
         for (app, registration) in &loaded {
             let (name, mount) = (&app.spec.name, &app.spec.mount);

@@ -14,10 +14,11 @@ use handler_core::serve::App;
 use handler_core::transport::Address;
 use handler_core::worker::protocol::Registration;
 use mongrel2_conf::control::Control;
-use mongrel2_conf::deployed::{Deployment, Process, ServerRow};
-use mongrel2_conf::model::{Handler, Protocol};
+use mongrel2_conf::deployed::{Deployment, Process};
+use mongrel2_conf::model::{Handler, Protocol, Server, Target};
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,7 @@ pub(super) fn check(
         let (server, handler) = existing::find(&deployment, database)?;
         let process = deployment.process(server);
         let mut about = About { deployment: &deployment, server, handler, process, findings: Vec::new() };
+        about.rows();
         about.idents();
         about.process();
         about.sockets();
@@ -105,7 +107,7 @@ pub(super) fn check(
 /// One handler of one server, and what was found out about it.
 struct About<'a> {
     deployment: &'a Deployment,
-    server: &'a ServerRow,
+    server: &'a Server,
     handler: &'a Handler,
     process: Process,
     findings: Vec<Finding>,
@@ -122,6 +124,12 @@ impl About<'_> {
 
     fn note(&mut self, name: &'static str, message: String) {
         self.findings.push(Finding { severity: Severity::Note, name, message });
+    }
+
+    fn rows(&mut self) {
+        for flaw in &self.deployment.contents.flaws {
+            self.warning("flawed-row", flaw.to_string());
+        }
     }
 
     fn idents(&mut self) {
@@ -277,14 +285,15 @@ impl About<'_> {
         }
     }
 
-    /// Addresses that two rows of the database bind: the second one fails.
+    /// Addresses that two handlers bind: the second one fails. Mongrel2 binds what its routes lead to.
     fn sharing(&mut self) {
         let mine = [&self.handler.send_spec, &self.handler.recv_spec];
         if mine[0] == mine[1] {
             self.error("shared-address", format!("send_spec and recv_spec are both `{}`", mine[0]));
         }
         let mut texts = Vec::new();
-        for other in &self.deployment.handlers {
+        let mut seen = HashSet::new();
+        for other in self.server.handlers().filter(|other| seen.insert(*other)) {
             let theirs = [&other.send_spec, &other.recv_spec];
             // The same pair is one handler to Mongrel2, with the idents of the first.
             if theirs == mine {
@@ -306,6 +315,23 @@ impl About<'_> {
             }
         }
         texts.into_iter().for_each(|text| self.error("shared-address", text));
+        let at = |server: &Server, spec: &str| self.deployment.address(server, spec).ok();
+        let mine = mine.map(|spec| at(self.server, spec));
+        let wants = |server: &&Server| {
+            let specs = server.handlers().flat_map(|other| [&other.send_spec, &other.recv_spec]);
+            specs.map(|spec| at(server, spec)).any(|address| address.is_some() && mine.contains(&address))
+        };
+        let others = self.deployment.servers().iter().filter(|other| other.uuid != self.server.uuid);
+        let texts: Vec<_> = others
+            .filter(wants)
+            .map(|other| {
+                format!(
+                    "server `{}` has a handler at the same address, so only one of the two can run",
+                    other.label()
+                )
+            })
+            .collect();
+        texts.into_iter().for_each(|text| self.warning("same-address", text));
     }
 
     fn control_port(&mut self) {
@@ -409,20 +435,11 @@ impl About<'_> {
     }
 
     fn routes(&mut self, apps: &[(App, Registration)]) {
-        let Some(server) = self.deployment.servers.iter().position(|server| server == self.server) else {
-            return;
-        };
-        let is_ours = |handler: usize| {
-            let other = &self.deployment.handlers[handler];
-            (&other.send_spec, &other.recv_spec) == (&self.handler.send_spec, &self.handler.recv_spec)
-        };
+        let mine = (&self.handler.send_spec, &self.handler.recv_spec);
+        let is_ours = |target: &Target| matches!(target, Target::Handler(other) if (&other.send_spec, &other.recv_spec) == mine);
         let unreached: Vec<_> = app_routes::all(apps)
             .iter()
-            .filter_map(|path| {
-                app_routes::unreached(path, self.deployment, server, |route| {
-                    route.handler.is_some_and(is_ours)
-                })
-            })
+            .filter_map(|path| app_routes::unreached(path, self.server, is_ours))
             .collect();
         let ident = &self.handler.send_ident;
         for text in unreached {

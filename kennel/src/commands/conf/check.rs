@@ -3,6 +3,7 @@
 use super::source;
 use crate::args::conf::Check;
 use crate::exit::{WRONG_INPUT, plain, wrong_input};
+use crate::table::print_json;
 use mongrel2_conf::language::{self, LoadError};
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,7 +23,6 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
         }
         Err(other) => return Err(other.into()),
     };
-    serde_json::to_writer_pretty(&mut out, &found.to_json())?;
-    writeln!(out)?;
+    print_json(&mut out, &found.to_json())?;
     Ok(code)
 }

@@ -14,15 +14,10 @@ pub(super) fn servers<'a>(
     let Some(name) = name else { return Ok(all.collect()) };
     let found: Vec<_> = all.filter(|(_, server)| server.name == name || server.uuid == name).collect();
     if found.is_empty() {
-        let names = config.servers.iter().map(label);
+        let names = config.servers.iter().map(Server::label);
         return Err(unknown("server", name, &db.display().to_string(), names));
     }
     Ok(found)
-}
-
-/// What people call a server: its name, or its uuid if it has none.
-pub(super) fn label(server: &Server) -> &str {
-    if server.name.is_empty() { &server.uuid } else { &server.name }
 }
 
 /// The host of this name in any of the servers; all of them if none was typed.

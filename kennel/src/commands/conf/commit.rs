@@ -1,7 +1,8 @@
 //! `kennel conf commit`: a row in the log, for what was changed by other means.
 
-use super::{source, who};
+use super::who;
 use crate::args::conf::Commit;
+use crate::existing;
 use mongrel2_conf::store::{self, Entry};
 use std::process::ExitCode;
 
@@ -13,6 +14,6 @@ pub(super) fn run(args: &Commit) -> anyhow::Result<ExitCode> {
         how: args.how.clone(),
         why: args.why.clone(),
     };
-    store::commit(&args.database.db, &entry).map_err(source::refused)?;
+    store::commit(&args.database.db, &entry).map_err(existing::refused)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,25 +1,23 @@
 //! `kennel conf diff`: what differs between two databases or configuration files.
 
 use super::source;
-use super::table::visible;
 use crate::args::conf::Diff;
+use crate::table;
 use mongrel2_conf::diff::{self, Difference, Part};
 use serde_json::json;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
-    let (old, new) = match args.files.as_slice() {
-        [old, new] => (old, new),
-        [new] => (&args.database.db, new),
+    let (old, before, new) = match args.files.as_slice() {
+        [old, new] => (old, source::either(old)?, new),
+        [new] => (&args.database.db, source::database(&args.database.db)?.config, new),
         _ => anyhow::bail!("one or two files are compared"),
     };
-    let differences = diff::diff(&source::either(old)?, &source::either(new)?);
+    let differences = diff::diff(&before, &source::either(new)?);
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
-        let list: Vec<_> = differences.iter().map(json).collect();
-        serde_json::to_writer_pretty(&mut out, &list)?;
-        writeln!(out)?;
+        table::print_json(&mut out, &differences.iter().map(json).collect())?;
     } else if !differences.is_empty() {
         writeln!(out, "- {}\n+ {}", old.display(), new.display())?;
         write(&mut out, &differences)?;
@@ -66,6 +64,11 @@ fn write(out: &mut impl Write, differences: &[Difference]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A value in one line, also when it is empty.
+fn visible(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { table::visible(text) }
 }
 
 #[cfg(test)]

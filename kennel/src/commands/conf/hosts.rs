@@ -1,7 +1,8 @@
 //! `kennel conf hosts`: the sites of a server, or of all.
 
-use super::{choice, source, table};
+use super::{choice, source};
 use crate::args::conf::Hosts;
+use crate::table;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -16,10 +17,10 @@ pub(super) fn run(args: &Hosts) -> anyhow::Result<ExitCode> {
         .map(|&(number, server, at, host)| {
             let (name, matching) = (host.name.clone(), host.matching.clone());
             let routes = host.routes.len().to_string();
-            [id(number, at).to_string(), choice::label(server).to_owned(), name, matching, routes]
+            [id(number, at).to_string(), server.label().to_owned(), name, matching, routes]
         })
         .collect();
-    table::print(args.listing.json, ["ID", "SERVER", "HOST", "MATCHING", "ROUTES"], &rows, || {
+    table::listing(args.listing.json, &["id", "server", "host", "matching", "routes"], &rows, || {
         let list = hosts.iter().map(|&(number, server, at, host)| {
             json!({
                 "id": id(number, at), "server": server.name, "server_uuid": server.uuid, "name": host.name,

@@ -2,6 +2,7 @@
 
 use super::{source, who};
 use crate::args::conf::{Load, SchemaVersion};
+use crate::existing;
 use mongrel2_conf::store::{self, Entry, Schema};
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Load) -> anyhow::Result<ExitCode> {
         why: Some(args.why.clone()),
     };
     let db = &args.database.db;
-    let saved = store::save(&config, db, schema, &entry).map_err(source::refused)?;
+    let saved = store::save(&config, db, schema, &entry).map_err(existing::refused)?;
     let done = if saved.replaced { "replaced" } else { "made" };
     writeln!(std::io::stdout(), "{done} {}: {}", db.display(), source::size(&config))?;
     Ok(ExitCode::SUCCESS)

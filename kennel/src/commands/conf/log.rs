@@ -1,20 +1,21 @@
 //! `kennel conf log`: who changed the configuration, when and why.
 
-use super::{source, table};
 use crate::args::conf::Listing;
+use crate::existing;
+use crate::table;
 use mongrel2_conf::store;
 use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Listing) -> anyhow::Result<ExitCode> {
-    let log = store::log(&args.database.db).map_err(source::refused)?;
+    let log = store::log(&args.database.db).map_err(existing::refused)?;
     let rows: Vec<_> = log
         .iter()
         .map(|row| {
             [&row.happened_at, &row.who, &row.location, &row.what, &row.how, &row.why].map(String::clone)
         })
         .collect();
-    table::print(args.json, ["WHEN (UTC)", "WHO", "WHERE", "WHAT", "HOW", "WHY"], &rows, || {
+    table::listing(args.json, &["when (utc)", "who", "where", "what", "how", "why"], &rows, || {
         let list = log.iter().map(|row| {
             json!({
                 "id": row.id, "happened_at": row.happened_at, "who": row.who, "location": row.location,

@@ -1,7 +1,8 @@
 //! `kennel conf mimetypes`: content types by file name extension.
 
-use super::{source, table};
+use super::source;
 use crate::args::conf::Listing;
+use crate::table;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ pub(super) fn run(args: &Listing) -> anyhow::Result<ExitCode> {
     // m2sh writes them in no order at all, and Mongrel2 does not care.
     types.sort();
     let rows: Vec<_> = types.iter().map(|(extension, kind)| [extension.clone(), kind.clone()]).collect();
-    table::print(args.json, ["EXTENSION", "TYPE"], &rows, || {
+    table::listing(args.json, &["extension", "type"], &rows, || {
         types.iter().map(|(extension, kind)| json!({ "extension": extension, "mimetype": kind })).collect()
     })
 }

@@ -1,7 +1,7 @@
 //! `kennel conf`: Mongrel2's configuration, one file for each command.
 //!
 //! `source` reads what a command is given, a database or a configuration file, and `choice` picks
-//! servers and hosts out of it; `table` prints for people.
+//! servers and hosts out of it.
 
 mod check;
 mod choice;
@@ -17,7 +17,6 @@ mod routes;
 mod servers;
 mod settings;
 mod source;
-mod table;
 mod who;
 
 use crate::args::conf::Conf;

@@ -1,9 +1,12 @@
 //! `kennel conf route`: which route a request reaches, as Mongrel2 finds it, mistakes and all.
 
-use super::{choice, routes, source, table};
+use super::{choice, routes, source};
 use crate::args::conf::Route as Args;
+use crate::exit::wrong_input;
+use crate::table;
 use mongrel2_conf::diff;
 use mongrel2_conf::model::{Dir, Host, Route, Server, Target};
+use mongrel2_conf::pattern::{Oddity, Pattern};
 use mongrel2_conf::routing::{Reached, Router, host_for};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -19,6 +22,13 @@ struct Answer<'a> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Mongrel2 cuts off the query before it looks for the route.
     let path = args.path.split('?').next().unwrap_or_default();
+    for text in [Some(path), args.pattern.as_deref()].into_iter().flatten() {
+        if !text.starts_with(['/', '@', '<']) {
+            let text = table::visible(text);
+            let rule = "requests begin with `/`, JSON messages with `@`, XML messages with `<`";
+            return Err(wrong_input(format!("`{text}` cannot be a path: {rule}")));
+        }
+    }
     if let Some(pattern) = &args.pattern {
         return alone(path, pattern, args.listing.json);
     }
@@ -30,12 +40,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = answers.iter().any(|answer| route(answer).is_some());
     if args.listing.json || found {
         let rows: Vec<_> = answers.iter().map(row).collect();
-        table::print(args.listing.json, ["SERVER", "HOST", "ROUTE", "TARGET"], &rows, || {
+        table::listing(args.listing.json, &["server", "host", "route", "target"], &rows, || {
             answers.iter().map(json).collect()
         })?;
     } else {
         for answer in &answers {
-            eprintln!("{}: {}", table::visible(choice::label(answer.server)), why_nothing(answer, path));
+            eprintln!("{}: {}", table::visible(answer.server.label()), why_nothing(answer, path));
         }
     }
     for answer in &answers {
@@ -76,7 +86,7 @@ fn route<'a>(answer: &Answer<'a>) -> Option<&'a Route> {
 }
 
 fn row(answer: &Answer<'_>) -> [String; 4] {
-    let server = choice::label(answer.server).to_owned();
+    let server = answer.server.label().to_owned();
     let host = answer.host.map(|host| host.name.clone()).unwrap_or_default();
     match route(answer) {
         Some(route) => [server, host, route.path.clone(), diff::about(&route.target)],
@@ -117,6 +127,13 @@ fn why_nothing(answer: &Answer<'_>, path: &str) -> String {
 /// Tries one key, for who wants to know whether a pattern is right.
 fn alone(path: &str, key: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let host = Host::new("", vec![Route::new(key, Target::Dir(Dir::new("")))]);
+    let pattern = &key[host.routes[0].prefix().len()..];
+    if let Err(problem) = Pattern::parse(pattern) {
+        return Err(wrong_input(format!("`{}`: {problem}", table::visible(key))));
+    }
+    for Oddity { character, advice, .. } in Pattern::oddities(pattern) {
+        eprintln!("warning: `{character}` means the character: {advice}");
+    }
     let reached = Router::new(&host).reach(path.as_bytes());
     let (fits, partial) = match reached {
         Reached::Route { partial, .. } => (true, partial),
@@ -126,7 +143,7 @@ fn alone(path: &str, key: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let (path, key) = (table::visible(path), table::visible(key));
     if as_json {
         let prefix = host.routes[0].prefix();
-        writeln!(out, "{}", json!({ "fits": fits, "partial": partial, "prefix": prefix }))?;
+        table::print_json(&mut out, &json!({ "fits": fits, "partial": partial, "prefix": prefix }))?;
     } else if partial {
         writeln!(out, "`{path}` ends inside `{key}`, which Mongrel2 takes for a fit")?;
     } else {

@@ -1,8 +1,9 @@
 //! `kennel conf routes`: what leads where, in the order in which Mongrel2 reads it.
 
-use super::{choice, source, table};
+use super::{choice, source};
 use crate::args::conf::Routes;
 use crate::exit::wrong_input;
+use crate::table;
 use mongrel2_conf::diff;
 use mongrel2_conf::model::{Host, Server, Target};
 use serde_json::{Value, json};
@@ -27,11 +28,11 @@ pub(super) fn run(args: &Routes) -> anyhow::Result<ExitCode> {
     let rows: Vec<_> = routes
         .iter()
         .map(|(server, host, route)| {
-            let server = choice::label(server).to_owned();
+            let server = server.label().to_owned();
             [server, host.name.clone(), route.path.clone(), diff::about(&route.target)]
         })
         .collect();
-    table::print(args.listing.json, ["SERVER", "HOST", "ROUTE", "TARGET"], &rows, || {
+    table::listing(args.listing.json, &["server", "host", "route", "target"], &rows, || {
         routes.iter().map(|(server, host, route)| json(server, host, &route.path, &route.target)).collect()
     })
 }

@@ -1,7 +1,8 @@
 //! `kennel conf servers`: who listens where.
 
-use super::{source, table};
+use super::source;
 use crate::args::conf::Listing;
+use crate::table;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Listing) -> anyhow::Result<ExitCode> {
             [name, default_host, uuid, address, if server.use_ssl { "yes" } else { "no" }.to_owned()]
         })
         .collect();
-    table::print(args.json, ["NAME", "DEFAULT HOST", "UUID", "ADDRESS", "TLS"], &rows, || {
+    table::listing(args.json, &["name", "default host", "uuid", "address", "tls"], &rows, || {
         let list = config.servers.iter().map(|server| {
             json!({
                 "name": server.name, "default_host": server.default_host, "uuid": server.uuid,

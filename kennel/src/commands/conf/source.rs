@@ -1,11 +1,11 @@
 //! What a command is given: a database, or a configuration file.
 
-use crate::exit::{plain, unreachable, wrong_input};
-use anyhow::anyhow;
+use crate::existing::refused;
+use crate::exit::{plain, wrong_input};
 use mongrel2_conf::diagnostic::{Diagnostics, Severity};
 use mongrel2_conf::language::{self, LoadError};
 use mongrel2_conf::model::Config;
-use mongrel2_conf::store::{self, Contents, StoreError};
+use mongrel2_conf::store::{self, Contents};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -66,42 +66,11 @@ pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
 
 /// By its first bytes; what cannot be opened is left to whoever explains that best.
 fn is_database(path: &Path) -> bool {
-    if !path.is_file() {
-        return path.extension().is_none_or(|extension| extension != "conf");
-    }
     let mut start = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
-    opened.is_ok()
-        && (start == SQLITE_HEADER || start.is_empty() && path.extension().is_some_and(|e| e == "sqlite"))
-}
-
-/// What a refusal to use a database means for the exit code.
-pub(super) fn refused(problem: StoreError) -> anyhow::Error {
-    let text = match &problem {
-        StoreError::NotThere { .. } => {
-            format!("{problem}; `kennel conf load FILE.conf` makes one, `--db` names another")
-        }
-        _ => problem.to_string(),
-    };
-    match problem {
-        StoreError::NotThere { .. }
-        | StoreError::NoFolder { .. }
-        | StoreError::Folder { .. }
-        | StoreError::DeadLink { .. }
-        | StoreError::NotADatabase { .. }
-        | StoreError::Foreign { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Leftover { .. }
-        | StoreError::Flawed { .. }
-        | StoreError::Invalid(_) => wrong_input(text),
-        StoreError::Locked { .. } | StoreError::Protected { .. } | StoreError::Denied { .. } => {
-            unreachable(text)
-        }
-        StoreError::Replace { source, .. } | StoreError::System { source, .. } => {
-            anyhow!("{text}: {}", plain(&source))
-        }
-        other => other.into(),
-    }
+    let is_file = path.is_file();
+    let opened = is_file.then(|| File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)));
+    let empty = || start.is_empty() && path.extension().is_some_and(|end| end == "sqlite");
+    opened.is_some_and(|opened| opened.is_ok()) && (start == SQLITE_HEADER || empty())
 }
 
 /// `1 server, 2 hosts, 10 routes`.

@@ -1,7 +1,7 @@
 //! `kennel console`: says to a running kennel what was typed, and shows what it answers.
 
+mod answer;
 mod prompt;
-mod table;
 mod words;
 
 use crate::args::Console as Args;
@@ -94,7 +94,7 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
             Err(problem) => return Err(Refusal::Wrong(problem)),
         };
         let next = result.get("next").filter(|next| pages && next.is_u64()).cloned();
-        let text = if json { format!("{result}\n") } else { table::render(&name, &result) };
+        let text = if json { format!("{result}\n") } else { answer::render(&name, &result) };
         out.write_all(text.as_bytes()).map_err(|problem| Refusal::Lost(problem.into()))?;
         match next {
             Some(next) => request.insert("after".into(), next),
@@ -112,7 +112,7 @@ fn follow(connection: &mut Connection, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     while !interrupted.load(Ordering::Relaxed) {
         if let Some(event) = connection.event()? {
-            let text = if json { format!("{event}\n") } else { table::event(&event) };
+            let text = if json { format!("{event}\n") } else { answer::event(&event) };
             out.write_all(text.as_bytes())?;
             out.flush()?;
         }

@@ -1,7 +1,7 @@
 //! What is typed at the prompt, as the JSON that is said to the hub.
 //!
 //! `send 18f3-0.0.7 hello there` is `{"do": "send", "id": "18f3-0.0.7", "text": "hello there"}`: arguments come in their order, or by
-//! name as `room=lobby`; the last one takes the rest of the line. A line that begins with `{` is JSON already.
+//! name as `room=lobby`; the last one takes the rest of the line, unless it is a number. A line that begins with `{` is JSON already.
 
 use handler_core::console::COMMANDS;
 use serde_json::{Map, Value};

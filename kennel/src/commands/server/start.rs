@@ -6,7 +6,8 @@ use crate::args::Start as Args;
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::Context;
 use mongrel2_conf::control::Control;
-use mongrel2_conf::deployed::{Deployment, Process, Selection, ServerRow};
+use mongrel2_conf::deployed::{Deployment, Process, Selection};
+use mongrel2_conf::model::Server;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Why a server would stay in the foreground, if it would.
-fn stays(args: &Args, deployment: &Deployment, server: &ServerRow) -> Option<&'static str> {
+fn stays(args: &Args, deployment: &Deployment, server: &Server) -> Option<&'static str> {
     if !deployment.daemonizes() {
         return Some("server.daemonize is 0");
     }
@@ -62,7 +63,7 @@ fn stays(args: &Args, deployment: &Deployment, server: &ServerRow) -> Option<&'s
     cannot_chroot.then_some("only root can chroot (--sudo)")
 }
 
-fn start(args: &Args, deployment: &Deployment, server: &ServerRow) -> anyhow::Result<String> {
+fn start(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Result<String> {
     if args.servers.every
         && let Process::Running { pid, .. } = deployment.process(server)
     {
@@ -108,7 +109,7 @@ fn start(args: &Args, deployment: &Deployment, server: &ServerRow) -> anyhow::Re
 }
 
 /// Refuses to start what runs, and removes a pid file whose process is no Mongrel2: with that it would not start.
-fn clear_the_way(deployment: &Deployment, server: &ServerRow) -> anyhow::Result<()> {
+fn clear_the_way(deployment: &Deployment, server: &Server) -> anyhow::Result<()> {
     let found = deployment.process(server);
     match &found {
         Process::Running { pid, .. } => Err(anyhow::anyhow!("runs already (process {pid})")),
@@ -121,7 +122,7 @@ fn clear_the_way(deployment: &Deployment, server: &ServerRow) -> anyhow::Result<
     }
 }
 
-fn command(args: &Args, deployment: &Deployment, server: &ServerRow) -> anyhow::Result<Command> {
+fn command(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Result<Command> {
     let mut command = match args.sudo {
         true => Command::new("sudo"),
         false => Command::new(PROGRAM),
@@ -159,7 +160,7 @@ fn exit_status(child: &mut Child, deadline: Instant) -> anyhow::Result<Option<Ex
 }
 
 /// Whether it takes connections. Where that cannot be tried, its pid file has to do.
-fn listens(server: &ServerRow) -> bool {
+fn listens(server: &Server) -> bool {
     let Ok(address) = server.bind_addr.parse::<IpAddr>() else { return true };
     let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address };
     TcpStream::connect_timeout(&SocketAddr::new(address, server.port), Duration::from_millis(500)).is_ok()
@@ -167,7 +168,7 @@ fn listens(server: &ServerRow) -> bool {
 
 /// It takes connections before its handlers' sockets and its control port are there, which come last. One
 /// whose control port cannot be reached from here has started all the same.
-fn await_control_port(deployment: &Deployment, server: &ServerRow) {
+fn await_control_port(deployment: &Deployment, server: &Server) {
     let Ok(address) = deployment.control_port(server) else { return };
     let control = Control::new(address).with_patience(Duration::from_millis(500));
     let deadline = Instant::now() + Duration::from_secs(3);

@@ -1,5 +1,6 @@
 //! What the hub answers, for people to read.
 
+use crate::table::{table, visible};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -23,7 +24,8 @@ pub(super) fn render(command: &str, answer: &Value) -> String {
     match (columns, list) {
         (Some(columns), Some(rows)) if rows.len() == 1 && command == "help" => explain(columns, &rows[0]),
         (Some(columns), Some(rows)) => {
-            let mut text = table(columns, rows);
+            let cells = |row: &Value| columns.iter().map(|column| cell(row.get(*column))).collect::<Vec<_>>();
+            let mut text = table(columns, &rows.iter().map(cells).collect::<Vec<_>>());
             if let Some(total) = answer.get("total") {
                 let _ = writeln!(text, "{} of {total}", rows.len());
             }
@@ -78,25 +80,6 @@ fn explain(columns: &[&str], row: &Value) -> String {
     format!("{}\n  {does}\n  as JSON: {example}\n", words.join(" ").trim_end())
 }
 
-/// Columns under their names, as wide as they need.
-fn table(columns: &[&str], rows: &[Value]) -> String {
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|column| cell(row.get(*column))).collect()).collect();
-    let width = |at: usize| {
-        let widest = cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-        widest.max(columns[at].len())
-    };
-    let widths: Vec<_> = (0..columns.len()).map(width).collect();
-    let mut text = String::new();
-    let header: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
-    for row in std::iter::once(&header).chain(&cells) {
-        let padded: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// A name and a value in each line.
 fn plain(answer: &Value) -> String {
     match answer {
@@ -136,12 +119,7 @@ fn cell(value: Option<&Value>) -> String {
         Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(" "),
         Some(other) => other.to_string(),
     };
-    let plain = |c: char| match c {
-        '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(plain).collect()
+    visible(&text)
 }
 
 #[cfg(test)]
@@ -152,7 +130,7 @@ mod tests {
     #[test]
     fn a_list_is_a_table_with_its_columns_in_order() {
         let rooms = json!([{"room": "lobby", "members": 120}, {"room": "x", "members": 1}]);
-        assert_eq!(render("rooms", &rooms), "members  room\n120      lobby\n1        x\n");
+        assert_eq!(render("rooms", &rooms), "MEMBERS  ROOM\n    120  lobby\n      1  x\n");
         let page = json!({"connections": [{"id": "a-0.0.1", "path": "/chat", "rooms": ["x", "y"], "idle": 3}], "total": 9, "next": 1});
         let text = render("connections", &page);
         assert!(text.contains("a-0.0.1  /chat") && text.ends_with("x y\n1 of 9\n"), "{text}");
@@ -168,6 +146,6 @@ mod tests {
     #[test]
     fn nothing_that_a_client_sent_moves_the_cursor() {
         let rooms = json!([{"room": "a\u{1b}[2Jb\n", "members": 1}]);
-        assert_eq!(render("rooms", &rooms), "members  room\n1        a\u{fffd}[2Jb\u{fffd}\n");
+        assert_eq!(render("rooms", &rooms), "MEMBERS  ROOM\n      1  a\\u{1b}[2Jb\\n\n");
     }
 }
