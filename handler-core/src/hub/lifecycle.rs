@@ -287,14 +287,20 @@ impl Hub {
             }
         };
         self.end_lost_channels(app_id, &channels, now);
+        let mount = &self.apps[usize::from(app_id.0)].spec.mount;
+        let meters = self.traffic.learn_routes(app_id, mount, &registration);
+        let channel_meters = self.traffic.learn_channels(app_id, mount, &registration);
         let app = &mut self.apps[usize::from(app_id.0)];
         let older = std::mem::replace(&mut app.channels, channels);
+        app.meters = meters;
+        app.channel_meters = channel_meters;
         app.routes = routes;
         app.registration = registration;
         app.broken = None;
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();
         let old = std::mem::replace(&mut app.seats, seats);
+        app.restarts.reloaded += old.len() as u64;
         for id in old.into_iter().filter_map(|seat| seat.worker) {
             self.drain(id, now);
         }
@@ -355,6 +361,7 @@ impl Hub {
         let state = &mut self.apps[usize::from(app.0)];
         if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
             seat.worker = Some(other);
+            state.restarts.drained += 1;
         }
         state.lead.take_if(|lead| *lead == id);
         self.drain(id, now);
@@ -422,6 +429,12 @@ impl Hub {
             if !stopping {
                 let pause = seat.backoff.after_death(served);
                 seat.due = Some(now + pause);
+                let reason = match worker.stage {
+                    _ if worker.hung_job.is_some() => &mut app.restarts.hung,
+                    Stage::Killed => &mut app.restarts.not_loaded,
+                    _ => &mut app.restarts.died,
+                };
+                *reason += 1;
                 warn!(
                     app = name,
                     worker = worker.number,
@@ -448,9 +461,10 @@ impl Hub {
                 504 => self.counters.timed_out += 1,
                 _ => self.counters.worker_died += 1,
             }
-            let (conn, begun) = (self.requests[*request].conn, self.requests[*request].begun);
+            let lost = &self.requests[*request];
+            let (conn, begun, number) = (lost.conn, lost.begun, lost.shown());
             let text = if begun { "the answer is cut short" } else { Self::status_text(status) };
-            warn!(app = name, link = conn.link.0, conn = %conn.id, "{text}");
+            warn!(app = name, link = conn.link.0, conn = %conn.id, request = number, "{text}");
             self.answer_with(*request, status, now);
         }
         if worker.channels > 0 {
