@@ -308,7 +308,7 @@ pub const COMMANDS: &[Described] = &[
     Described {
         name: "drain",
         arguments: &["worker", "[app=]"],
-        does: "lets a worker finish what it has, with another one in its place",
+        does: "starts another worker, and when that is ready lets this one finish what it has and end",
         example: r#"{"do": "drain", "worker": 1}"#,
         read: |object| arguments(object).map(Command::Drain),
     },

@@ -25,6 +25,8 @@ pub struct AppSpec {
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seat {
     pub worker: Option<WorkerId>,
+    /// Who takes the seat when its script is loaded, while the other one still works.
+    pub successor: Option<WorkerId>,
     pub backoff: Backoff,
     /// When an empty seat is filled again.
     pub due: Option<Instant>,

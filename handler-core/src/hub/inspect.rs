@@ -211,7 +211,7 @@ impl Hub {
 
     /// All workers, those that load or drain too. Each with the number by which the loop knows it.
     pub fn list_workers(&self, now: Instant) -> Vec<(WorkerId, WorkerView)> {
-        let view = |(id, worker): (usize, &super::lifecycle::Worker)| {
+        let view = |(id, worker): (usize, &super::worker::Worker)| {
             let app = &self.apps[usize::from(worker.app.0)];
             let view = WorkerView {
                 app: app.spec.name.clone(),

@@ -9,124 +9,16 @@ use super::app::{Incoming, Seat};
 use super::connection::Conn;
 use super::effect::Effect;
 use super::ids::{AppId, WorkerId};
-use super::live::LiveId;
 use super::live::routes::Channels;
 use super::request::Job;
 use super::routes::Routes;
+use super::worker::{Stage, Worker};
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use rustc_hash::FxHashSet;
+use std::time::Instant;
 use tracing::{error, info, warn};
-
-/// What a worker is up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Its script is being loaded.
-    Loading { since: Instant },
-    /// It takes jobs.
-    Ready { since: Instant },
-    /// It finishes what it has and ends.
-    Draining { since: Instant },
-    /// It is being killed.
-    Killed,
-}
-
-/// A worker as the hub knows it.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub app: AppId,
-    /// Its number within the app, from 1.
-    pub number: u32,
-    stage: Stage,
-    served_since: Option<Instant>,
-    /// It has answered something, so it is no failure, however soon it dies.
-    pub has_answered: bool,
-    /// The serial of the last job given to it.
-    pub serial: u64,
-    /// Its unanswered jobs.
-    pub jobs: FxHashMap<u64, Job>,
-    /// Live connections that are its.
-    pub channels: usize,
-    /// Live connections that wait until it takes more.
-    pub listed: VecDeque<LiveId>,
-    /// Jobs up to this one were taken back, as far as it had not started them.
-    pub revoked: u64,
-    /// Bytes for it.
-    pub orders: Vec<u8>,
-    /// Code of the operator's that it has not done with, by its numbers.
-    pub evaluating: Vec<u64>,
-    pulse: Pulse,
-    /// Since when it has been in the same run of a script.
-    pub stuck_since: Instant,
-    stuck: bool,
-    /// It was killed because a script ran for too long: this job's.
-    hung_job: Option<u64>,
-}
-
-impl Worker {
-    /// After so long in one run of a script a worker gets no new jobs, and gives back those that
-    /// it has not started.
-    const STUCK: Duration = Duration::from_millis(100);
-
-    fn new(app: AppId, number: u32, now: Instant) -> Self {
-        Self {
-            app,
-            number,
-            stage: Stage::Loading { since: now },
-            served_since: None,
-            has_answered: false,
-            serial: 0,
-            jobs: FxHashMap::default(),
-            channels: 0,
-            listed: VecDeque::new(),
-            revoked: 0,
-            orders: Vec::new(),
-            evaluating: Vec::new(),
-            pulse: Pulse::default(),
-            stuck_since: now,
-            stuck: false,
-            hung_job: None,
-        }
-    }
-
-    pub fn takes_jobs(&self) -> bool {
-        matches!(self.stage, Stage::Ready { .. }) && !self.stuck
-    }
-
-    /// Whether it takes jobs, and holds less than `jobs` of them.
-    pub fn has_room(&self, jobs: usize) -> bool {
-        self.takes_jobs() && self.jobs.len() < jobs
-    }
-
-    /// Whether it takes nothing new any more.
-    pub fn is_leaving(&self) -> bool {
-        matches!(self.stage, Stage::Draining { .. } | Stage::Killed)
-    }
-
-    /// What it is up to, in a word.
-    pub fn state_name(&self) -> &'static str {
-        match self.stage {
-            Stage::Loading { .. } => "loading",
-            Stage::Ready { .. } if self.stuck => "busy",
-            Stage::Ready { .. } => "ready",
-            Stage::Draining { .. } => "draining",
-            Stage::Killed => "killed",
-        }
-    }
-
-    /// For how long it has taken jobs.
-    pub fn served_for(&self, now: Instant) -> Duration {
-        self.served_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
-
-    /// Whether a deadline hangs over it.
-    pub fn is_timed(&self) -> bool {
-        !matches!(self.stage, Stage::Ready { .. }) || self.stuck
-    }
-}
 
 impl Hub {
     /// Starts the newest code of an app, beside what runs: its first workers, or a reload.
@@ -157,9 +49,14 @@ impl Hub {
             if let Some(incoming) = self.apps[usize::from(app.0)].incoming.take() {
                 incoming.workers.into_iter().for_each(|worker| self.kill(worker));
             }
-            for seat in &mut self.apps[usize::from(app.0)].seats {
-                seat.due = None;
-            }
+            let seats = self.apps[usize::from(app.0)].seats.iter_mut();
+            let successors: Vec<_> = seats
+                .filter_map(|seat| {
+                    seat.due = None;
+                    seat.successor.take()
+                })
+                .collect();
+            successors.into_iter().for_each(|worker| self.kill(worker));
         }
         self.close_all_live(now);
         self.stop_idle_workers(now);
@@ -259,6 +156,7 @@ impl Hub {
             self.load_app(app_id, now);
             return;
         }
+        self.succeed(app_id, id, now);
         self.choose_lead(app_id);
         self.assign_waiting(app_id, now);
     }
@@ -300,8 +198,8 @@ impl Hub {
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();
         let old = std::mem::replace(&mut app.seats, seats);
-        app.restarts.reloaded += old.len() as u64;
-        for id in old.into_iter().filter_map(|seat| seat.worker) {
+        app.restarts.reloaded += old.iter().filter(|seat| seat.worker.is_some()).count() as u64;
+        for id in old.into_iter().flat_map(|seat| [seat.worker, seat.successor]).flatten() {
             self.drain(id, now);
         }
         self.choose_lead(app_id);
@@ -354,19 +252,35 @@ impl Hub {
         }
     }
 
-    /// Starts another worker in the place of this one, which finishes what it has and ends.
+    /// Starts another worker beside this one, which takes its seat when it is ready; then this one finishes what
+    /// it has and ends. When the other one does not load, all stays as it is.
     pub(super) fn replace_worker(&mut self, id: WorkerId, now: Instant) {
-        let (app, number) = (self.workers[id.0].app, self.workers[id.0].number);
-        let other = self.start_worker(app, number, now);
-        let state = &mut self.apps[usize::from(app.0)];
-        if let Some(seat) = state.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
-            seat.worker = Some(other);
-            state.restarts.drained += 1;
+        let worker = &self.workers[id.0];
+        let (app, number) = (worker.app, worker.number);
+        let Some(at) = self.apps[usize::from(app.0)].seats.iter().position(|seat| seat.worker == Some(id))
+        else {
+            return;
+        };
+        // One that loads is as new as any.
+        let is_ready = matches!(worker.stage, Stage::Ready { .. });
+        if is_ready && self.apps[usize::from(app.0)].seats[at].successor.is_none() && self.stopping.is_none()
+        {
+            let successor = self.start_worker(app, number, now);
+            self.apps[usize::from(app.0)].seats[at].successor = Some(successor);
         }
-        state.lead.take_if(|lead| *lead == id);
-        self.drain(id, now);
-        self.choose_lead(app);
-        self.live_taken_over(app, now);
+    }
+
+    /// A worker that was started beside another one takes its seat.
+    fn succeed(&mut self, app_id: AppId, successor: WorkerId, now: Instant) {
+        let app = &mut self.apps[usize::from(app_id.0)];
+        let Some(seat) = app.seats.iter_mut().find(|seat| seat.successor == Some(successor)) else { return };
+        seat.successor = None;
+        let Some(old) = seat.worker.replace(successor) else { return };
+        app.restarts.drained += 1;
+        app.lead.take_if(|lead| *lead == old);
+        self.drain(old, now);
+        self.choose_lead(app_id);
+        self.live_taken_over(app_id, now);
     }
 
     fn drain(&mut self, id: WorkerId, now: Instant) {
@@ -420,21 +334,33 @@ impl Hub {
         }
         let stopping = self.stopping.is_some();
         let app = &mut self.apps[usize::from(app_id.0)];
+        for seat in &mut app.seats {
+            seat.successor.take_if(|successor| *successor == id);
+        }
         if let Some(seat) = app.seats.iter_mut().find(|seat| seat.worker == Some(id)) {
-            seat.worker = None;
+            // One that was to take its seat anyway has it now.
+            seat.worker = seat.successor.take();
             let served = match worker.has_answered {
                 true => Some(Backoff::GRACE),
                 false => worker.served_since.map(|since| now.saturating_duration_since(since)),
             };
             if !stopping {
-                let pause = seat.backoff.after_death(served);
-                seat.due = Some(now + pause);
                 let reason = match worker.stage {
                     _ if worker.hung_job.is_some() => &mut app.restarts.hung,
                     Stage::Killed => &mut app.restarts.not_loaded,
                     _ => &mut app.restarts.died,
                 };
                 *reason += 1;
+            }
+            if seat.worker.is_some() {
+                warn!(
+                    app = name,
+                    worker = worker.number,
+                    "a worker died; the one that was to replace it has its seat"
+                );
+            } else if !stopping {
+                let pause = seat.backoff.after_death(served);
+                seat.due = Some(now + pause);
                 warn!(
                     app = name,
                     worker = worker.number,

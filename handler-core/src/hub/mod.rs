@@ -48,6 +48,7 @@ mod taps;
 mod tests;
 mod traffic;
 mod uploads;
+mod worker;
 
 pub use app::AppSpec;
 pub use counters::Counters;
@@ -60,7 +61,6 @@ pub use taps::TapFilter;
 use app::App;
 use connection::Connections;
 use counters::Complaints;
-use lifecycle::Worker;
 use link::Link;
 use live::Live;
 use output::Outgoing;
@@ -73,6 +73,7 @@ use taps::Taps;
 use tracing::warn;
 use traffic::Traffic;
 use uploads::Uploads;
+use worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
 #[derive(Debug)]

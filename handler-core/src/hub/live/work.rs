@@ -7,8 +7,8 @@
 use super::table::{Attached, Channel, LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
-use crate::hub::lifecycle::Worker;
 use crate::hub::request::Job;
+use crate::hub::worker::Worker;
 use crate::worker::protocol::{self, Open};
 use std::collections::VecDeque;
 use std::time::Instant;

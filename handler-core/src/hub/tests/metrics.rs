@@ -105,10 +105,14 @@ fn restarts_are_counted_by_their_reason() {
     site.load(APP, &registration());
     assert_eq!(restarts(&site, "reloaded"), 2);
     assert_eq!(site.metric("kennel_workers", &["app.lua", "ready"]), 2);
+    let before = site.effects.len();
     site.hub.drain_worker(None, 1, site.now).expect("there is one");
-    assert_eq!(restarts(&site, "drained"), 1);
     site.turn();
     assert_eq!(site.metric("kennel_workers", &["app.lua", "loading"]), 1);
+    assert_eq!(restarts(&site, "drained"), 0, "it stays until the other one is ready");
+    let other = site.started_since(before)[0];
+    site.ready(other, &registration());
+    assert_eq!(restarts(&site, "drained"), 1);
 }
 
 #[test]

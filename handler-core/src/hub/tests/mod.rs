@@ -10,6 +10,7 @@ mod handshakes;
 mod live;
 mod metrics;
 mod mongrel2;
+mod operator;
 mod order;
 mod raw;
 mod sending;

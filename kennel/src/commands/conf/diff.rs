@@ -94,8 +94,7 @@ mod tests {
         ];
         let mut out = Vec::new();
         write(&mut out, &differences).unwrap();
-        let expected = "\
-  server main
+        let expected = "  server main
 -   port: 80
 +   port: 81
     host localhost

@@ -178,7 +178,7 @@ mod tests {
     fn anything_else_is_names_and_values() {
         assert_eq!(render("send", &Value::Null), "done\n");
         let status = json!({"uptime": 7, "counters": {"answers": 1}});
-        assert_eq!(render("status", &status), "counters\n  answers  1\nuptime    7\n");
+        assert_eq!(render("status", &status), "uptime    7\ncounters\n  answers  1\n");
     }
 
     #[test]

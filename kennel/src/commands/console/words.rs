@@ -53,15 +53,19 @@ pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
             return Err(format!("{name}: `{rest}` is too much; it takes {takes}"));
         };
         let value = match in_order.peek() {
-            Some(_) => word(&mut rest)?.unwrap_or_default(),
-            None => all(&mut rest)?,
+            None if !is_number(&name, argument) => all(&mut rest)?,
+            _ => word(&mut rest)?.unwrap_or_default(),
         };
         object.insert(argument.into(), typed(&name, argument, value)?);
     }
 }
 
+fn is_number(command: &str, name: &str) -> bool {
+    NUMBERS.contains(&("", name)) || NUMBERS.contains(&(command, name))
+}
+
 fn typed(command: &str, name: &str, value: String) -> Result<Value, String> {
-    if !NUMBERS.contains(&("", name)) && !NUMBERS.contains(&(command, name)) {
+    if !is_number(command, name) {
         return Ok(value.into());
     }
     let number: u64 = value.parse().map_err(|_| format!("{name} is a whole number, not `{value}`"))?;

@@ -20,6 +20,13 @@ impl World {
         self.hub.load_app(AppId(app as u16), self.now);
     }
 
+    /// The operator wants another worker in the place of one, which may be gone or on its way already.
+    pub(super) fn operator_drains(&mut self) {
+        let app = ["app.lua", "two.lua"][self.random.below(2)];
+        let number = 1 + self.random.below(3) as u32;
+        let _ = self.hub.drain_worker(Some(app).filter(|_| self.random.percent(50)), number, self.now);
+    }
+
     pub(super) fn some_worker(&mut self) -> Option<WorkerId> {
         let ids: Vec<_> = self.workers.keys().copied().collect();
         self.random.pick(&ids).copied()
