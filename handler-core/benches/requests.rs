@@ -8,6 +8,7 @@
 //! figures are the least of many rounds, since other load only adds to them.
 
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
+use handler_core::metrics::text;
 use handler_core::worker::protocol::{Action, Order, Registration, RouteSpec, encode_action, split_frame};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    /// With so many routes, `/users/{id}` and others.
+    fn new(count: u32) -> Self {
         let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
         let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
         let now = Instant::now();
@@ -40,7 +42,8 @@ impl World {
             handler,
             place: "app.lua:1".into(),
         };
-        let routes = vec![route("/", 0), route("/users/{id}", 1), route("/about", 2)];
+        let mut routes = vec![route("/users/{id}", 0)];
+        routes.extend((1..count).map(|number| route(&format!("/{number}"), number)));
         let ready = Action::Ready(Registration { routes, ..Registration::default() });
         let mut batch = Vec::new();
         encode_action(&mut batch, &ready);
@@ -92,16 +95,15 @@ impl World {
 }
 
 /// A browser's request.
-fn message(id: usize) -> Vec<u8> {
-    let path = format!("/users/{id}");
+fn message(id: usize, path: &str) -> Vec<u8> {
     let all = [
         ("REMOTE_ADDR", "127.0.0.1"),
         ("METHOD", "GET"),
         ("URL_SCHEME", "http"),
         ("PATTERN", "/"),
-        ("URI", &path),
+        ("URI", path),
         ("VERSION", "HTTP/1.1"),
-        ("PATH", &path),
+        ("PATH", path),
         ("host", "www.example.org"),
         ("connection", "keep-alive"),
         (
@@ -122,13 +124,31 @@ fn message(id: usize) -> Vec<u8> {
 }
 
 fn main() {
-    let messages: Vec<_> = (1..=CLIENTS).map(message).collect();
+    let messages: Vec<_> = (1..=CLIENTS).map(|id| message(id, &format!("/users/{id}"))).collect();
     for (what, count) in [("64 requests a turn", CLIENTS), ("one request a turn", 1)] {
-        let mut world = World::new();
+        let mut world = World::new(3);
         let mut times: Vec<_> = (0..ROUNDS).map(|_| world.round(&messages[..count])).collect();
         times.sort_unstable();
         let each = |time: Duration| time.as_nanos() as f64 / count as f64;
         let (least, median) = (each(times[ROUNDS / 100]), each(times[ROUNDS / 2]));
         println!("{what:<24} {least:>8.1} ns each (first percentile), {median:>8.1} ns (median)");
+    }
+    for routes in [10, 1000] {
+        let mut world = World::new(routes);
+        for number in 1..routes {
+            world.round(&[message(number as usize, &format!("/{number}"))]);
+        }
+        let mut size = 0;
+        let mut write = || {
+            let begun = Instant::now();
+            size = black_box(text(&world.hub.metrics())).len();
+            begun.elapsed()
+        };
+        let mut times: Vec<_> = (0..100).map(|_| write()).collect();
+        times.sort_unstable();
+        println!(
+            "metrics of {routes:>4} routes     {:>8.1} µs (median), {size} bytes",
+            times[50].as_nanos() as f64 / 1e3
+        );
     }
 }
