@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::ids::AppId;
-use crate::metrics::{Family, Kind, Value};
+use crate::metrics::{Family, Kind, Sample, Value};
 
 /// A worker's states, as `workers` of the console has them.
 const STATES: [&str; 5] = ["loading", "ready", "busy", "draining", "killed"];
@@ -38,9 +38,7 @@ impl Hub {
             for (status, count) in meter.outcomes() {
                 let labels =
                     [("app", app.into()), ("route", (&*meter.route).into()), ("status", status.into())];
-                requests
-                    .samples
-                    .push(crate::metrics::Sample { labels: labels.into(), value: Value::Count(count) });
+                requests.samples.push(Sample { labels: labels.into(), value: Value::Count(count) });
             }
             if meter.times.count() > 0 {
                 times.add([("app", app), ("route", &meter.route)], Value::Times(&meter.times));

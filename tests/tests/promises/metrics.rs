@@ -367,6 +367,26 @@ fn who_has_an_answer_and_stays_is_let_go() {
 }
 
 #[test]
+fn lines_of_handlers_in_threads_name_their_own_request() {
+    let site = plan(Language::Python).workers(1).argument("--threads=8").start();
+    let mut clients: Vec<_> = (0..20).map(|_| site.client()).collect();
+    for (id, client) in clients.iter_mut().enumerate() {
+        client.send(get(&format!("/users/u{id}.")));
+    }
+    for client in &mut clients {
+        assert_eq!(client.read().status, 200);
+    }
+    let lines = (0..20).map(|id| site.log().expect(&format!("looked up u{id}.")));
+    let numbers = lines.map(|line| {
+        let (_, number) = line.split_once(" request=").unwrap_or_else(|| panic!("no request in {line}"));
+        number.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    });
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_asgi_applications_lines_name_their_request() {
     let source = r#"
 async def app(scope, receive, send):

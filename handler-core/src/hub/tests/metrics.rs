@@ -3,6 +3,7 @@
 use super::site::{APP, FIRST, LINK, SECOND, Site, app, millis, registration, route};
 use crate::hub::{AppSpec, Limits};
 use crate::metrics::{Value, text};
+use crate::worker::page::Pulse;
 use crate::worker::protocol::{Action, ChannelSpec, Level, Registration};
 
 impl Site {
@@ -113,6 +114,21 @@ fn restarts_are_counted_by_their_reason() {
     let other = site.started_since(before)[0];
     site.ready(other, &registration());
     assert_eq!(restarts(&site, "drained"), 1);
+}
+
+#[test]
+fn a_worker_whose_script_hangs_is_a_restart_of_its_own_kind() {
+    let mut site = Site::new(1);
+    site.request(1, "GET /a");
+    let pulse = Pulse { started: 1, turn: 1, running: 1 };
+    site.hub.handle_pulse(FIRST, pulse, site.now);
+    site.pass(Limits::default().script_time);
+    site.hub.handle_pulse(FIRST, pulse, site.now);
+    site.turn();
+    site.die(FIRST, 1);
+    let restarts = |reason| site.metric("kennel_worker_restarts_total", &["app.lua", reason]);
+    assert_eq!((restarts("hung"), restarts("died"), restarts("not_loaded")), (1, 0, 0));
+    assert_eq!(site.requests("/a", "504"), 1);
 }
 
 #[test]
