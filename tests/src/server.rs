@@ -185,6 +185,8 @@ impl Mongrel2 {
         let Some(Running { mut guard, server }) = self.running.take() else { return };
         process::kill(server);
         wait::until("mongrel2 is gone", || !process::is_alive(server));
+        // Its threads may hold the socket for a moment longer, and who connects then is soon disconnected.
+        wait::until("nobody listens any more", || Client::try_connect(self.port.number()).is_err());
         let _ = guard.kill();
         let _ = guard.wait();
     }

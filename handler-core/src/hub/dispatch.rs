@@ -97,6 +97,12 @@ impl Hub {
         }
     }
 
+    /// Gives a worker that has room again what waits for it: live connections first, since they cannot be refused.
+    pub(super) fn fill(&mut self, worker: WorkerId, app: AppId, now: Instant) {
+        self.pump_listed(worker, now);
+        self.assign_waiting(app, now);
+    }
+
     /// Puts a request that a worker never started back, before those that came later.
     pub(super) fn requeue(&mut self, request: RequestKey, now: Instant) {
         let Plan::Run { app, .. } = self.requests[request].plan else { return };
@@ -150,8 +156,8 @@ impl Hub {
             return Err(ProtocolError::Truncated { kind: frames[0] });
         }
         if let Some(worker) = self.workers.get(id.0) {
-            self.assign_waiting(worker.app, now);
-            self.pump_listed(id, now);
+            let app = worker.app;
+            self.fill(id, app, now);
         }
         Ok(())
     }
@@ -334,8 +340,7 @@ impl Hub {
         }
         // Their places are for others, and the workers may have nothing more to say.
         for id in freed {
-            self.assign_waiting(self.workers[id.0].app, now);
-            self.pump_listed(id, now);
+            self.fill(id, self.workers[id.0].app, now);
         }
     }
 

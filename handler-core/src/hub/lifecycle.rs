@@ -440,8 +440,7 @@ impl Hub {
             worker.stuck_since = now;
             if std::mem::take(&mut worker.stuck) {
                 let app = worker.app;
-                self.assign_waiting(app, now);
-                self.pump_listed(id, now);
+                self.fill(id, app, now);
             }
             return;
         }
@@ -479,8 +478,7 @@ impl Hub {
         for (serial, job) in fresh.into_iter().rev() {
             self.take_back(id, serial, job, now);
         }
-        self.pump_listed(id, now);
-        self.assign_waiting(app, now);
+        self.fill(id, app, now);
     }
 
     /// Deadlines of workers: loading, draining, stopping.

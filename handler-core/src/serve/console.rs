@@ -26,6 +26,8 @@ const CLIENTS: usize = 64;
 /// Bytes of answers that may wait for a client.
 const UNREAD: usize = 16 << 20;
 const READ_SIZE: usize = 64 << 10;
+/// So often in one turn of the loop.
+const READS: usize = 4;
 
 /// Everything that commands may need.
 pub(super) struct Desk<'a> {
@@ -202,7 +204,11 @@ impl Client {
     /// Reads what is there, and does whole lines. `false`: it has to go.
     fn read(&mut self, desk: &mut Desk<'_>, later: &mut Later) -> bool {
         let mut chunk = vec![0; READ_SIZE];
-        while !self.is_done {
+        // The rest is read in the next turns: others have something to say, too.
+        for _ in 0..READS {
+            if self.is_done || self.outbox.len() > UNREAD {
+                break;
+            }
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.is_done = true,
                 Ok(size) => self.inbox.extend_from_slice(&chunk[..size]),

@@ -702,3 +702,20 @@ fn where_no_worker_lives_nobody_is_let_in() {
     assert_eq!((site.statuses(7), site.closed(7), site.closed(8)), (vec![503], true, true));
     assert_eq!(site.hub.live(), 0);
 }
+
+#[test]
+fn what_live_connections_say_goes_before_requests_that_wait() {
+    let limits = Limits { worker_jobs: 1, ..Limits::default() };
+    let mut site = Site::with(limits, 1, channels());
+    let conn = open(&mut site, 7);
+    site.request(1, "GET /a");
+    let first = site.serials(0)[0];
+    site.request(2, "GET /a");
+    site.frame(7, "/ws", 0x81, b"hello");
+    site.request(3, "GET /a");
+    assert_eq!((site.jobs(0).len(), site.workers[&FIRST].live.len()), (1, 0), "it has one job at a time");
+    site.respond(FIRST, first, "x");
+    assert_eq!(site.jobs(0).len(), 1);
+    assert!(message(conn, b"hello")(&site.told(FIRST)[0]));
+    assert_eq!(site.jobs(0).len(), 2);
+}

@@ -1,0 +1,412 @@
+//! Bytes from outside, as they come and with something changed by chance: whatever they are, a value or an error
+//! comes back, never a panic, and never more than went in.
+//!
+//! The messages of `fixtures/captures` are the beginning. Every run tries the same changes of them;
+//! `KENNEL_FUZZ_ROUNDS=1000` tries a thousand times as many.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use fastrand::Rng;
+use handler_core::console;
+use handler_core::http::{charset, cookies, host, percent, query};
+use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
+use handler_core::protocol::tnetstring::Value;
+use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
+use handler_core::transport::Address;
+use handler_core::transport::zmtp::{self, Conversation, Role};
+use handler_core::websocket::frame::encode_masked;
+use handler_core::websocket::{
+    Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Policy, Session, client, close,
+    extensions, handshake,
+};
+use handler_core::worker::body;
+use handler_core::worker::protocol::{
+    Action, ChannelSpec, Handler, Order, Registration, RouteSpec, encode_action, encode_answer, encode_close,
+    encode_evaluate, encode_job, encode_lead, encode_message, split_batch, split_frame,
+};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Runs `test` so many times with ever other chances, and says with which it failed.
+fn try_all(usual: u64, mut test: impl FnMut(&mut Rng)) {
+    struct Round(u64);
+    impl Drop for Round {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("that was round {}", self.0);
+            }
+        }
+    }
+    let factor = std::env::var("KENNEL_FUZZ_ROUNDS").map_or(1, |text| text.parse().unwrap());
+    for round in 0..usual * factor {
+        let _round = Round(round);
+        test(&mut Rng::with_seed(round));
+    }
+}
+
+/// Every message that was taken from a real Mongrel2.
+fn captures() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "msg")).collect();
+    files.sort();
+    assert_eq!(files.len(), 231);
+    files.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Bytes that mean something to one of the parsers.
+const LETTERS: &[u8] = b"0123456789:,;=\"'\\{}[]()<>#~^!$@%&/?.-+ \t\r\n\0\x01\x7e\x7f\x80\x81\x88\xc3\xff";
+
+fn letter(rng: &mut Rng) -> u8 {
+    LETTERS[rng.usize(..LETTERS.len())]
+}
+
+/// Changes a few bytes: others, none, more, or a piece of somewhere else.
+fn change(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..rng.usize(1..5) {
+        let at = rng.usize(..bytes.len() + 1);
+        match rng.u8(..7) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << rng.u8(..8),
+            1 if at < bytes.len() => bytes[at] = letter(rng),
+            2 if at < bytes.len() => {
+                let end = bytes.len().min(at + rng.usize(1..20));
+                bytes.drain(at..end);
+            }
+            3 => bytes.truncate(at),
+            4 => bytes.insert(at, letter(rng)),
+            5 => {
+                let from = rng.usize(..bytes.len() + 1);
+                let piece = bytes[from..bytes.len().min(from + rng.usize(..60))].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            _ => {
+                let more: Vec<u8> = (0..rng.usize(..10)).map(|_| rng.u8(..)).collect();
+                bytes.splice(at..at, more);
+            }
+        }
+    }
+}
+
+fn anything(rng: &mut Rng, most: usize) -> Vec<u8> {
+    let letters = rng.bool();
+    (0..rng.usize(..most)).map(|_| if letters { letter(rng) } else { rng.u8(..) }).collect()
+}
+
+/// Looks at all of a message that anybody looks at.
+fn read_message(message: &[u8]) {
+    let Ok(envelope) = Envelope::parse(message) else { return };
+    let mut size = 0;
+    for header in envelope.headers.iter() {
+        let Ok((name, values)) = header else { break };
+        size += name.len() + values.iter().map(|value| value.bytes().len()).sum::<usize>();
+    }
+    assert!(size <= message.len(), "{size} of {}", message.len());
+    let headers = &envelope.headers;
+    for name in ["host", "cookie", "content-type", "sec-websocket-extensions", "REMOTE_ADDR"] {
+        let values = headers.get(name.as_bytes());
+        let value = values.and_then(|values| values.iter().next()).map(|value| value.bytes().into_owned());
+        let value = value.unwrap_or_default();
+        let _ = extensions::parse(&value).map(|offers| Deflate::negotiate(&offers));
+        let _ = (cookies::pairs(&value).count(), host::split(&value), charset::decode(envelope.body, &value));
+    }
+    let policy = Policy { origins: &[], protocols: &[], deflate: true };
+    let _ = handshake::accept(headers, b"GET", b"", &policy);
+    let _ = (percent::normal_path(envelope.path), query::pairs(envelope.path).count());
+    let _ = (Head::read(&envelope), Value::parse(envelope.body), body::read(message, 1 << 20));
+}
+
+#[test]
+fn messages_with_something_changed_are_read_or_refused() {
+    let captures = captures();
+    captures.iter().for_each(|message| read_message(message));
+    try_all(20_000, |rng| {
+        let mut message = captures[rng.usize(..captures.len())].clone();
+        change(rng, &mut message);
+        read_message(&message);
+    });
+}
+
+#[test]
+fn header_blocks_and_values_of_any_bytes_are_read_or_refused() {
+    try_all(20_000, |rng| {
+        let block = anything(rng, 200);
+        for protocol in [Protocol::Json, Protocol::Tnetstring] {
+            let headers = Headers::new(protocol, &block);
+            assert!(headers.iter().take(1000).count() < 1000, "an iteration ends");
+            let _ = headers.get(b"host");
+        }
+        let _ =
+            (netstring::parse(&block), Value::parse(&block), extensions::parse(&block), close::parse(&block));
+        let _ = (cookies::pairs(&block).count(), query::pairs(&block).count(), host::split(&block));
+        assert!(percent::decode(&block, true).len() <= block.len());
+        let _ = console::read_line(&block);
+        let _ = String::from_utf8_lossy(&block).parse::<Address>();
+    });
+}
+
+#[test]
+fn tnetstrings_come_back_as_they_were_written() {
+    fn some<'a>(rng: &mut Rng, texts: &'a [Vec<u8>], depth: u8) -> Value<'a> {
+        let text = |rng: &mut Rng| texts[rng.usize(..texts.len())].as_slice();
+        match rng.u8(..if depth > 3 { 5 } else { 7 }) {
+            0 => Value::Null,
+            1 => Value::Bool(rng.bool()),
+            2 => Value::Int(rng.i64(..)),
+            3 => Value::Float(f64::from(rng.i32(..)) / 8.0),
+            4 => Value::Bytes(text(rng)),
+            5 => Value::List((0..rng.u8(..4)).map(|_| some(rng, texts, depth + 1)).collect()),
+            _ => Value::Dict((0..rng.u8(..4)).map(|_| (text(rng), some(rng, texts, depth + 1))).collect()),
+        }
+    }
+    try_all(5000, |rng| {
+        let texts: Vec<_> = (0..3).map(|_| anything(rng, 30)).collect();
+        let value = some(rng, &texts, 0);
+        let mut written = Vec::new();
+        value.encode(&mut written);
+        assert_eq!(Value::parse(&written).unwrap(), (value, &[][..]));
+        change(rng, &mut written);
+        let _ = Value::parse(&written);
+    });
+}
+
+/// Everything that a decoder makes of a stream which comes in such pieces: frames, and the code of a violation.
+fn decoded(stream: &[u8], mut piece: impl FnMut() -> usize) -> Vec<Result<Frame, u16>> {
+    let mut decoder = Decoder::new(Masking::Required, 1 << 16, true);
+    let (mut rest, mut found) = (stream, Vec::new());
+    while !rest.is_empty() {
+        let (mut now, later) = rest.split_at(piece().clamp(1, rest.len()));
+        rest = later;
+        while !now.is_empty() {
+            match decoder.read(&mut now) {
+                Ok(frame) => found.extend(frame.map(Ok)),
+                Err(violation) => {
+                    found.push(Err(violation.code.0));
+                    return found;
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn frames_are_the_same_in_whatever_pieces_they_come() {
+    const OPCODES: [Opcode; 5] =
+        [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping, Opcode::Close];
+    try_all(2000, |rng| {
+        let mut stream = Vec::new();
+        for _ in 0..rng.u8(1..6) {
+            let most = if rng.u8(..20) == 0 { 70_000 } else { 130 };
+            let (payload, key) = (anything(rng, most), rng.u32(..).to_be_bytes());
+            let opcode = OPCODES[rng.usize(..OPCODES.len())];
+            encode_masked(&mut stream, rng.bool(), opcode, rng.u8(..4) == 0, &payload, key);
+        }
+        if rng.bool() {
+            change(rng, &mut stream);
+        }
+        let whole = decoded(&stream, || usize::MAX);
+        assert_eq!(decoded(&stream, || 1), whole);
+        assert_eq!(decoded(&stream, || rng.usize(1..50)), whole);
+        let mut assembler = Assembler::new(1 << 16);
+        for frame in whole.into_iter().map_while(Result::ok) {
+            match assembler.push(frame) {
+                Ok(message) => assert!(message.is_none_or(|message| message.payload.len() <= 1 << 16)),
+                Err(_) => break,
+            }
+        }
+    });
+}
+
+#[test]
+fn conversations_of_any_frames_end_in_order() {
+    let mut codec = Codec::new();
+    try_all(5000, |rng| {
+        let deflate = Deflate::new(rng.u8(9..16)).filter(|_| rng.bool());
+        let (mut session, mut out) = (Session::new(deflate), Vec::new());
+        for _ in 0..rng.u8(1..8) {
+            let mut payload = anything(rng, 200);
+            if let Some(deflate) = deflate.filter(|_| rng.bool()) {
+                let mut packed = Vec::new();
+                codec.compress(&payload, deflate, &mut packed);
+                if rng.bool() {
+                    change(rng, &mut packed);
+                }
+                payload = packed;
+            }
+            let event = session.receive(rng.u8(..), &payload, 1000, &mut codec, 0, &mut out);
+            if let Event::Text(text) = event {
+                assert!(text.len() <= 1000);
+            }
+        }
+        // What is said to the client are whole frames, of which a close is the last.
+        let mut decoder = Decoder::new(Masking::Forbidden, 125, false);
+        let (mut rest, mut closes) = (&out[..], 0);
+        while !rest.is_empty() {
+            let frame = decoder.read(&mut rest).unwrap().expect("a whole frame");
+            assert_eq!(closes, 0, "something behind a close");
+            closes += usize::from(frame.opcode() == Opcode::Close);
+        }
+        assert!(closes == 0 || !session.is_open());
+    });
+}
+
+#[test]
+fn what_inflates_is_bounded_whatever_it_is() {
+    let (mut codec, deflate) = (Codec::new(), Deflate::new(15).unwrap());
+    let mut bomb = Vec::new();
+    codec.compress(&vec![b'x'; 10 << 20], deflate, &mut bomb);
+    assert!(codec.inflate(&bomb, 1 << 20).is_err());
+    try_all(2000, |rng| {
+        let mut packed = bomb.clone();
+        if rng.bool() {
+            packed.clear();
+            codec.compress(&anything(rng, 2000), deflate, &mut packed);
+        }
+        change(rng, &mut packed);
+        if let Ok(bytes) = codec.inflate(&packed, 4000) {
+            assert!(bytes.len() <= 4000);
+        }
+    });
+}
+
+#[test]
+fn answers_to_a_clients_handshake_are_read_or_refused() {
+    let request = client::Request {
+        host: "a.example",
+        path: "/",
+        origin: None,
+        protocols: &["chat"],
+        deflate: true,
+        entropy: *b"the sample nonce",
+    };
+    let began = client::Handshake::start(&request, &mut Vec::new()).unwrap();
+    let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                   client_no_context_takeover\r\n\
+                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nmore";
+    assert_eq!(began.finish(answer).unwrap().unwrap().size, answer.len() - 4);
+    try_all(10_000, |rng| {
+        let mut bytes = answer.to_vec();
+        change(rng, &mut bytes);
+        if let Ok(Some(established)) = began.finish(&bytes) {
+            assert!(established.size <= bytes.len());
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_speaks_anything_is_understood_or_given_up() {
+    let mut stream = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL".to_vec();
+    stream.resize(64, 0);
+    stream.extend(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH");
+    let captures = captures();
+    captures[..20].iter().for_each(|message| zmtp::encode(&mut stream, message));
+    let heard = |bytes: &[u8], piece: usize| {
+        let (mut peer, _) = Conversation::begin(Role::Pull);
+        let (mut inbox, mut heard) = (Vec::new(), 0);
+        for piece in bytes.chunks(piece) {
+            inbox.extend_from_slice(piece);
+            match peer.read(&inbox, |message| heard += message.len()) {
+                Ok(taken) => _ = inbox.drain(..taken),
+                Err(_) => break,
+            }
+        }
+        heard
+    };
+    assert_eq!(heard(&stream, 7), captures[..20].iter().map(Vec::len).sum::<usize>());
+    try_all(2000, |rng| {
+        let mut bytes = stream.clone();
+        change(rng, &mut bytes);
+        assert!(heard(&bytes, rng.usize(100..5000)) <= bytes.len());
+    });
+}
+
+#[test]
+fn frames_between_hub_and_worker_are_read_or_refused() {
+    let mut all = Vec::new();
+    encode_job(&mut all, 1, Handler::Route(0), "boot-0.0.1", [&b"x"[..]].into_iter(), b"", &captures()[0]);
+    encode_message(&mut all, 2, 1, false, b"hello");
+    encode_close(&mut all, 3, 1, 1006, b"gone");
+    encode_answer(&mut all, 4, b"[1]");
+    encode_evaluate(&mut all, 5, b"1 + 1");
+    encode_lead(&mut all);
+    encode_action(&mut all, &Action::Ready(registration()));
+    encode_action(&mut all, &Action::Respond { serial: 1, status: 200, head: b"A: b\r\n", body: b"x" });
+    encode_action(&mut all, &Action::Join { conn: 1, room: b"lobby" });
+    try_all(20_000, |rng| {
+        let mut bytes = all.clone();
+        change(rng, &mut bytes);
+        let _ = split_batch(&bytes);
+        let mut rest = &bytes[..];
+        while let Some((kind, payload, after)) = split_frame(rest) {
+            rest = after;
+            let _ = (Order::read(kind, payload), Action::read(kind, payload));
+        }
+    });
+}
+
+fn registration() -> Registration {
+    let (path, place) = ("/".into(), "app.lua:1".into());
+    let route = RouteSpec { methods: vec!["GET".into()], path, handler: 0, place };
+    let channel = ChannelSpec { path: "/ws".into(), handler: 1, ..ChannelSpec::default() };
+    Registration { routes: vec![route], channels: vec![channel], ..Registration::default() }
+}
+
+#[test]
+fn the_hub_outlives_whatever_servers_and_workers_say() {
+    let captures = captures();
+    let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
+    let mut replies = 0;
+    try_all(300, |rng| {
+        let mut now = Instant::now();
+        let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app.clone()]);
+        hub.handle_server_up(LinkId(0), b"");
+        hub.load_app(AppId(0), now);
+        let mut workers = Vec::new();
+        for _ in 0..100 {
+            now += Duration::from_millis(rng.u64(..2000));
+            if rng.u8(..4) == 0 && !workers.is_empty() {
+                let worker = workers[rng.usize(..workers.len())];
+                let (mut batch, serial) = (Vec::new(), rng.u64(..6));
+                encode_action(&mut batch, &Action::Respond { serial, status: 200, head: b"", body: b"x" });
+                encode_action(&mut batch, &Action::Send { conn: serial, binary: false, payload: b"x" });
+                encode_action(&mut batch, &Action::CloseConn { conn: serial, code: 1000, reason: b"x" });
+                if rng.u8(..3) == 0 {
+                    change(rng, &mut batch);
+                }
+                if hub.handle_batch(worker, &batch, now).is_err() {
+                    // As the loop does with a worker that talks nonsense.
+                    workers.retain(|id| *id != worker);
+                    hub.handle_worker_gone(worker, serial, now);
+                }
+            } else {
+                let mut message = captures[rng.usize(..captures.len())].clone();
+                if rng.bool() {
+                    change(rng, &mut message);
+                }
+                hub.handle_message(LinkId(0), &message, now);
+            }
+            hub.finish_turn(now);
+            hub.drain_replies(|_, _| replies += 1);
+            while let Some(effect) = hub.poll_effect() {
+                match effect {
+                    Effect::StartWorker { worker, .. } => {
+                        let mut ready = Vec::new();
+                        encode_action(&mut ready, &Action::Ready(registration()));
+                        hub.handle_batch(worker, &ready, now).unwrap();
+                        workers.push(worker);
+                    }
+                    Effect::KillWorker(worker) => {
+                        workers.retain(|id| *id != worker);
+                        hub.handle_worker_gone(worker, 0, now);
+                    }
+                    _ => {}
+                }
+            }
+            for worker in &workers {
+                hub.take_orders(*worker).unwrap().0.clear();
+            }
+        }
+    });
+    assert!(replies > 1000, "{replies} replies");
+}
