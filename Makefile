@@ -31,6 +31,7 @@ bench: needs
 	scripts/bench-python
 	cargo build --release -p kennel -p handler-py
 	cargo bench -p handler-core --bench wire
+	cargo bench -p handler-core --bench requests
 	cargo bench -p handler-lua --bench worker
 	cargo bench -p handler-core --bench rooms
 	cargo bench -p handler-core --bench live -- --check

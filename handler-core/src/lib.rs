@@ -7,6 +7,7 @@
 //! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
+//! * [`metrics`]: numbers for operators, and the forms in which they are read;
 //! * [`rooms`]: who is in which room, and how one message reaches them all in the fewest replies;
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
 //! * [`console`]: what people who operate the hub say to it;
@@ -19,6 +20,7 @@ pub mod channel;
 pub mod console;
 pub mod http;
 pub mod hub;
+pub mod metrics;
 pub mod protocol;
 pub mod rooms;
 pub mod serve;

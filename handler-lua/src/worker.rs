@@ -290,7 +290,7 @@ impl Worker {
         };
         let _ = self.lua.gc_collect();
         let mut actions = self.actions.borrow_mut();
-        let log = Action::Log { level: Level::Error, text: text.as_bytes(), fields: b"" };
+        let log = Action::Log { level: Level::Error, serial, text: text.as_bytes(), fields: b"" };
         let answer = Action::Respond {
             serial,
             status: 500,

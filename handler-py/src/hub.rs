@@ -2,6 +2,7 @@
 //! questions.
 
 use crate::conn::{check_room, close_code, with_message};
+use crate::link::Link;
 use crate::worker::Worker;
 use handler_core::http::cookies::{self, Attributes};
 use handler_core::hub::routes::{RouteError, Routes, parameter_names};
@@ -22,7 +23,8 @@ pub(crate) fn log(py: Python<'_>, worker: &Worker, level: &str, text: &str, fiel
         "warn" => Level::Warn,
         _ => Level::Error,
     };
-    worker.link.push(py, &Action::Log { level, text: text.as_bytes(), fields: fields.as_bytes() });
+    let serial = Link::running();
+    worker.link.push(py, &Action::Log { level, serial, text: text.as_bytes(), fields: fields.as_bytes() });
 }
 
 /// What the operator's code gave, or what went wrong.

@@ -57,6 +57,8 @@ struct Out {
 }
 
 thread_local! {
+    /// The serial of the job whose script runs in this thread: what it prints belongs to that.
+    static RUNNING: Cell<u64> = const { Cell::new(0) };
     /// This thread flushes when it has nothing else to do.
     static FLUSHES: Cell<bool> = const { Cell::new(false) };
 }
@@ -248,12 +250,24 @@ impl Link {
 
     /// A script begins to run in the loop's thread for a job (0: for nobody).
     pub(crate) fn script_begins(&self, serial: u64) {
+        RUNNING.set(serial);
         self.pulse(|pulse, page| pulse.set_script(page, Some(serial)));
     }
 
     /// It ends to.
     pub(crate) fn script_ends(&self) {
+        RUNNING.set(0);
         self.pulse(|pulse, page| pulse.set_script(page, None));
+    }
+
+    /// This thread of the pool begins a job, or has ended it (0).
+    pub(crate) fn set_running(serial: u64) {
+        RUNNING.set(serial);
+    }
+
+    /// The job whose script runs in this thread, 0 for nobody's.
+    pub(crate) fn running() -> u64 {
+        RUNNING.get()
     }
 
     /// An event loop wakes up, or goes to sleep.

@@ -76,7 +76,9 @@ impl Worker {
             match py.detach(|| self.pool.next(&self.link)) {
                 Duty::Run(job) => {
                     let (serial, begun) = (job.serial, Instant::now());
+                    Link::set_running(serial);
                     let result = self.run_job(py, job);
+                    Link::set_running(0);
                     self.check_fork();
                     self.pool.ended(&self.link, serial, begun);
                     result?;

@@ -161,6 +161,9 @@ pub(crate) struct Serve {
     /// Where `kennel console` connects to this process [default: .kennel/PID/console.sock]
     #[arg(long, value_name = "PATH", env = "KENNEL_CONSOLE")]
     pub(crate) console: Option<PathBuf>,
+    /// Where metrics are read as Prometheus does, at http://ADDR:PORT/metrics [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_METRICS")]
+    pub(crate) metrics: Option<String>,
     #[command(flatten)]
     pub(crate) database: Database,
     /// How log lines are written

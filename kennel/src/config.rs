@@ -28,6 +28,9 @@ pub(crate) struct Config {
     /// Where operators connect.
     #[serde(default)]
     pub(crate) console: Console,
+    /// Where numbers are read.
+    #[serde(default)]
+    pub(crate) metrics: Metrics,
     /// Bounds that differ from their defaults.
     #[serde(default)]
     limits: LimitSettings,
@@ -39,6 +42,14 @@ pub(crate) struct Config {
 pub(crate) struct Console {
     /// Its socket.
     pub(crate) socket: Option<PathBuf>,
+}
+
+/// The metrics.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// The address of their HTTP.
+    pub(crate) listen: Option<String>,
 }
 
 /// An existing Mongrel2 handler.
@@ -352,6 +363,8 @@ mod tests {
             mount = "/chat"
             [app.config]
             greeting = "hi"
+            [metrics]
+            listen = "127.0.0.1:9464"
             [limits]
             request_timeout = "1m 30s"
             script_time = 2.5
@@ -360,6 +373,7 @@ mod tests {
         "#;
         let config = Config::parse(Path::new("kennel.toml"), text).unwrap();
         assert_eq!(config.app[0].config["greeting"].as_str(), Some("hi"));
+        assert_eq!(config.metrics.listen.as_deref(), Some("127.0.0.1:9464"));
         let limits = config.limits();
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));

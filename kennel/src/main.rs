@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod existing;
 mod exit;
+mod listen;
 mod log;
 mod own_server;
 mod python;

@@ -4,6 +4,7 @@
 //! this one is killed.
 
 use crate::exit::{unreachable, wrong_input};
+use crate::listen;
 use crate::role::COMPANION;
 use crate::run_files::RunFiles;
 use anyhow::Context;
@@ -13,7 +14,7 @@ use mongrel2_conf::{mimetypes, public_files, store};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open, setrlimit};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -73,7 +74,7 @@ impl OwnServer {
         public: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let address = parse_address(listen)?;
-        TcpListener::bind(address).map_err(|problem| taken(address, &problem))?;
+        listen::bind(address, "--listen")?;
         let folder = files.folder().to_string_lossy().into_owned();
         let uploads = files.folder().join(UPLOADS);
         DirBuilder::new().mode(0o700).create(&uploads).context("cannot make the folder of uploads")?;
@@ -197,35 +198,11 @@ impl Drop for OwnServer {
 }
 
 fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
-    let wrong = || {
-        wrong_input(format!(
-            "`{listen}` is no address to listen on; write ADDRESS:PORT, as in {DEFAULT_LISTEN}"
-        ))
-    };
-    let address = listen.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)?;
+    let address = listen::parse(listen, DEFAULT_LISTEN)?;
     if address.port() == 0 {
         return Err(wrong_input(format!("`{listen}`: Mongrel2 cannot choose a port itself; name one")));
     }
     Ok(address)
-}
-
-fn taken(address: SocketAddr, problem: &io::Error) -> anyhow::Error {
-    match problem.kind() {
-        io::ErrorKind::AddrInUse => unreachable(format!(
-            "port {} of {} is taken by another program; choose another with --listen",
-            address.port(),
-            address.ip()
-        )),
-        io::ErrorKind::PermissionDenied => unreachable(format!(
-            "this user may not listen on port {}; ports below 1024 need more rights, or choose another with --listen",
-            address.port()
-        )),
-        io::ErrorKind::AddrNotAvailable => wrong_input(format!(
-            "{} is no address of this machine; choose another with --listen",
-            address.ip()
-        )),
-        _ => unreachable(format!("cannot listen on {address}: {problem}")),
-    }
 }
 
 fn write_config(

@@ -9,6 +9,7 @@
 //!   XML sockets.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
 //! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
+//! * [`metrics`]: Prometheus' text format, strictly.
 //! * [`command`]: `kennel` run to its end, with what it printed.
 //! * [`process`], [`log`], [`wait`]: processes, log lines and events, always with a deadline.
 //! * [`venv`]: packages from PyPI, for what tests do with Python.
@@ -22,6 +23,7 @@ pub mod fake;
 pub mod folder;
 pub mod language;
 pub mod log;
+pub mod metrics;
 pub mod port;
 pub mod process;
 pub mod server;

@@ -30,6 +30,11 @@ pub enum Command {
     Workers,
     /// Say what waits where.
     Queues,
+    /// Tell what is counted, in numbers.
+    Metrics {
+        /// Those with this in their name.
+        name: Option<String>,
+    },
     /// List all limits.
     Limits,
     /// Send a text to one connection.
@@ -206,6 +211,20 @@ pub const COMMANDS: &[Described] = &[
         does: "what waits where",
         example: r#"{"do": "queues"}"#,
         read: |object| arguments(object).map(|Nothing {}| Command::Queues),
+    },
+    Described {
+        name: "metrics",
+        arguments: &["[name]"],
+        does: "all numbers that a Prometheus would get, or those with this in their name",
+        example: r#"{"do": "metrics", "name": "requests"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Metrics {
+                name: Option<String>,
+            }
+            arguments(object).map(|Metrics { name }| Command::Metrics { name })
+        },
     },
     Described {
         name: "limits",

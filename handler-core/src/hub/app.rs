@@ -4,6 +4,7 @@ use super::ids::{RequestKey, WorkerId};
 use super::live::LiveId;
 use super::live::routes::Channels;
 use super::routes::Routes;
+use super::traffic::{ChannelMeterId, MeterId};
 use crate::worker::protocol::Registration;
 use crate::worker::restart::Backoff;
 use std::collections::VecDeque;
@@ -31,6 +32,21 @@ pub(super) struct Seat {
     pub due: Option<Instant>,
 }
 
+/// How many workers others took the place of, by why.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Restarts {
+    /// They died by themselves, or were killed from outside.
+    pub died: u64,
+    /// A script ran for too long without pause.
+    pub hung: u64,
+    /// They did not load, or not as those before them did.
+    pub not_loaded: u64,
+    /// The operator wanted it.
+    pub drained: u64,
+    /// Newer code took over.
+    pub reloaded: u64,
+}
+
 /// Workers of newer code that are not in charge yet.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -46,7 +62,13 @@ pub(super) struct App {
     pub incoming: Option<Incoming>,
     pub registration: Registration,
     pub routes: Routes,
+    /// Where requests of its routes are counted, by the numbers of handlers.
+    pub meters: Vec<MeterId>,
     pub channels: Channels,
+    /// Where their connections are counted, in their order.
+    pub channel_meters: Vec<ChannelMeterId>,
+    /// Workers that others took the place of.
+    pub restarts: Restarts,
     /// Live connections for which no worker was there.
     pub orphans: Vec<LiveId>,
     /// Requests that no worker could take yet.
@@ -65,7 +87,10 @@ impl App {
             incoming: None,
             registration: Registration::default(),
             routes: Routes::default(),
+            meters: Vec::new(),
             channels: Channels::default(),
+            channel_meters: Vec::new(),
+            restarts: Restarts::default(),
             orphans: Vec::new(),
             queue: VecDeque::new(),
             lead: None,

@@ -35,6 +35,8 @@ pub struct Counters {
     pub purged: u64,
     /// Targets of raw deliveries that could not be addressed.
     pub bad_targets: u64,
+    /// Orders of scripts that could not be carried out.
+    pub refused_orders: u64,
     /// Connections closed because too much waited for them.
     pub overflowed: u64,
     /// Live connections opened.
@@ -73,6 +75,7 @@ impl Counters {
             ("rerun", self.rerun),
             ("purged", self.purged),
             ("bad_targets", self.bad_targets),
+            ("refused_orders", self.refused_orders),
             ("overflowed", self.overflowed),
             ("opened", self.opened),
             ("adopted", self.adopted),

@@ -7,6 +7,7 @@ use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::intake::own_answer;
 use super::link::Link;
 use super::request::{Job, Place, Plan};
+use super::worker::Worker;
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;
@@ -208,7 +209,7 @@ impl Hub {
                 }
             }
             Action::Evaluated { query, ok, text } => self.handle_evaluated(id, query, ok, text),
-            Action::Log { level, text, fields } => self.log(id, level, text, fields),
+            Action::Log { level, serial, text, fields } => self.log(id, level, serial, text, fields),
             Action::Send { .. }
             | Action::CloseConn { .. }
             | Action::Join { .. }
@@ -259,13 +260,15 @@ impl Hub {
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
         self.note_answer(key, response.status, now);
-        let request = self.remove_request(key);
+        let request = self.take_request(key);
         if request.gone {
             self.counters.answers_too_late += 1;
+            self.traffic.lost(&request);
             self.leave(request.conn, key, now);
             return;
         }
         self.counters.answers += 1;
+        self.traffic.answered(&request, response.status, now);
         let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone && !conn.closed)
         else {
             self.leave(request.conn, key, now);
@@ -289,7 +292,10 @@ impl Hub {
     /// Ends a raw job, which has no answer of its own.
     fn finish_raw(&mut self, key: RequestKey, now: Instant) {
         self.raw_clients.end_telling(key);
-        let request = self.remove_request(key);
+        let request = self.take_request(key);
+        if request.http {
+            self.traffic.done(&request, now);
+        }
         self.leave(request.conn, key, now);
     }
 
@@ -311,7 +317,7 @@ impl Hub {
         for key in due {
             // An answer to one may have ended others of its connection.
             let Some(request) = self.requests.get(key) else { continue };
-            let (conn, raw, begun) = (request.conn, request.raw, request.begun);
+            let (conn, raw, begun, number) = (request.conn, request.raw, request.begun, request.shown());
             match request.place {
                 Place::Pipeline => continue,
                 Place::Queue => {
@@ -325,10 +331,10 @@ impl Hub {
                 }
             }
             if begun {
-                warn!(link = conn.link.0, conn = %conn.id, "a worker does not end the answer to a client that is gone");
+                warn!(link = conn.link.0, conn = %conn.id, request = number, "a worker does not end the answer to a client that is gone");
             } else {
                 self.counters.timed_out += 1;
-                warn!(link = conn.link.0, conn = %conn.id, raw, "no answer within {timeout:?}: 504");
+                warn!(link = conn.link.0, conn = %conn.id, request = number, raw, "no answer within {timeout:?}: 504");
             }
             self.answer_with(key, 504, now);
         }
@@ -381,19 +387,33 @@ impl Hub {
         }
     }
 
-    fn log(&self, id: WorkerId, level: Level, text: &[u8], fields: &[u8]) {
+    /// A line of a script, with the request or the connection that it was running for.
+    fn log(&self, id: WorkerId, level: Level, serial: u64, text: &[u8], fields: &[u8]) {
         let worker = &self.workers[id.0];
         let app = &self.apps[usize::from(worker.app.0)].spec.name;
         // A line feed in what a script logs must not look like a line of the log.
         let text = String::from_utf8_lossy(text).replace('\n', "\n    ");
         let fields = String::from_utf8_lossy(fields);
         let fields = Some(&*fields).filter(|f| !f.is_empty());
-        let number = worker.number;
+        let (worker, (request, key)) = (worker.number, self.subject(worker, serial));
+        let (link, conn) = (key.map(|key| key.link.0), key.map(|key| key.id.get()));
         match level {
-            Level::Debug => debug!(target: "script", app, worker = number, fields, "{text}"),
-            Level::Info => info!(target: "script", app, worker = number, fields, "{text}"),
-            Level::Warn => warn!(target: "script", app, worker = number, fields, "{text}"),
-            Level::Error => error!(target: "script", app, worker = number, fields, "{text}"),
+            Level::Debug => debug!(target: "script", app, worker, link, conn, request, fields, "{text}"),
+            Level::Info => info!(target: "script", app, worker, link, conn, request, fields, "{text}"),
+            Level::Warn => warn!(target: "script", app, worker, link, conn, request, fields, "{text}"),
+            Level::Error => error!(target: "script", app, worker, link, conn, request, fields, "{text}"),
+        }
+    }
+
+    /// What a worker's job is about: the number of a request, a connection.
+    fn subject(&self, worker: &Worker, serial: u64) -> (Option<u64>, Option<ConnKey>) {
+        match worker.jobs.get(&serial) {
+            Some(Job::Request(request)) => {
+                let request = &self.requests[*request];
+                (request.shown(), Some(request.conn))
+            }
+            Some(Job::Live(live)) => (None, self.live.glimpse(*live).map(|glimpse| glimpse.key)),
+            None => (None, None),
         }
     }
 

@@ -4,8 +4,9 @@
 //! so lists come in pages, and a page looks at so many connections at most.
 
 use super::Hub;
-use super::ids::{AppId, WorkerId};
-use super::request::Place;
+use super::app::App;
+use super::ids::WorkerId;
+use super::request::{Place, Plan};
 use crate::protocol::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -231,28 +232,24 @@ impl Hub {
 
     /// What waits, by app.
     pub fn list_queues(&self) -> Vec<QueueView> {
-        let of_app = |app: AppId| {
-            let state = &self.apps[usize::from(app.0)];
-            let mut view = QueueView {
-                app: state.spec.name.clone(),
-                queued: state.queue.len(),
-                running: 0,
-                pipelined: 0,
-                orphans: state.orphans.len(),
-            };
-            for (_, request) in &self.requests {
-                if !matches!(request.plan, super::request::Plan::Run { app: of, .. } if of == app) {
-                    continue;
-                }
-                match request.place {
-                    Place::Worker(..) => view.running += 1,
-                    Place::Pipeline => view.pipelined += 1,
-                    Place::Queue => {}
-                }
-            }
-            view
+        let empty = |state: &App| QueueView {
+            app: state.spec.name.clone(),
+            queued: state.queue.len(),
+            running: 0,
+            pipelined: 0,
+            orphans: state.orphans.len(),
         };
-        self.app_ids().map(of_app).collect()
+        let mut views: Vec<_> = self.apps.iter().map(empty).collect();
+        for (_, request) in &self.requests {
+            let Plan::Run { app, .. } = request.plan else { continue };
+            let view = &mut views[usize::from(app.0)];
+            match request.place {
+                Place::Worker(..) => view.running += 1,
+                Place::Pipeline => view.pipelined += 1,
+                Place::Queue => {}
+            }
+        }
+        views
     }
 
     fn view_connection(&self, id: u32, filter: &ConnectionFilter, now: Instant) -> Option<ConnectionView> {

@@ -6,6 +6,7 @@ use super::effect::Effect;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey};
 use super::request::{Place, Plan, Request};
 use super::routes::Target;
+use super::traffic::{Beside, MeterId};
 use super::{Hub, answers};
 use crate::http::Persistence;
 use crate::http::percent::normal_path;
@@ -26,6 +27,16 @@ pub(super) struct Asked<'a> {
     pub message: &'a [u8],
     /// The file with its body.
     pub spool: Option<PathBuf>,
+}
+
+/// Who answers a request.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub plan: Plan,
+    /// The raw handler does.
+    pub raw: bool,
+    /// Where the request is counted.
+    pub meter: MeterId,
 }
 
 /// The most bytes of a bad message that a log line shows.
@@ -208,22 +219,25 @@ impl Hub {
             // so the client is told that there is no more.
             persistence = Persistence::Close;
         }
-        let (plan, raw) = if behind >= self.limits.pipeline {
+        let planned = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
             persistence = Persistence::Close;
-            (own_answer(503, None), false)
+            Planned { plan: own_answer(503, None), raw: false, meter: MeterId::NOBODY }
         } else {
             self.plan(&asked, &method, now)
         };
+        let number = self.traffic.begin();
+        self.note_request(self.requests.vacant_key(), number, key, asked.envelope.path, &method, now);
         let request = Request {
+            number,
+            meter: planned.meter,
             spool: asked.spool,
-            raw,
+            raw: planned.raw,
             head_only: &*method == b"HEAD",
             persistence,
             takes_chunks: head.version == Some(Version::Http11),
-            ..Request::new(key, plan, now + self.limits.request_timeout)
+            ..Request::new(key, planned.plan, now, self.limits.request_timeout)
         };
-        self.note_request(self.requests.vacant_key(), key, asked.envelope.path, &method, now);
         self.enqueue(key, request, now);
     }
 
@@ -239,11 +253,11 @@ impl Hub {
     }
 
     /// Finds who answers an HTTP request, and writes the job or the answer.
-    pub(super) fn plan(&mut self, asked: &Asked<'_>, method: &[u8], now: Instant) -> (Plan, bool) {
+    pub(super) fn plan(&mut self, asked: &Asked<'_>, method: &[u8], now: Instant) -> Planned {
         let (key, envelope, head) = (asked.key, asked.envelope, asked.head);
-        let (message, spool) = (asked.message, asked.spool.as_deref());
+        let answer = |plan, meter| Planned { plan, raw: false, meter };
         if self.stopping.is_some() {
-            return (own_answer(503, None), false);
+            return answer(own_answer(503, None), MeterId::NOBODY);
         }
         let path = normal_path(envelope.path);
         // Mongrel2 also hands over paths that end inside a route's key.
@@ -262,55 +276,64 @@ impl Hub {
                 }
                 owner = owner.or(Some(app));
                 if !found.is_loaded() && found.broken.is_none() {
-                    return (own_answer(503, None), false);
+                    return answer(own_answer(503, None), self.traffic.beside(app, Beside::Other));
                 }
                 if let Some(page) = &found.broken {
                     let head = "Content-Type: text/html; charset=utf-8\r\n".to_owned();
-                    return (Plan::Answer { status: 500, head, body: page.clone() }, false);
+                    let plan = Plan::Answer { status: 500, head, body: page.clone() };
+                    return answer(plan, self.traffic.beside(app, Beside::Other));
                 }
                 match found.routes.find(method, &path) {
                     Target::Handler(handler, values) => {
                         let values = values.iter().map(|v| v.as_bytes());
-                        return (self.job(app, Handler::Route(handler), key, values, spool, message), false);
+                        return self.run(app, Handler::Route(handler), asked, values);
                     }
                     Target::Options(allow) => allowed = allowed.or(Some((app, Handler::Options, allow))),
                     Target::MethodNotAllowed(allow) => {
                         allowed = allowed.or(Some((app, Handler::MethodNotAllowed, allow)));
                     }
                     Target::NotFound if allowed.is_none() && found.registration.is_all_page() => {
-                        return (
-                            self.job(app, Handler::NotFound, key, [].into_iter(), spool, message),
-                            false,
-                        );
+                        return self.run(app, Handler::NotFound, asked, [].into_iter());
                     }
                     Target::NotFound => {}
                 }
             }
             if let Some((app, handler, allow)) = allowed {
                 if self.apps[usize::from(app.0)].registration.hooks {
-                    let values = [allow.as_bytes()].into_iter();
-                    return (self.job(app, handler, key, values, spool, message), false);
+                    return self.run(app, handler, asked, [allow.as_bytes()].into_iter());
                 }
                 let status = if handler == Handler::Options { 204 } else { 405 };
-                return (own_answer(status, Some(&allow)), false);
+                return answer(own_answer(status, Some(&allow)), self.meter_of(app, handler));
             }
         } else {
             self.refuse(key.link, envelope, "the path ends inside its route's key", now);
         }
         if let Some(app) = self.raw_app() {
-            return (self.job(app, Handler::Raw, key, [].into_iter(), spool, message), true);
+            return self.run(app, Handler::Raw, asked, [].into_iter());
         }
         if below_route && self.channel_at(envelope.path).is_some() {
-            return (own_answer(426, None), false);
+            return answer(own_answer(426, None), MeterId::NOBODY);
         }
         // The page for "nothing here" is the app's whose mount point fits best, if it wants to.
-        if let Some(app) = owner {
-            let registration = &self.apps[usize::from(app.0)].registration;
-            if registration.not_found || registration.hooks {
-                return (self.job(app, Handler::NotFound, key, [].into_iter(), spool, message), false);
-            }
+        let Some(app) = owner else { return answer(own_answer(404, None), MeterId::NOBODY) };
+        let registration = &self.apps[usize::from(app.0)].registration;
+        if registration.not_found || registration.hooks {
+            return self.run(app, Handler::NotFound, asked, [].into_iter());
         }
-        (own_answer(404, None), false)
+        answer(own_answer(404, None), self.meter_of(app, Handler::NotFound))
+    }
+
+    /// A worker of this app is to answer.
+    fn run<'p>(
+        &mut self,
+        app: AppId,
+        handler: Handler,
+        asked: &Asked<'_>,
+        values: impl Iterator<Item = &'p [u8]>,
+    ) -> Planned {
+        let meter = self.meter_of(app, handler);
+        let plan = self.job(app, handler, asked.key, values, asked.spool.as_deref(), asked.message);
+        Planned { plan, raw: handler == Handler::Raw, meter }
     }
 
     fn job<'p>(
@@ -339,8 +362,17 @@ impl Hub {
         Plan::Run { app, job }
     }
 
-    /// Forgets a request, and what was kept for it.
+    /// Forgets a request that will have no answer, or no further one.
     pub(super) fn remove_request(&mut self, key: RequestKey) -> Request {
+        let request = self.take_request(key);
+        if request.http && !request.begun {
+            self.traffic.lost(&request);
+        }
+        request
+    }
+
+    /// Forgets a request, and what was kept for it. Whoever calls it says what became of it.
+    pub(super) fn take_request(&mut self, key: RequestKey) -> Request {
         let mut request = self.requests.remove(key);
         let plan = std::mem::replace(&mut request.plan, Plan::NONE);
         self.recycle(plan);
@@ -369,14 +401,18 @@ impl Hub {
         }
         let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
         let request = Request {
+            meter: self.meter_of(app, Handler::Raw),
             http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
             raw: true,
-            ..Request::new(key, plan, now + self.limits.request_timeout)
+            ..Request::new(key, plan, now, self.limits.request_timeout)
         };
         self.enqueue(key, request, now);
     }
 
-    pub(super) fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
+    pub(super) fn enqueue(&mut self, key: ConnKey, mut request: Request, now: Instant) {
+        if request.http && request.number == 0 {
+            request.number = self.traffic.begin();
+        }
         let last = request.http && !request.raw && request.persistence == Persistence::Close;
         let request: RequestKey = self.requests.insert(request);
         self.hold(now);
@@ -390,7 +426,7 @@ impl Hub {
     pub(super) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
         if !self.is_finished(key) {
             let plan = own_answer(status, None);
-            self.enqueue(key, Request::new(key, plan, now + self.limits.request_timeout), now);
+            self.enqueue(key, Request::new(key, plan, now, self.limits.request_timeout), now);
         }
     }
 
@@ -423,7 +459,7 @@ impl Hub {
         let app = self.raw_app()?;
         let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
         let request =
-            Request { http: false, raw: true, ..Request::new(key, plan, now + self.limits.request_timeout) };
+            Request { http: false, raw: true, ..Request::new(key, plan, now, self.limits.request_timeout) };
         let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
         let request = self.requests.insert(request);
         conn.waiting.push_back(request);

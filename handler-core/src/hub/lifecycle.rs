@@ -185,14 +185,20 @@ impl Hub {
             }
         };
         self.end_lost_channels(app_id, &channels, now);
+        let mount = &self.apps[usize::from(app_id.0)].spec.mount;
+        let meters = self.traffic.learn_routes(app_id, mount, &registration);
+        let channel_meters = self.traffic.learn_channels(app_id, mount, &registration);
         let app = &mut self.apps[usize::from(app_id.0)];
         let older = std::mem::replace(&mut app.channels, channels);
+        app.meters = meters;
+        app.channel_meters = channel_meters;
         app.routes = routes;
         app.registration = registration;
         app.broken = None;
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();
         let old = std::mem::replace(&mut app.seats, seats);
+        app.restarts.reloaded += old.iter().filter(|seat| seat.worker.is_some()).count() as u64;
         for id in old.into_iter().flat_map(|seat| [seat.worker, seat.successor]).flatten() {
             self.drain(id, now);
         }
@@ -270,6 +276,7 @@ impl Hub {
         let Some(seat) = app.seats.iter_mut().find(|seat| seat.successor == Some(successor)) else { return };
         seat.successor = None;
         let Some(old) = seat.worker.replace(successor) else { return };
+        app.restarts.drained += 1;
         app.lead.take_if(|lead| *lead == old);
         self.drain(old, now);
         self.choose_lead(app_id);
@@ -337,6 +344,14 @@ impl Hub {
                 true => Some(Backoff::GRACE),
                 false => worker.served_since.map(|since| now.saturating_duration_since(since)),
             };
+            if !stopping {
+                let reason = match worker.stage {
+                    _ if worker.hung_job.is_some() => &mut app.restarts.hung,
+                    Stage::Killed => &mut app.restarts.not_loaded,
+                    _ => &mut app.restarts.died,
+                };
+                *reason += 1;
+            }
             if seat.worker.is_some() {
                 warn!(
                     app = name,
@@ -372,9 +387,10 @@ impl Hub {
                 504 => self.counters.timed_out += 1,
                 _ => self.counters.worker_died += 1,
             }
-            let (conn, begun) = (self.requests[*request].conn, self.requests[*request].begun);
+            let lost = &self.requests[*request];
+            let (conn, begun, number) = (lost.conn, lost.begun, lost.shown());
             let text = if begun { "the answer is cut short" } else { Self::status_text(status) };
-            warn!(app = name, link = conn.link.0, conn = %conn.id, "{text}");
+            warn!(app = name, link = conn.link.0, conn = %conn.id, request = number, "{text}");
             self.answer_with(*request, status, now);
         }
         if worker.channels > 0 {

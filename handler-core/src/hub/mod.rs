@@ -18,7 +18,8 @@
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that arrive as files. `inspect` and `operate` are for people: what there is, and what they may do to it; `taps` shows what passes.
+//! `uploads` the bodies that arrive as files. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
+//! numbers, and what they may do to it; `taps` shows what passes.
 
 mod answers;
 mod app;
@@ -33,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod link;
 mod live;
+mod metrics;
 mod operate;
 mod output;
 mod pacing;
@@ -44,6 +46,7 @@ mod streaming;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod uploads;
 mod worker;
 
@@ -68,6 +71,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use taps::Taps;
 use tracing::warn;
+use traffic::Traffic;
 use uploads::Uploads;
 use worker::Worker;
 
@@ -94,6 +98,7 @@ pub struct Hub {
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
+    traffic: Traffic,
     taps: Taps,
     complaints: Complaints,
     /// Buffers of finished jobs, to be used again.
@@ -121,6 +126,7 @@ impl Hub {
             name: boot.to_owned(),
             date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
             links: (0..links).map(|_| Link::default()).collect(),
+            traffic: Traffic::new(apps.len() as u16),
             apps: apps.into_iter().map(App::new).collect(),
             workers: Slab::new(),
             conns: Connections::default(),

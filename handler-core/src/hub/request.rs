@@ -2,6 +2,7 @@
 
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::LiveId;
+use super::traffic::MeterId;
 use crate::http::Persistence;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -44,7 +45,13 @@ pub(super) enum Place {
 /// A request without an answer.
 #[derive(Debug)]
 pub(super) struct Request {
+    /// Tells it from all others since the hub's start, for people who read the log.
+    pub number: u64,
     pub conn: ConnKey,
+    /// When it arrived.
+    pub since: Instant,
+    /// Where it is counted.
+    pub meter: MeterId,
     pub plan: Plan,
     /// The file with its body, which goes when it does.
     pub spool: Option<PathBuf>,
@@ -66,10 +73,13 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// One that wants an HTTP answer and nothing behind it.
-    pub fn new(conn: ConnKey, plan: Plan, deadline: Instant) -> Self {
+    /// One that wants an HTTP answer within `timeout` and nothing behind it.
+    pub fn new(conn: ConnKey, plan: Plan, now: Instant, timeout: Duration) -> Self {
         Self {
+            number: 0,
             conn,
+            since: now,
+            meter: MeterId::NOBODY,
             plan,
             spool: None,
             place: Place::Pipeline,
@@ -79,9 +89,14 @@ impl Request {
             persistence: Persistence::Close,
             takes_chunks: false,
             begun: false,
-            deadline: Some(deadline),
+            deadline: Some(now + timeout),
             gone: false,
         }
+    }
+
+    /// Its number, if it is one that has an answer.
+    pub fn shown(&self) -> Option<u64> {
+        (self.number > 0).then_some(self.number)
     }
 
     /// Whether its time is over.

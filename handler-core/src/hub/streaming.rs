@@ -48,6 +48,7 @@ impl Hub {
                 request.deadline = None;
                 conn.stream = Some(Box::new(Stream::new(id, serial, framing)));
                 let conn = request.conn;
+                self.traffic.answered(&self.requests[key], status, now);
                 self.note_answer(key, status, now);
                 self.mark_dirty(conn);
                 if let Some(worker) = self.workers.get_mut(id.0) {
@@ -62,6 +63,7 @@ impl Hub {
     pub(super) fn stream_piece(&mut self, id: WorkerId, serial: u64, piece: &[u8], now: Instant) {
         let Some(key) = self.request_of(id, serial) else { return };
         let request = &self.requests[key];
+        let number = request.shown();
         if !request.begun {
             self.give_up(id, serial, "a piece came before its beginning", now);
             return;
@@ -77,14 +79,14 @@ impl Hub {
             self.counters.overflowed += 1;
             self.counters.cut_short += 1;
             if self.complaints.pass(Complaint::Overflow, now) {
-                warn!(link = key.link.0, conn = %key.id, waiting, "an answer is cut short: its worker does not wait for the client");
+                warn!(link = key.link.0, conn = %key.id, request = number, waiting, "an answer is cut short: its worker does not wait for the client");
             }
             self.close_connection(key);
             return;
         }
         stream.push(piece);
         if stream.overlong && !overlong {
-            warn!(link = key.link.0, conn = %key.id, "an answer is longer than its Content-Length: the rest is left out");
+            warn!(link = key.link.0, conn = %key.id, request = number, "an answer is longer than its Content-Length: the rest is left out");
         }
         self.mark_dirty(key);
     }
@@ -105,8 +107,8 @@ impl Hub {
     /// The answer of a worker that has lost its way is no answer.
     fn give_up(&mut self, id: WorkerId, serial: u64, problem: &str, now: Instant) {
         if let Some(Job::Request(request)) = self.take_job(id, serial) {
-            let conn = self.requests[request].conn;
-            warn!(link = conn.link.0, conn = %conn.id, "an answer in pieces is given up: {problem}");
+            let (conn, number) = (self.requests[request].conn, self.requests[request].shown());
+            warn!(link = conn.link.0, conn = %conn.id, request = number, "an answer in pieces is given up: {problem}");
             self.answer_with(request, 500, now);
         }
     }
@@ -127,7 +129,7 @@ impl Hub {
         } else {
             self.counters.cut_short += 1;
             if whole {
-                warn!(link = request.conn.link.0, conn = %request.conn.id, "an answer is shorter than its Content-Length");
+                warn!(link = request.conn.link.0, conn = %request.conn.id, request = request.shown(), "an answer is shorter than its Content-Length");
             }
         }
         if !complete || request.persistence == Persistence::Close || self.stopping.is_some() {

@@ -29,9 +29,19 @@ pub struct TapFilter {
 #[derive(Debug, Default)]
 pub(super) struct Taps {
     taps: Vec<Tap>,
-    /// Requests that were seen, until they are answered: which taps saw them, and when.
-    requests: FxHashMap<RequestKey, (Vec<u64>, Instant)>,
+    /// Requests that were seen, until they are answered.
+    requests: FxHashMap<RequestKey, Seen>,
     seen: Vec<(u64, Value)>,
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Seen {
+    /// The taps that saw it.
+    tokens: Vec<u64>,
+    /// As log lines call it.
+    number: u64,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -91,6 +101,7 @@ impl Hub {
     pub(super) fn note_request(
         &mut self,
         request: RequestKey,
+        number: u64,
         key: ConnKey,
         path: &[u8],
         method: &[u8],
@@ -107,12 +118,12 @@ impl Hub {
         };
         let tokens: Vec<u64> = self.taps.taps.iter().filter(fits).map(|tap| tap.token).collect();
         let event = json!({
-            "event": "request", "request": request, "server": key.link.0, "conn": key.id.get(),
+            "event": "request", "request": number, "server": key.link.0, "conn": key.id.get(),
             "method": String::from_utf8_lossy(method), "path": path,
         });
         self.taps.seen.extend(tokens.iter().map(|token| (*token, event.clone())));
         if !tokens.is_empty() {
-            self.taps.requests.insert(request, (tokens, now));
+            self.taps.requests.insert(request, Seen { tokens, number, since: now });
         }
     }
 
@@ -121,9 +132,9 @@ impl Hub {
         if self.taps.requests.is_empty() {
             return;
         }
-        let Some((tokens, since)) = self.taps.requests.remove(&request) else { return };
+        let Some(Seen { tokens, number, since }) = self.taps.requests.remove(&request) else { return };
         let took = now.saturating_duration_since(since).as_micros() as u64;
-        let event = json!({ "event": "answer", "request": request, "status": status, "microseconds": took });
+        let event = json!({ "event": "answer", "request": number, "status": status, "microseconds": took });
         self.taps.seen.extend(tokens.into_iter().map(|token| (token, event.clone())));
     }
 

@@ -9,6 +9,7 @@ use super::effect::Effect;
 use super::ids::{ConnKey, LinkId};
 use super::intake::{Asked, own_answer};
 use super::request::{Plan, Request};
+use super::traffic::MeterId;
 use crate::protocol::{Envelope, Head, Kind};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -113,17 +114,18 @@ impl Hub {
             return;
         }
         let method = asked.head.method.bytes();
-        let plan = if asked.head.spool_size.is_some_and(|size| size as usize > self.limits.upload) {
+        let (plan, meter) = if asked.head.spool_size.is_some_and(|size| size as usize > self.limits.upload) {
             self.refuse(key.link, asked.envelope, "a body beyond limits.upload", now);
-            own_answer(413, None)
+            (own_answer(413, None), MeterId::NOBODY)
         } else {
-            self.plan(asked, &method, now).0
+            let planned = self.plan(asked, &method, now);
+            (planned.plan, planned.meter)
         };
         if let Plan::Run { .. } = plan {
             self.recycle(plan);
             return;
         }
-        let request = Request::new(key, plan, now + self.limits.request_timeout);
-        self.enqueue(key, Request { head_only: &*method == b"HEAD", ..request }, now);
+        let request = Request::new(key, plan, now, self.limits.request_timeout);
+        self.enqueue(key, Request { meter, head_only: &*method == b"HEAD", ..request }, now);
     }
 }

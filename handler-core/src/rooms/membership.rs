@@ -134,6 +134,16 @@ impl Rooms {
         self.by_name.get(name).is_some_and(|room| self.seats.position(member, *room).is_some())
     }
 
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
     /// The names of all rooms, in no order that means anything.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.rooms.iter().map(|(_, room)| &*room.name)

@@ -3,11 +3,14 @@
 //! Whoever may open the socket may do everything, so its file is the operator's own. What is asked for is done between two turns of
 //! the loop, at once; a client that does not read its answers is let go before they fill the memory.
 
+use super::numbers::{self, Turns};
 use super::seats::Seats;
 use super::simulated::Simulated;
 use super::{App, Observer};
 use crate::console::{self, Command, CommandError, MAX_LINE};
 use crate::hub::{Hub, LinkId};
+use crate::metrics;
+use crate::transport::Mongrel2s;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use serde_json::{Value, json};
@@ -31,6 +34,8 @@ pub(super) struct Desk<'a> {
     pub hub: &'a mut Hub,
     pub seats: &'a Seats,
     pub apps: &'a [App],
+    pub servers: &'a Mongrel2s,
+    pub turns: &'a Turns,
     pub observer: &'a mut dyn Observer,
     /// The link of made-up requests.
     pub link: LinkId,
@@ -326,6 +331,10 @@ fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
             value(serde_json::to_value(views))
         }
         Command::Queues => value(serde_json::to_value(hub.list_queues())),
+        Command::Metrics { name } => {
+            let families = numbers::gather(hub, desk.servers, desk.turns);
+            Ok(metrics::rows(&families, name.as_deref().unwrap_or_default()))
+        }
         Command::Limits => {
             let limits = hub.limits().described();
             let each = |(name, value, means): (&str, String, &str)| json!({ "limit": name, "value": value, "means": means });

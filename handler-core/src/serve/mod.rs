@@ -7,6 +7,8 @@
 
 mod console;
 mod date;
+mod numbers;
+mod scrapers;
 mod seats;
 mod simulated;
 mod trash;
@@ -16,11 +18,14 @@ use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use console::{Console, Desk};
+use numbers::Turns;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use scrapers::Scrapers;
 use seats::Seats;
 use std::io::{self, Read};
+use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -59,6 +64,8 @@ pub struct Inputs {
     pub reload: UnixStream,
     /// Where [consoles](crate::console) connect.
     pub console: Option<UnixListener>,
+    /// Where [metrics](crate::metrics) are read, by HTTP.
+    pub metrics: Option<TcpListener>,
 }
 
 /// What the program learns while the loop runs, and decides.
@@ -112,6 +119,8 @@ const LINKS: u64 = 8;
 const WORKERS: u64 = 1 << 32;
 /// The console's begin here; workers' stay below.
 const CONSOLE: u64 = 1 << 40;
+/// Those of whoever reads the metrics begin here; the console's stay below.
+const METRICS: u64 = 1 << 41;
 
 /// Serves until told to stop.
 ///
@@ -130,6 +139,8 @@ struct Loop {
     trash: Trash,
     inputs: Inputs,
     console: Option<Console>,
+    scrapers: Option<Scrapers>,
+    turns: Turns,
     /// The link that has no server.
     own_link: LinkId,
     apps: Vec<App>,
@@ -170,9 +181,14 @@ impl Loop {
         }
         let console = inputs.console.take();
         let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
+        let metrics = inputs.metrics.take();
+        let scrapers = metrics.map(|listener| Scrapers::new(listener, METRICS, &poller)).transpose()?;
+        let turns = Turns { began: date::unix_nanos() as f64 / 1e9, ..Turns::default() };
         Ok(Self {
             poller,
             console,
+            scrapers,
+            turns,
             own_link,
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
@@ -217,9 +233,11 @@ impl Loop {
                 continue;
             }
 
-            self.seats.wait_for_held(now);
+            let done = Instant::now();
+            self.turns.observe(done.saturating_duration_since(now));
+            let awake = if self.seats.wait_for_held(now) { Instant::now() } else { done };
             let timeout = self
-                .timeout(Instant::now())
+                .timeout(awake)
                 .map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
             events.clear();
             match epoll::wait(&self.poller, spare_capacity(&mut events), timeout.as_ref()) {
@@ -280,6 +298,9 @@ impl Loop {
         }
         if let Some(console) = &mut self.console {
             console.show(&mut self.hub, &self.poller);
+        }
+        if let Some(scrapers) = &mut self.scrapers {
+            scrapers.finish_turn(&self.poller, now);
         }
         self.check_ready(observer, now);
         Ok(())
@@ -380,11 +401,20 @@ impl Loop {
                     self.watch_companion(observer)?;
                 }
             }
+            METRICS.. => {
+                if let Some(scrapers) = &mut self.scrapers {
+                    let (hub, servers, turns) = (&self.hub, &self.servers, &self.turns);
+                    let page = || crate::metrics::text(&numbers::gather(hub, servers, turns));
+                    scrapers.service(token, &self.poller, now, page);
+                }
+            }
             CONSOLE.. => {
                 if let Some(console) = &mut self.console {
                     let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
+                    let (servers, turns) = (&self.servers, &self.turns);
                     let (started, link) = (self.started, self.own_link);
-                    let mut desk = Desk { hub, seats, apps, observer, link, token, started, now };
+                    let mut desk =
+                        Desk { hub, seats, apps, servers, turns, observer, link, token, started, now };
                     console.service(token, &self.poller, &mut desk);
                 }
             }
@@ -434,7 +464,8 @@ impl Loop {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         let servers = self.servers.next_timeout().filter(|_| self.connects);
-        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting]
+        let scrapers = self.scrapers.as_ref().and_then(Scrapers::next_timeout);
+        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, scrapers]
             .into_iter()
             .flatten()
             .min()

@@ -42,17 +42,18 @@ impl Seats {
     const HOLD: Duration = Duration::from_micros(300);
 
     /// While orders are held back and nobody is idle there is nothing to be done for new requests: waits
-    /// until a worker has something to say, at most until the orders must go.
-    pub(super) fn wait_for_held(&self, now: Instant) {
+    /// until a worker has something to say, at most until the orders must go. `false`: it did not wait.
+    pub(super) fn wait_for_held(&self, now: Instant) -> bool {
         let seated = || self.workers.iter().flatten();
-        let Some(since) = seated().filter_map(|seated| seated.held_since).min() else { return };
+        let Some(since) = seated().filter_map(|seated| seated.held_since).min() else { return false };
         if !seated().all(Seated::is_busy) {
-            return;
+            return false;
         }
         let left = (since + Self::HOLD).saturating_duration_since(now);
         let mut sockets: Vec<_> =
             seated().map(|seated| PollFd::new(&seated.process.socket, PollFlags::IN)).collect();
         let _ = poll(&mut sockets, Timespec::try_from(left).ok().as_ref());
+        true
     }
 
     /// When held orders have to be written.

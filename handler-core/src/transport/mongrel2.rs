@@ -44,9 +44,27 @@ pub struct Dropped {
     pub waiting: usize,
 }
 
+/// What has passed at one link since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Messages from the server.
+    pub received: u64,
+    /// Their bytes, without ZeroMQ's frames.
+    pub received_bytes: u64,
+    /// Messages to the server, taken for sending.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Messages that were dropped: too much waited, or the server was gone.
+    pub dropped: u64,
+    /// How often the server came: began to listen.
+    pub arrivals: u64,
+}
+
 #[derive(Debug)]
 struct Link {
     endpoint: Endpoint,
+    passed: Passed,
     publisher: Option<Connection>,
     puller: Option<Connection>,
     /// The subscription was seen.
@@ -81,6 +99,7 @@ impl Mongrel2s {
     pub fn new(endpoints: Vec<Endpoint>, spill: usize, base: u64, now: Instant) -> Self {
         let link = |endpoint| Link {
             endpoint,
+            passed: Passed::default(),
             publisher: None,
             puller: None,
             up: false,
@@ -93,6 +112,16 @@ impl Mongrel2s {
     /// The endpoints, in order.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.links.iter().map(|link| &link.endpoint)
+    }
+
+    /// What has passed at this server's link.
+    pub fn passed(&self, link: usize) -> Passed {
+        self.links[link].passed
+    }
+
+    /// Bytes that wait because the system does not take them yet.
+    pub fn unsent(&self, link: usize) -> usize {
+        self.links[link].publisher.as_ref().map_or(0, Connection::unsent)
     }
 
     /// Whether every server listens and is listened to.
@@ -169,12 +198,16 @@ impl Mongrel2s {
     pub fn send(&mut self, link: usize, message: &[u8]) -> Result<(), Dropped> {
         let link = &mut self.links[link];
         let Some(publisher) = link.publisher.as_mut().filter(|_| link.up) else {
+            link.passed.dropped += 1;
             return Err(Dropped { waiting: 0 });
         };
         let waiting = publisher.unsent();
         if waiting > 0 && waiting + message.len() > self.spill {
+            link.passed.dropped += 1;
             return Err(Dropped { waiting });
         }
+        link.passed.sent += 1;
+        link.passed.sent_bytes += message.len() as u64;
         publisher.push(message);
         Ok(())
     }
@@ -197,7 +230,10 @@ impl Mongrel2s {
         self.closing = true;
         for (number, link) in self.links.iter_mut().enumerate() {
             if let Some(mut puller) = link.puller.take() {
-                puller.read_rest(|message| sink(number, message));
+                puller.read_rest(|message| {
+                    link.passed.take(message);
+                    sink(number, message);
+                });
             }
         }
     }
@@ -210,6 +246,14 @@ impl Mongrel2s {
                 publisher.write_rest(poller, deadline);
             }
         }
+    }
+}
+
+impl Passed {
+    #[inline]
+    fn take(&mut self, message: &[u8]) {
+        self.received += 1;
+        self.received_bytes += message.len() as u64;
     }
 }
 
@@ -247,6 +291,7 @@ impl Link {
             }
             self.puller = Some(Connection::open(&self.endpoint.send_spec, Role::Pull, poller, token + 1)?);
             self.up = true;
+            self.passed.arrivals += 1;
             self.due = Some(now + Mongrel2s::HANDSHAKE);
             sink(Event::Up(&topic));
         }
@@ -255,7 +300,11 @@ impl Link {
 
     fn service_puller(&mut self, poller: &OwnedFd, mut sink: impl FnMut(Event<'_>)) -> Result<(), Lost> {
         let Some(puller) = &mut self.puller else { return Ok(()) };
-        puller.read(|message| sink(Event::Message(message)))?;
+        let passed = &mut self.passed;
+        puller.read(|message| {
+            passed.take(message);
+            sink(Event::Message(message));
+        })?;
         puller.write(poller)?;
         if self.due.is_some() && puller.is_open() {
             self.due = None;

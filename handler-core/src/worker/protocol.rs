@@ -590,6 +590,8 @@ pub enum Action<'a> {
     Log {
         /// How grave.
         level: Level,
+        /// The job that was running, if its request or connection is to be named; 0 for none.
+        serial: u64,
         /// The text, UTF-8 or not.
         text: &'a [u8],
         /// Further fields as a JSON object; empty for none.
@@ -772,8 +774,9 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
             field(out, sender.as_bytes());
             out.extend_from_slice(ids.0);
         }),
-        Action::Log { level, text, fields } => frame(out, 8, |out| {
+        Action::Log { level, serial, text, fields } => frame(out, 8, |out| {
             out.push(*level as u8);
+            out.extend_from_slice(&serial.to_le_bytes());
             field(out, text);
             out.extend_from_slice(fields);
         }),
@@ -1048,6 +1051,7 @@ impl<'a> Action<'a> {
                     [3] => Level::Error,
                     _ => return Err(fields.bad("level")),
                 },
+                serial: fields.u64()?,
                 text: fields.bytes()?,
                 fields: fields.left,
             },
@@ -1187,7 +1191,7 @@ mod tests {
             Action::Skipped { serial: 2 },
             Action::Deliver { sender: "m2", ids: Ids::new(&ids), payload: b"x" },
             Action::Disconnect { sender: "m2", ids: Ids::new(&ids) },
-            Action::Log { level: Level::Warn, text: b"\xff", fields: b"{}" },
+            Action::Log { level: Level::Warn, serial: 7, text: b"\xff", fields: b"{}" },
             Action::Send { conn: 1, binary: true, payload: b"" },
             Action::CloseConn { conn: 1 << 40, code: 1000, reason: b"bye" },
             Action::Join { conn: 3, room: b"lobby" },

@@ -19,7 +19,8 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         };
         let fields = fields.as_ref().map(|fields| fields.as_bytes());
         let fields = fields.as_deref().unwrap_or_default();
-        shared.push(&Action::Log { level, text: &text.as_bytes(), fields });
+        let serial = shared.running.get();
+        shared.push(&Action::Log { level, serial, text: &text.as_bytes(), fields });
         Ok(())
     };
     native.set("log", lua.create_function(log)?)?;
@@ -41,7 +42,8 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
             text.push_str("\n    ");
             text.push_str(line);
         }
-        shared.push(&Action::Log { level: Level::Error, text: text.as_bytes(), fields: b"" });
+        let serial = shared.running.get();
+        shared.push(&Action::Log { level: Level::Error, serial, text: text.as_bytes(), fields: b"" });
         Ok(())
     };
     native.set("log_failure", lua.create_function(log_failure)?)?;

@@ -6,6 +6,7 @@ use crate::args::{LogFormat, LogLevel, Serve as Args};
 use crate::config::Config;
 use crate::existing;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
+use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
 use crate::run_files::{CONSOLE, RunFiles};
@@ -19,6 +20,7 @@ use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileTypeExt;
@@ -26,6 +28,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::{error, info};
+
+/// An address for the metrics, as an example: the port is the usual one of such exporters.
+const METRICS: &str = "127.0.0.1:9464";
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +48,17 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let set_level = log::start(args.log_format, args.log_level);
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
+    let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
+    let metrics = metrics.map(listen_for_scrapers).transpose()?;
+
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
     let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
-    let listen = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
+    let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
         true => {
             let (public, flow_control) = (public_folder(&apps), config.flow_control.unwrap_or(true));
-            (Some(OwnServer::start(files, listen, flow_control, public.as_deref())?), None)
+            (Some(OwnServer::start(files, address, flow_control, public.as_deref())?), None)
         }
         false => (None, Some(files)),
     };
@@ -76,7 +84,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let (format, failure) = (args.log_format, None);
     let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
     let plan = Plan { limits, endpoints, apps };
-    match serve::run(plan, Inputs { stop, reload, console: Some(console) }, &mut observer) {
+    match serve::run(plan, Inputs { stop, reload, console: Some(console), metrics }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
             Some(failure) => Err(failure),
@@ -107,6 +115,13 @@ fn listen_for_consoles(path: &Path) -> anyhow::Result<UnixListener> {
             "the console's socket cannot be made at {path}: {problem}; --console names another place"
         ))
     })
+}
+
+/// The socket of the metrics. Port 0 lets the system choose one; the log says which.
+fn listen_for_scrapers(typed: &str) -> anyhow::Result<TcpListener> {
+    let socket = listen::bind(listen::parse(typed, METRICS)?, "--metrics")?;
+    info!("metrics are at http://{}/metrics", socket.local_addr()?);
+    Ok(socket)
 }
 
 /// The folder `public` beside the first app that has one.

@@ -64,7 +64,7 @@ fn a_killed_worker_costs_its_running_request_and_the_queued_ones_are_answered(la
     }
     assert_eq!(running.get("/fine/after").text(), "after", "its connection is still open");
     site.log().expect("a worker died");
-    site.log().expect_exactly("502", 1);
+    site.log().expect_exactly("502 Bad Gateway", 1);
 }
 
 in_each_language!(a_crash_from_inside_is_no_different);

@@ -50,6 +50,8 @@ mod hostile;
 mod limits;
 /// Memory: the hub stays small.
 mod memory;
+/// Metrics: numbers for Prometheus and the console, and ids in log lines.
+mod metrics;
 /// New code: reload, and `kennel dev`.
 mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.

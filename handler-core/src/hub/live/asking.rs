@@ -41,11 +41,8 @@ impl Hub {
             Action::Join { conn, room } => {
                 self.flush_publishing(now);
                 let Some(id) = self.live.lives.by_number(conn) else { return };
-                if let Err(problem) = self.live.rooms.join(room, id)
-                    && self.complaints.pass(Complaint::Refused, now)
-                {
-                    let key = super::intake::key_of(self, id).map_or(0, |key| key.id.get());
-                    warn!(conn = key, "dropped a join: {problem}");
+                if let Err(problem) = self.live.rooms.join(room, id) {
+                    self.refuse_order(id, &format!("dropped a join: {problem}"), now);
                 }
             }
             Action::Leave { conn, room } => {
@@ -66,15 +63,14 @@ impl Hub {
                 }
             }
             Action::SetData { conn, json } => {
-                let Some(channel) =
-                    self.live.lives.by_number(conn).and_then(|id| self.live.lives.get_mut(id))
-                else {
-                    return;
-                };
-                if json.len() <= MAX_DATA {
+                let Some(id) = self.live.lives.by_number(conn) else { return };
+                if json.len() > MAX_DATA {
+                    let size = json.len();
+                    let problem =
+                        format!("dropped {size} bytes of data: a connection has at most {MAX_DATA}");
+                    self.refuse_order(id, &problem, now);
+                } else if let Some(channel) = self.live.lives.get_mut(id) {
                     channel.data = (!json.is_empty()).then(|| Box::new(json.into()));
-                } else if self.complaints.pass(Complaint::Refused, now) {
-                    warn!(size = json.len(), "dropped: data of a connection is at most {MAX_DATA} bytes");
                 }
             }
             Action::Query { query, question, subject } => {
@@ -84,6 +80,15 @@ impl Hub {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A script wants what cannot be.
+    pub(super) fn refuse_order(&mut self, id: LiveId, problem: &str, now: Instant) {
+        self.counters.refused_orders += 1;
+        let Some(key) = super::intake::key_of(self, id) else { return };
+        if self.complaints.pass(Complaint::Refused, now) {
+            warn!(link = key.link.0, conn = %key.id, "{problem}");
         }
     }
 

@@ -186,10 +186,6 @@ impl Hub {
     }
 
     fn complain_of_decision(&mut self, id: LiveId, now: Instant) {
-        if let Some(key) =
-            super::intake::key_of(self, id).filter(|_| self.complaints.pass(Complaint::Refused, now))
-        {
-            warn!(link = key.link.0, conn = %key.id, "dropped a decision about a handshake: it is decided, or nobody asked");
-        }
+        self.refuse_order(id, "dropped a decision about a handshake: it is decided, or nobody asked", now);
     }
 }

@@ -85,6 +85,9 @@ impl Hub {
         channel.stage = Stage::Over;
         let key = channel.key;
         self.counters.closed += 1;
+        if let Some(meter) = self.channel_meter(id) {
+            meter.closed += 1;
+        }
         self.live.rooms.leave_all(id);
         self.live.lives.forget_key(key, id);
         if let Some(conn) = self.conns.map.get_mut(&key) {

@@ -4,6 +4,7 @@ use super::Live;
 use super::table::{LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::traffic::ChannelMeterId;
 use std::time::Instant;
 
 /// What those may see of a connection who do not serve it.
@@ -43,6 +44,11 @@ impl Live {
             data: channel.data.as_ref().map(|data| &***data),
             resumed: channel.resumed,
         })
+    }
+
+    /// Where the connection's channel is counted.
+    pub(in crate::hub) fn meter_of(&self, id: LiveId) -> Option<ChannelMeterId> {
+        self.lives.get(id).map(|channel| channel.meter)
     }
 
     /// The message that a connection was opened with.

@@ -62,7 +62,14 @@ impl Hub {
             self.close_live(id, 1007, "not UTF-8", now);
         } else {
             self.note_live(id, Passing::In { binary: false, payload: envelope.body });
+            self.count_received(id);
             self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
+        }
+    }
+
+    fn count_received(&mut self, id: LiveId) {
+        if let Some(meter) = self.channel_meter(id) {
+            meter.received += 1;
         }
     }
 
@@ -116,6 +123,7 @@ impl Hub {
             if let Pending::Message { binary, payload } = &message {
                 self.note_live(id, Passing::In { binary: *binary, payload });
             }
+            self.count_received(id);
             self.give(id, message, now);
         }
     }

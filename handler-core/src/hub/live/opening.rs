@@ -189,10 +189,12 @@ impl Hub {
         let asked = beginning == Beginning::Asked;
         let opening = self.live.keeper.keep(message);
         let heard = self.live.lives.second(now);
+        let meter = self.channel_meter_of(app, route);
         let made = self.live.lives.insert(key, |number| Channel {
             key,
             app,
             route,
+            meter,
             number,
             heard,
             carrier,
@@ -214,6 +216,9 @@ impl Hub {
             return None;
         };
         self.counters.opened += 1;
+        if let Some(meter) = self.channel_meter(id) {
+            meter.opened += 1;
+        }
         self.note_live(id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
         if self.conns.map.contains_key(&key) {

@@ -58,13 +58,15 @@ impl Hub {
         self.flush_publishing(now);
         let Some(channel) = self.live.lives.get(id) else { return };
         if channel.stage != Stage::Open {
-            let key = channel.key;
-            if channel.stage == Stage::Asked && self.complaints.pass(Complaint::Refused, now) {
-                warn!(link = key.link.0, conn = %key.id, "dropped a message: its handshake is not accepted yet");
+            if channel.stage == Stage::Asked {
+                self.refuse_order(id, "dropped a message: its handshake is not accepted yet", now);
             }
             return;
         }
         self.note_live(id, Passing::Out { binary, payload });
+        if let Some(meter) = self.channel_meter(id) {
+            meter.sent += 1;
+        }
         let Some(channel) = self.live.lives.get(id) else { return };
         let framing = channel.framing();
         let mut framed = Vec::with_capacity(payload.len() + 10);

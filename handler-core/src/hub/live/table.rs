@@ -5,6 +5,7 @@ use crate::channel::opening::Kept;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::live::work::Work;
 use crate::hub::pacing::Pacer;
+use crate::hub::traffic::ChannelMeterId;
 use crate::websocket::Session;
 use crate::worker::protocol::Slow;
 use rustc_hash::FxHashMap;
@@ -74,6 +75,8 @@ pub(crate) struct Channel {
     pub(super) app: AppId,
     /// Which of the app's channels; none when it is gone.
     pub(super) route: u16,
+    /// Where its channel is counted, also when that is gone.
+    pub(super) meter: ChannelMeterId,
     /// Its number for workers: no other connection ever has it in the life of the hub.
     pub(super) number: u64,
     /// The second in which its client last said something.

@@ -8,6 +8,7 @@ mod code;
 mod decisions;
 mod handshakes;
 mod live;
+mod metrics;
 mod mongrel2;
 mod operator;
 mod order;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::fmt::Write;
 
 /// The columns of each list, in the order in which they are read.
-const COLUMNS: [(&str, &[&str]); 6] = [
+const COLUMNS: [(&str, &[&str]); 7] = [
     ("help", &["command", "arguments", "does"]),
     (
         "connections",
@@ -15,6 +15,7 @@ const COLUMNS: [(&str, &[&str]); 6] = [
     ("workers", &["app", "number", "process", "state", "age", "jobs", "connections", "leads"]),
     ("queues", &["app", "queued", "running", "pipelined", "orphans"]),
     ("limits", &["limit", "value", "means"]),
+    ("metrics", &["metric", "labels", "value", "mean"]),
 ];
 
 /// An answer to this command as text, with its end.
@@ -116,6 +117,10 @@ fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(fields)) => {
+            let pairs = fields.iter().map(|(name, value)| format!("{name}={}", cell(Some(value))));
+            pairs.collect::<Vec<_>>().join(" ")
+        }
         Some(Value::Array(items)) => items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(" "),
         Some(other) => other.to_string(),
     };
@@ -134,6 +139,17 @@ mod tests {
         let page = json!({"connections": [{"id": "a-0.0.1", "path": "/chat", "rooms": ["x", "y"], "idle": 3}], "total": 9, "next": 1});
         let text = render("connections", &page);
         assert!(text.contains("a-0.0.1  /chat") && text.ends_with("x y\n1 of 9\n"), "{text}");
+    }
+
+    #[test]
+    fn a_metric_is_a_line_with_its_labels() {
+        let rows = json!([
+            {"metric": "kennel_rooms", "labels": {}, "value": 3},
+            {"metric": "t_seconds", "labels": {"app": "a.lua", "route": "/"}, "value": 2, "mean": 0.5, "buckets": []},
+        ]);
+        let text = "metric        labels             value  mean\nkennel_rooms                     3      -\n\
+                    t_seconds     app=a.lua route=/  2      0.5\n";
+        assert_eq!(render("metrics", &rows), text);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::random::Random;
 use super::talker::Talker;
 use super::wire::Wire;
 use super::worker::Worker;
+use crate::hub::request::Request;
+use crate::hub::traffic::ChannelMeter;
 use crate::hub::{AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
 use crate::websocket::Codec;
 use crate::worker::protocol::{Action, Registration, encode_action};
@@ -275,7 +277,20 @@ impl World {
         }
     }
 
+    /// Every request that began is answered, lost, or under way, and no live connection is counted twice.
+    fn check_counts(&self) {
+        let waits = |(_, request): &(usize, &Request)| request.http && !request.begun;
+        let under_way = self.hub.requests.iter().filter(waits).count() as u64;
+        let traffic = &self.hub.traffic;
+        assert_eq!(traffic.begun, traffic.ended() + under_way, "a request is counted once");
+        let counters = self.hub.counters();
+        let sum = |count: fn(&ChannelMeter) -> u64| traffic.channels.iter().map(count).sum::<u64>();
+        assert_eq!(sum(|meter| meter.opened), counters.opened);
+        assert_eq!(sum(ChannelMeter::open), counters.opened - counters.closed);
+    }
+
     fn turn(&mut self) {
+        self.check_counts();
         while !self.stopped {
             self.hub.finish_turn(self.now);
             let mut replies = Vec::new();
@@ -431,6 +446,8 @@ impl World {
             assert_eq!((self.hub.load(), self.hub.live()), ((0, 0), 0), "something is left over");
             assert!(self.hub.workers.iter().all(|(_, worker)| worker.channels == 0));
         }
+        self.check_counts();
+        assert!(crate::metrics::text(&self.hub.metrics()).ends_with('\n'));
         let counters = self.hub.counters();
         self.totals.answered = counters.answers;
         self.totals.reruns = counters.rerun;
