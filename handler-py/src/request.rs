@@ -8,6 +8,7 @@ use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyMemoryError, PyOSError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
@@ -185,6 +186,16 @@ impl Request {
     #[getter]
     fn _job(&self) -> crate::stream::PyJob {
         crate::stream::PyJob::new(Arc::clone(&self.job))
+    }
+
+    /// It names its connection, which names it: only the collector sees that nobody else names either. That it clears the
+    /// connection is enough.
+    #[allow(clippy::needless_pass_by_value, reason = "the shape that the macro asks for")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(params) = self.params.get() {
+            visit.call(params)?;
+        }
+        self.conn.get().map_or(Ok(()), |conn| visit.call(conn))
     }
 
     /// Says which live connection it opened, for Kennel's own code.

@@ -693,3 +693,40 @@ fn the_virtual_environment_in_use_is_chosen_and_else_the_one_beside_the_app() {
     let finished = check(&[("app.py", &Language::Python.script(ONLY_HERE))], &["app.py"]);
     expect_error(&finished, 2, &["app.py:2:", "no module `only_here`"]);
 }
+
+/// Connections and requests name each other, and so may what a script hangs on them.
+#[test]
+fn connections_and_requests_that_are_over_leave_nothing_behind() {
+    let site = Site::python(
+        r#"
+        import gc
+        @app.channel("/echo")
+        class Echo:
+            def open(self, conn):
+                conn.mine = conn
+                conn.join("all")
+            def message(self, conn, text): conn.send(text)
+            def close(self, conn, code, reason): conn.request.last = conn
+        @app.get("/itself")
+        def itself(req):
+            req.me, req.again = req, req.conn
+            return "fine"
+        @app.get("/left")
+        def left(req):
+            gc.collect()
+            kinds = ("Connection", "HttpConnection", "Request")
+            return str(sum(type(one).__name__ in kinds for one in gc.get_objects()))
+        "#,
+    )
+    .workers(1)
+    .behind_warm()
+    .start();
+    let left = || site.get("/left").text().parse::<u32>().expect("a number");
+    let before = left();
+    for _ in 0..50 {
+        assert_eq!(site.websocket("/echo").ask("x"), "x");
+        site.websocket("/echo").close(1000, "");
+        assert_eq!(site.get("/itself").text(), "fine");
+    }
+    wait::until("nothing is left", || left() <= before);
+}
