@@ -160,7 +160,11 @@ fn an_operator_speaks_to_connections_and_ends_them(language: Language) {
     assert_eq!(finished.code, Some(2));
     assert!(finished.stderr.contains(&format!("no live connection is called `{id}`")), "{}", finished.stderr);
 
-    let id = answer(&site, "connections")["connections"][0]["id"].as_str().expect("a text").to_owned();
+    // Ann is there until her close callback is done.
+    let id = wait::until_some("ben is alone", || {
+        let list = answer(&site, "connections")["connections"].take();
+        (list.as_array()?.len() == 1).then(|| list[0]["id"].as_str().expect("a text").to_owned())
+    });
     let finished = console(&site, &format!("close {id} 1005"));
     assert!(finished.stderr.contains("1005 is no close code that may be sent"), "{}", finished.stderr);
     console(&site, &format!("kick {id}"));
