@@ -79,6 +79,9 @@ pub(super) fn open_to_read(path: &Path) -> Result<Existing, StoreError> {
 
 fn open_to_write(path: &Path, file: &Path, metadata: &Metadata) -> Result<Existing, StoreError> {
     let existing = open(path, file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if let Some(what) = existing.shape.strange() {
+        return Err(StoreError::Foreign { path: path.into(), what: what.to_owned() });
+    }
     // The superuser may write it all the same, but whoever took the right away meant something.
     let is_protected = existing.db.is_readonly("main").unwrap_or(true);
     if is_protected || metadata.permissions().readonly() {

@@ -70,38 +70,47 @@ impl Schema {
 #[derive(Debug)]
 pub(super) struct Shape {
     tables: BTreeMap<String, Vec<String>>,
+    /// The first thing in it that is not Mongrel2's.
+    strange: Option<String>,
 }
 
 impl Shape {
-    /// Looks at a database. Says what is in it that is not Mongrel2's, if something is.
+    /// Looks at a database. Says by what it is another program's, if it is.
     pub(super) fn of(db: &Connection) -> rusqlite::Result<Result<Self, String>> {
         let mut query = db.prepare(
             "SELECT type, name FROM sqlite_master
             WHERE type <> 'index' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
         )?;
         let things = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut tables = BTreeMap::new();
+        let (mut tables, mut strange) = (BTreeMap::new(), None);
         for thing in things {
             let (kind, name): (String, String) = thing?;
             let Some((_, known)) = TABLES.iter().find(|(table, _)| *table == name && kind == "table") else {
-                return Ok(Err(format!("a {kind} `{name}`")));
+                strange.get_or_insert_with(|| format!("a {kind} `{name}`"));
+                continue;
             };
             let mut query = db.prepare("SELECT name FROM pragma_table_info(?)")?;
             let columns =
                 query.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-            if let Some(strange) = columns.iter().find(|column| !known.contains(&column.as_str())) {
-                return Ok(Err(format!("a column `{strange}` in the table `{name}`")));
+            if let Some(column) = columns.iter().find(|column| !known.contains(&column.as_str())) {
+                strange.get_or_insert_with(|| format!("a column `{column}` in the table `{name}`"));
             }
             tables.insert(name, columns);
         }
-        // Names such as `setting` are anybody's.
-        if !tables.contains_key("server") && tables.keys().any(|table| table != "log") {
-            return Ok(Err("tables, but no `server` among them".to_owned()));
+        // Names such as `setting` are anybody's, and `server` too.
+        let has_servers =
+            tables.get("server").is_some_and(|columns: &Vec<_>| columns.iter().any(|name| name == "uuid"));
+        if !has_servers && (strange.is_some() || tables.keys().any(|table| table != "log")) {
+            return Ok(Err(strange.unwrap_or_else(|| "tables, but no `server` among them".to_owned())));
         }
-        Ok(Ok(Self { tables }))
+        Ok(Ok(Self { tables, strange }))
     }
 
-    /// Whether there is nothing at all, as after `m2sh load` of a file with a mistake.
+    /// What somebody has put beside Mongrel2's tables, who may want to keep it: Mongrel2 and readers do not mind.
+    pub(super) fn strange(&self) -> Option<&str> {
+        self.strange.as_deref()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
@@ -166,6 +175,8 @@ mod tests {
         );
         let view = "CREATE TABLE host (id); CREATE VIEW names AS SELECT id FROM host";
         assert_eq!(shape(view).unwrap_err(), "a view `names`");
+        let beside = [Schema::V1_12.sql(), "CREATE TABLE users (id, name)".to_owned()].concat();
+        assert_eq!(shape(&beside).unwrap().strange(), Some("a table `users`"));
         let settings = "CREATE TABLE setting (key, value)";
         assert_eq!(shape(settings).unwrap_err(), "tables, but no `server` among them");
     }

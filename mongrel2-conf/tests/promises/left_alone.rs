@@ -87,13 +87,25 @@ fn a_database_of_another_program_is_left_alone() {
 }
 
 #[test]
-fn a_database_with_other_columns_is_left_alone() {
+fn a_database_with_more_in_it_than_mongrel2s_is_read_and_not_replaced() {
     let folder = Folder::new();
-    let path = folder.path().join("config.sqlite");
-    store::write(&config(), &path).unwrap();
-    Connection::open(&path).unwrap().execute_batch("ALTER TABLE host ADD COLUMN owner TEXT").unwrap();
-    let error = left_alone(&folder, &path);
-    assert!(error.to_string().ends_with("it has a column `owner` in the table `host`"), "{error}");
+    for (number, (more, what)) in [
+        ("ALTER TABLE host ADD COLUMN owner TEXT", "it has a column `owner` in the table `host`"),
+        ("CREATE TABLE owners (host INTEGER, owner TEXT)", "it has a table `owners`"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = folder.path().join(format!("{number}.sqlite"));
+        store::write(&config(), &path).unwrap();
+        Connection::open(&path).unwrap().execute_batch(more).unwrap();
+        let before = fs::read(&path).unwrap();
+        let error = store::write(&config(), &path).unwrap_err().to_string();
+        assert!(error.ends_with(what), "{error}");
+        assert_eq!(store::commit(&path, &entry()).unwrap_err().to_string(), error);
+        assert_eq!(store::read(&path).unwrap().config, config());
+        assert!(fs::read(&path).unwrap() == before, "something changed");
+    }
 }
 
 #[test]
