@@ -18,13 +18,15 @@ use slab::Slab;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// Clients at a time.
 const CLIENTS: usize = 64;
 /// Bytes of answers that may wait for a client.
 const UNREAD: usize = 16 << 20;
+/// When nobody can be taken in, nobody is for so long.
+const PAUSE: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 64 << 10;
 /// So often in one turn of the loop.
 const READS: usize = 4;
@@ -54,6 +56,8 @@ pub(super) struct Console {
     answered: Vec<u64>,
     /// Of the listener; the clients' come behind.
     token: u64,
+    /// Nobody is taken in before.
+    pause: Option<Instant>,
 }
 
 /// What is answered later, and for whom.
@@ -91,13 +95,14 @@ impl Console {
     pub(super) fn new(listener: UnixListener, token: u64, poller: &OwnedFd) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         epoll::add(poller, &listener, EventData::new_u64(token), EventFlags::IN)?;
-        Ok(Self { listener, clients: Slab::new(), later: Later::default(), answered: Vec::new(), token })
+        let (clients, later) = (Slab::new(), Later::default());
+        Ok(Self { listener, clients, later, answered: Vec::new(), token, pause: None })
     }
 
     /// Something has happened at one of its sockets.
     pub(super) fn service(&mut self, token: u64, poller: &OwnedFd, desk: &mut Desk<'_>) {
         if token == self.token {
-            self.accept(poller);
+            self.accept(poller, desk.now);
             return;
         }
         let key = (token - self.token - 1) as usize;
@@ -130,8 +135,11 @@ impl Console {
         }
     }
 
-    /// Shows what has passed to those who watch.
-    pub(super) fn show(&mut self, hub: &mut Hub, poller: &OwnedFd) {
+    /// Ends a turn: shows what has passed to those who watch, and lets others come again.
+    pub(super) fn finish_turn(&mut self, hub: &mut Hub, poller: &OwnedFd, now: Instant) {
+        if self.pause.take_if(|end| *end <= now).is_some() {
+            self.set_listening(true, poller);
+        }
         let mut touched = std::mem::take(&mut self.answered);
         let (clients, base) = (&mut self.clients, self.token + 1);
         hub.drain_taps(|token, event| {
@@ -150,6 +158,18 @@ impl Console {
         }
     }
 
+    /// When others may come again.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.pause
+    }
+
+    fn set_listening(&self, yes: bool, poller: &OwnedFd) {
+        let flags = if yes { EventFlags::IN } else { EventFlags::empty() };
+        if let Err(problem) = epoll::modify(poller, &self.listener, EventData::new_u64(self.token), flags) {
+            warn!("the console's socket cannot be watched: {problem}");
+        }
+    }
+
     /// Closing it takes it off the poller.
     fn remove(&mut self, key: usize, hub: &mut Hub) {
         hub.untap(self.token + 1 + key as u64);
@@ -157,8 +177,20 @@ impl Console {
         self.clients.remove(key);
     }
 
-    fn accept(&mut self, poller: &OwnedFd) {
-        while let Ok((mut stream, _)) = self.listener.accept() {
+    fn accept(&mut self, poller: &OwnedFd, now: Instant) {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(problem) if problem.kind() == ErrorKind::WouldBlock => return,
+                Err(problem) if problem.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(problem) => {
+                    // For want of descriptors, as a rule. To ask again at once would take all of the loop's time.
+                    warn!("no console can be taken in for {PAUSE:?}: {problem}");
+                    self.pause = Some(now + PAUSE);
+                    self.set_listening(false, poller);
+                    return;
+                }
+            };
             if self.clients.len() >= CLIENTS {
                 let line = console::answer(None, Err(format!("{CLIENTS} consoles are open, no more fit")));
                 let _ = stream.write_all(line.as_bytes());

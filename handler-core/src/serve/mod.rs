@@ -297,7 +297,7 @@ impl Loop {
             }
         }
         if let Some(console) = &mut self.console {
-            console.show(&mut self.hub, &self.poller);
+            console.finish_turn(&mut self.hub, &self.poller, now);
         }
         if let Some(scrapers) = &mut self.scrapers {
             scrapers.finish_turn(&self.poller, now);
@@ -464,8 +464,9 @@ impl Loop {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         let servers = self.servers.next_timeout().filter(|_| self.connects);
+        let console = self.console.as_ref().and_then(Console::next_timeout);
         let scrapers = self.scrapers.as_ref().and_then(Scrapers::next_timeout);
-        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, scrapers]
+        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, scrapers, console]
             .into_iter()
             .flatten()
             .min()

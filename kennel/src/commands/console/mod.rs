@@ -94,11 +94,17 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
             Err(problem) => return Err(Refusal::Wrong(problem)),
         };
         let next = result.get("next").filter(|next| pages && next.is_u64()).cloned();
+        if name == "tail" {
+            if out.is_terminal() {
+                eprintln!("what passes is shown until ^C");
+            }
+            drop(out);
+            return Ok(follow(connection, json)?);
+        }
         let text = if json { format!("{result}\n") } else { answer::render(&name, &result) };
         out.write_all(text.as_bytes()).map_err(|problem| Refusal::Lost(problem.into()))?;
         match next {
             Some(next) => request.insert("after".into(), next),
-            None if name == "tail" => return Ok(follow(connection, json)?),
             None => return Ok(()),
         };
     }
