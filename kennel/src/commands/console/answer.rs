@@ -147,8 +147,9 @@ mod tests {
             {"metric": "kennel_rooms", "labels": {}, "value": 3},
             {"metric": "t_seconds", "labels": {"app": "a.lua", "route": "/"}, "value": 2, "mean": 0.5, "buckets": []},
         ]);
-        let text = "metric        labels             value  mean\nkennel_rooms                     3      -\n\
-                    t_seconds     app=a.lua route=/  2      0.5\n";
+        let text = "METRIC        LABELS             VALUE  MEAN\n\
+                    kennel_rooms  -                      3     -\n\
+                    t_seconds     app=a.lua route=/      2   0.5\n";
         assert_eq!(render("metrics", &rows), text);
     }
 
