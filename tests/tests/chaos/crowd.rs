@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tests::websocket::{CLOSE, FIN, PING, PONG, TEXT, frame, handshake};
 
 /// After so long a question counts as unanswered, and the next one is asked.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the last answers are waited for at the end.
 const LAST: Duration = Duration::from_secs(10);
 

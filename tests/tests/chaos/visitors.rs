@@ -7,6 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tests::client::{Client, get};
 
+/// Longer than anything that happens to the server here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Clients of `/page/NUMBER` or another folder, whose script answers the number.
 pub struct Visitors {
     stop: Arc<AtomicBool>,
@@ -87,7 +90,10 @@ fn visit(folder: &str, port: u16, number: usize, count: usize, stop: &AtomicBool
     while !stop.load(Ordering::Relaxed) {
         let Some(open) = client.as_mut() else {
             match Client::try_connect(port) {
-                Ok(fresh) => client = Some(fresh),
+                Ok(mut fresh) => {
+                    fresh.set_patience(PATIENCE);
+                    client = Some(fresh);
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
             continue;
