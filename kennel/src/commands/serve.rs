@@ -9,7 +9,7 @@ use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
-use crate::run_files::{CONSOLE, RunFiles};
+use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
@@ -44,7 +44,9 @@ pub(super) enum Mode {
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
-    let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
+    let (dev, run_folder) = (mode == Mode::Dev, run_files::ours());
+    let apps =
+        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, dev, Some(&run_folder))?;
     let set_level = log::start(args.log_format, args.log_level);
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
