@@ -70,6 +70,7 @@ pub(crate) fn resolve(
                 config: serde_json::to_value(&settings.config)?,
                 dev,
                 memory: limits.worker_memory,
+                conversations: limits.conversations,
             },
         });
     }

@@ -170,6 +170,8 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     handler_targets: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    conversations: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
 }
 
@@ -238,6 +240,7 @@ impl Config {
             (&mut limits.upload, set.upload),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
+            (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));

@@ -7,7 +7,7 @@ use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::intake::own_answer;
 use super::link::Link;
 use super::request::{Job, Place, Plan};
-use super::worker::Worker;
+use super::worker::{Stage, Worker};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;
@@ -201,6 +201,9 @@ impl Hub {
             Action::Piece { serial, bytes } => self.stream_piece(id, serial, bytes, now),
             Action::End { serial } => self.finish_stream(id, serial, true, now),
             Action::Abort { serial } => self.finish_stream(id, serial, false, now),
+            Action::Pass { serial, worker, status, head, body } => {
+                self.pass(id, serial, worker, Response { status, head, body }, now);
+            }
             Action::Skipped { .. } => unreachable!("handled with the batch"),
             Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
             Action::Disconnect { sender, ids } => {
@@ -220,6 +223,35 @@ impl Hub {
             | Action::Query { .. }
             | Action::Accept { .. }
             | Action::Refuse { .. } => self.handle_live_action(id, action, now),
+        }
+    }
+
+    /// Gives a job that a worker has begun to the one which it belongs to, or answers it when that is gone.
+    fn pass(&mut self, from: WorkerId, serial: u64, number: u32, otherwise: Response<'_>, now: Instant) {
+        let request = match self.take_job(from, serial) {
+            Some(Job::Request(request)) => request,
+            Some(Job::Live(live)) => return self.live_done(from, live, serial, now),
+            None => return,
+        };
+        let state = &self.requests[request];
+        if !state.http || state.raw {
+            self.finish_raw(request, now);
+            return;
+        }
+        if state.begun || state.gone {
+            // Nobody is to answer it a second time, and nobody waits for it.
+            self.answer_with(request, 500, now);
+            return;
+        }
+        let app = self.workers[from.0].app;
+        let seats = self.apps[usize::from(app.0)].seats.iter().filter_map(|seat| seat.worker);
+        let to = seats.filter(|id| *id != from).find(|id| {
+            let worker = &self.workers[id.0];
+            worker.number == number && matches!(worker.stage, Stage::Ready { .. })
+        });
+        match to {
+            Some(to) => self.assign(request, to, now),
+            None => self.answer(request, otherwise, now),
         }
     }
 

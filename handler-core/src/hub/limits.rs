@@ -35,6 +35,9 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Targets of one reply, Mongrel2's `limits.handler_targets`.
     pub handler_targets: usize,
+    /// Conversations (`kennel.prompt`) that may wait for their visitors in one worker; one more ends the one that was silent
+    /// for longest.
+    pub conversations: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
 }
@@ -79,6 +82,11 @@ impl Limits {
             ("rooms", self.rooms.to_string(), "rooms that one connection may be in"),
             ("keep_alive", time(self.keep_alive), "how often Mongrel2 is told what is held"),
             ("handler_targets", self.handler_targets.to_string(), "connections that one reply may reach"),
+            (
+                "conversations",
+                self.conversations.to_string(),
+                "conversations that wait for their visitors in one worker",
+            ),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
         ]
     }
@@ -101,6 +109,7 @@ impl Default for Limits {
             rooms: 1000,
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
+            conversations: 1000,
             worker_memory: 256 << 20,
         }
     }

@@ -92,6 +92,9 @@ pub struct Start {
     pub dev: bool,
     /// The memory that scripts may use, bytes.
     pub memory: usize,
+    /// Conversations that may wait for their visitors.
+    #[serde(default)]
+    pub conversations: usize,
 }
 
 /// One route that a script registered.
@@ -457,6 +460,20 @@ pub enum Action<'a> {
     Skipped {
         /// The job's number.
         serial: u64,
+    },
+    /// An HTTP job that is another worker's of the same app: what it goes on with is there. It is given to that one, unless
+    /// there is none; then this is its answer.
+    Pass {
+        /// The job's number.
+        serial: u64,
+        /// The other worker's number within the app.
+        worker: u32,
+        /// 200 to 999.
+        status: u16,
+        /// Header lines, as in [`Action::Respond`].
+        head: &'a [u8],
+        /// The body, whole.
+        body: &'a [u8],
     },
     /// Bytes for connections of the server whose ident is `sender`.
     Deliver {

@@ -5,6 +5,7 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod conversation;
 mod hot;
 mod live;
 mod log;
@@ -88,7 +89,9 @@ impl Api {
         native.set("config", convert::to_lua(lua, &start.config, &array)?)?;
         native.set("array", array)?;
         native.set("worker", start.number)?;
+        native.set("conversations", start.conversations)?;
         app::register(lua, &native, &state)?;
+        conversation::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
@@ -170,10 +173,28 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         .call((native, &scheduler, &failure, &conn, &states, &straight))?;
     let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
     let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
-    let app: Table = chunk(include_str!("../runtime/app.lua"))?
-        .call((native, &scheduler, &request, &response, &failure, &channel, &live))?;
-    chunk(include_str!("../runtime/init.lua"))?
-        .call((native, &scheduler, &failure, &response, &app, &live, &room))
+    let conversation: Table = chunk(include_str!("../runtime/conversation.lua"))?
+        .call((native, &scheduler, &failure, &response))?;
+    let app: Table = chunk(include_str!("../runtime/app.lua"))?.call((
+        native,
+        &scheduler,
+        &request,
+        &response,
+        &failure,
+        &channel,
+        &live,
+        &conversation,
+    ))?;
+    chunk(include_str!("../runtime/init.lua"))?.call((
+        native,
+        &scheduler,
+        &failure,
+        &response,
+        &app,
+        &live,
+        &room,
+        &conversation,
+    ))
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.

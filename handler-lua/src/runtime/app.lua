@@ -1,6 +1,6 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response, failure, channel, live = ...
+local native, scheduler, request, response, failure, channel, live, conversation = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
@@ -82,6 +82,14 @@ function App.channel(app, path, options, handlers)
   return app
 end
 
+-- app:conversation(path, fn): GET begins it, and what kennel.prompt waits for comes to the same path.
+function App.conversation(app, path, fn)
+  add_route(app, { "GET", "POST" }, path, fn, 3)
+  app.handlers[#app.handlers][4] = true
+  app.converses = true
+  return app
+end
+
 function App.before(app, fn)
   check_function(fn, "app:before", 2)
   table.insert(app.before_hooks, fn)
@@ -145,6 +153,10 @@ local function run_handler(app, req, number, values)
         params[names[at]] = values[at]
       end
       rawset(req, "params", params)
+    end
+    if handler[4] then
+      value = conversation.answer(handler, req, values)
+    elseif values then
       value = handler[1](req, unpack(values))
     else
       value = handler[1](req)
@@ -179,6 +191,9 @@ end
 
 local function answer(app, serial, req, number, values)
   local value
+  if app.converses and number >= 0 and app.handlers[number + 1][4] and conversation.pass(serial, req) then
+    return
+  end
   local hooks = app.before_hooks
   for at = 1, #hooks do
     value = hooks[at](req)

@@ -2,8 +2,14 @@
 
 local native, request = ...
 
+-- An error that was caught in a coroutine, with its traceback there: { problem = what caught gave }.
+local Raised = {}
+
 -- An error as { message, traceback }, or a Failure as it is.
 local function caught(problem)
+  if getmetatable(problem) == Raised then
+    return problem.problem
+  end
   if type(problem) == "table" and getmetatable(problem) == request.Failure then
     return problem
   end
@@ -21,4 +27,4 @@ local function guard(fn, ...)
   return ok
 end
 
-return { caught = caught, guard = guard }
+return { caught = caught, guard = guard, Raised = Raised }

@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms = ...
+local native, scheduler, failure, response, apps, live, rooms, conversation = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -27,6 +27,7 @@ local kennel = {
   end,
   sleep = scheduler.sleep,
   spawn = scheduler.spawn,
+  prompt = conversation.prompt,
   config = native.config,
   worker = native.worker,
   room = rooms.room,

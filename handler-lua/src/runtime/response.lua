@@ -207,8 +207,18 @@ local function send(serial, value)
   end
 end
 
+-- A response that can be changed without changing this one.
+local function copy(made)
+  local headers = setmetatable({}, Headers)
+  for name, value in pairs(made.headers) do
+    rawset(headers, name, value)
+  end
+  return make(made.body, made.status, nil, headers)
+end
+
 return {
   to_response = to_response,
+  copy = copy,
   send = send,
   make = make,
   no_headers = function()

@@ -27,8 +27,11 @@ mod conf;
 mod configurations;
 /// Connections: keep-alive, close, order, bodies of any size.
 mod connections;
-/// Crashes: workers die, and nobody but the running requests notices.
+/// `kennel console`: asking and telling a running kennel.
 mod console;
+/// Conversations: several pages as one function, in Lua.
+mod conversations;
+/// Crashes: workers die, and nobody but the running requests notices.
 mod crashes;
 /// `kennel ctl`: Mongrel2's control port.
 mod ctl;

@@ -147,8 +147,7 @@ impl Hub {
     /// Whether it is among those that are named to Mongrel2.
     pub(super) fn is_held(&self, key: ConnKey) -> bool {
         let lives = |id| self.live.lives.get(id).is_some_and(|channel| channel.stage != Stage::Over);
-        let runs = |conn: &Conn| conn.current.is_some() && !conn.gone;
-        self.live.lives.at(key).is_some_and(lives) || self.conns.map.get(&key).is_some_and(runs)
+        self.live.lives.at(key).is_some_and(lives) || self.conns.map.get(&key).is_some_and(waits)
     }
 
     /// Names to each Mongrel2 all that is held there: live connections, and requests that run.
@@ -159,7 +158,7 @@ impl Hub {
             let Some(sender) = state.sender.as_ref().filter(|_| state.up) else { continue };
             let lives = self.live.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
             let lives = lives.map(|(_, channel)| channel.key);
-            let running = self.conns.map.iter().filter(|(_, conn)| conn.current.is_some() && !conn.gone);
+            let running = self.conns.map.iter().filter(|(_, conn)| waits(conn));
             let held: Vec<ConnId> = lives
                 .chain(running.map(|(key, _)| *key))
                 .filter(|key| key.link == link && key.incarnation == state.incarnation)
@@ -184,4 +183,10 @@ impl Hub {
             self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);
         }
     }
+}
+
+/// Whether its client waits for an answer. One that was closed from here is not asked about: what is still under way of
+/// it must find that it is closed.
+fn waits(conn: &Conn) -> bool {
+    conn.current.is_some() && !conn.gone && !conn.closed
 }

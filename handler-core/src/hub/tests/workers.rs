@@ -239,3 +239,60 @@ fn a_process_that_cannot_be_started_is_tried_again() {
     site.pass(seconds(1));
     assert_eq!(site.started_since(before).len(), 1);
 }
+
+fn pass(serial: u64, worker: u32) -> Action<'static> {
+    Action::Pass { serial, worker, status: 410, head: b"", body: b"over" }
+}
+
+#[test]
+fn a_job_that_is_passed_runs_where_it_belongs() {
+    let mut site = Site::new(2);
+    site.request(7, "GET /users/1");
+    site.act(FIRST, &[pass(1, 2)]);
+    assert_eq!(site.jobs(1).last().map(|job| job.path.as_str()), Some("/users/1"));
+    // It was not lost with the one that passed it, and what that says of it now means nothing.
+    site.respond(FIRST, 1, "late");
+    assert!(site.statuses(7).is_empty());
+    site.respond(SECOND, 1, "here");
+    assert_eq!(site.answers(7), [(200, "here".to_owned())]);
+    site.settles();
+}
+
+#[test]
+fn a_job_that_is_passed_to_nobody_gets_the_answer_that_came_along() {
+    let mut site = Site::new(2);
+    for (id, worker) in [(7, 3), (8, 0), (9, 1)] {
+        site.request(id, "GET /users/1");
+        // The first worker has all of them: the other one stands still, and nobody passes to himself.
+        let serial = *site.serials(0).last().unwrap();
+        site.act(FIRST, &[pass(serial, worker)]);
+        assert_eq!(site.answers(u32::try_from(id).unwrap()), [(410, "over".to_owned())]);
+    }
+    site.die(SECOND, 0);
+    site.request(10, "GET /users/1");
+    let serial = *site.serials(0).last().unwrap();
+    site.act(FIRST, &[pass(serial, 2)]);
+    assert_eq!(site.statuses(10), [410]);
+    site.settles();
+}
+
+#[test]
+fn a_passed_job_whose_worker_dies_before_it_begins_runs_elsewhere_and_later_gets_502() {
+    let mut site = Site::new(2);
+    site.request(7, "GET /users/1");
+    site.act(FIRST, &[pass(1, 2)]);
+    site.die(SECOND, 0);
+    assert_eq!(site.jobs(0).last().map(|job| job.serial), Some(2));
+    site.die(FIRST, 2);
+    assert_eq!(site.statuses(7), [502]);
+    site.settles();
+}
+
+#[test]
+fn a_job_that_is_passed_in_the_middle_of_its_answer_is_cut_short() {
+    let mut site = Site::new(2);
+    site.request(7, "GET /users/1");
+    site.act(FIRST, &[Action::Begin { serial: 1, status: 200, head: b"" }, pass(1, 2)]);
+    assert!(site.closed(7) && site.jobs(1).is_empty());
+    site.settles();
+}

@@ -244,6 +244,11 @@ impl<'a> Action<'a> {
                 let (conn, status) = (fields.u64()?, fields.status()?);
                 Self::Refuse { conn, status, head: fields.bytes()?, body: fields.left }
             }
+            25 => {
+                let (serial, worker) = (fields.u64()?, u32::from_le_bytes(fields.array()?));
+                let status = fields.status()?;
+                Self::Pass { serial, worker, status, head: fields.bytes()?, body: fields.left }
+            }
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }

@@ -99,6 +99,7 @@ fn every_action_survives_the_round_trip_and_no_prefix_panics() {
         Action::Abort { serial: 4 },
         Action::Accept { conn: 3, protocol: "chat", head: b"a: b\r\n" },
         Action::Refuse { conn: 3, status: 401, head: b"a: b\r\n", body: b"who?" },
+        Action::Pass { serial: 4, worker: 2, status: 410, head: b"a: b\r\n", body: b"over" },
     ];
     for action in actions {
         let mut bytes = Vec::new();

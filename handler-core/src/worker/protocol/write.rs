@@ -155,6 +155,13 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
         }),
         Action::Done { serial } => frame(out, 4, |out| out.extend_from_slice(&serial.to_le_bytes())),
         Action::Skipped { serial } => frame(out, 5, |out| out.extend_from_slice(&serial.to_le_bytes())),
+        Action::Pass { serial, worker, status, head, body } => frame(out, 25, |out| {
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.extend_from_slice(&worker.to_le_bytes());
+            out.extend_from_slice(&status.to_le_bytes());
+            field(out, head);
+            out.extend_from_slice(body);
+        }),
         Action::Deliver { sender, ids, payload } => frame(out, 6, |out| {
             field(out, sender.as_bytes());
             field(out, ids.0);

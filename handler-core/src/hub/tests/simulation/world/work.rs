@@ -194,6 +194,13 @@ impl World {
         worker.enter(job.serial);
         worker.leave();
         let serial = job.serial;
+        if matches!(job.handler, Handler::Route(_)) && !job.raw && self.random.percent(4) {
+            let (number, body) = (self.random.below(5) as u32, job.tag.to_string());
+            let body = body.as_bytes();
+            let pass = Action::Pass { serial, worker: number, status: 200, head: b"", body };
+            encode_action(&mut worker.outbox, &pass);
+            return;
+        }
         let mut respond = |status, body: &[u8]| {
             encode_action(&mut worker.outbox, &Action::Respond { serial, status, head: b"", body });
         };

@@ -1,0 +1,36 @@
+//! Conversations: keys that nobody guesses, and jobs that belong to another worker.
+
+use super::State;
+use handler_core::http::HeadLines;
+use handler_core::worker::protocol::Action;
+use mlua::{ExternalError, Lua, LuaString, Table};
+use std::fs::File;
+use std::io::Read;
+use std::rc::Rc;
+
+pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
+    // 32 hexadecimal digits by chance
+    let entropy = |_: &Lua, ()| {
+        let mut bytes = [0; 16];
+        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+        read.map_err(|problem| format!("there is no chance to be had: {problem}").into_lua_err())?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    };
+    native.set("entropy", lua.create_function(entropy)?)?;
+
+    // (serial, number of a worker, status, content type, body): the answer is for the case that this worker is gone
+    let shared = Rc::clone(state);
+    let pass =
+        move |_: &Lua,
+              (serial, worker, status, content_type, body): (f64, f64, u16, LuaString, LuaString)| {
+            let mut head = HeadLines::default();
+            head.push(b"Content-Type", &content_type.as_bytes()).map_err(mlua::Error::external)?;
+            let serial = serial as u64;
+            if shared.jobs.borrow_mut().remove(&serial).is_some() {
+                let (worker, head, body) = (worker as u32, head.as_bytes(), body.as_bytes());
+                shared.push(&Action::Pass { serial, worker, status, head, body: &body });
+            }
+            Ok(())
+        };
+    native.set("pass", lua.create_function(pass)?)
+}
