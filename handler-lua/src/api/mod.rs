@@ -5,12 +5,14 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod files;
 mod hot;
 mod live;
 mod log;
 mod raw;
 mod request;
 mod response;
+mod stream;
 mod time;
 
 pub(crate) use live::{close_arguments, open_arguments};
@@ -18,10 +20,11 @@ pub(crate) use live::{close_arguments, open_arguments};
 use crate::convert;
 use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
+use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
 use mlua::{Lua, Table, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -46,6 +49,10 @@ struct State {
     /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
     queries: RefCell<FxHashMap<u64, u64>>,
     last_query: Cell<u64>,
+    /// Files that are on their way to clients, by the serials of their jobs.
+    downloads: RefCell<FxHashMap<u64, Download>>,
+    /// Serials of jobs whose answer comes in pieces and has begun.
+    begun: RefCell<FxHashSet<u64>>,
     routes: RefCell<Routes>,
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
@@ -77,6 +84,8 @@ impl Api {
             jobs: RefCell::default(),
             queries: RefCell::default(),
             last_query: Cell::default(),
+            downloads: RefCell::default(),
+            begun: RefCell::default(),
             routes: RefCell::default(),
             channels: RefCell::default(),
             stopping: Cell::default(),
@@ -89,12 +98,14 @@ impl Api {
         native.set("array", array)?;
         native.set("worker", start.number)?;
         app::register(lua, &native, &state)?;
+        files::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
         response::register(lua, &native, &state)?;
+        stream::register(lua, &native, &state)?;
         time::register(lua, &native, &state)?;
         Ok(Self { state, native })
     }
@@ -160,8 +171,11 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let native = &api.native;
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
     let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
-    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
+    let stream: Table = chunk(include_str!("../runtime/stream.lua"))?.call((native, &scheduler))?;
+    let events: Table = chunk(include_str!("../runtime/events.lua"))?.call((native, &scheduler, &stream))?;
+    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call((native, &stream))?;
+    let file: Table = chunk(include_str!("../runtime/file.lua"))?.call((native, &request, &response))?;
     let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;
     let states: Table = chunk(include_str!("../runtime/states.lua"))?.call((native, &scheduler))?;
     let straight: Table = chunk(include_str!("../runtime/straight.lua"))?
@@ -171,9 +185,9 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
     let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
     let app: Table = chunk(include_str!("../runtime/app.lua"))?
-        .call((native, &scheduler, &request, &response, &failure, &channel, &live))?;
+        .call((native, &scheduler, &request, &response, &failure, &channel, &live, &stream, &file))?;
     chunk(include_str!("../runtime/init.lua"))?
-        .call((native, &scheduler, &failure, &response, &app, &live, &room))
+        .call((native, &scheduler, &failure, &response, &app, &live, &room, &stream, &file, &events))
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.
