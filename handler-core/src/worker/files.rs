@@ -295,3 +295,215 @@ impl Download {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    /// A folder of its own, and its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("kennel-files-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(path.join("root/sub")).unwrap();
+            std::fs::write(path.join("secret.txt"), "secret").unwrap();
+            std::fs::write(path.join("root/a.txt"), "here").unwrap();
+            std::fs::write(path.join("root/sub/b.txt"), "below").unwrap();
+            Self(path)
+        }
+
+        fn root(&self) -> Vec<u8> {
+            self.0.join("root").into_os_string().into_encoded_bytes()
+        }
+
+        fn size_of(&self, path: &[u8]) -> Option<u64> {
+            match open(Some(&self.root()), path) {
+                Ok(file) => Some(File::from(file).metadata().unwrap().len()),
+                Err(FileError::NotThere) => None,
+                Err(problem) => panic!("{}: {problem}", path.escape_ascii()),
+            }
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn nothing_outside_of_its_root_is_found() {
+        let folder = Folder::new("root");
+        let root = folder.0.join("root");
+        symlink(folder.0.join("secret.txt"), root.join("absolute")).unwrap();
+        symlink("../secret.txt", root.join("relative")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        symlink("/proc/self/root", root.join("magic")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        assert_eq!(folder.size_of(b"a.txt"), Some(4));
+        assert_eq!(folder.size_of(b"sub/b.txt"), Some(5));
+        for path in [
+            &b""[..],
+            b"/",
+            b".",
+            b"..",
+            b"../secret.txt",
+            b"sub/../../secret.txt",
+            b"sub/../a.txt",
+            b"/etc/passwd",
+            b"//etc/passwd",
+            b"sub",
+            b"sub/",
+            b"sub//b.txt",
+            b"./a.txt",
+            b"a.txt/",
+            b"a.txt/x",
+            b"..\\secret.txt",
+            b"%2e%2e/secret.txt",
+            b"a.txt\0",
+            b"\0",
+            b"a.txt\0.png",
+            b"absolute",
+            b"relative",
+            b"up/secret.txt",
+            b"up/root/a.txt",
+            b"magic/etc/passwd",
+            b"loop",
+            b"missing",
+            b"\xff\xfe",
+            &[b'a'; 300],
+            &[b'a'; 5000],
+        ] {
+            assert_eq!(folder.size_of(path), None, "{}", path.escape_ascii());
+        }
+        let root = openat(CWD, &root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for path in ["absolute", "relative", "up/secret.txt", "magic/etc/passwd", "loop", "missing"] {
+            assert!(walk(&root, path.as_bytes()).is_err(), "{path}");
+            assert!(open_beneath(&root, path.as_bytes()).is_err(), "{path}");
+        }
+        assert!(walk(&root, b"sub/b.txt").is_ok() && open_beneath(&root, b"sub/b.txt").is_ok());
+    }
+
+    #[test]
+    fn a_link_that_stays_below_leads_on_where_the_system_can_tell() {
+        let folder = Folder::new("link");
+        symlink("sub/b.txt", folder.0.join("root/inside")).unwrap();
+        symlink("../a.txt", folder.0.join("root/sub/back")).unwrap();
+        assert_eq!(folder.size_of(b"inside"), Some(5));
+        assert_eq!(folder.size_of(b"sub/back"), Some(4));
+        let root = openat(CWD, folder.0.join("root"), OFlags::PATH, Mode::empty()).unwrap();
+        assert!(walk(&root, b"inside").is_err(), "step by step no link is followed");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_there_and_nobody_waits_for_it() {
+        let folder = Folder::new("kinds");
+        let pipe = folder.0.join("root/pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("root/socket")).unwrap();
+        for name in ["pipe", "socket", "sub"] {
+            assert_eq!(folder.size_of(name.as_bytes()), None, "{name}");
+            let whole = folder.0.join("root").join(name);
+            assert!(matches!(open(None, whole.as_os_str().as_bytes()), Err(FileError::NotThere)), "{name}");
+        }
+        for path in [&b"/dev/zero"[..], b"/dev/null", b"", b"/", b"a\0b", b"/nowhere/at/all"] {
+            assert!(matches!(open(None, path), Err(FileError::NotThere)), "{}", path.escape_ascii());
+        }
+        assert!(matches!(open(Some(b"/nowhere/at/all"), b"a.txt"), Err(FileError::Root { .. })));
+    }
+
+    fn found(folder: &Folder, path: &str, headers: &str) -> FileAnswer {
+        let message = format!("m2 1 / {}:{headers},0:,", headers.len());
+        let root = folder.root();
+        let asked = Asked { path: path.as_bytes(), root: Some(&root), content_type: None, conditional: true };
+        find(&asked, &Envelope::parse(message.as_bytes()).unwrap()).unwrap()
+    }
+
+    /// What was pushed, in short, and the body.
+    fn sent(actions: &mut Vec<String>, body: &mut Vec<u8>, action: &Action<'_>) {
+        actions.push(match action {
+            Action::Respond { body: whole, .. } => {
+                body.extend_from_slice(whole);
+                "respond".into()
+            }
+            Action::Begin { head, .. } => String::from_utf8_lossy(head).trim().to_owned(),
+            Action::Piece { bytes, .. } => {
+                body.extend_from_slice(bytes);
+                "piece".into()
+            }
+            Action::End { .. } => "end".into(),
+            Action::Abort { .. } => "abort".into(),
+            other => panic!("{other:?}"),
+        });
+    }
+
+    #[test]
+    fn a_large_file_comes_in_pieces_as_many_as_may_be_under_way() {
+        let folder = Folder::new("large");
+        let content: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(folder.0.join("root/large"), &content).unwrap();
+        let (mut actions, mut body) = (Vec::new(), Vec::new());
+        let answer = found(&folder, "large", r#"{"METHOD":"GET"}"#);
+        let mut push = |action: &Action<'_>| sent(&mut actions, &mut body, action);
+        let mut download = answer.send(1, 200, b"", true, &mut push).unwrap().unwrap();
+        assert_eq!(download.in_flight, STREAM_WINDOW);
+        assert!(!download.taken(1000, &mut push), "one piece more");
+        assert!(download.in_flight < STREAM_WINDOW + PIECE as usize);
+        for _ in 0..7 {
+            assert!(!download.taken(100_000, &mut push));
+        }
+        while !download.taken(PIECE as u32, &mut push) {}
+        assert_eq!(actions[0], "Content-Length: 1000000");
+        assert_eq!(actions.last().unwrap(), "end");
+        assert!(body == content);
+
+        let (mut actions, mut body) = (Vec::new(), Vec::new());
+        let answer = found(&folder, "large", r#"{"METHOD":"HEAD"}"#);
+        let mut push = |action: &Action<'_>| sent(&mut actions, &mut body, action);
+        assert!(answer.send(1, 200, b"", true, &mut push).unwrap().is_none());
+        assert_eq!(actions, ["Content-Length: 1000000", "end"]);
+    }
+
+    #[test]
+    fn a_file_that_gets_shorter_meanwhile_is_cut_and_one_that_grows_is_not_longer() {
+        let folder = Folder::new("changing");
+        let path = folder.0.join("root/changing");
+        for (size, last) in [(300_000, "abort"), (2_000_000, "end")] {
+            std::fs::write(&path, vec![b'x'; 1_000_000]).unwrap();
+            let (mut actions, mut body) = (Vec::new(), Vec::new());
+            let answer = found(&folder, "changing", r#"{"METHOD":"GET"}"#);
+            let mut push = |action: &Action<'_>| sent(&mut actions, &mut body, action);
+            let mut download = answer.send(1, 200, b"", true, &mut push).unwrap().unwrap();
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size).unwrap();
+            while !download.taken(PIECE as u32, &mut push) {}
+            assert_eq!(actions.last().unwrap(), last);
+            assert!(body.len() <= 1_000_000 && (last == "abort" || body.len() == 1_000_000));
+        }
+        let answer = found(&folder, "a.txt", r#"{"METHOD":"GET"}"#);
+        std::fs::write(folder.0.join("root/a.txt"), "x").unwrap();
+        assert!(answer.send(1, 200, b"", true, &mut |action| panic!("{action:?}")).is_err());
+    }
+
+    #[test]
+    fn small_files_and_compressed_ones_leave_whole() {
+        let folder = Folder::new("small");
+        std::fs::write(folder.0.join("root/page.html"), "<p>hello</p>".repeat(20_000)).unwrap();
+        let take = |path: &str, headers: &str| {
+            let (mut actions, mut body) = (Vec::new(), Vec::new());
+            let answer = found(&folder, path, headers);
+            let head = b"content-type: text/html\r\n";
+            let mut push = |action: &Action<'_>| sent(&mut actions, &mut body, action);
+            let rest = answer.send(1, 200, head, true, &mut push).unwrap();
+            (actions[0].clone(), body.len(), rest.is_some())
+        };
+        assert_eq!(take("a.txt", r#"{"METHOD":"GET"}"#), ("respond".into(), 4, false));
+        assert_eq!(take("a.txt", r#"{"METHOD":"GET","range":"bytes=1-2"}"#).1, 2);
+        let (action, size, goes_on) = take("page.html", r#"{"METHOD":"GET","accept-encoding":"gzip"}"#);
+        assert!(action == "respond" && size < 5000 && !goes_on, "{size}");
+        assert!(take("page.html", r#"{"METHOD":"GET"}"#).0.ends_with("Content-Length: 240000"));
+    }
+}

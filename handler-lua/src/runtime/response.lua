@@ -257,7 +257,7 @@ local function send(serial, value, req, compress)
       local may = accepted(made, req, compress) ~= nil
       problem = native.send_file(serial, body.found, made.status, made.headers, may)
     elseif getmetatable(body) == Stream then
-      stream.run(serial, made)
+      stream.run(serial, made, req.method == "HEAD")
     else
       error("the body of a response must be a string, not a " .. type(body), 0)
     end

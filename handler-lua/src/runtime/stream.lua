@@ -55,11 +55,18 @@ function stream.slip_in(serial, state, bytes)
 end
 
 -- Runs the function of a response, which sends the body. What it raises is the caller's to see to: see `cut`.
-function stream.run(serial, made)
+function stream.run(serial, made, is_head)
   local body, state, returned = made.body, nil, false
   local encode = body.encode or as_text
+  local function finish()
+    begun[serial], state.over = nil, true
+    end_stream(serial, true)
+  end
   if body.on_begin then
     state = begin(serial, made)
+    if is_head then
+      return finish()
+    end
     body.on_begin(serial, state)
   end
   body.fn(function(piece)
@@ -88,8 +95,7 @@ function stream.run(serial, made)
   end)
   returned = true
   state = state or begin(serial, made)
-  begun[serial], state.over = nil, true
-  end_stream(serial, true)
+  finish()
 end
 
 -- Whether the client of an answer that has begun is still there; nil: none has begun.
