@@ -8,7 +8,12 @@
 
 use fastrand::Rng;
 use handler_core::console;
-use handler_core::http::{charset, cookies, host, percent, query};
+use handler_core::http::preconditions::{self, State};
+use handler_core::http::ranges::{self, Wanted};
+use handler_core::http::validators::{EntityTag, TagList, parse_tag};
+use handler_core::http::{
+    charset, compression, cookies, dates, events, file, host, media_types, percent, query,
+};
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use handler_core::protocol::tnetstring::Value;
 use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
@@ -141,6 +146,76 @@ fn header_blocks_and_values_of_any_bytes_are_read_or_refused() {
         assert!(percent::decode(&block, true).len() <= block.len());
         let _ = console::read_line(&block);
         let _ = String::from_utf8_lossy(&block).parse::<Address>();
+    });
+}
+
+#[test]
+fn what_clients_ask_about_files_is_read_or_passed_over() {
+    const VALUES: [&[u8]; 10] = [
+        b"bytes=0-99, 200-,-5",
+        b"bytes=18446744073709551615-18446744073709551616",
+        b"W/\"a\", \"b,c\" , *",
+        b"*",
+        b"Sun, 06 Nov 1994 08:49:37 GMT",
+        b"Sunday, 06-Nov-94 08:49:37 GMT",
+        b"Sun Nov  6 08:49:37 1994",
+        b"gzip;q=0.5, br;q=1.0, *;q=0, identity",
+        b"text/html; charset=utf-8",
+        b"folder/page.tar.gz",
+    ];
+    try_all(20_000, |rng| {
+        let mut value = VALUES[rng.usize(..VALUES.len())].to_vec();
+        change(rng, &mut value);
+        let size = if rng.bool() { rng.u64(..300) } else { rng.u64(..) };
+        if let Wanted::Spans(spans) = ranges::parse(&value, size) {
+            assert!(!spans.is_empty() && spans.len() <= ranges::MAX_RANGES);
+            assert!(spans.iter().all(|span| span.length > 0 && span.last() < size));
+            assert!(spans.iter().map(|span| u128::from(span.length)).sum::<u128>() <= u128::from(size));
+        }
+        if let Some(second) = dates::parse(&value) {
+            assert_eq!(dates::parse(dates::format(second).as_bytes()), Some(second));
+        }
+        let _ = (compression::takes_gzip(&value), media_types::of_name(&value), media_types::is_text(&value));
+        let (mut tags, first) = (0, parse_tag(&value));
+        TagList::parse(&value).any(|tag| {
+            tags += 1;
+            first.as_ref().is_some_and(|(first, _)| first.is_strongly(tag) && first.weak)
+        });
+        assert!(tags <= value.len());
+        let name = String::from_utf8_lossy(&value);
+        assert!(file::attachment(&name).bytes().all(|b| (b' '..0x7f).contains(&b)));
+        let event = events::Event { event: Some(&value), data: Some(&value), id: None, retry: None };
+        if let Ok(lines) = event.encode() {
+            let text = String::from_utf8(lines).unwrap();
+            assert!(text.ends_with("\n\n") && !text.trim_end_matches('\n').contains("\n\n"));
+            assert!(
+                text.trim_end_matches('\n')
+                    .lines()
+                    .all(|l| l.starts_with("data: ") || l.starts_with("event: "))
+            );
+        }
+        let head = [b"Content-Type: text/plain\r\nx: ", &value[..], b"\r\n"].concat();
+        let _ = compression::apply(200, &head, &vec![b'x'; 2000], &value);
+        let mut block = Vec::new();
+        for name in
+            ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"]
+        {
+            if rng.bool() {
+                let mut value = VALUES[rng.usize(..VALUES.len())].to_vec();
+                change(rng, &mut value);
+                block.extend_from_slice(format!("{}:{name},{}:", name.len(), value.len()).as_bytes());
+                block.extend_from_slice(&value);
+                block.push(b',');
+            }
+        }
+        let headers = Headers::new(Protocol::Tnetstring, &block);
+        let tag = EntityTag { weak: rng.bool(), opaque: b"a" };
+        let _ =
+            preconditions::weigh(&headers, &State { tag, modified: Some(784_111_777), settled: rng.bool() });
+        let facts =
+            file::Facts { size, modified: Some((rng.u64(..), 0)), now: 800_000_000, content_type: &value };
+        let plan = file::plan(&headers, b"GET", true, &facts, || "cut".into());
+        assert_eq!(plan.parts.iter().map(file::Part::length).sum::<u64>(), plan.length);
     });
 }
 

@@ -82,6 +82,8 @@ struct Runtime {
     detach: Function,
     broken: Function,
     evaluate: Function,
+    taken: Function,
+    gone: Function,
 }
 
 struct Worker {
@@ -127,6 +129,8 @@ impl Worker {
             detach: runtime.get("detach")?,
             broken: runtime.get("broken")?,
             evaluate: runtime.get("evaluate")?,
+            taken: runtime.get("taken")?,
+            gone: runtime.get("gone")?,
         };
         Ok(Self {
             lua,
@@ -247,8 +251,18 @@ impl Worker {
                 let code = self.lua.create_string(code)?;
                 (0, &runtime.evaluate, (query as f64, code).into_lua_multi(&self.lua))
             }
-            // Answers are sent whole here, so neither is of interest.
-            Order::Taken { .. } | Order::Gone { .. } => return Ok(None),
+            Order::Taken { serial, bytes } => {
+                if self.api.file_taken(serial, bytes) || !self.api.is_begun(serial) {
+                    return Ok(None);
+                }
+                (serial, &runtime.taken, (serial as f64, bytes).into_lua_multi(&self.lua))
+            }
+            Order::Gone { serial } => {
+                if self.api.file_gone(serial) || !self.api.is_begun(serial) {
+                    return Ok(None);
+                }
+                (serial, &runtime.gone, (serial as f64).into_lua_multi(&self.lua))
+            }
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
         };
         match arguments {
@@ -301,6 +315,9 @@ impl Worker {
         let _ = actions.push(&log);
         match self.api.job_ended(serial) {
             None => {}
+            Some(NO_CONN) if self.api.is_begun(serial) => {
+                let _ = actions.push(&Action::Abort { serial });
+            }
             Some(NO_CONN) => {
                 let _ = actions.push(&answer);
             }

@@ -1,7 +1,7 @@
 //! From what a handler returned to the action that answers.
 
-use crate::link::Link;
-use handler_core::http::HeadLines;
+use crate::job::Job;
+use handler_core::http::{HeadLines, compression};
 use handler_core::worker::protocol::Action;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -20,16 +20,16 @@ pub(crate) enum Sent {
     NotPlain,
 }
 
-/// Answers with text, bytes, or a value for JSON.
+/// Answers with text, bytes, or a value for JSON, which may be compressed if `compress` says so.
 pub(crate) fn send(
     py: Python<'_>,
-    link: &Link,
-    serial: u64,
+    job: &Job,
     value: &Bound<'_, PyAny>,
     to_json: &Py<PyAny>,
+    compress: bool,
 ) -> PyResult<Sent> {
     let respond = |head: &[u8], body: &[u8]| {
-        link.end(py, serial, &Action::Respond { serial, status: 200, head, body });
+        respond(py, job, 200, head, body, compress);
     };
     if let Ok(text) = value.cast_exact::<PyString>() {
         respond(PLAIN, text.to_cow()?.as_bytes());
@@ -42,6 +42,30 @@ pub(crate) fn send(
         return Ok(Sent::NotPlain);
     }
     Ok(Sent::Yes)
+}
+
+/// Answers a job whole, compressed if that may be and is worth it. `false`: it was answered before.
+pub(crate) fn respond(
+    py: Python<'_>,
+    job: &Job,
+    status: u16,
+    head: &[u8],
+    body: &[u8],
+    compress: bool,
+) -> bool {
+    let serial = job.serial;
+    let smaller = match compress && body.len() >= compression::THRESHOLD {
+        true => {
+            let accept = job.first(b"accept-encoding").unwrap_or_default();
+            compression::apply(status, head, body, &accept)
+        }
+        false => None,
+    };
+    let (head, body) = match &smaller {
+        Some((head, compressed)) => (&head[..], compressed.as_deref().unwrap_or(body)),
+        None => (head, body),
+    };
+    job.link.end(py, serial, &Action::Respond { serial, status, head, body })
 }
 
 /// A body or a piece of one: bytes, or anything that Python makes bytes of without a copy of meaning.

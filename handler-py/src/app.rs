@@ -82,6 +82,8 @@ pub(crate) struct App {
     pub(crate) evaluate: Py<PyAny>,
     pub(crate) to_json: Py<PyAny>,
     pub(crate) copy_context: Py<PyAny>,
+    /// Answers may be compressed.
+    pub(crate) compress: bool,
 }
 
 impl App {
@@ -122,6 +124,7 @@ impl App {
             evaluate: get("evaluate")?,
             to_json: get("to_json")?,
             copy_context: get("copy_context")?,
+            compress: get("compress")?.is_truthy(runtime.py())?,
         })
     }
 

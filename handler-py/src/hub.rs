@@ -5,6 +5,7 @@ use crate::conn::{check_room, close_code, with_message};
 use crate::link::Link;
 use crate::worker::Worker;
 use handler_core::http::cookies::{self, Attributes};
+use handler_core::http::{events, file};
 use handler_core::hub::routes::{RouteError, Routes, parameter_names};
 use handler_core::protocol::{ConnId, Sender};
 use handler_core::worker::error_page;
@@ -25,6 +26,28 @@ pub(crate) fn log(py: Python<'_>, worker: &Worker, level: &str, text: &str, fiel
     };
     let serial = Link::running();
     worker.link.push(py, &Action::Log { level, serial, text: text.as_bytes(), fields: fields.as_bytes() });
+}
+
+/// The value of a Content-Disposition that has the client store a body under a name.
+#[pyfunction]
+pub(crate) fn attachment(name: &str) -> String {
+    file::attachment(name)
+}
+
+/// The lines of a server-sent event.
+#[pyfunction]
+#[pyo3(signature = (event, data, id, retry))]
+pub(crate) fn event<'py>(
+    py: Python<'py>,
+    event: Option<&[u8]>,
+    data: Option<&[u8]>,
+    id: Option<&[u8]>,
+    retry: Option<u64>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    match (events::Event { event, data, id, retry }).encode() {
+        Ok(lines) => Ok(PyBytes::new(py, &lines)),
+        Err(problem) => Err(PyValueError::new_err(problem.to_string())),
+    }
 }
 
 /// What the operator's code gave, or what went wrong.

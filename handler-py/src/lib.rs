@@ -4,13 +4,14 @@
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
-//! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
+//! (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection, `hub` everything else that is said to the
 //! hub. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;
 mod conn;
 mod exchange;
+mod files;
 mod flow;
 mod headers;
 mod hub;
@@ -36,11 +37,13 @@ mod _native {
     #[pymodule_export]
     use crate::exchange::Exchange;
     #[pymodule_export]
+    use crate::files::FoundFile;
+    #[pymodule_export]
     use crate::headers::{Args, Headers};
     #[pymodule_export]
     use crate::hub::{
-        RouteTable, ask, check_header, close_room, cookie, deliver, error_html, evaluated, log, nearest,
-        publish, room_name,
+        RouteTable, ask, attachment, check_header, close_room, cookie, deliver, error_html, evaluated, event,
+        log, nearest, publish, room_name,
     };
     #[pymodule_export]
     use crate::package::sources;

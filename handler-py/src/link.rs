@@ -3,6 +3,7 @@
 //! One thread at a time reads orders: the one that runs the loop, unless it has given its turn away. Any thread may
 //! push actions and ask the hub something.
 
+use crate::files::Downloads;
 use crate::flow::Flow;
 use crate::pulse::Pulse;
 use handler_core::worker::link::{Actions, Orders, Wake};
@@ -27,6 +28,8 @@ pub(crate) struct Link {
     /// Answers of the hub to questions of other threads than the loop's; `None` while one waits.
     answers: Mutex<FxHashMap<u64, Option<Vec<u8>>>>,
     answered: Condvar,
+    /// Files that are on their way to clients.
+    pub(crate) downloads: Downloads,
     /// The descriptors of both directions.
     descriptors: [i32; 2],
     loop_thread: ThreadId,
@@ -84,6 +87,7 @@ impl Link {
             out: Mutex::new(out),
             answers: Mutex::default(),
             answered: Condvar::new(),
+            downloads: Downloads::default(),
             descriptors,
             loop_thread: std::thread::current().id(),
             has_reader: AtomicBool::new(true),
@@ -336,6 +340,11 @@ impl Link {
     /// The flow of a job's answer, if there is one already.
     pub(crate) fn known_flow(&self, serial: u64) -> Option<Arc<Flow>> {
         lock(&self.out).jobs.get(&serial).cloned().flatten()
+    }
+
+    /// Whether a job was started and not answered.
+    pub(crate) fn is_unanswered(&self, serial: u64) -> bool {
+        lock(&self.out).jobs.contains_key(&serial)
     }
 
     /// How many jobs were started and not answered.

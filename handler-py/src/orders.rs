@@ -171,7 +171,7 @@ impl Worker {
             Ok(value) => value,
             Err(problem) => return self.failed(py, request.into_any(), number, problem),
         };
-        match answer::send(py, &self.link, serial, &value, &app.to_json) {
+        match answer::send(py, &request.get().job, &value, &app.to_json, app.compress) {
             Ok(Sent::Yes) => Ok(()),
             Ok(Sent::NotPlain) => {
                 app.finish.call1(py, (request, number, value))?;
@@ -235,6 +235,9 @@ impl Worker {
             }
             Order::Detach { conn } => drop(app.detach.call1(py, (conn,))?),
             Order::Taken { serial, bytes } => {
+                if self.link.file_taken(py, serial, bytes) {
+                    return Ok(());
+                }
                 if let Some(flow) = self.link.known_flow(serial)
                     && let Some(watcher) = flow.taken(py, bytes as usize)
                 {
@@ -242,6 +245,9 @@ impl Worker {
                 }
             }
             Order::Gone { serial } => {
+                if self.link.file_gone(py, serial) {
+                    return Ok(());
+                }
                 if let Some(watcher) = self.link.known_flow(serial).and_then(|flow| flow.gone(py)) {
                     watcher.call0(py)?;
                 }

@@ -1,9 +1,11 @@
 //! The bare job, for code that answers by itself: ASGI, WSGI, streams.
 
 use crate::answer;
+use crate::files::FoundFile;
 use crate::flow::Flow;
 use crate::job::Job;
 use crate::text::latin1;
+use handler_core::worker::files::Asked;
 use handler_core::worker::protocol::Action;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -67,18 +69,52 @@ impl PyJob {
         PyBytes::new(py, self.job.body())
     }
 
-    /// Answers in one piece: status, pairs of header name and value, body. `False`: it was answered before.
+    /// Answers in one piece: status, pairs of header name and value, body, and whether that may be compressed.
+    /// `False`: it was answered before.
+    #[pyo3(signature = (status, headers, body, compress = false))]
     fn respond(
         &self,
         py: Python<'_>,
         status: u16,
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         body: &Bound<'_, PyAny>,
+        compress: bool,
     ) -> PyResult<bool> {
         let head = answer::head(&headers)?;
         let body = answer::bytes(body)?;
-        let (serial, body) = (self.job.serial, body.as_bytes());
-        Ok(self.job.link.end(py, serial, &Action::Respond { serial, status, head: head.as_bytes(), body }))
+        Ok(answer::respond(py, &self.job, status, head.as_bytes(), body.as_bytes(), compress))
+    }
+
+    /// Finds a file to answer with.
+    #[pyo3(signature = (path, root, content_type, conditional))]
+    fn find_file(
+        &self,
+        py: Python<'_>,
+        path: &[u8],
+        root: Option<&[u8]>,
+        content_type: Option<&[u8]>,
+        conditional: bool,
+    ) -> PyResult<Option<FoundFile>> {
+        FoundFile::find(py, &self.job, &Asked { path, root, content_type, conditional })
+    }
+
+    /// Answers with a file that was found, which may be compressed.
+    fn send_file(
+        &self,
+        py: Python<'_>,
+        found: &FoundFile,
+        status: u16,
+        headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        compress: bool,
+    ) -> PyResult<()> {
+        let head = answer::head(&headers)?;
+        found.send(py, &self.job, status, head.as_bytes(), compress)
+    }
+
+    /// Whether the client wants no body.
+    #[getter]
+    fn is_head(&self) -> bool {
+        self.job.first(b"METHOD").is_some_and(|method| *method == *b"HEAD")
     }
 
     /// Begins an answer whose body comes in pieces; a Content-Length says how many bytes they will be. `False`: it was

@@ -6,6 +6,7 @@ use crate::conn::Wire;
 use crate::link::Link;
 use crate::orders::not_understood;
 use crate::pool::Pool;
+use crate::stream::PyJob;
 use handler_core::worker::link::{self, Wake};
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -269,8 +270,9 @@ impl Worker {
     }
 
     /// Answers with what a handler returned, when it is one of the plain values: `True`.
-    fn send(&self, py: Python<'_>, serial: u64, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        Ok(answer::send(py, &self.link, serial, value, &self.app()?.to_json)? == Sent::Yes)
+    fn send(&self, py: Python<'_>, job: &PyJob, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let app = self.app()?;
+        Ok(answer::send(py, job.job(), value, &app.to_json, app.compress)? == Sent::Yes)
     }
 
     /// Ends a job that wants no answer.

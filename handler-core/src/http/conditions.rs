@@ -3,6 +3,7 @@
 //! Mongrel2 leaves this to handlers entirely: it closes nothing for them, and delivers what a
 //! client pipelines behind `Connection: close`.
 
+use super::fields;
 use crate::protocol::{Head, Values, Version};
 
 /// What happens to the connection after the response.
@@ -30,9 +31,7 @@ impl Persistence {
 
 /// Whether a comma-separated header contains `token`, in any case.
 fn has_token(values: Values<'_>, token: &[u8]) -> bool {
-    values.iter().any(|value| {
-        value.bytes().split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-    })
+    values.iter().any(|value| fields::has_item(&value.bytes(), token))
 }
 
 #[cfg(test)]

@@ -105,6 +105,11 @@ pub(crate) fn value(line: &[u8]) -> &[u8] {
     line[colon..].trim_ascii()
 }
 
+/// Whether a comma-separated value has this item, in any case.
+pub(crate) fn has_item(value: &[u8], item: &[u8]) -> bool {
+    value.split(|b| *b == b',').any(|found| found.trim_ascii().eq_ignore_ascii_case(item))
+}
+
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -3,14 +3,22 @@
 //! Mongrel2 adds, checks and rewrites nothing in a response, so all of it is made here.
 
 pub mod charset;
+pub mod compression;
 pub mod conditions;
 pub mod cookies;
+pub mod dates;
+pub mod events;
 pub mod fields;
+pub mod file;
 pub mod host;
+pub mod media_types;
 pub mod percent;
+pub mod preconditions;
 pub mod query;
+pub mod ranges;
 pub mod response;
 pub mod stream;
+pub mod validators;
 
 pub use conditions::Persistence;
 pub use fields::{FieldError, HeadLines};

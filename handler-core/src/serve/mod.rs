@@ -499,7 +499,7 @@ impl Loop {
         let second = date::unix_nanos() as u64 / 1_000_000_000;
         if second != self.date_second {
             self.date_second = second;
-            self.hub.set_date(date::http_date(second));
+            self.hub.set_date(crate::http::dates::format(second));
         }
     }
 }

@@ -6,12 +6,14 @@
 
 mod app;
 mod conversation;
+mod files;
 mod hot;
 mod live;
 mod log;
 mod raw;
 mod request;
 mod response;
+mod stream;
 mod time;
 
 pub(crate) use live::{close_arguments, open_arguments};
@@ -19,10 +21,11 @@ pub(crate) use live::{close_arguments, open_arguments};
 use crate::convert;
 use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
+use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
 use mlua::{Lua, Table, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -47,6 +50,10 @@ struct State {
     /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
     queries: RefCell<FxHashMap<u64, u64>>,
     last_query: Cell<u64>,
+    /// Files that are on their way to clients, by the serials of their jobs.
+    downloads: RefCell<FxHashMap<u64, Download>>,
+    /// Serials of jobs whose answer comes in pieces and has begun.
+    begun: RefCell<FxHashSet<u64>>,
     routes: RefCell<Routes>,
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
@@ -78,6 +85,8 @@ impl Api {
             jobs: RefCell::default(),
             queries: RefCell::default(),
             last_query: Cell::default(),
+            downloads: RefCell::default(),
+            begun: RefCell::default(),
             routes: RefCell::default(),
             channels: RefCell::default(),
             stopping: Cell::default(),
@@ -92,12 +101,14 @@ impl Api {
         native.set("conversations", start.conversations)?;
         app::register(lua, &native, &state)?;
         conversation::register(lua, &native, &state)?;
+        files::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
         response::register(lua, &native, &state)?;
+        stream::register(lua, &native, &state)?;
         time::register(lua, &native, &state)?;
         Ok(Self { state, native })
     }
@@ -163,8 +174,11 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let native = &api.native;
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
     let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
-    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
+    let stream: Table = chunk(include_str!("../runtime/stream.lua"))?.call((native, &scheduler))?;
+    let events: Table = chunk(include_str!("../runtime/events.lua"))?.call((native, &scheduler, &stream))?;
+    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call((native, &stream))?;
+    let file: Table = chunk(include_str!("../runtime/file.lua"))?.call((native, &request, &response))?;
     let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;
     let states: Table = chunk(include_str!("../runtime/states.lua"))?.call((native, &scheduler))?;
     let straight: Table = chunk(include_str!("../runtime/straight.lua"))?
@@ -183,6 +197,8 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         &failure,
         &channel,
         &live,
+        &stream,
+        &file,
         &conversation,
     ))?;
     chunk(include_str!("../runtime/init.lua"))?.call((
@@ -193,6 +209,9 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         &app,
         &live,
         &room,
+        &stream,
+        &file,
+        &events,
         &conversation,
     ))
 }

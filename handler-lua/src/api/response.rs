@@ -2,6 +2,7 @@
 
 use super::{State, bytes_of};
 use handler_core::http::HeadLines;
+use handler_core::http::compression;
 use handler_core::http::cookies::{self, Attributes};
 use handler_core::worker::protocol::Action;
 use mlua::{Lua, LuaString, Table, Value};
@@ -52,22 +53,40 @@ fn push_header(lua: &Lua, lines: &mut HeadLines, name: &Value, value: Value) -> 
     Ok(())
 }
 
+/// Appends the lines of a table of headers; gives the problem, if there is one.
+pub(super) fn push_headers(
+    lua: &Lua,
+    lines: &mut HeadLines,
+    headers: Option<Table>,
+) -> mlua::Result<Option<String>> {
+    // raw pairs: the table's metatable is the runtime's
+    for pair in headers.iter().flat_map(Table::pairs::<Value, Value>) {
+        let (name, value) = pair?;
+        if let Err(problem) = push_header(lua, lines, &name, value) {
+            return Ok(Some(problem));
+        }
+    }
+    Ok(None)
+}
+
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let check_header = |lua: &Lua, (name, value): (Value, Value)| {
         Ok(push_header(lua, &mut HeadLines::default(), &name, value).err())
     };
     native.set("check_header", lua.create_function(check_header)?)?;
 
-    // (serial, status, content type or nil, headers or nil, body): nil, or the problem
+    // (serial, status, content type or nil, headers or nil, body, Accept-Encoding if it may be compressed or nil): nil,
+    // or the problem
     let shared = Rc::clone(state);
     let scratch = RefCell::new(HeadLines::default());
     let respond = move |lua: &Lua,
-                        (serial, status, content_type, headers, body): (
+                        (serial, status, content_type, headers, body, accept): (
         f64,
         u16,
         Option<LuaString>,
         Option<Table>,
         LuaString,
+        Option<LuaString>,
     )| {
         let mut lines = scratch.borrow_mut();
         lines.clear();
@@ -77,19 +96,19 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
                 return Ok(Some(problem.to_string()));
             }
         }
-        if let Some(headers) = headers {
-            // raw pairs: the table's metatable is the runtime's
-            for pair in headers.pairs::<Value, Value>() {
-                let (name, value) = pair?;
-                if let Err(problem) = push_header(lua, &mut lines, &name, value) {
-                    return Ok(Some(problem));
-                }
-            }
+        if let Some(problem) = push_headers(lua, &mut lines, headers)? {
+            return Ok(Some(problem));
         }
         let serial = serial as u64;
         if shared.jobs.borrow_mut().remove(&serial).is_some() {
-            let head = lines.as_bytes();
-            shared.push(&Action::Respond { serial, status, head, body: &body.as_bytes() });
+            let (head, body) = (lines.as_bytes(), &*body.as_bytes());
+            let smaller =
+                accept.and_then(|accept| compression::apply(status, head, body, &accept.as_bytes()));
+            let (head, body) = match &smaller {
+                Some((head, compressed)) => (&head[..], compressed.as_deref().unwrap_or(body)),
+                None => (head, body),
+            };
+            shared.push(&Action::Respond { serial, status, head, body });
         }
         Ok(None)
     };

@@ -1,6 +1,6 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response, failure, channel, live, conversation = ...
+local native, scheduler, request, response, failure, channel, live, stream, file, conversation = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
@@ -16,9 +16,10 @@ local function check_function(fn, what, level)
   end
 end
 
-local function new_app()
+local function new_app(options)
   local app = {
-    handlers = {}, -- by number: { fn, names of its values, "GET /path" }
+    compress = options.compress ~= false,
+    handlers = {}, -- by number: { fn, names of its values, "GET /path", whether answers may be compressed or nil }
     routes = {},
     channels = {},
     before_hooks = {},
@@ -30,10 +31,29 @@ local function new_app()
   return setmetatable(app, App)
 end
 
-local function add_route(app, methods, path, fn, level)
+-- A route's options, where it has some, and its function.
+local function options_of(path, options, fn, level)
+  if fn == nil then
+    return {}, options
+  end
+  if type(options) ~= "table" then
+    error("the options of route `" .. path .. "` are a table, not a " .. type(options), level + 1)
+  end
+  for name, value in pairs(options) do
+    if name ~= "compress" then
+      error("a route has no option `" .. tostring(name) .. "`; there is `compress`", level + 1)
+    elseif type(value) ~= "boolean" then
+      error("the option `compress` of route `" .. path .. "` is true or false", level + 1)
+    end
+  end
+  return options, fn
+end
+
+local function add_route(app, methods, path, options, fn, level)
   if type(path) ~= "string" then
     error("a route's path must be a string, not a " .. type(path), level)
   end
+  options, fn = options_of(path, options, fn, level)
   if type(fn) ~= "function" then
     error("route `" .. path .. "` takes a function, not a " .. type(fn), level)
   end
@@ -44,7 +64,8 @@ local function add_route(app, methods, path, fn, level)
   if problem then
     error(problem, level)
   end
-  app.handlers[number + 1] = { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")" }
+  app.handlers[number + 1] =
+    { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")", options.compress }
   app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
 end
 
@@ -52,13 +73,13 @@ end
 -- must not call it as its last act, which would leave no trace of it on the stack.
 
 for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options" }) do
-  App[method] = function(app, path, fn)
-    add_route(app, { method:upper() }, path, fn, 3)
+  App[method] = function(app, path, options, fn)
+    add_route(app, { method:upper() }, path, options, fn, 3)
     return app
   end
 end
 
-function App.route(app, methods, path, fn)
+function App.route(app, methods, path, options, fn)
   if type(methods) == "string" then
     methods = { methods }
   end
@@ -72,7 +93,7 @@ function App.route(app, methods, path, fn)
     end
     upper[at] = method:upper()
   end
-  add_route(app, upper, path, fn, 3)
+  add_route(app, upper, path, options, fn, 3)
   return app
 end
 
@@ -178,12 +199,26 @@ local function run_handler(app, req, number, values)
   return page(number, values and values[1])
 end
 
+-- A file is opened before anybody sees the answer.
+local function settled(req, value)
+  return response.is_file(value) and file.settle(req, value) or value
+end
+
+-- Whether answers of a handler may be compressed, unless they say otherwise.
+local function may_compress(app, number)
+  local handler = app.handlers[number + 1]
+  if handler and handler[4] ~= nil then
+    return handler[4]
+  end
+  return app.compress
+end
+
 local function run_after(app, req, value)
   local made = response.to_response(value)
   for _, hook in ipairs(app.after_hooks) do
     local changed = hook(req, made)
     if changed ~= nil then
-      made = response.to_response(changed)
+      made = settled(req, response.to_response(changed))
     end
   end
   return made
@@ -204,15 +239,18 @@ local function answer(app, serial, req, number, values)
   if value == nil then
     value = run_handler(app, req, number, values)
   end
+  value = settled(req, value)
   if app.after_hooks[1] then
     value = run_after(app, req, value)
   end
-  response.send(serial, value)
+  response.send(serial, value, req, may_compress(app, number))
 end
 
-local function answer_failure(app, serial, req, problem)
+local function answer_failure(app, serial, req, number, problem)
   local value
-  if problem.status then
+  if problem.missing and app.not_found_page then
+    value = run_handler(app, req, NOT_FOUND)
+  elseif problem.status then
     local text = problem.status .. " " .. problem.message .. "\n"
     value = response.make(text, problem.status, response.TEXT, response.no_headers())
   elseif app.error_page then
@@ -227,10 +265,11 @@ local function answer_failure(app, serial, req, problem)
     local body, content_type = native.error_page(request.job_of(req), problem.message, problem.traceback)
     value = response.make(body, 500, content_type, response.no_headers())
   end
+  value = settled(req, value)
   if app.after_hooks[1] then
     value = run_after(app, req, value)
   end
-  response.send(serial, value)
+  response.send(serial, value, req, may_compress(app, number))
 end
 
 -- An error raised by what a handler calls as its last act has lost the handler's line: the place where the
@@ -258,9 +297,16 @@ local function serve(app, serial, number, batch, at, values)
     return
   end
   local first = place(app, number, problem)
-  log_failure(req, first)
-  ok, problem = xpcall(answer_failure, caught, app, serial, req, first)
+  local was_there = stream.is_there(serial)
+  if was_there ~= false then
+    log_failure(req, first)
+  end
+  if was_there ~= nil then
+    return stream.cut(serial)
+  end
+  ok, problem = xpcall(answer_failure, caught, app, serial, req, number, first)
   if not ok then
+    stream.cut(serial)
     -- The error page or an after hook failed too; perhaps just as before.
     if problem.message ~= first.message then
       log_failure(req, place(app, number, problem))
@@ -336,7 +382,7 @@ return {
   end,
   lost = function(serial, reason, co)
     native.log("error", "a handler will not answer: " .. reason)
-    if live.lost(serial, co) then
+    if live.lost(serial, co) or stream.cut(serial) then
       return
     end
     native.respond(serial, 500, response.TEXT, nil, "500 Internal Server Error\n")

@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms, conversation = ...
+local native, scheduler, failure, response, apps, live, rooms, stream, file, events, conversation = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -32,8 +32,21 @@ local kennel = {
   worker = native.worker,
   room = rooms.room,
   connection = rooms.connection,
+  file = file.file,
+  stream = response.in_pieces("stream", stream.new),
   log = {},
 }
+
+do
+  local make = response.in_pieces("events", events.new)
+  function kennel.events(fn, options)
+    local made = make(fn, options)
+    local headers = made.headers
+    headers["content-type"] = "text/event-stream"
+    headers["cache-control"] = headers["cache-control"] or "no-cache"
+    return made
+  end
+end
 
 for name, fn in pairs(response.api) do
   kennel[name] = fn
@@ -73,11 +86,17 @@ function kennel.disconnect(sender, ids)
 end
 
 local the_app
-function kennel.app()
+function kennel.app(options)
   if the_app then
     error("this script has an app already; kennel.app() is called once", 2)
   end
-  the_app = apps.new()
+  options = options or {}
+  for name, value in pairs(options) do
+    if name ~= "compress" or type(value) ~= "boolean" then
+      error("kennel.app takes { compress = true or false }", 2)
+    end
+  end
+  the_app = apps.new(options)
   return the_app
 end
 
@@ -137,6 +156,8 @@ return {
   close = live.close,
   detach = live.detach,
   broken = live.broken,
+  taken = stream.taken,
+  gone = stream.gone,
   -- Runs code that an operator typed, in a task of its own, and tells what it gave.
   evaluate = function(query, code)
     scheduler.spawn(function()

@@ -1,6 +1,13 @@
 -- What handlers return, and how it becomes an answer.
 
-local native = ...
+local native, stream = ...
+
+local Stream = stream.Stream
+-- The body of a response that is a file: see file.lua.
+local File = {}
+
+-- A shorter body is never compressed.
+local THRESHOLD = 1024
 
 local Response = {}
 Response.__index = Response
@@ -84,7 +91,7 @@ local function make(body, status, content_type, headers)
   return setmetatable({ status = status, headers = headers, body = body }, Response)
 end
 
-local function build(body, options)
+local function build_any(body, options)
   if options ~= nil and type(options) ~= "table" then
     return nil, "the second argument is a table of options, not a " .. type(options)
   end
@@ -112,6 +119,17 @@ local function build(body, options)
     return body and make(body, status, JSON, headers), problem
   end
   return nil, "a body is a string or a table, not a " .. kind
+end
+
+local function build(body, options)
+  local made, problem = build_any(body, options)
+  if made and options and options.compress ~= nil then
+    if type(options.compress) ~= "boolean" then
+      return nil, "compress is true or false, not a " .. type(options.compress)
+    end
+    made.compress = options.compress
+  end
+  return made, problem
 end
 
 local function response(body, options)
@@ -149,6 +167,20 @@ local function json(value, options)
   return made
 end
 
+local function in_pieces(name, new)
+  return function(fn, options)
+    if type(fn) ~= "function" then
+      error("kennel." .. name .. " takes a function, not a " .. type(fn), 2)
+    end
+    local made, problem = build(nil, options)
+    if problem then
+      error("kennel." .. name .. ": " .. problem, 2)
+    end
+    made.body = new(fn)
+    return made
+  end
+end
+
 local function redirect(url, status)
   if type(url) ~= "string" then
     error("kennel.redirect takes an address, not a " .. type(url), 2)
@@ -182,25 +214,53 @@ local function to_response(value)
   error("a handler returns a string, a table or a response, not a " .. kind, 0)
 end
 
--- Sends what a handler returned; raises an error when it is no answer.
-local function send(serial, value)
+-- The Accept-Encoding of a request whose answer may be compressed, `""` without one.
+local function accepted(made, req, compress)
+  if made and made.compress ~= nil then
+    compress = made.compress
+  end
+  return compress and (native.server_field(req, "accept-encoding") or "") or nil
+end
+
+-- Sends what a handler returned to `req`; raises an error when it is no answer. `compress`: unless the answer says
+-- otherwise, it may be compressed.
+local function send(serial, value, req, compress)
   local kind = type(value)
   local problem
   if kind == "string" then
-    native.answer(serial, PLAIN, value)
+    if #value < THRESHOLD then
+      native.answer(serial, PLAIN, value)
+    else
+      problem = native.respond(serial, 200, TEXT, nil, value, accepted(nil, req, compress))
+    end
   elseif kind == "table" and getmetatable(value) ~= Response then
     local text
     text, problem = native.json_encode(value)
     if text then
-      native.answer(serial, AS_JSON, text)
+      if #text < THRESHOLD then
+        native.answer(serial, AS_JSON, text)
+      else
+        problem = native.respond(serial, 200, JSON, nil, text, accepted(nil, req, compress))
+      end
     end
   else
     local made = to_response(value)
     local body = made.body
-    if type(body) ~= "string" then
+    problem = status_problem(made.status)
+    if problem then
+      error(problem, 0)
+    end
+    if type(body) == "string" then
+      local accept = #body >= THRESHOLD and accepted(made, req, compress) or nil
+      problem = native.respond(serial, made.status, nil, made.headers, body, accept)
+    elseif getmetatable(body) == File then
+      local may = accepted(made, req, compress) ~= nil
+      problem = native.send_file(serial, body.found, made.status, made.headers, may)
+    elseif getmetatable(body) == Stream then
+      stream.run(serial, made, req.method == "HEAD")
+    else
       error("the body of a response must be a string, not a " .. type(body), 0)
     end
-    problem = status_problem(made.status) or native.respond(serial, made.status, nil, made.headers, body)
   end
   if problem then
     error(problem, 0)
@@ -217,6 +277,13 @@ local function copy(made)
 end
 
 return {
+  File = File,
+  -- Whether a handler returned a file.
+  is_file = function(value)
+    return type(value) == "table" and getmetatable(value) == Response and getmetatable(value.body) == File
+  end,
+  build = build,
+  in_pieces = in_pieces,
   to_response = to_response,
   copy = copy,
   send = send,

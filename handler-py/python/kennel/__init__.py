@@ -20,6 +20,8 @@ from typing import Any
 from . import _state
 from ._app import App
 from ._conn import Connection
+from ._events import events
+from ._file import file
 from ._log import log
 from ._native import VERSION as __version__
 from ._native import Args, Headers, Refused, Request
@@ -42,6 +44,8 @@ __all__ = [
     "connection",
     "deliver",
     "disconnect",
+    "events",
+    "file",
     "html",
     "json",
     "log",

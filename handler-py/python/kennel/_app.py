@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
 
-from . import _channel, _failure, _json, _native
+from . import _channel, _failure, _file, _json, _native
 from ._channel import Channel, is_async
 from ._response import TEXT, Response, ResponseHeaders, to_response
 
@@ -29,7 +29,7 @@ def _place(depth: int) -> str:
 class Route:
     """One route as it was registered."""
 
-    __slots__ = ("function", "handler", "methods", "names", "path", "place")
+    __slots__ = ("compress", "function", "handler", "methods", "names", "path", "place")
 
     def __init__(self, methods: List[str], path: str, function: Any, place: str, names: List[str]) -> None:
         self.methods = methods
@@ -38,6 +38,8 @@ class Route:
         self.place = place
         self.names = names
         self.handler = 0
+        #: Whether its answers may be compressed; `None`: as the app says.
+        self.compress: Optional[bool] = None
 
     @property
     def title(self) -> str:
@@ -48,9 +50,13 @@ class App:
     """What a script answers to. A module has one, called `app`.
 
     `threads`: handlers that are plain functions run in so many threads of each worker, for code that blocks.
+    `compress`: whether text answers may be compressed for clients that take that.
     """
 
-    def __init__(self, *, threads: int = 0) -> None:
+    def __init__(self, *, threads: int = 0, compress: bool = True) -> None:
+        if not isinstance(compress, bool):
+            raise TypeError(f"compress is True or False, not {compress!r}")
+        self.compress = compress
         if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 256:
             raise ValueError(f"threads is a whole number from 0 to 256, not {threads!r}")
         self.threads = threads
@@ -69,31 +75,33 @@ class App:
 
     # Routes
 
-    def get(self, path: str) -> Callable[[F], F]:
+    def get(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for GET, which answers HEAD too."""
-        return self._add(["GET"], path, _place(1))
+        return self._add(["GET"], path, _place(1), compress)
 
-    def post(self, path: str) -> Callable[[F], F]:
+    def post(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for POST."""
-        return self._add(["POST"], path, _place(1))
+        return self._add(["POST"], path, _place(1), compress)
 
-    def put(self, path: str) -> Callable[[F], F]:
+    def put(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for PUT."""
-        return self._add(["PUT"], path, _place(1))
+        return self._add(["PUT"], path, _place(1), compress)
 
-    def patch(self, path: str) -> Callable[[F], F]:
+    def patch(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for PATCH."""
-        return self._add(["PATCH"], path, _place(1))
+        return self._add(["PATCH"], path, _place(1), compress)
 
-    def delete(self, path: str) -> Callable[[F], F]:
+    def delete(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for DELETE."""
-        return self._add(["DELETE"], path, _place(1))
+        return self._add(["DELETE"], path, _place(1), compress)
 
-    def options(self, path: str) -> Callable[[F], F]:
+    def options(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
-        return self._add(["OPTIONS"], path, _place(1))
+        return self._add(["OPTIONS"], path, _place(1), compress)
 
-    def route(self, methods: Union[str, List[str]], path: str) -> Callable[[F], F]:
+    def route(
+        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None
+    ) -> Callable[[F], F]:
         """Registers a handler for a method or several."""
         listed = [methods] if isinstance(methods, str) else methods
         if not isinstance(listed, (list, tuple)) or not listed:
@@ -101,9 +109,11 @@ class App:
         for method in listed:
             if not isinstance(method, str) or not re.fullmatch("[A-Za-z0-9]+", method):
                 raise ValueError(f"`{method}` is no HTTP method")
-        return self._add([method.upper() for method in listed], path, _place(1))
+        return self._add([method.upper() for method in listed], path, _place(1), compress)
 
-    def _add(self, methods: List[str], path: str, place: str) -> Callable[[F], F]:
+    def _add(self, methods: List[str], path: str, place: str, compress: Optional[bool]) -> Callable[[F], F]:
+        if compress is not None and not isinstance(compress, bool):
+            raise TypeError(f"compress is True or False, not {compress!r}")
         if not isinstance(path, str):
             raise TypeError(f"a route's path is text, not {type(path).__name__}")
         names = self._table.add(methods, path, len(self._routes), place)
@@ -111,7 +121,9 @@ class App:
         def register(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"route `{path}` takes a function, not {type(function).__name__}")
-            self._routes.append(Route(methods, path, function, place, names))
+            route = Route(methods, path, function, place, names)
+            route.compress = compress
+            self._routes.append(route)
             return function
 
         return register
@@ -223,7 +235,8 @@ class App:
         """What the worker calls for each route."""
         entries = []
         for route in self._routes:
-            function, kind = self._entry(route.function, threads)
+            called = route.function if route.compress is None else _marked(route.function, route.compress)
+            function, kind = self._entry(called, threads)
             entries.append((function, route.names, kind))
         return entries
 
@@ -279,6 +292,9 @@ class App:
         if not self._after:
             return value
         made = to_response(value)
+        # A file is opened before anybody sees the answer.
+        if _file.is_file(made):
+            _file.settle(req, made)
         for hook in self._after:
             changed = await _settled(hook(req, made))
             if changed is not None:
@@ -288,7 +304,9 @@ class App:
     async def _error_page(self, req: Any, problem: BaseException, html: Optional[str]) -> Any:
         """The answer for a handler that failed."""
         value: Any
-        if isinstance(problem, _native.Refused):
+        if isinstance(problem, _file.NotThere) and self._not_found is not None:
+            value = await self._custom_not_found(req)
+        elif isinstance(problem, _native.Refused):
             status, text = problem.args
             value = Response(f"{status} {text}\n", status, TEXT, ResponseHeaders())
         elif self._error is not None:
@@ -302,6 +320,26 @@ class App:
         else:
             value = Response("500 Internal Server Error\n", 500, TEXT, ResponseHeaders())
         return await self._run_after(req, value)
+
+
+def _marked(function: Any, compress: bool) -> Any:
+    """A handler whose answers may be compressed, or not, unless they say so themselves."""
+
+    def mark(value: Any) -> Any:
+        if value is None or hasattr(value, "__await__"):
+            return value
+        made = to_response(value)
+        if made.compress is None:
+            made.compress = compress
+        return made
+
+    if is_async(function):
+
+        async def marked(req: Any, **values: Any) -> Any:
+            return mark(await function(req, **values))
+
+        return marked
+    return lambda req, **values: mark(function(req, **values))
 
 
 def _checked(function: Any, name: str) -> Any:

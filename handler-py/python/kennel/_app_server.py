@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from . import _failure, _native, _state, _tasks
+from . import _failure, _file, _native, _state, _tasks
 from ._app import App
 from ._response import Response, body_bytes, check_status, is_stream, to_response
 from ._serve import Server
@@ -33,6 +33,7 @@ class AppServer(Server):
             failed=self.failed,
             carry=self.carry,
             raw=self.raw,
+            compress=self.app.compress,
         )
 
     def begin(self) -> None:
@@ -72,7 +73,7 @@ class AppServer(Server):
 
     def _answer(self, req: Any, number: int, value: Any) -> None:
         job = req._job
-        if self.worker.send(job.serial, value):
+        if self.worker.send(job, value):
             return
         if value is None:
             raise TypeError(f"{self.app._title(number)} returned nothing")
@@ -88,10 +89,18 @@ class AppServer(Server):
             )
             return
         made = value if isinstance(value, Response) else to_response(value)
+        if _file.is_file(made):
+            _file.settle(req, made)
+            job.send_file(made.body.found, check_status(made.status), made.headers.lines(), self._may_compress(made))
+            return
         if is_stream(made.body):
             Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req)).start()
             return
-        job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
+        body = body_bytes(made.body)
+        job.respond(check_status(made.status), made.headers.lines(), body, self._may_compress(made))
+
+    def _may_compress(self, made: Response) -> bool:
+        return self.app.compress if made.compress is None else made.compress
 
     def failed(self, req: Any, number: int, problem: BaseException) -> None:
         """Answers for a handler that raised."""
@@ -110,7 +119,7 @@ class AppServer(Server):
                 made = to_response(value)
                 if is_stream(made.body):
                     raise TypeError("an error page has no pieces")
-                req._job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body))
+                self._answer(req, number, made)
             except BaseException as again:
                 broken(again)
 

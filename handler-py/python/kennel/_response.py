@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, MutableMapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, MutableMapping, Optional, Tuple, Union
 
 from . import _json, _native
 
@@ -65,10 +65,12 @@ class ResponseHeaders(MutableMapping[str, Any]):
 class Response:
     """An answer whole: `status`, `headers`, `body`. Hooks may change it."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "compress", "headers", "status")
 
     def __init__(self, body: Any, status: int, content_type: Optional[str], headers: ResponseHeaders) -> None:
         self.body = body
+        #: Whether it may be compressed; `None`: as the route and the app say.
+        self.compress: Optional[bool] = None
         self.status = status
         self.headers = headers
         if content_type is not None and "content-type" not in headers:
@@ -90,12 +92,17 @@ def _build(
     status: int,
     headers: Optional[Mapping[str, HeaderValue]],
     cookies: Optional[Mapping[str, Any]],
+    compress: Optional[bool],
 ) -> Response:
-    made = ResponseHeaders(headers)
+    lines = ResponseHeaders(headers)
     if cookies is not None:
-        before = made.get("set-cookie", [])
-        made["set-cookie"] = [*_values(before), *_cookie_lines(cookies)]
-    return Response(body, check_status(status), content_type, made)
+        before = lines.get("set-cookie", [])
+        lines["set-cookie"] = [*_values(before), *_cookie_lines(cookies)]
+    made = Response(body, check_status(status), content_type, lines)
+    if compress is not None and not isinstance(compress, bool):
+        raise TypeError(f"compress is True or False, not {type(compress).__name__}")
+    made.compress = compress
+    return made
 
 
 def _cookie_lines(cookies: Mapping[str, Any]) -> list[bytes]:
@@ -124,11 +131,13 @@ def response(
     status: int = 200,
     headers: Optional[Mapping[str, HeaderValue]] = None,
     cookies: Optional[Mapping[str, Any]] = None,
+    compress: Optional[bool] = None,
 ) -> Response:
     """An answer with status, headers and cookies.
 
     `body` is text, bytes, a dict or list for JSON, or `None`. A header's value may be a list. A cookie is a text, or a
-    dict of `value`, `max_age`, `path`, `domain`, `secure`, `http_only`, `same_site`.
+    dict of `value`, `max_age`, `path`, `domain`, `secure`, `http_only`, `same_site`. `compress=False`: it is never
+    compressed.
     """
     if isinstance(body, str):
         content_type: Optional[str] = TEXT
@@ -142,7 +151,7 @@ def response(
         body, content_type = _json.encode(body), JSON
     else:
         raise TypeError(f"a body is text, bytes, a dict or a list, not {type(body).__name__}")
-    return _build(body, content_type, status, headers, cookies)
+    return _build(body, content_type, status, headers, cookies, compress)
 
 
 def _text(kind: str, content_type: str, body: Any, options: Dict[str, Any]) -> Response:
@@ -199,9 +208,21 @@ def to_response(value: Any) -> Response:
     raise TypeError(f"a handler returns text, bytes, a dict, a list or a response, not {type(value).__name__}")
 
 
+class Pieces:
+    """A body in pieces that need `encode(piece)` to become bytes; its answer begins before the first of them."""
+
+    __slots__ = ("encode", "pieces", "silence")
+
+    def __init__(self, pieces: Any, encode: Callable[[Any], bytes], silence: bytes) -> None:
+        self.pieces = pieces
+        self.encode = encode
+        #: What is sent when nothing else was for a while.
+        self.silence = silence
+
+
 def is_stream(value: Any) -> bool:
     """Whether a body comes in pieces: a generator, an async generator, any iterator."""
-    return hasattr(value, "__next__") or hasattr(value, "__aiter__")
+    return hasattr(value, "__next__") or hasattr(value, "__aiter__") or isinstance(value, Pieces)
 
 
 def stream(pieces: Any, **options: Any) -> Response:

@@ -198,6 +198,7 @@ class Server:
             "evaluate": partial(_evaluate.evaluate, self.worker),
             "to_json": _json.encode,
             "copy_context": contextvars.copy_context,
+            "compress": False,
         }
         functions.update(runtime)
         self._limit_memory()

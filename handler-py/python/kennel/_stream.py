@@ -7,9 +7,12 @@ import threading
 from typing import Any, Callable, Optional
 
 from . import _native, _state, _tasks
-from ._response import BINARY, TEXT, Response, check_status
+from ._response import BINARY, TEXT, Pieces, Response, check_status
 
 Failed = Callable[[BaseException], None]
+
+#: Seconds between signs of life: proxies cut off what is silent for a minute or two.
+_SILENCE = 15.0
 
 
 class Pump:
@@ -22,10 +25,27 @@ class Pump:
         self.failed = failed
         self.log = log
         self.begun = False
+        self.ended = False
+        #: Something was sent since the last look.
+        self.sent = False
+        self.encode: Optional[Callable[[Any], bytes]] = None
 
     def start(self) -> None:
         """Sends what there is, and the rest when there is room."""
         body = self.response.body
+        if isinstance(body, Pieces):
+            self.encode = body.encode
+            silence, body = body.silence, body.pieces
+            try:
+                self._begin(BINARY)
+            except BaseException as problem:
+                self._broken(problem)
+                return
+            if self.job.is_head:
+                self._whole()
+                return
+            if _tasks.has_loop() and threading.current_thread() is threading.main_thread():
+                self._keep_alive(silence)
         if hasattr(body, "__aiter__"):
             _tasks.start(self._send_async(body), lambda: self.job.serial, lambda _: None, self._broken)
             return
@@ -37,7 +57,10 @@ class Pump:
 
     def _send(self, piece: Any) -> bool:
         """Sends a piece; `True` when another may follow at once."""
-        if isinstance(piece, str):
+        self.sent = True
+        if self.encode is not None:
+            data, content_type = self.encode(piece), BINARY
+        elif isinstance(piece, str):
             data, content_type = piece.encode(), TEXT
         elif isinstance(piece, (bytes, bytearray, memoryview)):
             data, content_type = bytes(piece), BINARY
@@ -54,13 +77,29 @@ class Pump:
         self.job.begin(check_status(self.response.status), headers.lines())
         self.begun = True
 
+    def _keep_alive(self, silence: bytes) -> None:
+        """Sends something whenever nothing was sent for a while."""
+
+        def look() -> None:
+            if self.ended or self.job.gone:
+                return
+            if not self.sent and self.job.room:
+                self.job.write(silence)
+            self.sent = False
+            loop.call_later(_SILENCE, look)
+
+        loop = asyncio.get_event_loop()
+        loop.call_later(_SILENCE, look)
+
     def _whole(self) -> None:
+        self.ended = True
         if not self.begun:
             self._begin(TEXT)
         self.job.watch(None)
         self.job.end()
 
     def _broken(self, problem: BaseException) -> None:
+        self.ended = True
         self.job.watch(None)
         if self.job.gone:
             # Nobody waits for the rest, so it is no matter how the script took that.
@@ -73,6 +112,7 @@ class Pump:
 
     def _leave(self, pieces: Any) -> None:
         """The client has left: the script learns of it as generators do."""
+        self.ended = True
         self.job.watch(None)
         close = getattr(pieces, "close", None)
         if close is not None:

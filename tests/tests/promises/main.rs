@@ -41,6 +41,8 @@ mod decode;
 mod examples;
 /// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
 mod existing_server;
+/// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
+mod files;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.
@@ -78,6 +80,8 @@ mod servers;
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.
 mod stopping;
+/// Streams: answers in pieces, and server-sent events.
+mod streams;
 /// The script's surroundings: modules, configuration, log.
 mod surroundings;
 /// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
