@@ -4,6 +4,7 @@
 //!
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`sessions`]: what a visitor carries between requests, signed;
 //! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod protocol;
 pub mod rooms;
 pub mod serve;
+pub mod sessions;
 pub mod transport;
 pub mod websocket;
 pub mod worker;

@@ -3,7 +3,7 @@
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
+//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and `stream` bring answers to the hub
 //! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
 //! hub. `package` carries the package's source, so that a worker needs this one file.
 
@@ -21,6 +21,7 @@ mod package;
 mod pool;
 mod pulse;
 mod request;
+mod session;
 mod standards;
 mod steps;
 mod stream;
@@ -47,6 +48,8 @@ mod _native {
     #[pymodule_export]
     use crate::request::{Refused, Request};
     #[pymodule_export]
+    use crate::session::{SessionOptions, privacy};
+    #[pymodule_export]
     use crate::standards::{environ, scope};
     #[pymodule_export]
     use crate::steps::Steps;
@@ -57,4 +60,10 @@ mod _native {
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    const CSRF_FIELD: &str = handler_core::sessions::csrf::FIELD;
+    #[pymodule_export]
+    const CSRF_HEADER: &str = handler_core::sessions::csrf::HEADER;
+    #[pymodule_export]
+    const CSRF_REFUSAL: &str = handler_core::sessions::csrf::REFUSAL;
 }

@@ -28,6 +28,7 @@ const FILES: &[(&str, &str)] = &files![
     "_response.py",
     "_room.py",
     "_serve.py",
+    "_session.py",
     "_spool.py",
     "_state.py",
     "_stream.py",

@@ -6,8 +6,11 @@ use crate::conn::Wire;
 use crate::link::Link;
 use crate::orders::not_understood;
 use crate::pool::Pool;
+use crate::session::{self, SessionOptions};
+use handler_core::sessions::Jar;
 use handler_core::worker::link::{self, Wake};
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
+use handler_core::worker::surroundings::unix_time;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -266,6 +269,22 @@ impl Worker {
     fn sleeps(&self) {
         self.check_fork();
         self.link.set_loop_awake(false);
+    }
+
+    /// Says how the app keeps its sessions, before it is ready.
+    fn set_session_options(&self, options: &Bound<'_, SessionOptions>) {
+        self.link.set_jar(Jar::new(&self.start.keys, options.get().of_mount(&self.start.mount)));
+    }
+
+    /// Signs JSON.
+    fn sign(&self, json: &str) -> PyResult<String> {
+        self.link.jar().sign(json, unix_time()).map_err(|problem| session::error(&problem))
+    }
+
+    /// The JSON that was signed, at most so many seconds ago; `None`: it was not, or too long ago.
+    #[pyo3(signature = (text, max_age))]
+    fn unsign(&self, text: &str, max_age: Option<u64>) -> Option<String> {
+        self.link.jar().unsign(text.as_bytes(), max_age, unix_time()).ok()
     }
 
     /// Answers with what a handler returned, when it is one of the plain values: `True`.

@@ -11,6 +11,7 @@ mod log;
 mod raw;
 mod request;
 mod response;
+mod session;
 mod time;
 
 pub(crate) use live::{close_arguments, open_arguments};
@@ -50,6 +51,7 @@ struct State {
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
     start: Start,
+    jar: session::LazyJar,
     array: Table,
 }
 
@@ -81,6 +83,7 @@ impl Api {
             channels: RefCell::default(),
             stopping: Cell::default(),
             start: start.clone(),
+            jar: session::LazyJar::default(),
             array: array.clone(),
         });
         let native = lua.create_table()?;
@@ -95,6 +98,7 @@ impl Api {
         raw::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
         response::register(lua, &native, &state)?;
+        session::register(lua, &native, &state)?;
         time::register(lua, &native, &state)?;
         Ok(Self { state, native })
     }
@@ -170,10 +174,12 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         .call((native, &scheduler, &failure, &conn, &states, &straight))?;
     let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
     let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
+    let session: Table =
+        chunk(include_str!("../runtime/session.lua"))?.call((native, &request, &response))?;
     let app: Table = chunk(include_str!("../runtime/app.lua"))?
-        .call((native, &scheduler, &request, &response, &failure, &channel, &live))?;
+        .call((native, &scheduler, &request, &response, &failure, &channel, &live, &session))?;
     chunk(include_str!("../runtime/init.lua"))?
-        .call((native, &scheduler, &failure, &response, &app, &live, &room))
+        .call((native, &scheduler, &failure, &response, &app, &live, &room, &session))
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.

@@ -1,11 +1,13 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response, failure, channel, live = ...
+local native, scheduler, request, response, failure, channel, live, sessions = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
 local next_job, set_current = native.next, scheduler.set_current
 local caught, guard, take_message = failure.caught, failure.guard, live.message
+
+local rawget, SESSION = rawget, sessions.SESSION
 
 local App = {}
 App.__index = App
@@ -16,8 +18,27 @@ local function check_function(fn, what, level)
   end
 end
 
-local function new_app()
+local app_options = { "csrf", "session" }
+
+-- `options`: { csrf = true, session = { name =, max_age =, domain =, same_site =, secure = } }
+local function new_app(options, level)
+  if options ~= nil and type(options) ~= "table" then
+    error("kennel.app takes a table of options, not a " .. type(options), level + 1)
+  end
+  options = options or {}
+  for name in pairs(options) do
+    if name ~= "csrf" and name ~= "session" then
+      local near = native.nearest(tostring(name), app_options)
+      local hint = near and "; did you mean `" .. near .. "`?" or ""
+      error("kennel.app has no option `" .. tostring(name) .. "`" .. hint, level + 1)
+    end
+  end
+  local problem = options.session ~= nil and sessions.set_options(options.session)
+  if problem then
+    error(problem, level + 1)
+  end
   local app = {
+    checks_forms = options.csrf and true or false,
     handlers = {}, -- by number: { fn, names of its values, "GET /path" }
     routes = {},
     channels = {},
@@ -30,7 +51,17 @@ local function new_app()
   return setmetatable(app, App)
 end
 
-local function add_route(app, methods, path, fn, level)
+local function add_route(app, methods, path, options, fn, level)
+  if fn == nil then
+    options, fn = {}, options
+  elseif type(options) ~= "table" then
+    error("route `" .. tostring(path) .. "` takes a table of options before its function", level)
+  end
+  for name in pairs(options) do
+    if name ~= "csrf" then
+      error("a route has no option `" .. tostring(name) .. "`", level)
+    end
+  end
   if type(path) ~= "string" then
     error("a route's path must be a string, not a " .. type(path), level)
   end
@@ -44,7 +75,8 @@ local function add_route(app, methods, path, fn, level)
   if problem then
     error(problem, level)
   end
-  app.handlers[number + 1] = { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")" }
+  local title = table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")"
+  app.handlers[number + 1] = { fn, names, title, checks_forms = options.csrf ~= false }
   app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
 end
 
@@ -52,13 +84,13 @@ end
 -- must not call it as its last act, which would leave no trace of it on the stack.
 
 for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options" }) do
-  App[method] = function(app, path, fn)
-    add_route(app, { method:upper() }, path, fn, 3)
+  App[method] = function(app, path, options, fn)
+    add_route(app, { method:upper() }, path, options, fn, 3)
     return app
   end
 end
 
-function App.route(app, methods, path, fn)
+function App.route(app, methods, path, options, fn)
   if type(methods) == "string" then
     methods = { methods }
   end
@@ -72,7 +104,7 @@ function App.route(app, methods, path, fn)
     end
     upper[at] = method:upper()
   end
-  add_route(app, upper, path, fn, 3)
+  add_route(app, upper, path, options, fn, 3)
   return app
 end
 
@@ -178,6 +210,9 @@ local function run_after(app, req, value)
 end
 
 local function answer(app, serial, req, number, values)
+  if app.checks_forms and number >= 0 and app.handlers[number + 1].checks_forms then
+    sessions.check_form(req)
+  end
   local value
   local hooks = app.before_hooks
   for at = 1, #hooks do
@@ -191,6 +226,14 @@ local function answer(app, serial, req, number, values)
   end
   if app.after_hooks[1] then
     value = run_after(app, req, value)
+  end
+  if rawget(req, SESSION) then
+    value = sessions.seal(req, value)
+    response.send(serial, value)
+    if type(value.body) ~= "string" then
+      sessions.look_back(req)
+    end
+    return
   end
   response.send(serial, value)
 end

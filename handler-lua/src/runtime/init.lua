@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms = ...
+local native, scheduler, failure, response, apps, live, rooms, sessions = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -38,6 +38,10 @@ for name, fn in pairs(response.api) do
   kennel[name] = fn
 end
 
+for name, fn in pairs(sessions.api) do
+  kennel[name] = fn
+end
+
 for _, level in ipairs({ "debug", "info", "warn", "error" }) do
   kennel.log[level] = function(text, fields)
     if fields ~= nil and type(fields) ~= "table" then
@@ -72,11 +76,11 @@ function kennel.disconnect(sender, ids)
 end
 
 local the_app
-function kennel.app()
+function kennel.app(options)
   if the_app then
     error("this script has an app already; kennel.app() is called once", 2)
   end
-  the_app = apps.new()
+  the_app = apps.new(options, 2)
   return the_app
 end
 

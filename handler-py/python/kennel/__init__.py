@@ -26,6 +26,7 @@ from ._native import Args, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
 from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
+from ._session import sign, unsign
 from ._tasks import spawn
 
 __all__ = [
@@ -49,9 +50,11 @@ __all__ = [
     "redirect",
     "response",
     "room",
+    "sign",
     "spawn",
     "stream",
     "text",
+    "unsign",
 ]
 
 

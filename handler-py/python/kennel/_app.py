@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, List, Mapping, Optional, Tuple, TypeVar, Union
 
-from . import _channel, _failure, _json, _native
+from . import _channel, _failure, _json, _native, _session
 from ._channel import Channel, is_async
 from ._response import TEXT, Response, ResponseHeaders, to_response
 
@@ -29,9 +29,12 @@ def _place(depth: int) -> str:
 class Route:
     """One route as it was registered."""
 
-    __slots__ = ("function", "handler", "methods", "names", "path", "place")
+    __slots__ = ("checks_forms", "function", "handler", "methods", "names", "path", "place")
 
-    def __init__(self, methods: List[str], path: str, function: Any, place: str, names: List[str]) -> None:
+    def __init__(
+        self, methods: List[str], path: str, function: Any, place: str, names: List[str], checks_forms: bool
+    ) -> None:
+        self.checks_forms = checks_forms
         self.methods = methods
         self.path = path
         self.function = function
@@ -48,12 +51,16 @@ class App:
     """What a script answers to. A module has one, called `app`.
 
     `threads`: handlers that are plain functions run in so many threads of each worker, for code that blocks.
+    `csrf`: forms need a token, `req.csrf_token`; a route that needs none says `csrf=False`. `session`: how sessions are
+    kept, a dict of `name`, `max_age`, `domain`, `same_site`, `secure`.
     """
 
-    def __init__(self, *, threads: int = 0) -> None:
+    def __init__(self, *, threads: int = 0, csrf: bool = False, session: Optional[Mapping[str, Any]] = None) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 256:
             raise ValueError(f"threads is a whole number from 0 to 256, not {threads!r}")
         self.threads = threads
+        self._checks_forms = csrf
+        self._session = _native.SessionOptions(**(session or {}))
         self._table = _native.RouteTable()
         self._channel_table = _native.RouteTable()
         self._routes: List[Route] = []
@@ -69,31 +76,31 @@ class App:
 
     # Routes
 
-    def get(self, path: str) -> Callable[[F], F]:
+    def get(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for GET, which answers HEAD too."""
-        return self._add(["GET"], path, _place(1))
+        return self._add(["GET"], path, _place(1), csrf)
 
-    def post(self, path: str) -> Callable[[F], F]:
+    def post(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for POST."""
-        return self._add(["POST"], path, _place(1))
+        return self._add(["POST"], path, _place(1), csrf)
 
-    def put(self, path: str) -> Callable[[F], F]:
+    def put(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for PUT."""
-        return self._add(["PUT"], path, _place(1))
+        return self._add(["PUT"], path, _place(1), csrf)
 
-    def patch(self, path: str) -> Callable[[F], F]:
+    def patch(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for PATCH."""
-        return self._add(["PATCH"], path, _place(1))
+        return self._add(["PATCH"], path, _place(1), csrf)
 
-    def delete(self, path: str) -> Callable[[F], F]:
+    def delete(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for DELETE."""
-        return self._add(["DELETE"], path, _place(1))
+        return self._add(["DELETE"], path, _place(1), csrf)
 
-    def options(self, path: str) -> Callable[[F], F]:
+    def options(self, path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
-        return self._add(["OPTIONS"], path, _place(1))
+        return self._add(["OPTIONS"], path, _place(1), csrf)
 
-    def route(self, methods: Union[str, List[str]], path: str) -> Callable[[F], F]:
+    def route(self, methods: Union[str, List[str]], path: str, *, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for a method or several."""
         listed = [methods] if isinstance(methods, str) else methods
         if not isinstance(listed, (list, tuple)) or not listed:
@@ -101,9 +108,9 @@ class App:
         for method in listed:
             if not isinstance(method, str) or not re.fullmatch("[A-Za-z0-9]+", method):
                 raise ValueError(f"`{method}` is no HTTP method")
-        return self._add([method.upper() for method in listed], path, _place(1))
+        return self._add([method.upper() for method in listed], path, _place(1), csrf)
 
-    def _add(self, methods: List[str], path: str, place: str) -> Callable[[F], F]:
+    def _add(self, methods: List[str], path: str, place: str, csrf: bool) -> Callable[[F], F]:
         if not isinstance(path, str):
             raise TypeError(f"a route's path is text, not {type(path).__name__}")
         names = self._table.add(methods, path, len(self._routes), place)
@@ -111,7 +118,7 @@ class App:
         def register(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"route `{path}` takes a function, not {type(function).__name__}")
-            self._routes.append(Route(methods, path, function, place, names))
+            self._routes.append(Route(methods, path, function, place, names, csrf))
             return function
 
         return register
@@ -224,6 +231,8 @@ class App:
         entries = []
         for route in self._routes:
             function, kind = self._entry(route.function, threads)
+            if self._checks_forms and route.checks_forms:
+                function = _session.checked(function, kind)
             entries.append((function, route.names, kind))
         return entries
 

@@ -77,6 +77,20 @@ class Response:
     def __repr__(self) -> str:
         return f"<response {self.status}>"
 
+    def set_cookie(self, name: str, value: Any, **options: Any) -> None:
+        """Sets a cookie. Options: `max_age`, `path`, `domain`, `secure`, `http_only`, `same_site`."""
+        for line in _cookie_lines({name: {**options, "value": value}}):
+            add_cookie_line(self.headers, line)
+
+    def delete_cookie(self, name: str, **options: Any) -> None:
+        """Makes browsers forget a cookie, which was set with the same `path` and `domain`."""
+        self.set_cookie(name, "", **{**options, "max_age": 0})
+
+
+def add_cookie_line(headers: ResponseHeaders, line: bytes) -> None:
+    before = headers.get("set-cookie", [])
+    headers["set-cookie"] = [*_values(before), line]
+
 
 def check_status(status: Any) -> int:
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 999:
@@ -93,8 +107,8 @@ def _build(
 ) -> Response:
     made = ResponseHeaders(headers)
     if cookies is not None:
-        before = made.get("set-cookie", [])
-        made["set-cookie"] = [*_values(before), *_cookie_lines(cookies)]
+        for line in _cookie_lines(cookies):
+            add_cookie_line(made, line)
     return Response(body, check_status(status), content_type, made)
 
 

@@ -22,6 +22,8 @@ class Pump:
         self.failed = failed
         self.log = log
         self.begun = False
+        #: What is to be done behind the last piece.
+        self.over: Optional[Callable[[], None]] = None
 
     def start(self) -> None:
         """Sends what there is, and the rest when there is room."""
@@ -58,6 +60,8 @@ class Pump:
         if not self.begun:
             self._begin(TEXT)
         self.job.watch(None)
+        if self.over is not None:
+            self.over()
         self.job.end()
 
     def _broken(self, problem: BaseException) -> None:

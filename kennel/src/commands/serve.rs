@@ -10,6 +10,7 @@ use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
 use crate::run_files::{CONSOLE, RunFiles};
+use crate::secret;
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
@@ -44,8 +45,10 @@ pub(super) enum Mode {
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
-    let apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
+    let is_dev = mode == Mode::Dev;
+    let mut apps = apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, is_dev)?;
     let set_level = log::start(args.log_format, args.log_level);
+    secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
@@ -66,6 +69,9 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Some(own) => vec![own.endpoint()?],
         None => existing,
     };
+
+    let keys = secret::keys(&config.sessions)?;
+    apps.iter_mut().for_each(|app| app.start.keys = keys.clone());
 
     let (stop, stop_signal) = UnixStream::pair()?;
     let (reload, reload_signal) = UnixStream::pair()?;

@@ -71,6 +71,8 @@ mod routes;
 mod script_errors;
 /// Servers: other people's Mongrel2, several of them, their end and return.
 mod servers;
+/// Sessions: what a visitor carries in a signed cookie, and nobody else can write.
+mod sessions;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.
