@@ -15,6 +15,8 @@
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
 //!
+//! [`templates`] (with the feature of that name) makes pages for workers; the hub makes none.
+//!
 //! A worker in another language needs `worker` and `protocol` alone.
 
 pub mod channel;
@@ -26,6 +28,8 @@ pub mod protocol;
 pub mod rooms;
 pub mod serve;
 pub mod sessions;
+#[cfg(feature = "templates")]
+pub mod templates;
 pub mod transport;
 pub mod websocket;
 pub mod worker;

@@ -5,7 +5,7 @@
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and `stream` bring answers to the hub
 //! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
-//! hub. `package` carries the package's source, so that a worker needs this one file.
+//! hub. `render` makes pages from templates, with Python's `values`. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;
@@ -20,6 +20,7 @@ mod orders;
 mod package;
 mod pool;
 mod pulse;
+mod render;
 mod request;
 mod session;
 mod standards;
@@ -27,6 +28,7 @@ mod steps;
 mod stream;
 mod text;
 mod threads;
+mod values;
 mod worker;
 
 /// `kennel._native`.
@@ -45,6 +47,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::package::sources;
+    #[pymodule_export]
+    use crate::render::render;
     #[pymodule_export]
     use crate::request::{Refused, Request};
     #[pymodule_export]

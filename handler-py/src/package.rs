@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = &files![
     "_live.py",
     "_log.py",
     "_raw.py",
+    "_render.py",
     "_response.py",
     "_room.py",
     "_serve.py",

@@ -8,6 +8,7 @@ use crate::orders::not_understood;
 use crate::pool::Pool;
 use crate::session::{self, SessionOptions};
 use handler_core::sessions::Jar;
+use handler_core::templates::Templates;
 use handler_core::worker::link::{self, Wake};
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
 use handler_core::worker::surroundings::unix_time;
@@ -31,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) link: Arc<Link>,
     start: Start,
     app: OnceLock<App>,
+    pub(crate) templates: Templates,
     slots: Mutex<FxHashMap<u64, Arc<Slot>>>,
     pub(crate) pool: Pool,
     /// The package wants its event loop to run.
@@ -322,10 +324,12 @@ impl Worker {
 impl Worker {
     fn new(link: Arc<Link>, start: Start) -> Self {
         link.set_memory(start.memory);
+        let templates = Templates::beside(&start.source, start.dev);
         Self {
             link,
             start,
             app: OnceLock::new(),
+            templates,
             slots: Mutex::default(),
             pool: Pool::default(),
             wants_loop: AtomicBool::new(false),

@@ -9,6 +9,7 @@ mod hot;
 mod live;
 mod log;
 mod raw;
+mod render;
 mod request;
 mod response;
 mod session;
@@ -96,6 +97,7 @@ impl Api {
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
+        render::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
         response::register(lua, &native, &state)?;
         session::register(lua, &native, &state)?;
@@ -178,8 +180,9 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         chunk(include_str!("../runtime/session.lua"))?.call((native, &request, &response))?;
     let app: Table = chunk(include_str!("../runtime/app.lua"))?
         .call((native, &scheduler, &request, &response, &failure, &channel, &live, &session))?;
+    let render: Table = chunk(include_str!("../runtime/render.lua"))?.call((native, &response))?;
     chunk(include_str!("../runtime/init.lua"))?
-        .call((native, &scheduler, &failure, &response, &app, &live, &room, &session))
+        .call((native, &scheduler, &failure, &response, &app, &live, &room, &session, &render))
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.

@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms, sessions = ...
+local native, scheduler, failure, response, apps, live, rooms, sessions, pages = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -38,8 +38,10 @@ for name, fn in pairs(response.api) do
   kennel[name] = fn
 end
 
-for name, fn in pairs(sessions.api) do
-  kennel[name] = fn
+for _, part in ipairs({ sessions, pages }) do
+  for name, fn in pairs(part.api) do
+    kennel[name] = fn
+  end
 end
 
 for _, level in ipairs({ "debug", "info", "warn", "error" }) do

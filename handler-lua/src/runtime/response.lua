@@ -252,6 +252,7 @@ end
 
 return {
   to_response = to_response,
+  build = build,
   copy = copy,
   add_cookie_line = add_cookie_line,
   send = send,

@@ -20,10 +20,12 @@ from typing import Any
 from . import _state
 from ._app import App
 from ._conn import Connection
+from ._failure import TemplateError
 from ._log import log
 from ._native import VERSION as __version__
 from ._native import Args, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
+from ._render import render
 from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
 from ._session import sign, unsign
@@ -39,6 +41,7 @@ __all__ = [
     "Request",
     "Response",
     "Room",
+    "TemplateError",
     "__version__",
     "connection",
     "deliver",
@@ -48,6 +51,7 @@ __all__ = [
     "log",
     "no_content",
     "redirect",
+    "render",
     "response",
     "room",
     "sign",

@@ -81,6 +81,8 @@ mod stopping;
 mod surroundings;
 /// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
 mod tasks;
+/// Templates: pages made of the files beside the app, and of nothing else.
+mod templates;
 /// Uploads: bodies that Mongrel2 puts into files.
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
