@@ -4,6 +4,7 @@
 //!
 //! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
 //! * [`http`]: responses to bytes, and views of what a client sent;
+//! * [`sessions`]: what a visitor carries between requests, signed;
 //! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
@@ -13,6 +14,8 @@
 //! * [`console`]: what people who operate the hub say to it;
 //! * [`transport`]: ZeroMQ to the servers;
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
+//!
+//! [`templates`] (with the feature of that name) makes pages for workers; the hub makes none.
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
 
@@ -24,6 +27,9 @@ pub mod metrics;
 pub mod protocol;
 pub mod rooms;
 pub mod serve;
+pub mod sessions;
+#[cfg(feature = "templates")]
+pub mod templates;
 pub mod transport;
 pub mod websocket;
 pub mod worker;

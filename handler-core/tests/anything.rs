@@ -17,6 +17,7 @@ use handler_core::http::{
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use handler_core::protocol::tnetstring::Value;
 use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
+use handler_core::sessions::{ENTROPY, Jar, Keys, Options, Secret, Visit, csrf};
 use handler_core::transport::Address;
 use handler_core::transport::zmtp::{self, Conversation, Role};
 use handler_core::websocket::frame::encode_masked;
@@ -241,6 +242,35 @@ fn tnetstrings_come_back_as_they_were_written() {
         assert_eq!(Value::parse(&written).unwrap(), (value, &[][..]));
         change(rng, &mut written);
         let _ = Value::parse(&written);
+    });
+}
+
+#[test]
+fn of_a_session_with_something_changed_nothing_is_believed() {
+    let jar = Jar::new(&Keys::of(&[Secret::new(b"0123456789abcdef").unwrap()]), Options::of_mount("/"));
+    let now = 1_700_000_000;
+    let open = |header: &[u8]| Visit::open(&jar, std::iter::once(header), now);
+    let line = open(b"").close(&jar, r#"{"user":7}"#, false, now, false, [7; ENTROPY]).unwrap().unwrap();
+    let cookie = [b"a=1; ", line.split(|byte| *byte == b';').next().unwrap(), b"; b=2"].concat();
+    assert_eq!(open(&cookie).json(), r#"{"user":7}"#);
+    let (token, signed) =
+        (open(&cookie).csrf_token(&jar, [1; ENTROPY]).unwrap(), jar.sign("[1]", now).unwrap());
+    try_all(20_000, |rng| {
+        let mut bytes = cookie.clone();
+        change(rng, &mut bytes);
+        let visit = open(&bytes);
+        let json = visit.json();
+        // What is around it may change, and a session may be lost; no other one comes of it.
+        assert!(json == r#"{"user":7}"# || json == "{}", "{json} of {}", bytes.escape_ascii());
+        let mut given = token.clone().into_bytes();
+        change(rng, &mut given);
+        assert!(given == token.as_bytes() || !open(&cookie).allows(&jar, &given));
+        let mut text = signed.clone().into_bytes();
+        change(rng, &mut text);
+        assert!(text == signed.as_bytes() || jar.unsign(&text, None, now).is_err());
+        let anything = anything(rng, 200);
+        let _ =
+            (open(&anything), jar.unsign(&anything, Some(1), now), csrf::applies(&anything, Some(&anything)));
     });
 }
 

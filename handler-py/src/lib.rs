@@ -3,9 +3,10 @@
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
-//! (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection, `hub` everything else that is said to the
-//! hub. `package` carries the package's source, so that a worker needs this one file.
+//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
+//! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection,
+//! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `package` carries the package's
+//! source, so that a worker needs this one file.
 
 mod answer;
 mod app;
@@ -21,12 +22,15 @@ mod orders;
 mod package;
 mod pool;
 mod pulse;
+mod render;
 mod request;
+mod session;
 mod standards;
 mod steps;
 mod stream;
 mod text;
 mod threads;
+mod values;
 mod worker;
 
 /// `kennel._native`.
@@ -48,7 +52,11 @@ mod _native {
     #[pymodule_export]
     use crate::package::sources;
     #[pymodule_export]
+    use crate::render::render;
+    #[pymodule_export]
     use crate::request::{Refused, Request};
+    #[pymodule_export]
+    use crate::session::{SessionOptions, privacy};
     #[pymodule_export]
     use crate::standards::{environ, scope};
     #[pymodule_export]
@@ -60,4 +68,10 @@ mod _native {
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    const CSRF_FIELD: &str = handler_core::sessions::csrf::FIELD;
+    #[pymodule_export]
+    const CSRF_HEADER: &str = handler_core::sessions::csrf::HEADER;
+    #[pymodule_export]
+    const CSRF_REFUSAL: &str = handler_core::sessions::csrf::REFUSAL;
 }

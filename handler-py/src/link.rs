@@ -6,6 +6,7 @@
 use crate::files::Downloads;
 use crate::flow::Flow;
 use crate::pulse::Pulse;
+use handler_core::sessions::{Jar, Keys, Options};
 use handler_core::worker::link::{Actions, Orders, Wake};
 use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{Action, Order, Question};
@@ -45,6 +46,8 @@ pub(crate) struct Link {
     flush_soon: OnceLock<Py<PyAny>>,
     /// What scripts may use, bytes; 0: any.
     memory: AtomicUsize,
+    /// What the app signs with.
+    jar: OnceLock<Jar>,
     /// This process is a child of the worker: it must not speak for it.
     forked: AtomicBool,
 }
@@ -96,6 +99,7 @@ impl Link {
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
             memory: AtomicUsize::new(0),
+            jar: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
     }
@@ -112,6 +116,16 @@ impl Link {
 
     pub(crate) fn set_memory(&self, bytes: usize) {
         self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What the app signs with; nothing, when its interface has no sessions.
+    pub(crate) fn jar(&self) -> &Jar {
+        self.jar.get_or_init(|| Jar::new(&Keys::default(), Options::of_mount("/")))
+    }
+
+    /// Before the first job.
+    pub(crate) fn set_jar(&self, jar: Jar) {
+        let _ = self.jar.set(jar);
     }
 
     /// This process was forked off a worker and is none.

@@ -171,6 +171,10 @@ impl Worker {
             Ok(value) => value,
             Err(problem) => return self.failed(py, request.into_any(), number, problem),
         };
+        if request.get().has_session() {
+            app.finish.call1(py, (request, number, value))?;
+            return Ok(());
+        }
         match answer::send(py, &request.get().job, &value, &app.to_json, app.compress) {
             Ok(Sent::Yes) => Ok(()),
             Ok(Sent::NotPlain) => {

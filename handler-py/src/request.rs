@@ -2,8 +2,9 @@
 
 use crate::headers::{Args, Headers};
 use crate::job::Job;
+use crate::session::{self, Session};
 use crate::text::text;
-use handler_core::http::{charset, cookies};
+use handler_core::http::{charset, cookies, query};
 use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
@@ -27,11 +28,18 @@ pub(crate) struct Request {
     pub(crate) job: Arc<Job>,
     params: OnceLock<Py<PyDict>>,
     conn: OnceLock<Py<PyAny>>,
+    /// Its session, once somebody asked for that.
+    session: OnceLock<Session>,
 }
 
 impl Request {
     pub(crate) fn new(job: Arc<Job>, params: Option<Py<PyDict>>) -> Self {
-        Self { job, params: params.map_or_else(OnceLock::new, OnceLock::from), conn: OnceLock::new() }
+        Self {
+            job,
+            params: params.map_or_else(OnceLock::new, OnceLock::from),
+            conn: OnceLock::new(),
+            session: OnceLock::new(),
+        }
     }
 
     fn whole_body(&self) -> PyResult<Cow<'_, [u8]>> {
@@ -39,6 +47,19 @@ impl Request {
             BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
             other => PyOSError::new_err(other.to_string()),
         })
+    }
+
+    /// Whether somebody asked for the session, so that the answer has to say something about it.
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.get().is_some()
+    }
+
+    fn opened(&self, py: Python<'_>) -> PyResult<&Session> {
+        if let Some(session) = self.session.get() {
+            return Ok(session);
+        }
+        let session = Session::open(py, &self.job)?;
+        Ok(self.session.get_or_init(|| session))
     }
 
     fn server_field<'py>(&self, py: Python<'py>, name: &[u8]) -> Option<Bound<'py, PyString>> {
@@ -163,6 +184,70 @@ impl Request {
         })
     }
 
+    /// The visitor's session: a dict that is kept in a signed cookie when it was changed.
+    #[getter]
+    fn session<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        Ok(self.opened(py)?.values(py))
+    }
+
+    /// Another one in its place; `None` ends it.
+    #[setter]
+    fn set_session(&self, py: Python<'_>, values: Option<Bound<'_, PyDict>>) -> PyResult<()> {
+        self.opened(py)?.replace(py, values)
+    }
+
+    #[deleter]
+    fn delete_session(&self, py: Python<'_>) -> PyResult<()> {
+        self.opened(py)?.replace(py, None)
+    }
+
+    /// A token for a form of this visitor's, which goes into its field `csrf_token`.
+    #[getter]
+    fn csrf_token(&self, py: Python<'_>) -> PyResult<String> {
+        self.opened(py)?.csrf_token(self.job.link.jar())
+    }
+
+    /// Whether somebody asked for the session.
+    #[getter]
+    fn _has_session(&self) -> bool {
+        self.has_session()
+    }
+
+    /// The JSON that the session came as.
+    #[getter]
+    fn _session_came(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.opened(py)?.came().to_owned())
+    }
+
+    /// The answer begins with this session: the value of its `Set-Cookie`, if there has to be one.
+    fn _close_session<'py>(
+        &self,
+        py: Python<'py>,
+        json: &str,
+        same: bool,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let https = self.job.first(b"URL_SCHEME").is_some_and(|scheme| *scheme == *b"https");
+        let line = self.opened(py)?.close(self.job.link.jar(), json, same, https)?;
+        Ok(line.map(|line| PyBytes::new(py, &line)))
+    }
+
+    /// Whether it could be a form of another site.
+    fn _needs_token(&self) -> bool {
+        session::needs_token(&self.job)
+    }
+
+    /// Whether a form's token is of this visitor.
+    fn _allows(&self, py: Python<'_>, token: &str) -> PyResult<bool> {
+        Ok(self.opened(py)?.allows(self.job.link.jar(), token))
+    }
+
+    /// The first value of a field of the body, which is a urlencoded form.
+    fn _urlencoded_field<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyString>>> {
+        let body = self.whole_body()?;
+        let found = query::pairs(&body).find(|(found, _)| **found == *name.as_bytes());
+        Ok(found.map(|(_, value)| text(py, &value)))
+    }
+
     /// The connection that it came on.
     #[getter]
     fn conn<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -194,6 +279,9 @@ impl Request {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Some(params) = self.params.get() {
             visit.call(params)?;
+        }
+        if let Some(session) = self.session.get() {
+            session.traverse(&visit)?;
         }
         self.conn.get().map_or(Ok(()), |conn| visit.call(conn))
     }

@@ -6,9 +6,13 @@ use crate::conn::Wire;
 use crate::link::Link;
 use crate::orders::not_understood;
 use crate::pool::Pool;
+use crate::session::{self, SessionOptions};
 use crate::stream::PyJob;
+use handler_core::sessions::Jar;
+use handler_core::templates::Templates;
 use handler_core::worker::link::{self, Wake};
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
+use handler_core::worker::surroundings::unix_time;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -29,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) link: Arc<Link>,
     start: Start,
     app: OnceLock<App>,
+    pub(crate) templates: Templates,
     slots: Mutex<FxHashMap<u64, Arc<Slot>>>,
     pub(crate) pool: Pool,
     /// The package wants its event loop to run.
@@ -269,6 +274,22 @@ impl Worker {
         self.link.set_loop_awake(false);
     }
 
+    /// Says how the app keeps its sessions, before it is ready.
+    fn set_session_options(&self, options: &Bound<'_, SessionOptions>) {
+        self.link.set_jar(Jar::new(&self.start.keys, options.get().of_mount(&self.start.mount)));
+    }
+
+    /// Signs JSON.
+    fn sign(&self, json: &str) -> PyResult<String> {
+        self.link.jar().sign(json, unix_time()).map_err(|problem| session::error(&problem))
+    }
+
+    /// The JSON that was signed, at most so many seconds ago; `None`: it was not, or too long ago.
+    #[pyo3(signature = (text, max_age))]
+    fn unsign(&self, text: &str, max_age: Option<u64>) -> Option<String> {
+        self.link.jar().unsign(text.as_bytes(), max_age, unix_time()).ok()
+    }
+
     /// Answers with what a handler returned, when it is one of the plain values: `True`.
     fn send(&self, py: Python<'_>, job: &PyJob, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         let app = self.app()?;
@@ -305,10 +326,12 @@ impl Worker {
 impl Worker {
     fn new(link: Arc<Link>, start: Start) -> Self {
         link.set_memory(start.memory);
+        let templates = Templates::beside(&start.source, start.dev);
         Self {
             link,
             start,
             app: OnceLock::new(),
+            templates,
             slots: Mutex::default(),
             pool: Pool::default(),
             wants_loop: AtomicBool::new(false),

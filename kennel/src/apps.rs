@@ -7,6 +7,7 @@ use crate::python;
 use crate::role::WORKER_LUA;
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
+use handler_core::sessions::Keys;
 use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ pub(crate) fn resolve(
                 dev,
                 memory: limits.worker_memory,
                 conversations: limits.conversations,
+                keys: Keys::default(),
             },
         });
     }

@@ -31,9 +31,36 @@ pub(crate) struct Config {
     /// Where numbers are read.
     #[serde(default)]
     pub(crate) metrics: Metrics,
+    /// What sessions are signed with.
+    #[serde(default)]
+    pub(crate) sessions: Sessions,
     /// Bounds that differ from their defaults.
     #[serde(default)]
     limits: LimitSettings,
+}
+
+/// The sessions.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sessions {
+    /// The secret, or several, of which the first signs.
+    #[serde(alias = "secrets")]
+    pub(crate) secret: Option<OneOrMore>,
+}
+
+/// A text or a list of texts.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+pub(crate) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+/// It is never shown.
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sessions(..)")
+    }
 }
 
 /// The console.
@@ -256,7 +283,10 @@ fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
     let line = before.matches('\n').count() + 1;
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = text[line_start..start].chars().count() + 1;
-    let shown = text[line_start..].lines().next().unwrap_or_default();
+    let mut shown = text[line_start..].lines().next().unwrap_or_default();
+    if shown.trim_start().starts_with("secret") {
+        shown = &shown[..shown.find('=').unwrap_or(shown.len())];
+    }
     let room = shown.chars().count().saturating_sub(column - 1).max(1);
     let width = text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, room);
     let message = problem.message().to_owned();
@@ -403,6 +433,19 @@ mod tests {
         ] {
             let complaint = of(text).unwrap_err().to_string();
             assert!(complaint.starts_with("kennel.toml:") && complaint.contains(problem), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let config =
+            Config::parse(Path::new("kennel.toml"), "[sessions]\nsecret = \"hush hush hush hush\"\n");
+        assert!(!format!("{:?}", config.unwrap()).contains("hush"));
+        for text in
+            ["secret = 4711", "secret = [4711]", "secret = \"4711", "secrets = 4711", "secretz = \"4711\""]
+        {
+            let complaint = problem(&format!("[sessions]\n{text}\n"));
+            assert!(!complaint.contains("4711") && complaint.starts_with("kennel.toml:"), "{complaint}");
         }
     }
 

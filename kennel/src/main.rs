@@ -15,6 +15,7 @@ mod own_server;
 mod python;
 mod role;
 mod run_files;
+mod secret;
 mod servers;
 mod table;
 mod watch;

@@ -41,7 +41,7 @@ impl RunFiles {
 impl Drop for RunFiles {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
-        // Only when nobody else runs here.
+        // Only when nobody else runs here, and no secret is kept.
         let _ = fs::remove_dir(FOLDER);
     }
 }

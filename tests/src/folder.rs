@@ -37,6 +37,14 @@ impl Folder {
         &self.path
     }
 
+    /// Names of what a kennel keeps in it while it runs, and leaves behind if it does not clear up. The secret that sessions
+    /// are signed with is to stay.
+    pub fn run_files(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path.join(".kennel")) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != "secret").collect()
+    }
+
     /// Writes a file below it, as editors do: beside, then renamed over the old one.
     ///
     /// # Panics

@@ -15,3 +15,4 @@ pub mod probe;
 pub mod process;
 pub mod protocol;
 pub mod restart;
+pub mod surroundings;

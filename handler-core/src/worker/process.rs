@@ -11,6 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+/// The variable that has the secret which sessions are signed with.
+pub const SECRET: &str = "KENNEL_SECRET";
+
 /// How the workers of an app are started.
 #[derive(Debug, Clone)]
 pub struct WorkerCommand {
@@ -49,6 +52,8 @@ impl WorkerCommand {
         let child = Command::new(&self.program)
             .args(&self.arguments)
             .env(ENVIRONMENT, format!("{},{}", theirs.as_raw_fd(), page_fd.as_raw_fd()))
+            // Workers get keys made of it; what shows the environment shall not show the secret.
+            .env_remove(SECRET)
             .stdin(Stdio::null())
             .stdout(io::stderr())
             // ^C at a terminal is for the hub, which then lets its workers finish.

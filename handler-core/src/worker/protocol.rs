@@ -19,6 +19,7 @@ pub use write::{
     encode_job, encode_lead, encode_message, encode_open, encode_start, encode_stop, encode_taken,
 };
 
+use crate::sessions::Keys;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -95,6 +96,9 @@ pub struct Start {
     /// Conversations that may wait for their visitors.
     #[serde(default)]
     pub conversations: usize,
+    /// What sessions and tokens are signed with.
+    #[serde(default)]
+    pub keys: Keys,
 }
 
 /// One route that a script registered.

@@ -11,8 +11,10 @@ mod hot;
 mod live;
 mod log;
 mod raw;
+mod render;
 mod request;
 mod response;
+mod session;
 mod stream;
 mod time;
 
@@ -58,6 +60,7 @@ struct State {
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
     start: Start,
+    jar: session::LazyJar,
     array: Table,
 }
 
@@ -91,6 +94,7 @@ impl Api {
             channels: RefCell::default(),
             stopping: Cell::default(),
             start: start.clone(),
+            jar: session::LazyJar::default(),
             array: array.clone(),
         });
         let native = lua.create_table()?;
@@ -106,8 +110,10 @@ impl Api {
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
         raw::register(lua, &native, &state)?;
+        render::register(lua, &native, &state)?;
         request::register(lua, &native, &state)?;
         response::register(lua, &native, &state)?;
+        session::register(lua, &native, &state)?;
         stream::register(lua, &native, &state)?;
         time::register(lua, &native, &state)?;
         Ok(Self { state, native })
@@ -189,6 +195,9 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
     let conversation: Table = chunk(include_str!("../runtime/conversation.lua"))?
         .call((native, &scheduler, &failure, &response))?;
+    let session: Table =
+        chunk(include_str!("../runtime/session.lua"))?.call((native, &request, &response))?;
+    let render: Table = chunk(include_str!("../runtime/render.lua"))?.call((native, &response))?;
     let app: Table = chunk(include_str!("../runtime/app.lua"))?.call((
         native,
         &scheduler,
@@ -200,6 +209,7 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         &stream,
         &file,
         &conversation,
+        &session,
     ))?;
     chunk(include_str!("../runtime/init.lua"))?.call((
         native,
@@ -213,6 +223,8 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
         &file,
         &events,
         &conversation,
+        &session,
+        &render,
     ))
 }
 

@@ -1,11 +1,13 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response, failure, channel, live, stream, file, conversation = ...
+local native, scheduler, request, response, failure, channel, live, stream, file, conversation, sessions = ...
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
 local next_job, set_current = native.next, scheduler.set_current
 local caught, guard, take_message = failure.caught, failure.guard, live.message
+
+local rawget, SESSION = rawget, sessions.SESSION
 
 local App = {}
 App.__index = App
@@ -16,10 +18,31 @@ local function check_function(fn, what, level)
   end
 end
 
-local function new_app(options)
+local app_options = { "compress", "csrf", "session" }
+
+-- `options`: { compress = false, csrf = true, session = { name =, max_age =, domain =, same_site =, secure = } }
+local function new_app(options, level)
+  if options ~= nil and type(options) ~= "table" then
+    error("kennel.app takes a table of options, not a " .. type(options), level + 1)
+  end
+  options = options or {}
+  for name, value in pairs(options) do
+    if name ~= "compress" and name ~= "csrf" and name ~= "session" then
+      local near = native.nearest(tostring(name), app_options)
+      local hint = near and "; did you mean `" .. near .. "`?" or ""
+      error("kennel.app has no option `" .. tostring(name) .. "`" .. hint, level + 1)
+    elseif name ~= "session" and type(value) ~= "boolean" then
+      error("the option `" .. name .. "` of kennel.app is true or false, not a " .. type(value), level + 1)
+    end
+  end
+  local problem = options.session ~= nil and sessions.set_options(options.session)
+  if problem then
+    error(problem, level + 1)
+  end
   local app = {
     compress = options.compress ~= false,
-    handlers = {}, -- by number: { fn, names of its values, "GET /path", whether answers may be compressed or nil }
+    checks_forms = options.csrf or false,
+    handlers = {}, -- by number: { fn, names of its values, "GET /path", and what its options say }
     routes = {},
     channels = {},
     before_hooks = {},
@@ -36,14 +59,15 @@ local function options_of(path, options, fn, level)
   if fn == nil then
     return {}, options
   end
+  local title = "route `" .. tostring(path) .. "`"
   if type(options) ~= "table" then
-    error("the options of route `" .. path .. "` are a table, not a " .. type(options), level + 1)
+    error(title .. " takes a table of options before its function, not a " .. type(options), level + 1)
   end
   for name, value in pairs(options) do
-    if name ~= "compress" then
-      error("a route has no option `" .. tostring(name) .. "`; there is `compress`", level + 1)
+    if name ~= "compress" and name ~= "csrf" then
+      error("a route has no option `" .. tostring(name) .. "`; there are `compress` and `csrf`", level + 1)
     elseif type(value) ~= "boolean" then
-      error("the option `compress` of route `" .. path .. "` is true or false", level + 1)
+      error("the option `" .. name .. "` of " .. title .. " is true or false", level + 1)
     end
   end
   return options, fn
@@ -64,8 +88,13 @@ local function add_route(app, methods, path, options, fn, level)
   if problem then
     error(problem, level)
   end
-  app.handlers[number + 1] =
-    { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")", options.compress }
+  app.handlers[number + 1] = {
+    fn,
+    names,
+    table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")",
+    compress = options.compress,
+    checks_forms = options.csrf ~= false,
+  }
   app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
 end
 
@@ -103,10 +132,11 @@ function App.channel(app, path, options, handlers)
   return app
 end
 
--- app:conversation(path, fn): GET begins it, and what kennel.prompt waits for comes to the same path.
-function App.conversation(app, path, fn)
-  add_route(app, { "GET", "POST" }, path, fn, 3)
-  app.handlers[#app.handlers][4] = true
+-- app:conversation(path, fn) or app:conversation(path, options, fn): GET begins it, and what kennel.prompt waits for comes
+-- to the same path.
+function App.conversation(app, path, options, fn)
+  add_route(app, { "GET", "POST" }, path, options, fn, 3)
+  app.handlers[#app.handlers].converses = true
   app.converses = true
   return app
 end
@@ -175,7 +205,7 @@ local function run_handler(app, req, number, values)
       end
       rawset(req, "params", params)
     end
-    if handler[4] then
+    if handler.converses then
       value = conversation.answer(handler, req, values)
     elseif values then
       value = handler[1](req, unpack(values))
@@ -207,8 +237,8 @@ end
 -- Whether answers of a handler may be compressed, unless they say otherwise.
 local function may_compress(app, number)
   local handler = app.handlers[number + 1]
-  if handler and handler[4] ~= nil then
-    return handler[4]
+  if handler and handler.compress ~= nil then
+    return handler.compress
   end
   return app.compress
 end
@@ -225,10 +255,14 @@ local function run_after(app, req, value)
 end
 
 local function answer(app, serial, req, number, values)
-  local value
-  if app.converses and number >= 0 and app.handlers[number + 1][4] and conversation.pass(serial, req) then
+  local handler = app.handlers[number + 1]
+  if app.converses and handler and handler.converses and conversation.pass(serial, req) then
     return
   end
+  if app.checks_forms and handler and handler.checks_forms then
+    sessions.check_form(req)
+  end
+  local value
   local hooks = app.before_hooks
   for at = 1, #hooks do
     value = hooks[at](req)
@@ -243,7 +277,16 @@ local function answer(app, serial, req, number, values)
   if app.after_hooks[1] then
     value = run_after(app, req, value)
   end
-  response.send(serial, value, req, may_compress(app, number))
+  local may_be_compressed = may_compress(app, number)
+  if rawget(req, SESSION) then
+    value = sessions.seal(req, value)
+    response.send(serial, value, req, may_be_compressed)
+    if type(value.body) ~= "string" then
+      sessions.look_back(req)
+    end
+    return
+  end
+  response.send(serial, value, req, may_be_compressed)
 end
 
 local function answer_failure(app, serial, req, number, problem)

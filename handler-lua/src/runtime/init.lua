@@ -1,6 +1,6 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms, stream, file, events, conversation = ...
+local native, scheduler, failure, response, apps, live, rooms, stream, file, events, conversation, sessions, pages = ...
 local take_job = apps.take_job
 
 local kennel = {
@@ -52,6 +52,12 @@ for name, fn in pairs(response.api) do
   kennel[name] = fn
 end
 
+for _, part in ipairs({ sessions, pages }) do
+  for name, fn in pairs(part.api) do
+    kennel[name] = fn
+  end
+end
+
 for _, level in ipairs({ "debug", "info", "warn", "error" }) do
   kennel.log[level] = function(text, fields)
     if fields ~= nil and type(fields) ~= "table" then
@@ -90,13 +96,7 @@ function kennel.app(options)
   if the_app then
     error("this script has an app already; kennel.app() is called once", 2)
   end
-  options = options or {}
-  for name, value in pairs(options) do
-    if name ~= "compress" or type(value) ~= "boolean" then
-      error("kennel.app takes { compress = true or false }", 2)
-    end
-  end
-  the_app = apps.new(options)
+  the_app = apps.new(options, 2)
   return the_app
 end
 

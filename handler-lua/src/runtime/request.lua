@@ -12,6 +12,11 @@ local methods = {}
 -- Where the request and its views keep the job, which holds the raw message: as the batch of jobs that it
 -- came with and its place there, or alone, as a string, once somebody needed that.
 local JOB, PLACE = 1, 2
+-- And its session, once it was asked for.
+local SESSION = 3
+
+-- Fields that are not kept once they were read, and those that can be assigned.
+local live, setters = {}, {}
 
 local function job_of(view)
   local job = rawget(view, JOB)
@@ -37,6 +42,16 @@ Request.__index = function(req, key)
     local value = field(req)
     rawset(req, key, value)
     return value
+  end
+  local read = live[key]
+  return read and read(req)
+end
+Request.__newindex = function(req, key, value)
+  local set = setters[key]
+  if set then
+    set(req, value)
+  else
+    rawset(req, key, value)
   end
 end
 Request.__tostring = function(req)
@@ -149,7 +164,12 @@ end
 
 return {
   Failure = Failure,
+  SESSION = SESSION,
   job_of = job_of,
+  fail = fail,
+  fields = fields,
+  live = live,
+  setters = setters,
   new = function(batch, place)
     return setmetatable({ batch, place }, Request)
   end,

@@ -55,13 +55,16 @@ local function headers_of(given)
   return headers
 end
 
+local function add_cookie_line(headers, line)
+  local given = headers["set-cookie"]
+  local lines = type(given) == "string" and { given } or { unpack(given or {}) }
+  lines[#lines + 1] = line
+  headers["set-cookie"] = lines
+end
+
 local function add_cookies(headers, cookies)
   if type(cookies) ~= "table" then
     return "cookies must be a table of names and values, not a " .. type(cookies)
-  end
-  local lines = headers["set-cookie"] or {}
-  if type(lines) == "string" then
-    lines = { lines }
   end
   local names = {}
   for name in pairs(cookies) do
@@ -73,9 +76,50 @@ local function add_cookies(headers, cookies)
     if not line then
       return problem
     end
-    lines[#lines + 1] = line
+    add_cookie_line(headers, line)
   end
-  headers["set-cookie"] = lines
+end
+
+-- made:set_cookie(name, value, options), with the options of `cookies`
+function Response.set_cookie(made, name, value, options)
+  if options ~= nil and type(options) ~= "table" then
+    error("set_cookie takes a name, a value and a table of options, not a " .. type(options), 2)
+  end
+  local all = {}
+  for key, option in pairs(options or {}) do
+    all[key] = option
+  end
+  all.value = value
+  local line, problem = native.cookie(tostring(name), all)
+  if problem then
+    error(problem, 2)
+  end
+  add_cookie_line(made.headers, line)
+end
+
+-- made:delete_cookie(name, options), with the path and domain that it was set with
+function Response.delete_cookie(made, name, options)
+  local all = { max_age = 0 }
+  for key, option in pairs(type(options) == "table" and options or {}) do
+    all[key] = option
+  end
+  local ok, problem = pcall(Response.set_cookie, made, name, "", all)
+  if not ok then
+    error(problem, 2)
+  end
+end
+
+-- A response that can be changed without changing this one.
+local function copy(made)
+  local new, headers = {}, setmetatable({}, Headers)
+  for key, value in next, made do
+    new[key] = value
+  end
+  for name, value in next, made.headers do
+    rawset(headers, name, value)
+  end
+  new.headers = headers
+  return setmetatable(new, Response)
 end
 
 local function status_problem(status)
@@ -267,15 +311,6 @@ local function send(serial, value, req, compress)
   end
 end
 
--- A response that can be changed without changing this one.
-local function copy(made)
-  local headers = setmetatable({}, Headers)
-  for name, value in pairs(made.headers) do
-    rawset(headers, name, value)
-  end
-  return make(made.body, made.status, nil, headers)
-end
-
 return {
   File = File,
   -- Whether a handler returned a file.
@@ -286,6 +321,7 @@ return {
   in_pieces = in_pieces,
   to_response = to_response,
   copy = copy,
+  add_cookie_line = add_cookie_line,
   send = send,
   make = make,
   no_headers = function()

@@ -22,12 +22,15 @@ from ._app import App
 from ._conn import Connection
 from ._events import events
 from ._file import file
+from ._failure import TemplateError
 from ._log import log
 from ._native import VERSION as __version__
 from ._native import Args, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
+from ._render import render
 from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
+from ._session import sign, unsign
 from ._tasks import spawn
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "Request",
     "Response",
     "Room",
+    "TemplateError",
     "__version__",
     "connection",
     "deliver",
@@ -51,11 +55,14 @@ __all__ = [
     "log",
     "no_content",
     "redirect",
+    "render",
     "response",
     "room",
+    "sign",
     "spawn",
     "stream",
     "text",
+    "unsign",
 ]
 
 

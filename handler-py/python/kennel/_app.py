@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, List, Mapping, Optional, Tuple, TypeVar, Union
 
-from . import _channel, _failure, _file, _json, _native
+from . import _channel, _failure, _file, _json, _native, _session
 from ._channel import Channel, is_async
 from ._response import TEXT, Response, ResponseHeaders, to_response
 
@@ -29,9 +29,12 @@ def _place(depth: int) -> str:
 class Route:
     """One route as it was registered."""
 
-    __slots__ = ("compress", "function", "handler", "methods", "names", "path", "place")
+    __slots__ = ("checks_forms", "compress", "function", "handler", "methods", "names", "path", "place")
 
-    def __init__(self, methods: List[str], path: str, function: Any, place: str, names: List[str]) -> None:
+    def __init__(
+        self, methods: List[str], path: str, function: Any, place: str, names: List[str], checks_forms: bool
+    ) -> None:
+        self.checks_forms = checks_forms
         self.methods = methods
         self.path = path
         self.function = function
@@ -50,16 +53,27 @@ class App:
     """What a script answers to. A module has one, called `app`.
 
     `threads`: handlers that are plain functions run in so many threads of each worker, for code that blocks.
-    `compress`: whether text answers may be compressed for clients that take that.
+    `compress`: whether text answers may be compressed for clients that take that. `csrf`: forms need a token,
+    `req.csrf_token`; a route that needs none says `csrf=False`. `session`: how sessions are kept, a dict of `name`,
+    `max_age`, `domain`, `same_site`, `secure`.
     """
 
-    def __init__(self, *, threads: int = 0, compress: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 0,
+        compress: bool = True,
+        csrf: bool = False,
+        session: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         if not isinstance(compress, bool):
             raise TypeError(f"compress is True or False, not {compress!r}")
         self.compress = compress
         if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 256:
             raise ValueError(f"threads is a whole number from 0 to 256, not {threads!r}")
         self.threads = threads
+        self._checks_forms = csrf
+        self._session = _native.SessionOptions(**(session or {}))
         self._table = _native.RouteTable()
         self._channel_table = _native.RouteTable()
         self._routes: List[Route] = []
@@ -75,32 +89,32 @@ class App:
 
     # Routes
 
-    def get(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def get(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for GET, which answers HEAD too."""
-        return self._add(["GET"], path, _place(1), compress)
+        return self._add(["GET"], path, _place(1), compress, csrf)
 
-    def post(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def post(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for POST."""
-        return self._add(["POST"], path, _place(1), compress)
+        return self._add(["POST"], path, _place(1), compress, csrf)
 
-    def put(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def put(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for PUT."""
-        return self._add(["PUT"], path, _place(1), compress)
+        return self._add(["PUT"], path, _place(1), compress, csrf)
 
-    def patch(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def patch(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for PATCH."""
-        return self._add(["PATCH"], path, _place(1), compress)
+        return self._add(["PATCH"], path, _place(1), compress, csrf)
 
-    def delete(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def delete(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for DELETE."""
-        return self._add(["DELETE"], path, _place(1), compress)
+        return self._add(["DELETE"], path, _place(1), compress, csrf)
 
-    def options(self, path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
+    def options(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
-        return self._add(["OPTIONS"], path, _place(1), compress)
+        return self._add(["OPTIONS"], path, _place(1), compress, csrf)
 
     def route(
-        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None
+        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None, csrf: bool = True
     ) -> Callable[[F], F]:
         """Registers a handler for a method or several."""
         listed = [methods] if isinstance(methods, str) else methods
@@ -109,9 +123,11 @@ class App:
         for method in listed:
             if not isinstance(method, str) or not re.fullmatch("[A-Za-z0-9]+", method):
                 raise ValueError(f"`{method}` is no HTTP method")
-        return self._add([method.upper() for method in listed], path, _place(1), compress)
+        return self._add([method.upper() for method in listed], path, _place(1), compress, csrf)
 
-    def _add(self, methods: List[str], path: str, place: str, compress: Optional[bool]) -> Callable[[F], F]:
+    def _add(
+        self, methods: List[str], path: str, place: str, compress: Optional[bool], csrf: bool
+    ) -> Callable[[F], F]:
         if compress is not None and not isinstance(compress, bool):
             raise TypeError(f"compress is True or False, not {compress!r}")
         if not isinstance(path, str):
@@ -121,7 +137,7 @@ class App:
         def register(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"route `{path}` takes a function, not {type(function).__name__}")
-            route = Route(methods, path, function, place, names)
+            route = Route(methods, path, function, place, names, csrf)
             route.compress = compress
             self._routes.append(route)
             return function
@@ -237,6 +253,8 @@ class App:
         for route in self._routes:
             called = route.function if route.compress is None else _marked(route.function, route.compress)
             function, kind = self._entry(called, threads)
+            if self._checks_forms and route.checks_forms:
+                function = _session.checked(function, kind)
             entries.append((function, route.names, kind))
         return entries
 

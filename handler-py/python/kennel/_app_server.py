@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from . import _failure, _file, _native, _state, _tasks
+from . import _failure, _file, _native, _session, _state, _tasks
 from ._app import App
-from ._response import Response, body_bytes, check_status, is_stream, to_response
+from ._response import body_bytes, check_status, is_stream, to_response
 from ._serve import Server
 from ._stream import Pump
 
@@ -22,6 +22,7 @@ class AppServer(Server):
         self.threads = worker.threads or app.threads
         self.all_in_threads = bool(self.threads) and not app._channels and app._raw is None
         app._number()
+        worker.set_session_options(app._session)
 
     def ready(self) -> None:
         app = self.app
@@ -73,7 +74,8 @@ class AppServer(Server):
 
     def _answer(self, req: Any, number: int, value: Any) -> None:
         job = req._job
-        if self.worker.send(job, value):
+        has_session = req._has_session
+        if not has_session and self.worker.send(job, value):
             return
         if value is None:
             raise TypeError(f"{self.app._title(number)} returned nothing")
@@ -88,13 +90,16 @@ class AppServer(Server):
                 lambda problem: self.failed(req, number, problem),
             )
             return
-        made = value if isinstance(value, Response) else to_response(value)
+        made = _session.seal(req, value) if has_session else to_response(value)
         if _file.is_file(made):
             _file.settle(req, made)
             job.send_file(made.body.found, check_status(made.status), made.headers.lines(), self._may_compress(made))
             return
         if is_stream(made.body):
-            Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req)).start()
+            pump = Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req))
+            if has_session:
+                pump.over = partial(_session.look_back, req)
+            pump.start()
             return
         body = body_bytes(made.body)
         job.respond(check_status(made.status), made.headers.lines(), body, self._may_compress(made))

@@ -10,6 +10,17 @@ from typing import NamedTuple, Optional
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else None
 
 
+class TemplateError(Exception):
+    """A template that cannot be made a page. `file` and `line` say where in it, when that is known."""
+
+    __module__ = "kennel"
+
+    def __init__(self, message: str, file: Optional[str] = None, line: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+
+
 class Failure(NamedTuple):
     """An exception, taken apart."""
 
@@ -64,6 +75,9 @@ def _describe(problem: BaseException, causes: int) -> Failure:
     inner = next((frame for frame in reversed(shown) if _is_scripts(frame.filename)), shown[-1] if shown else None)
     if inner is not None:
         file, line = shorten(inner.filename), inner.lineno
+    if isinstance(problem, TemplateError) and problem.file is not None:
+        # The script's line is in the traceback.
+        file, line = problem.file, problem.line
     lines = []
     for frame in shown:
         lines.append(f"{shorten(frame.filename)}:{frame.lineno}: in {frame.name}")

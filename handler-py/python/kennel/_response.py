@@ -79,6 +79,20 @@ class Response:
     def __repr__(self) -> str:
         return f"<response {self.status}>"
 
+    def set_cookie(self, name: str, value: Any, **options: Any) -> None:
+        """Sets a cookie. Options: `max_age`, `path`, `domain`, `secure`, `http_only`, `same_site`."""
+        for line in _cookie_lines({name: {**options, "value": value}}):
+            add_cookie_line(self.headers, line)
+
+    def delete_cookie(self, name: str, **options: Any) -> None:
+        """Makes browsers forget a cookie, which was set with the same `path` and `domain`."""
+        self.set_cookie(name, "", **{**options, "max_age": 0})
+
+
+def add_cookie_line(headers: ResponseHeaders, line: bytes) -> None:
+    before = headers.get("set-cookie", [])
+    headers["set-cookie"] = [*_values(before), line]
+
 
 def check_status(status: Any) -> int:
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 999:
@@ -96,8 +110,8 @@ def _build(
 ) -> Response:
     lines = ResponseHeaders(headers)
     if cookies is not None:
-        before = lines.get("set-cookie", [])
-        lines["set-cookie"] = [*_values(before), *_cookie_lines(cookies)]
+        for line in _cookie_lines(cookies):
+            add_cookie_line(lines, line)
     made = Response(body, check_status(status), content_type, lines)
     if compress is not None and not isinstance(compress, bool):
         raise TypeError(f"compress is True or False, not {type(compress).__name__}")

@@ -29,6 +29,8 @@ class Pump:
         #: Something was sent since the last look.
         self.sent = False
         self.encode: Optional[Callable[[Any], bytes]] = None
+        #: What is to be done behind the last piece.
+        self.over: Optional[Callable[[], None]] = None
 
     def start(self) -> None:
         """Sends what there is, and the rest when there is room."""
@@ -96,6 +98,8 @@ class Pump:
         if not self.begun:
             self._begin(TEXT)
         self.job.watch(None)
+        if self.over is not None:
+            self.over()
         self.job.end()
 
     def _broken(self, problem: BaseException) -> None:

@@ -10,6 +10,7 @@ use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
 use crate::run_files::{self, CONSOLE, RunFiles};
+use crate::secret;
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
@@ -49,10 +50,11 @@ pub(super) enum Mode {
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
-    let (dev, run_folder) = (mode == Mode::Dev, run_files::ours());
-    let apps =
-        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, dev, Some(&run_folder))?;
+    let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
+    let mut apps =
+        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
     let set_level = log::start(args.log_format, args.log_level);
+    secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
@@ -73,6 +75,9 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Some(own) => vec![own.endpoint()?],
         None => existing,
     };
+
+    let keys = secret::keys(&config.sessions)?;
+    apps.iter_mut().for_each(|app| app.start.keys = keys.clone());
 
     let (stop, stop_signal) = UnixStream::pair()?;
     let (reload, reload_signal) = UnixStream::pair()?;

@@ -70,7 +70,7 @@ fn what_cannot_be_served_is_said_with_exit_code_2() {
         ("two_apps.lua", &["two_apps.lua:2:", "once"]),
     ] {
         expect_error(&run(app), 2, parts);
-        assert!(!at.path().join(".kennel").exists(), "{app}: it clears up");
+        assert!(at.run_files().is_empty(), "{app}: it clears up");
         if app.ends_with(".lua") {
             expect_error(&command::run(at.path(), ["check", app]), 2, parts);
             expect_error(&command::run(at.path(), ["routes", app]), 2, &parts[..1]);
@@ -156,7 +156,7 @@ fn what_cannot_be_reached_is_said_with_exit_code_3() {
     let mut with_broken = run();
     with_broken.env("PATH", format!("{}:/usr/bin:/bin", at.path().display()));
     expect_error(&command::finish(with_broken, b""), 3, &["mongrel2", "this server is broken"]);
-    assert!(!at.path().join(".kennel").exists(), "it clears up");
+    assert!(at.run_files().is_empty(), "it clears up");
 }
 
 #[test]

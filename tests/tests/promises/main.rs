@@ -76,6 +76,8 @@ mod routes;
 mod script_errors;
 /// Servers: other people's Mongrel2, several of them, their end and return.
 mod servers;
+/// Sessions: what a visitor carries in a signed cookie, and nobody else can write.
+mod sessions;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.
@@ -86,6 +88,8 @@ mod streams;
 mod surroundings;
 /// Tasks: sleeping, spawned and repeated work, the app's own start and stop.
 mod tasks;
+/// Templates: pages made of the files beside the app, and of nothing else.
+mod templates;
 /// Uploads: bodies that Mongrel2 puts into files.
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.

@@ -48,7 +48,7 @@ fn what_runs_is_finished_and_then_it_ends_with_0(language: Language) {
             assert_eq!(response.header("connection"), Some("close"));
         }
         assert_eq!(site.exit_code(), Some(0));
-        assert!(!site.folder().path().join(".kennel").exists(), "it clears up");
+        assert!(site.folder().run_files().is_empty(), "it clears up");
     }
 }
 

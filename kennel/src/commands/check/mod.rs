@@ -8,6 +8,7 @@ use crate::apps;
 use crate::args::CheckAll as Args;
 use crate::config::Config;
 use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::secret;
 use crate::table::print_json;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
@@ -56,6 +57,13 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
     }
 
+    let origin = match secret::look(&config.sessions) {
+        Ok((_, origin)) => Some(origin.to_string()),
+        Err(problem) => {
+            problems.push(problem.to_string());
+            None
+        }
+    };
     let findings = mongrel2::check(database, &config, &loaded, &limits)?;
     problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
 
@@ -75,7 +83,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let limits: serde_json::Map<_, _> =
             values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
         let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
-        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings });
+        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings, "secret": origin });
         print_json(&mut out, &report)?;
     } else {
         for (app, registration) in &loaded {
@@ -93,6 +101,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "limits in force:")?;
         for (name, value, meaning) in values {
             writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
+        }
+        if let Some(origin) = origin {
+            writeln!(out, "\nsessions are signed with the secret of {origin}")?;
         }
         out.flush()?;
         for finding in findings.iter().filter(|finding| finding.severity != Severity::Error) {
