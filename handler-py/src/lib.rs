@@ -3,7 +3,7 @@
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
+//! `headers` are views of the raw message, `form` of its body (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
 //! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
 //! hub. `package` carries the package's source, so that a worker needs this one file.
 
@@ -12,6 +12,7 @@ mod app;
 mod conn;
 mod exchange;
 mod flow;
+mod form;
 mod headers;
 mod hub;
 mod job;
@@ -35,6 +36,8 @@ mod _native {
     use crate::conn::Wire;
     #[pymodule_export]
     use crate::exchange::Exchange;
+    #[pymodule_export]
+    use crate::form::{File, Files, Form};
     #[pymodule_export]
     use crate::headers::{Args, Headers};
     #[pymodule_export]

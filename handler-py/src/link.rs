@@ -4,6 +4,7 @@
 //! push actions and ask the hub something.
 
 use crate::flow::Flow;
+use crate::form::Forms;
 use crate::pulse::Pulse;
 use handler_core::worker::link::{Actions, Orders, Wake};
 use handler_core::worker::page::Page;
@@ -42,6 +43,8 @@ pub(crate) struct Link {
     flush_soon: OnceLock<Py<PyAny>>,
     /// What scripts may use, bytes; 0: any.
     memory: AtomicUsize,
+    /// What is known of forms, from the start on.
+    forms: OnceLock<Forms>,
     /// This process is a child of the worker: it must not speak for it.
     forked: AtomicBool,
 }
@@ -92,6 +95,7 @@ impl Link {
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
             memory: AtomicUsize::new(0),
+            forms: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
     }
@@ -108,6 +112,20 @@ impl Link {
 
     pub(crate) fn set_memory(&self, bytes: usize) {
         self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What is known of forms.
+    pub(crate) fn forms(&self) -> &Forms {
+        self.forms.get_or_init(Forms::default)
+    }
+
+    pub(crate) fn set_forms(&self, forms: Forms) {
+        let _ = self.forms.set(forms);
+    }
+
+    /// Whether a job was started and not answered.
+    pub(crate) fn is_unanswered(&self, serial: u64) -> bool {
+        lock(&self.out).jobs.contains_key(&serial)
     }
 
     /// This process was forked off a worker and is none.
@@ -303,6 +321,9 @@ impl Link {
         let mut out = lock(&self.out);
         if out.jobs.remove(&serial).is_none() {
             return false;
+        }
+        if let Some(forms) = self.forms.get() {
+            forms.forget(serial);
         }
         let _ = out.actions.push(action);
         if !(FLUSHES.get() && self.is_watched.load(Ordering::Relaxed)) {

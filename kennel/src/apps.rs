@@ -68,6 +68,8 @@ pub(crate) fn resolve(
                 config: serde_json::to_value(&settings.config)?,
                 dev,
                 memory: limits.worker_memory,
+                form: limits.form.clone(),
+                scratch: String::new(),
             },
         });
     }

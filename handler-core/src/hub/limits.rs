@@ -1,5 +1,6 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
+use crate::http::forms::FormLimits;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Limits {
     pub handler_targets: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
+    /// What one form of a client may have; `form_parts` and so on in `kennel.toml`.
+    pub form: FormLimits,
 }
 
 impl Limits {
@@ -80,6 +83,10 @@ impl Limits {
             ("keep_alive", time(self.keep_alive), "how often Mongrel2 is told what is held"),
             ("handler_targets", self.handler_targets.to_string(), "connections that one reply may reach"),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
+            ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
+            ("form_field", size(self.form.field), "one field of a form, then 413"),
+            ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
+            ("form_memory", size(self.form.memory), "all fields of one form together, then 413"),
         ]
     }
 }
@@ -102,6 +109,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             worker_memory: 256 << 20,
+            form: FormLimits::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod form;
 mod hot;
 mod live;
 mod log;
@@ -20,6 +21,7 @@ use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
+use handler_core::worker::sent_file::Scratch;
 use mlua::{Lua, Table, Value};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
@@ -49,8 +51,22 @@ struct State {
     routes: RefCell<Routes>,
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
+    /// Files of forms of which scripts asked for a path.
+    scratch: RefCell<Scratch>,
     start: Start,
     array: Table,
+}
+
+impl State {
+    /// Ends a job, with all that was kept for as long as it lasts: the live connection that it was about, or
+    /// [`NO_CONN`]; `None` when it has ended already.
+    fn end_job(&self, serial: u64) -> Option<u64> {
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.is_empty() {
+            scratch.forget(serial);
+        }
+        self.jobs.borrow_mut().remove(&serial)
+    }
 }
 
 /// The native half of the runtime.
@@ -80,6 +96,7 @@ impl Api {
             routes: RefCell::default(),
             channels: RefCell::default(),
             stopping: Cell::default(),
+            scratch: RefCell::new(Scratch::new(&start.scratch)),
             start: start.clone(),
             array: array.clone(),
         });
@@ -89,6 +106,7 @@ impl Api {
         native.set("array", array)?;
         native.set("worker", start.number)?;
         app::register(lua, &native, &state)?;
+        form::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
@@ -117,7 +135,7 @@ impl Api {
 
     /// Ends a job that was still unanswered: the live connection that it was about, or [`NO_CONN`].
     pub(crate) fn job_ended(&self, serial: u64) -> Option<u64> {
-        self.state.jobs.borrow_mut().remove(&serial)
+        self.state.end_job(serial)
     }
 
     pub(crate) fn unanswered(&self) -> usize {
@@ -159,7 +177,8 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let chunk = |source: &str| lua.load(source).set_name(format!("={RUNTIME_CHUNK}")).into_function();
     let native = &api.native;
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
-    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
+    let form: Table = chunk(include_str!("../runtime/form.lua"))?.call(native)?;
+    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call((native, &form))?;
     let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
     let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;

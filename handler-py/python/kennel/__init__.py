@@ -22,7 +22,7 @@ from ._app import App
 from ._conn import Connection
 from ._log import log
 from ._native import VERSION as __version__
-from ._native import Args, Headers, Refused, Request
+from ._native import Args, File, Files, Form, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
 from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
@@ -32,6 +32,9 @@ __all__ = [
     "App",
     "Args",
     "Connection",
+    "File",
+    "Files",
+    "Form",
     "Headers",
     "Message",
     "Refused",

@@ -38,6 +38,8 @@ mod decode;
 mod examples;
 /// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
 mod existing_server;
+/// Forms: fields and files, whatever sends them.
+mod forms;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.
