@@ -115,7 +115,8 @@ fn read_message(message: &[u8]) {
     let _ = handshake::accept(headers, b"GET", b"", &policy);
     let _ = (percent::normal_path(envelope.path), query::pairs(envelope.path).count());
     let _ = (Head::read(&envelope), Value::parse(envelope.body), body::read(message, 1 << 20));
-    let _ = (form::read(message, &FormLimits::default()).is_ok(), sent_file::read(message, &(1..5), 10));
+    let _ =
+        (form::read(message, &FormLimits::default(), || {}).is_ok(), sent_file::read(message, &(1..5), 10));
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Forms {
     fn make(&self, job: &Job, place: &Range<u64>) -> std::io::Result<Option<PathBuf>> {
         let path = {
             let mut scratch = self.scratch();
-            let made = scratch.make(job.serial, job.frame(), place);
+            let made = scratch.make(job.serial, job.frame(), place, || job.link.beat());
             self.is_used.store(true, Ordering::Relaxed);
             made?
         };
@@ -75,7 +75,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Reads the form of a job.
     pub(crate) fn read(py: Python<'_>, job: &Arc<Job>) -> PyResult<Self> {
-        let found = py.detach(|| form::read(job.frame(), &job.link.forms().limits));
+        let found = py.detach(|| form::read(job.frame(), &job.link.forms().limits, || job.link.beat()));
         let found = found.map_err(|failure| match failure {
             FormFailure::Refused(problem) => Refused::new_err((problem.status(), problem.to_string())),
             FormFailure::Body(problem) => body_error(&problem),
@@ -193,7 +193,8 @@ impl File {
 
     /// Saves it there, in place of what was there before; a link is replaced, not followed.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let saved = py.detach(|| sent_file::save(self.job.frame(), &self.place, &path));
+        let beat = || self.job.link.beat();
+        let saved = py.detach(|| sent_file::save(self.job.frame(), &self.place, &path, beat));
         saved.map_err(|problem| PyOSError::new_err(problem.to_string()))
     }
 

@@ -298,6 +298,11 @@ impl Link {
         self.pulse(|pulse, page| pulse.set_full_pool(page, oldest));
     }
 
+    /// What is at work does not hang, though no script ends or begins meanwhile.
+    pub(crate) fn beat(&self) {
+        self.pulse(Pulse::beat);
+    }
+
     /// Waits in a thread of the pool for a client, which may take its time.
     pub(crate) fn wait_for_client<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.pulse(|pulse, page| pulse.begin_waiting(page));

@@ -29,12 +29,13 @@ impl From<io::Error> for FormFailure {
     }
 }
 
-/// The form that a job's body is; one without fields when there is no body, or it is something else.
+/// The form that a job's body is; one without fields when there is no body, or it is something else. `beat` is called
+/// while a large one is read: its reader is at work and does not hang.
 ///
 /// # Errors
 ///
 /// [`FormFailure`].
-pub fn read(job: &[u8], limits: &FormLimits) -> Result<Form, FormFailure> {
+pub fn read(job: &[u8], limits: &FormLimits, beat: impl FnMut()) -> Result<Form, FormFailure> {
     let Ok(Order::Job { message, .. }) = Order::read_job(job) else { return Ok(Form::default()) };
     let Ok(envelope) = Envelope::parse(message) else { return Ok(Form::default()) };
     let content_type = envelope.headers.get(b"content-type").and_then(|values| values.first());
@@ -61,7 +62,7 @@ pub fn read(job: &[u8], limits: &FormLimits) -> Result<Form, FormFailure> {
         }
         (FormKind::Multipart(boundary), Some((file, size))) => {
             let mut reader = MultipartReader::new(&boundary, limits)?;
-            read_file(&mut reader, file.take(size), limits)?;
+            read_file(&mut reader, file.take(size), limits, beat)?;
             Ok(reader.finish()?)
         }
     }
@@ -72,6 +73,7 @@ fn read_file(
     reader: &mut MultipartReader,
     mut file: io::Take<File>,
     limits: &FormLimits,
+    mut beat: impl FnMut(),
 ) -> Result<(), FormFailure> {
     let mut buffer = vec![0; PIECE.max(2 * MultipartReader::window(limits))];
     let mut have = 0;
@@ -84,6 +86,7 @@ fn read_file(
         let taken = reader.read(&buffer[..have], count == 0)?;
         buffer.copy_within(taken..have, 0);
         have -= taken;
+        beat();
     }
     Ok(())
 }
@@ -111,7 +114,7 @@ mod tests {
         });
         let mut job = Vec::new();
         encode_job(&mut job, 1, Handler::Route(0), "", [].into_iter(), spool, &message);
-        read(&job[FRAME_HEAD..], &FormLimits::default())
+        read(&job[FRAME_HEAD..], &FormLimits::default(), || {})
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// How much is copied from beat to beat, bytes.
+const PIECE: u64 = 16 << 20;
+
 /// Whoever serves may read what was sent, and nobody else.
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -35,17 +38,18 @@ pub fn read(job: &[u8], place: &Range<u64>, memory: usize) -> Result<Vec<u8>, Bo
         return Err(BodyError::TooLarge { size, memory });
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    copy(job, place, &mut bytes)?;
+    copy(job, place, &mut bytes, || {})?;
     Ok(bytes)
 }
 
 /// Saves what is at a place in a job's body as a file that only this user may read. What was there before is
-/// replaced at once, when all of it is written; a link is replaced and not followed.
+/// replaced at once, when all of it is written; a link is replaced and not followed. `beat` is called from time to time: a slow
+/// disk is no script that hangs.
 ///
 /// # Errors
 ///
 /// [`SaveError`]; then what was there before still is.
-pub fn save(job: &[u8], place: &Range<u64>, path: &Path) -> Result<(), SaveError> {
+pub fn save(job: &[u8], place: &Range<u64>, path: &Path, beat: impl FnMut()) -> Result<(), SaveError> {
     let failed = |cause| SaveError { path: path.to_owned(), cause };
     let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else {
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "this names no file")));
@@ -56,15 +60,23 @@ pub fn save(job: &[u8], place: &Range<u64>, path: &Path) -> Result<(), SaveError
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut beside = std::ffi::OsString::from(format!(".kennel-{}-", std::process::id()));
     beside.push(name);
-    replace(job, place, path, folder, &folder.join(beside)).map_err(failed)
+    let copy_to = |file: &mut File| copy(job, place, file, beat);
+    replace(path, folder, &folder.join(beside), copy_to).map_err(failed)
 }
 
-fn replace(job: &[u8], place: &Range<u64>, path: &Path, folder: &Path, beside: &Path) -> io::Result<()> {
+/// Puts a file in the place of what is at `path`, once `write` has written it. `beside` is a name in the same folder that may be
+/// used meanwhile.
+fn replace(
+    path: &Path,
+    folder: &Path,
+    beside: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     // A file without a name is gone if this process is killed while it writes. Not every file system has them.
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     if let Ok(file) = open(folder, flags, MODE) {
         let mut file = File::from(file);
-        copy(job, place, &mut file)?;
+        write(&mut file)?;
         let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
         let link = |to: &Path| linkat(CWD, &nameless, CWD, to, AtFlags::SYMLINK_FOLLOW);
         return match link(path) {
@@ -76,7 +88,7 @@ fn replace(job: &[u8], place: &Range<u64>, path: &Path, folder: &Path, beside: &
         };
     }
     let mut file = create(beside)?;
-    if let Err(problem) = copy(job, place, &mut file) {
+    if let Err(problem) = write(&mut file) {
         let _ = fs::remove_file(beside);
         return Err(problem);
     }
@@ -96,13 +108,20 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Copies a place in a job's body, from file to file without a detour through this process.
-fn copy(job: &[u8], place: &Range<u64>, to: &mut impl Write) -> io::Result<()> {
-    let size = place.end.saturating_sub(place.start);
+fn copy(job: &[u8], place: &Range<u64>, to: &mut impl Write, mut beat: impl FnMut()) -> io::Result<()> {
     let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the body is shorter than it was");
     if let Some((mut file, _)) = open_spool(job)? {
         file.seek(SeekFrom::Start(place.start))?;
-        let copied = io::copy(&mut file.take(size), to)?;
-        return if copied == size { Ok(()) } else { Err(short()) };
+        let mut left = place.end.saturating_sub(place.start);
+        while left > 0 {
+            let copied = io::copy(&mut (&file).take(left.min(PIECE)), to)?;
+            if copied == 0 {
+                return Err(short());
+            }
+            left -= copied;
+            beat();
+        }
+        return Ok(());
     }
     let body = body::in_message(job);
     let bytes = usize::try_from(place.start).ok().zip(usize::try_from(place.end).ok());
@@ -136,12 +155,19 @@ impl Scratch {
         Path::new(folder).join(process.to_string())
     }
 
-    /// Makes a file of what is at a place in a job's body, which goes when [`forget`](Self::forget) names its serial.
+    /// Makes a file of what is at a place in a job's body, which goes when [`forget`](Self::forget) names its serial; `beat`
+    /// as for [`save`].
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub fn make(&mut self, serial: u64, job: &[u8], place: &Range<u64>) -> io::Result<PathBuf> {
+    pub fn make(
+        &mut self,
+        serial: u64,
+        job: &[u8],
+        place: &Range<u64>,
+        beat: impl FnMut(),
+    ) -> io::Result<PathBuf> {
         self.count += 1;
         let path = self.folder.join(self.count.to_string());
         let mut file = match create(&path) {
@@ -152,7 +178,7 @@ impl Scratch {
             file => file?,
         };
         self.made.push((serial, path.clone()));
-        copy(job, place, &mut file)?;
+        copy(job, place, &mut file, beat)?;
         Ok(path)
     }
 
@@ -249,14 +275,14 @@ mod tests {
         let folder = Folder::new("save");
         let job = job("0123456789", None);
         let (path, link, victim) = (folder.0.join("a"), folder.0.join("link"), folder.0.join("victim"));
-        save(&job, &(2..5), &path).unwrap();
+        save(&job, &(2..5), &path, || {}).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"234");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        save(&job, &(0..1), &path).unwrap();
+        save(&job, &(0..1), &path, || {}).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"0");
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &link).unwrap();
-        save(&job, &(2..5), &link).unwrap();
+        save(&job, &(2..5), &link, || {}).unwrap();
         assert_eq!(
             (fs::read(&victim).unwrap(), fs::read(&link).unwrap()),
             (b"precious".into(), b"234".into())
@@ -264,12 +290,24 @@ mod tests {
         assert_eq!(folder.names(), ["a", "link", "victim"], "nothing else is left");
 
         for wrong in [folder.0.clone(), folder.0.join("none/x"), folder.0.join(".."), folder.0.join("x/")] {
-            let problem = save(&job, &(2..5), &wrong).unwrap_err();
+            let problem = save(&job, &(2..5), &wrong, || {}).unwrap_err();
             assert!(problem.to_string().contains("cannot save a file as"), "{problem}");
         }
-        assert!(save(&job, &(9..20), &path).is_err());
+        assert!(save(&job, &(9..20), &path, || {}).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"0", "what was there before still is");
         assert_eq!(folder.names(), ["a", "link", "victim"]);
+    }
+
+    #[test]
+    fn who_copies_much_shows_that_he_is_at_work() {
+        let folder = Folder::new("beat");
+        let (spool, saved) = (folder.0.join("spool"), folder.0.join("saved"));
+        let job = job("", Some(&spool));
+        let size = 2 * PIECE + 1;
+        File::options().write(true).open(&spool).unwrap().set_len(size + 10).unwrap();
+        let mut beats = 0;
+        save(&job, &(5..size + 5), &saved, || beats += 1).unwrap();
+        assert_eq!((beats, saved.metadata().unwrap().len()), (3, size));
     }
 
     #[test]
@@ -279,13 +317,13 @@ mod tests {
         let mut scratch = Scratch::new(folder.0.to_str().unwrap());
         assert!(folder.names().is_empty(), "nobody has asked yet");
         let (first, second) =
-            (scratch.make(1, &job, &(2..5)).unwrap(), scratch.make(2, &job, &(0..1)).unwrap());
+            (scratch.make(1, &job, &(2..5), || {}).unwrap(), scratch.make(2, &job, &(0..1), || {}).unwrap());
         assert_eq!((fs::read(&first).unwrap(), fs::read(&second).unwrap()), (b"234".into(), b"0".into()));
         assert_eq!(first.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(first.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         scratch.forget(1);
         assert!(!first.exists() && second.exists() && !scratch.is_empty());
-        assert!(scratch.make(3, &job, &(9..20)).is_err());
+        assert!(scratch.make(3, &job, &(9..20), || {}).is_err());
         drop(scratch);
         assert!(folder.names().is_empty());
     }

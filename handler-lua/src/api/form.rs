@@ -16,12 +16,19 @@ fn place(from: f64, to: f64) -> Range<u64> {
     from as u64..to as u64
 }
 
+impl State {
+    /// A script is at work for the same job as before and does not hang.
+    fn beat(&self) {
+        self.switch(self.running.get());
+    }
+}
+
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     // (job): names and values by turns, names and files by turns; or nil, the problem, and its status if the client is to
     // blame. A file is a table whose second and third entry are its place.
-    let limits = state.start.form.clone();
+    let shared = Rc::clone(state);
     let read = move |lua: &Lua, job: LuaString| {
-        let form = match form::read(&job.as_bytes(), &limits) {
+        let form = match form::read(&job.as_bytes(), &shared.start.form, || shared.beat()) {
             Ok(form) => form,
             Err(problem) => {
                 let status = match &problem {
@@ -68,10 +75,12 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     native.set("form_read", lua.create_function(read)?)?;
 
     // (job, from, to, path): nil, or the problem
-    let save = |_: &Lua, (job, from, to, path): (LuaString, f64, f64, LuaString)| {
+    let shared = Rc::clone(state);
+    let save = move |_: &Lua, (job, from, to, path): (LuaString, f64, f64, LuaString)| {
         let path = path.as_bytes();
         let path = Path::new(OsStr::from_bytes(&path));
-        Ok(sent_file::save(&job.as_bytes(), &place(from, to), path).err().map(|problem| problem.to_string()))
+        let saved = sent_file::save(&job.as_bytes(), &place(from, to), path, || shared.beat());
+        Ok(saved.err().map(|problem| problem.to_string()))
     };
     native.set("form_save", lua.create_function(save)?)?;
 
@@ -89,7 +98,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
                 Some("a file has a path as long as its request lasts, which has ended".to_owned()),
             ));
         };
-        match shared.scratch.borrow_mut().make(serial, &job, &place(from, to)) {
+        match shared.scratch.borrow_mut().make(serial, &job, &place(from, to), || shared.beat()) {
             Ok(path) => Ok((Some(lua.create_string(path.as_os_str().as_bytes())?), None)),
             Err(problem) => Ok((None, Some(format!("cannot make a file of what was sent: {problem}")))),
         }

@@ -1,10 +1,12 @@
 use serde_json::json;
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
+use std::time::Instant;
 use tests::client::{Client, Response, request};
 use tests::in_each_language;
 use tests::language::{Language, Scripts};
-use tests::process;
+use tests::process::{self, peak_memory};
 use tests::site::Site;
 use tests::wait;
 
@@ -292,4 +294,46 @@ fn a_file_with_a_path_is_gone_when_its_request_ends(language: Language) {
     site.signal(process::Signal::INT);
     site.exit_code();
     assert!(!own.exists());
+}
+
+in_each_language!(an_upload_of_any_size_needs_hardly_any_memory);
+/// 1 GiB with `KENNEL_LONG`, of which the figure in `docs/benchmarks.md` is.
+fn an_upload_of_any_size_needs_hardly_any_memory(language: Language) {
+    let long = std::env::var_os("KENNEL_LONG").is_some();
+    let size: usize = if long { (1 << 30) - (1 << 20) } else { 64 << 20 };
+    let site = language.plan(APP).workers(1).start();
+    fs::create_dir(site.folder().path().join("saved")).expect("a folder");
+    let small = multipart("/save", &[file("f", "small", b"content")]);
+    assert_eq!(site.send(small).text(), "small");
+    let (hub, worker) = (site.hub(), site.workers()[0]);
+    let before = (peak_memory(hub), peak_memory(worker));
+
+    let (begin, end) = (file("f", "large", b""), "\r\n------Bound--\r\n");
+    let begin = &begin[..begin.len() - 2];
+    let mut client = site.client();
+    let total = begin.len() + size + end.len();
+    client.send(format!(
+        "POST /save HTTP/1.1\r\nHost: x\r\nContent-Type: {MULTIPART}\r\nContent-Length: {total}\r\n\r\n"
+    ));
+    client.send(begin);
+    let piece = content(1 << 20);
+    (0..size >> 20).for_each(|_| client.send(&piece));
+    let sent = Instant::now();
+    client.send(end);
+    assert_eq!(client.read().text(), "large");
+    let after = (peak_memory(hub), peak_memory(worker));
+    println!("{language:?}: {} MiB saved {:?} after they were sent", size >> 20, sent.elapsed());
+    for (who, before, after) in [("hub", before.0, after.0), ("worker", before.1, after.1)] {
+        println!("{who}: at most {} KiB, {} KiB more than before", after >> 10, (after - before) >> 10);
+        assert!(after - before < 8 << 20, "{who}: {} KiB more", (after - before) >> 10);
+    }
+    let saved = site.folder().path().join("saved/large");
+    assert_eq!(saved.metadata().expect("it is saved").len(), size as u64);
+    let mut saved = fs::File::open(saved).expect("it is saved");
+    let mut found = vec![0; piece.len()];
+    for _ in 0..size >> 20 {
+        saved.read_exact(&mut found).expect("so many bytes");
+        assert!(found == piece);
+    }
+    wait::until("the body is deleted", || kept(&site).is_empty());
 }
