@@ -32,6 +32,7 @@ bench: needs
 	cargo build --release -p kennel -p handler-py
 	cargo bench -p handler-core --bench wire
 	cargo bench -p handler-core --bench requests
+	cargo bench -p handler-core --bench forms
 	cargo bench -p handler-lua --bench worker
 	cargo bench -p handler-core --bench rooms
 	cargo bench -p handler-core --bench live -- --check

@@ -8,11 +8,13 @@
 
 use fastrand::Rng;
 use handler_core::console;
+use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
+use handler_core::http::part::{Part, base_name};
 use handler_core::http::preconditions::{self, State};
 use handler_core::http::ranges::{self, Wanted};
 use handler_core::http::validators::{EntityTag, TagList, parse_tag};
 use handler_core::http::{
-    charset, compression, cookies, dates, events, file, host, media_types, percent, query,
+    charset, compression, cookies, dates, events, file, host, media_types, parameters, percent, query,
 };
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use handler_core::protocol::tnetstring::Value;
@@ -25,11 +27,11 @@ use handler_core::websocket::{
     Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Policy, Session, client, close,
     extensions, handshake,
 };
-use handler_core::worker::body;
 use handler_core::worker::protocol::{
     Action, ChannelSpec, Handler, Order, Registration, RouteSpec, encode_action, encode_answer, encode_close,
     encode_evaluate, encode_job, encode_lead, encode_message, split_batch, split_frame,
 };
+use handler_core::worker::{body, form, sent_file};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -119,6 +121,8 @@ fn read_message(message: &[u8]) {
     let _ = handshake::accept(headers, b"GET", b"", &policy);
     let _ = (percent::normal_path(envelope.path), query::pairs(envelope.path).count());
     let _ = (Head::read(&envelope), Value::parse(envelope.body), body::read(message, 1 << 20));
+    let _ =
+        (form::read(message, &FormLimits::default(), || {}).is_ok(), sent_file::read(message, &(1..5), 10));
 }
 
 #[test]
@@ -147,6 +151,87 @@ fn header_blocks_and_values_of_any_bytes_are_read_or_refused() {
         assert!(percent::decode(&block, true).len() <= block.len());
         let _ = console::read_line(&block);
         let _ = String::from_utf8_lossy(&block).parse::<Address>();
+    });
+}
+
+/// A form that is read from such pieces, as a file is.
+fn form_in_pieces(
+    body: &[u8],
+    limits: &FormLimits,
+    mut piece: impl FnMut() -> usize,
+) -> Result<Form, FormError> {
+    let mut reader = MultipartReader::new(b"B", limits)?;
+    let (mut held, mut rest) = (Vec::new(), body);
+    while !reader.is_over() {
+        let (now, later) = rest.split_at(piece().clamp(1, rest.len().max(1)).min(rest.len()));
+        rest = later;
+        held.extend_from_slice(now);
+        let taken = reader.read(&held, rest.is_empty())?;
+        held.drain(..taken);
+        let most = MultipartReader::window(limits);
+        assert!(reader.is_over() || held.len() <= most, "{} bytes are held", held.len());
+    }
+    reader.finish()
+}
+
+#[test]
+fn forms_are_the_same_in_whatever_pieces_they_come() {
+    const PARTS: [&[u8]; 6] = [
+        b"--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n",
+        b"--B\r\ncontent-disposition:form-data;name=f; filename=\"a\\\\b%22.png\"\r\nContent-Type: image/png\r\n\r\n\x89\r\n--\r\n",
+        b"--B\r\nContent-Disposition: form-data; name=\"_charset_\"\r\n\r\niso-8859-1\r\n",
+        b"--B\r\nContent-Disposition: form-data; name=\"none\"; filename=\"\"\r\n\r\n\r\n",
+        b"--B \t\r\nContent-Disposition: form-data; name=e\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n--B",
+        b"\r\n--B--\r\n",
+    ];
+    let limits = FormLimits { parts: 6, field: 40, header: 120, memory: 100 };
+    let mut good = 0;
+    try_all(20_000, |rng| {
+        let mut body: Vec<u8> = (0..rng.u8(1..6)).flat_map(|_| PARTS[rng.usize(..6)].to_vec()).collect();
+        body.extend_from_slice(PARTS[5]);
+        if rng.bool() {
+            change(rng, &mut body);
+        }
+        let whole = form_in_pieces(&body, &limits, || usize::MAX);
+        good += usize::from(whole.is_ok());
+        // In pieces another limit may be hit first.
+        for pieces in
+            [form_in_pieces(&body, &limits, || 1), form_in_pieces(&body, &limits, || rng.usize(1..30))]
+        {
+            match (&pieces, &whole) {
+                (Err(pieces), Err(whole)) => {
+                    assert!([400, 413].contains(&pieces.status().min(whole.status())))
+                }
+                _ => assert_eq!(pieces, whole, "{}", body.escape_ascii()),
+            }
+        }
+        let Ok(form) = whole else { return };
+        assert!(form.fields.len() + form.files.len() <= limits.parts);
+        for file in form.files {
+            assert!(file.place.start <= file.place.end && file.place.end <= body.len() as u64);
+            let bad = |byte: &u8| matches!(byte, b'/' | b'\\') || byte.is_ascii_control();
+            assert!(!file.filename.iter().any(bad) && file.filename != b"..", "{:?}", file.filename);
+        }
+    });
+    assert!(good > 1000, "{good} forms");
+}
+
+#[test]
+fn fields_and_headers_of_forms_of_any_bytes_are_read_or_refused() {
+    let limits = FormLimits { parts: 20, field: 50, header: 120, memory: 150 };
+    try_all(20_000, |rng| {
+        let bytes = anything(rng, 200);
+        let _ = (forms::kind(&bytes), forms::kind(&[b"multipart/form-data;", &bytes[..]].concat()));
+        assert!(parameters::split(&bytes).1.count() <= bytes.len());
+        let _ = Part::parse(&bytes);
+        let _ = Part::parse(&[b"Content-Disposition: form-data; name=", &bytes[..]].concat());
+        assert!(!base_name(&bytes).contains(&b'/'));
+        let content_type = [b"application/x-www-form-urlencoded; charset=", &bytes[..]].concat();
+        for content_type in [&b"application/x-www-form-urlencoded"[..], &content_type] {
+            if let Ok(form) = forms::read_urlencoded(&bytes, content_type, &limits) {
+                assert!(form.fields.len() <= limits.parts);
+            }
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use handler_core::http::query;
 use handler_core::protocol::Text;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 use std::sync::Arc;
 
 /// The client's headers, decoded when asked for.
@@ -17,7 +17,8 @@ pub(crate) struct Headers(pub(crate) Arc<Job>);
 #[pyclass(frozen, mapping, module = "kennel")]
 pub(crate) struct Args(pub(crate) Arc<Job>);
 
-type Pair<'py> = (Bound<'py, PyString>, Bound<'py, PyString>);
+/// A name and a value.
+pub(crate) type Pair<'py, T = PyString> = (Bound<'py, PyString>, Bound<'py, T>);
 
 impl Headers {
     fn first<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyString>> {
@@ -58,13 +59,13 @@ impl Args {
     }
 }
 
-/// The methods that both views have.
+/// The methods that all views have, of texts or of something else.
 macro_rules! mapping {
-    ($view:ident, $all:expr) => {
+    ($view:ident, $value:ty, $all:expr) => {
         #[pymethods]
         impl $view {
             /// The first value of this name.
-            fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyString>> {
+            fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, $value>> {
                 self.first(py, name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))
             }
 
@@ -80,8 +81,8 @@ macro_rules! mapping {
             }
 
             /// All values of this name, in the order in which they came.
-            fn getall<'py>(&self, py: Python<'py>, name: &str) -> Vec<Bound<'py, PyString>> {
-                let all: fn(&Self, Python<'py>, &str) -> Vec<Bound<'py, PyString>> = $all;
+            fn getall<'py>(&self, py: Python<'py>, name: &str) -> Vec<Bound<'py, $value>> {
+                let all: fn(&Self, Python<'py>, &str) -> Vec<Bound<'py, $value>> = $all;
                 all(self, py, name)
             }
 
@@ -90,23 +91,21 @@ macro_rules! mapping {
             }
 
             /// Pairs of name and value in the order in which they came, repeated names repeatedly.
-            fn items<'py>(&self, py: Python<'py>) -> Vec<Pair<'py>> {
+            fn items<'py>(&self, py: Python<'py>) -> Vec<Pair<'py, $value>> {
                 self.pairs(py)
             }
 
             /// Names in the order in which they came, each once.
             fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-                let names = PyList::empty(py);
+                let names = PyDict::new(py);
                 for (name, _) in self.pairs(py) {
-                    if !names.contains(&name)? {
-                        names.append(name)?;
-                    }
+                    names.set_item(name, py.None())?;
                 }
-                Ok(names)
+                Ok(names.keys())
             }
 
             /// All values, in the order in which they came.
-            fn values<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyString>> {
+            fn values<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, $value>> {
                 self.pairs(py).into_iter().map(|(_, value)| value).collect()
             }
 
@@ -126,7 +125,9 @@ macro_rules! mapping {
     };
 }
 
-mapping!(Headers, |this, py, name| {
+pub(crate) use mapping;
+
+mapping!(Headers, PyString, |this, py, name| {
     let name = name.to_ascii_lowercase();
     let Some(values) = this.0.values(name.as_bytes()).filter(|_| is_clients(name.as_bytes())) else {
         return Vec::new();
@@ -134,7 +135,7 @@ mapping!(Headers, |this, py, name| {
     values.iter().map(Text::bytes).map(|value| text(py, &value)).collect()
 });
 
-mapping!(Args, |this, py, name| {
+mapping!(Args, PyString, |this, py, name| {
     let query = this.0.first(b"QUERY").unwrap_or_default();
     let found = query::pairs(&query).filter(|(found, _)| **found == *name.as_bytes());
     found.map(|(_, value)| text(py, &value)).collect()

@@ -3,7 +3,7 @@
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
+//! `headers` are views of the raw message, `form` of its body (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
 //! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection,
 //! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `package` carries the package's
 //! source, so that a worker needs this one file.
@@ -14,6 +14,7 @@ mod conn;
 mod exchange;
 mod files;
 mod flow;
+mod form;
 mod headers;
 mod hub;
 mod job;
@@ -42,6 +43,7 @@ mod _native {
     use crate::exchange::Exchange;
     #[pymodule_export]
     use crate::files::FoundFile;
+    use crate::form::{File, Files, Form};
     #[pymodule_export]
     use crate::headers::{Args, Headers};
     #[pymodule_export]

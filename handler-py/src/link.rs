@@ -5,6 +5,7 @@
 
 use crate::files::Downloads;
 use crate::flow::Flow;
+use crate::form::Forms;
 use crate::pulse::Pulse;
 use handler_core::sessions::{Jar, Keys, Options};
 use handler_core::worker::link::{Actions, Orders, Wake};
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     memory: AtomicUsize,
     /// What the app signs with.
     jar: OnceLock<Jar>,
+    /// What is known of forms, from the start on.
+    forms: OnceLock<Forms>,
     /// This process is a child of the worker: it must not speak for it.
     forked: AtomicBool,
 }
@@ -100,6 +103,7 @@ impl Link {
             flush_soon: OnceLock::new(),
             memory: AtomicUsize::new(0),
             jar: OnceLock::new(),
+            forms: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
     }
@@ -126,6 +130,20 @@ impl Link {
     /// Before the first job.
     pub(crate) fn set_jar(&self, jar: Jar) {
         let _ = self.jar.set(jar);
+    }
+
+    /// What is known of forms.
+    pub(crate) fn forms(&self) -> &Forms {
+        self.forms.get_or_init(Forms::default)
+    }
+
+    pub(crate) fn set_forms(&self, forms: Forms) {
+        let _ = self.forms.set(forms);
+    }
+
+    /// Whether a job was started and not answered.
+    pub(crate) fn is_unanswered(&self, serial: u64) -> bool {
+        lock(&self.out).jobs.contains_key(&serial)
     }
 
     /// This process was forked off a worker and is none.
@@ -298,6 +316,11 @@ impl Link {
         self.pulse(|pulse, page| pulse.set_full_pool(page, oldest));
     }
 
+    /// What is at work does not hang, though no script ends or begins meanwhile.
+    pub(crate) fn beat(&self) {
+        self.pulse(Pulse::beat);
+    }
+
     /// Waits in a thread of the pool for a client, which may take its time.
     pub(crate) fn wait_for_client<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.pulse(|pulse, page| pulse.begin_waiting(page));
@@ -321,6 +344,9 @@ impl Link {
         let mut out = lock(&self.out);
         if out.jobs.remove(&serial).is_none() {
             return false;
+        }
+        if let Some(forms) = self.forms.get() {
+            forms.forget(serial);
         }
         let _ = out.actions.push(action);
         if !(FLUSHES.get() && self.is_watched.load(Ordering::Relaxed)) {

@@ -48,6 +48,14 @@ impl Pulse {
         self.show(page);
     }
 
+    /// What is shown is still at work.
+    pub(crate) fn beat(&mut self, page: &Page) {
+        if let Some(serial) = self.shown {
+            page.turn(0);
+            page.turn(serial);
+        }
+    }
+
     fn show(&mut self, page: &Page) {
         let full_pool = self.full_pool.filter(|_| self.waiting == 0);
         let now = full_pool.or(self.script).or(self.loop_awake.then_some(0));

@@ -1,5 +1,6 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
+use crate::form::{Files, Form, Loaded};
 use crate::headers::{Args, Headers};
 use crate::job::Job;
 use crate::session::{self, Session};
@@ -30,6 +31,7 @@ pub(crate) struct Request {
     conn: OnceLock<Py<PyAny>>,
     /// Its session, once somebody asked for that.
     session: OnceLock<Session>,
+    form: OnceLock<Arc<Loaded>>,
 }
 
 impl Request {
@@ -39,14 +41,21 @@ impl Request {
             params: params.map_or_else(OnceLock::new, OnceLock::from),
             conn: OnceLock::new(),
             session: OnceLock::new(),
+            form: OnceLock::new(),
         }
     }
 
     fn whole_body(&self) -> PyResult<Cow<'_, [u8]>> {
-        self.job.whole_body(self.job.link.memory()).map_err(|problem| match problem {
-            BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
-            other => PyOSError::new_err(other.to_string()),
-        })
+        self.job.whole_body(self.job.link.memory()).map_err(|problem| body_error(&problem))
+    }
+
+    /// The form, read when it is asked for first.
+    fn loaded(&self, py: Python<'_>) -> PyResult<Arc<Loaded>> {
+        if let Some(form) = self.form.get() {
+            return Ok(Arc::clone(form));
+        }
+        let form = Loaded::read(py, &self.job)?;
+        Ok(Arc::clone(self.form.get_or_init(|| Arc::new(form))))
     }
 
     /// Whether somebody asked for the session, so that the answer has to say something about it.
@@ -64,6 +73,14 @@ impl Request {
 
     fn server_field<'py>(&self, py: Python<'py>, name: &[u8]) -> Option<Bound<'py, PyString>> {
         self.job.first(name).map(|value| text(py, &value))
+    }
+}
+
+/// Why a body cannot be had, as an exception.
+pub(crate) fn body_error(problem: &BodyError) -> PyErr {
+    match problem {
+        BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
+        other => PyOSError::new_err(other.to_string()),
     }
 }
 
@@ -246,6 +263,21 @@ impl Request {
         let body = self.whole_body()?;
         let found = query::pairs(&body).find(|(found, _)| **found == *name.as_bytes());
         Ok(found.map(|(_, value)| text(py, &value)))
+    }
+
+    /// The fields of the form that the body is: `form["name"]`, `.get(name)`, `.getall(name)`, `.items()`. Empty when the
+    /// body is none.
+    ///
+    /// Raises `Refused`, a 400 when the form is malformed, a 413 when it has more than is allowed.
+    #[getter]
+    fn form(&self, py: Python<'_>) -> PyResult<Form> {
+        Ok(Form(self.loaded(py)?))
+    }
+
+    /// The files of the form, as `form` has its fields.
+    #[getter]
+    fn files(&self, py: Python<'_>) -> PyResult<Files> {
+        Ok(Files(self.loaded(py)?))
     }
 
     /// The connection that it came on.

@@ -73,6 +73,8 @@ pub(crate) fn resolve(
                 memory: limits.worker_memory,
                 conversations: limits.conversations,
                 keys: Keys::default(),
+                form: limits.form.clone(),
+                scratch: String::new(),
             },
         });
     }

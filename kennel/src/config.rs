@@ -200,6 +200,14 @@ struct LimitSettings {
     conversations: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    form_parts: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    form_field: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    form_header: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    form_memory: Option<usize>,
 }
 
 /// Why the file cannot be used.
@@ -269,6 +277,10 @@ impl Config {
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
+            (&mut limits.form.parts, set.form_parts),
+            (&mut limits.form.field, set.form_field),
+            (&mut limits.form.header, set.form_header),
+            (&mut limits.form.memory, set.form_memory),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
         limits
@@ -403,6 +415,7 @@ mod tests {
             script_time = 2.5
             upload = "2GiB"
             worker_memory = "64MiB"
+            form_parts = 50
         "#;
         let config = Config::parse(Path::new("kennel.toml"), text).unwrap();
         assert_eq!(config.app[0].config["greeting"].as_str(), Some("hi"));
@@ -411,6 +424,7 @@ mod tests {
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));
         assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 2 << 30));
+        assert_eq!((limits.form.parts, limits.form.field), (50, Limits::default().form.field));
         assert!(matches!(&config.mongrel2[0].place, Place::Addresses { recv_ident: None, .. }));
         assert_eq!(config.mongrel2[0].upload_store.as_deref(), Some(Path::new("/srv/mongrel2/tmp")));
         assert_eq!(limits.queue, Limits::default().queue);

@@ -6,6 +6,7 @@
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The folder, beside the working directory's other files.
@@ -30,6 +31,14 @@ impl RunFiles {
         let lock = File::create(folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { folder, _lock: lock })
+    }
+
+    /// Makes the folder in which workers keep files of requests, which nobody but this user may look into, and names it
+    /// from the root: scripts may change their directory. Empty when its name is no text.
+    pub(crate) fn make_scratch(&self) -> io::Result<String> {
+        let folder = std::path::absolute(self.folder.join("scratch"))?;
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(folder.into_os_string().into_string().unwrap_or_default())
     }
 
     /// The folder, relative to the working directory: short enough for the addresses of sockets.

@@ -53,10 +53,23 @@ pub fn command_line(pid: u32) -> String {
 ///
 /// When there is no such process.
 pub fn resident_memory(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// The most that it has occupied at a time, in bytes.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn peak_memory(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+fn status(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line with VmRSS");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("a line with that field");
     let number = line.split_ascii_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok());
-    number.expect("VmRSS is a number of KiB") * 1024
+    number.expect("a number of KiB") * 1024
 }
 
 /// Sends a signal; to a process that is gone, nothing happens.

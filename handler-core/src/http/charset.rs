@@ -40,6 +40,23 @@ pub fn decode<'a>(body: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, str>, C
         .ok_or(CharsetError::Malformed(encoding.name()))
 }
 
+/// Bytes of the charset of this name as UTF-8; `None` when they are to stay as they are, since that is UTF-8 itself.
+///
+/// # Errors
+///
+/// [`CharsetError`]; nothing is replaced.
+pub fn to_utf8(bytes: &[u8], label: &[u8]) -> Result<Option<String>, CharsetError> {
+    let Some(encoding) = Encoding::for_label(label) else {
+        let shown = &label[..label.len().min(40)];
+        return Err(CharsetError::Unknown(shown.escape_ascii().to_string()));
+    };
+    if encoding == encoding_rs::UTF_8 {
+        return Ok(None);
+    }
+    let text = encoding.decode_without_bom_handling_and_without_replacement(bytes);
+    text.map(|text| Some(text.into_owned())).ok_or(CharsetError::Malformed(encoding.name()))
+}
+
 fn unquoted(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
 }

@@ -1,5 +1,6 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
+use crate::http::forms::FormLimits;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Limits {
     pub conversations: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
+    /// What one form of a client may have; `form_parts` and so on in `kennel.toml`.
+    pub form: FormLimits,
 }
 
 impl Limits {
@@ -88,6 +91,10 @@ impl Limits {
                 "conversations that wait for their visitors in one worker",
             ),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
+            ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
+            ("form_field", size(self.form.field), "one field of a form, then 413"),
+            ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
+            ("form_memory", size(self.form.memory), "all fields of one form together, then 413"),
         ]
     }
 }
@@ -111,6 +118,7 @@ impl Default for Limits {
             handler_targets: 128,
             conversations: 1000,
             worker_memory: 256 << 20,
+            form: FormLimits::default(),
         }
     }
 }

@@ -440,7 +440,7 @@ impl Loop {
                     console.service(token, &self.poller, &mut desk);
                 }
             }
-            WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, now),
+            WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, &mut self.trash, now),
             token => self.service_link(token, now),
         }
         Ok(())

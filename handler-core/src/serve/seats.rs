@@ -1,9 +1,11 @@
 //! The worker processes: bytes in, bytes out, and their last words.
 
+use super::trash::Trash;
 use crate::hub::{Hub, WorkerId};
 use crate::worker::page::Pulse;
 use crate::worker::process::{WorkerCommand, WorkerProcess};
 use crate::worker::protocol::{BATCH_HEAD, Start, encode_start, split_batch};
+use crate::worker::sent_file::Scratch;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +13,7 @@ use rustix::io::Errno;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
@@ -26,6 +29,8 @@ struct Seated {
     sent: u64,
     /// Since when orders are held back.
     held_since: Option<Instant>,
+    /// Where it keeps files while it lives.
+    scratch: Option<PathBuf>,
 }
 
 /// All worker processes, by the hub's numbers.
@@ -80,6 +85,8 @@ impl Seats {
         epoll::add(poller, &process.socket, data, EventFlags::IN)?;
         let mut unsent = Vec::new();
         encode_start(&mut unsent, start);
+        let is_given = !start.scratch.is_empty();
+        let scratch = is_given.then(|| Scratch::folder_of(&start.scratch, process.child.id()));
         if self.workers.len() <= worker.0 {
             self.workers.resize_with(worker.0 + 1, || None);
         }
@@ -91,6 +98,7 @@ impl Seats {
             waits_to_write: false,
             sent: 0,
             held_since: None,
+            scratch,
         };
         self.workers[worker.0] = Some(seated);
         Ok(())
@@ -171,21 +179,21 @@ impl Seats {
 
     /// Reads what a worker wrote and gives whole batches to the hub; at its end, also what it had
     /// ready but not sent.
-    pub(super) fn read(&mut self, token: u64, hub: &mut Hub, now: Instant) {
+    pub(super) fn read(&mut self, token: u64, hub: &mut Hub, trash: &mut Trash, now: Instant) {
         let worker = WorkerId(token as usize);
         let Some(seated) = self.get_mut(worker) else { return };
         match seated.read(worker, hub, now) {
             Ok(true) => {}
-            Ok(false) => self.bury(worker, hub, now),
+            Ok(false) => self.bury(worker, hub, trash, now),
             Err(problem) => {
                 error!(worker = worker.0, "a worker is killed, its messages make no sense: {problem}");
                 self.kill(worker);
-                self.bury(worker, hub, now);
+                self.bury(worker, hub, trash, now);
             }
         }
     }
 
-    fn bury(&mut self, worker: WorkerId, hub: &mut Hub, now: Instant) {
+    fn bury(&mut self, worker: WorkerId, hub: &mut Hub, trash: &mut Trash, now: Instant) {
         let Some(mut seated) = self.workers.get_mut(worker.0).and_then(Option::take) else { return };
         // It closed its end, so it is dead or about to be; it must not touch the page any more.
         let _ = seated.process.child.kill();
@@ -194,6 +202,9 @@ impl Seats {
             && status.signal() != Some(SIGKILL)
         {
             warn!(worker = worker.0, "a worker process ended: {status}");
+        }
+        if let Some(folder) = seated.scratch {
+            trash.delete(folder);
         }
         let unsent = seated.process.page.unsent(seated.received);
         if let Err(problem) = hub.handle_batch(worker, &unsent, now) {

@@ -63,8 +63,13 @@ pub fn read(job: &[u8], memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
         file.take(size).read_to_end(&mut body)?;
         return Ok(Cow::Owned(body));
     }
-    let Ok(Order::Job { message, .. }) = Order::read_job(job) else { return Ok(Cow::Borrowed(b"")) };
-    Ok(Cow::Borrowed(Envelope::parse(message).map_or(b"", |envelope| envelope.body)))
+    Ok(Cow::Borrowed(in_message(job)))
+}
+
+/// The body that is in a job's message.
+pub(super) fn in_message(job: &[u8]) -> &[u8] {
+    let Ok(Order::Job { message, .. }) = Order::read_job(job) else { return b"" };
+    Envelope::parse(message).map_or(b"", |envelope| envelope.body)
 }
 
 #[cfg(test)]

@@ -4,15 +4,18 @@
 //! writes actions, as [`protocol`] lays them out; end of file tells each side of the other's
 //! death. [`process`] starts one, [`link`] is its own side of the pair, [`restart`] says how soon a
 //! dead one is replaced, [`probe`] loads a script just to see what it registers, [`body`] finds a
-//! request's body, [`files`] what answers have from files. `docs/worker-protocol.md` is the same for people who write workers in other languages.
+//! request's body, [`form`] reads it as a form, [`sent_file`] is what becomes of a file in that, [`files`] what answers have from files.
+//! `docs/worker-protocol.md` is the same for people who write workers in other languages.
 
 pub mod body;
 pub mod error_page;
 pub mod files;
+pub mod form;
 pub mod link;
 pub mod page;
 pub mod probe;
 pub mod process;
 pub mod protocol;
 pub mod restart;
+pub mod sent_file;
 pub mod surroundings;

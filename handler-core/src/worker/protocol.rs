@@ -19,6 +19,7 @@ pub use write::{
     encode_job, encode_lead, encode_message, encode_open, encode_start, encode_stop, encode_taken,
 };
 
+use crate::http::forms::FormLimits;
 use crate::sessions::Keys;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -99,6 +100,13 @@ pub struct Start {
     /// What sessions and tokens are signed with.
     #[serde(default)]
     pub keys: Keys,
+    /// What one form of a client may have.
+    #[serde(default)]
+    pub form: FormLimits,
+    /// The folder in which a worker may keep files for as long as their requests last, each worker in a folder of its own that
+    /// is called as its process id; the hub deletes what one leaves. Empty: there is none.
+    #[serde(default)]
+    pub scratch: String,
 }
 
 /// One route that a script registered.

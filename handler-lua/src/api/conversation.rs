@@ -26,7 +26,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
             let mut head = HeadLines::default();
             head.push(b"Content-Type", &content_type.as_bytes()).map_err(mlua::Error::external)?;
             let serial = serial as u64;
-            if shared.jobs.borrow_mut().remove(&serial).is_some() {
+            if shared.end_job(serial).is_some() {
                 let (worker, head, body) = (worker as u32, head.as_bytes(), body.as_bytes());
                 shared.push(&Action::Pass { serial, worker, status, head, body: &body });
             }

@@ -63,7 +63,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
             }
             match found.send(serial, status, lines.as_bytes(), compress, &mut |action| shared.push(action)) {
                 Ok(Some(download)) => drop(shared.downloads.borrow_mut().insert(serial, download)),
-                Ok(None) => drop(shared.jobs.borrow_mut().remove(&serial)),
+                Ok(None) => drop(shared.end_job(serial)),
                 Err(problem) => return Ok(Some(format!("the file cannot be read: {problem}"))),
             }
             Ok(None)
@@ -86,7 +86,7 @@ impl Api {
         let Some(download) = downloads.get_mut(&serial) else { return false };
         if download.taken(bytes, &mut |action| state.push(action)) {
             downloads.remove(&serial);
-            state.jobs.borrow_mut().remove(&serial);
+            state.end_job(serial);
         }
         true
     }
@@ -96,7 +96,7 @@ impl Api {
         let state = &self.state;
         let Some(download) = state.downloads.borrow_mut().remove(&serial) else { return false };
         download.give_up(&mut |action| state.push(action));
-        state.jobs.borrow_mut().remove(&serial);
+        state.end_job(serial);
         true
     }
 

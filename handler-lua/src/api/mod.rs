@@ -7,6 +7,7 @@
 mod app;
 mod conversation;
 mod files;
+mod form;
 mod hot;
 mod live;
 mod log;
@@ -26,6 +27,7 @@ use handler_core::hub::routes::Routes;
 use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
+use handler_core::worker::sent_file::Scratch;
 use mlua::{Lua, Table, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::{Cell, RefCell};
@@ -59,9 +61,23 @@ struct State {
     routes: RefCell<Routes>,
     channels: RefCell<Routes>,
     stopping: Cell<bool>,
+    /// Files of forms of which scripts asked for a path.
+    scratch: RefCell<Scratch>,
     start: Start,
     jar: session::LazyJar,
     array: Table,
+}
+
+impl State {
+    /// Ends a job, with all that was kept for as long as it lasts: the live connection that it was about, or
+    /// [`NO_CONN`]; `None` when it has ended already.
+    fn end_job(&self, serial: u64) -> Option<u64> {
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.is_empty() {
+            scratch.forget(serial);
+        }
+        self.jobs.borrow_mut().remove(&serial)
+    }
 }
 
 /// The native half of the runtime.
@@ -93,6 +109,7 @@ impl Api {
             routes: RefCell::default(),
             channels: RefCell::default(),
             stopping: Cell::default(),
+            scratch: RefCell::new(Scratch::new(&start.scratch)),
             start: start.clone(),
             jar: session::LazyJar::default(),
             array: array.clone(),
@@ -106,6 +123,7 @@ impl Api {
         app::register(lua, &native, &state)?;
         conversation::register(lua, &native, &state)?;
         files::register(lua, &native, &state)?;
+        form::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
@@ -137,7 +155,7 @@ impl Api {
 
     /// Ends a job that was still unanswered: the live connection that it was about, or [`NO_CONN`].
     pub(crate) fn job_ended(&self, serial: u64) -> Option<u64> {
-        self.state.jobs.borrow_mut().remove(&serial)
+        self.state.end_job(serial)
     }
 
     pub(crate) fn unanswered(&self) -> usize {
@@ -179,7 +197,8 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let chunk = |source: &str| lua.load(source).set_name(format!("={RUNTIME_CHUNK}")).into_function();
     let native = &api.native;
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
-    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
+    let form: Table = chunk(include_str!("../runtime/form.lua"))?.call(native)?;
+    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call((native, &form))?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
     let stream: Table = chunk(include_str!("../runtime/stream.lua"))?.call((native, &scheduler))?;
     let events: Table = chunk(include_str!("../runtime/events.lua"))?.call((native, &scheduler, &stream))?;

@@ -100,7 +100,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
             return Ok(Some(problem));
         }
         let serial = serial as u64;
-        if shared.jobs.borrow_mut().remove(&serial).is_some() {
+        if shared.end_job(serial).is_some() {
             let (head, body) = (lines.as_bytes(), &*body.as_bytes());
             let smaller =
                 accept.and_then(|accept| compression::apply(status, head, body, &accept.as_bytes()));

@@ -41,7 +41,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     let shared = Rc::clone(state);
     let end = move |_: &Lua, (serial, whole): (f64, bool)| {
         let serial = serial as u64;
-        if shared.begun.borrow_mut().remove(&serial) && shared.jobs.borrow_mut().remove(&serial).is_some() {
+        if shared.begun.borrow_mut().remove(&serial) && shared.end_job(serial).is_some() {
             shared.push(&if whole { Action::End { serial } } else { Action::Abort { serial } });
         }
         Ok(())

@@ -1,7 +1,7 @@
 -- The request as scripts see it: a table that holds the raw message and asks native code for each
 -- field when the script does. What nobody asks for is never decoded.
 
-local native = ...
+local native, form = ...
 
 local Failure = {} -- metatable of errors that are an answer: { status, message }
 
@@ -137,6 +137,12 @@ end
 function fields.text(req)
   local text, problem = native.text(job_of(req), req.body)
   return text or fail(400, problem)
+end
+function fields.form(req)
+  return form.of(req, job_of, fail).fields
+end
+function fields.files(req)
+  return form.of(req, job_of, fail).files
 end
 function fields.params()
   return {}

@@ -25,7 +25,7 @@ from ._file import file
 from ._failure import TemplateError
 from ._log import log
 from ._native import VERSION as __version__
-from ._native import Args, Headers, Refused, Request
+from ._native import Args, File, Files, Form, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
 from ._render import render
 from ._response import Response, html, json, no_content, redirect, response, stream, text
@@ -37,6 +37,9 @@ __all__ = [
     "App",
     "Args",
     "Connection",
+    "File",
+    "Files",
+    "Form",
     "Headers",
     "Message",
     "Refused",

@@ -61,6 +61,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
+    let scratch = files.make_scratch().context("cannot write to `.kennel` in this directory")?;
+    apps.iter_mut().for_each(|app| app.start.scratch.clone_from(&scratch));
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
     let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
     let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);

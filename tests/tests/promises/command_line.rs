@@ -250,6 +250,7 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
         "spill",
         "handler_targets",
         "worker_memory",
+        "form_parts",
     ] {
         assert!(finished.stdout.contains(name), "{name}: {}", finished.stdout);
     }

@@ -43,6 +43,8 @@ mod examples;
 mod existing_server;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
 mod files;
+/// Forms: fields and files, whatever sends them.
+mod forms;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
 /// Heartbeats: idle connections stay open, dead ones are found.
