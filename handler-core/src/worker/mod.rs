@@ -4,9 +4,10 @@
 //! writes actions, as [`protocol`] lays them out; end of file tells each side of the other's
 //! death. [`process`] starts one, [`link`] is its own side of the pair, [`restart`] says how soon a
 //! dead one is replaced, [`probe`] loads a script just to see what it registers, [`body`] finds a
-//! request's body. `docs/worker-protocol.md` is the same for people who write workers in other languages.
+//! request's body, [`clock`] is the time that scripts live in. `docs/worker-protocol.md` is the same for people who write workers in other languages.
 
 pub mod body;
+pub mod clock;
 pub mod error_page;
 pub mod link;
 pub mod page;
