@@ -5,7 +5,7 @@
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
 //! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
-//! hub. `package` carries the package's source, so that a worker needs this one file.
+//! hub. `rehearsal` is a site without a server, for tests. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;
@@ -20,6 +20,7 @@ mod orders;
 mod package;
 mod pool;
 mod pulse;
+mod rehearsal;
 mod request;
 mod standards;
 mod steps;
@@ -44,6 +45,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::package::sources;
+    #[pymodule_export]
+    use crate::rehearsal::Rehearsal;
     #[pymodule_export]
     use crate::request::{Refused, Request};
     #[pymodule_export]

@@ -301,7 +301,7 @@ impl Worker {
 }
 
 impl Worker {
-    fn new(link: Arc<Link>, start: Start) -> Self {
+    pub(crate) fn new(link: Arc<Link>, start: Start) -> Self {
         link.set_memory(start.memory);
         Self {
             link,

@@ -1,4 +1,4 @@
-"""What the user's interpreter runs as a worker: finds Kennel's module and package, and serves.
+"""What the user's interpreter runs as a worker: finds Kennel's module and package, and serves; or runs a file of tests.
 
 The one argument, if there is one, is the module's file, which carries the package's source; without it both are
 installed.
@@ -7,6 +7,7 @@ installed.
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 
 # Where this text is run from is nobody's code.
@@ -50,6 +51,9 @@ class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 if len(sys.argv) > 1:
     sys.meta_path.insert(0, Carried(sys.argv.pop()))
 
-from kennel._serve import main  # noqa: E402
+if "KENNEL_TEST" in os.environ:
+    from kennel._test_file import main
+else:
+    from kennel._serve import main
 
 sys.exit(main())

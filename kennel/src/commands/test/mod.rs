@@ -58,10 +58,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     printer.end(&outcomes, begun.elapsed())?;
     match (outcomes.is_empty(), failed) {
         (true, _) => {
-            let word = args.keyword.as_deref().unwrap_or_default();
-            Err(wrong_input(format!(
-                "no test has `{word}` in its name; -k takes a part of a name, as it is written"
-            )))
+            let files = "the files have no tests; in Lua they are made by testing.test(name, fn), in Python they are \
+                         functions named test_*";
+            Err(wrong_input(match &args.keyword {
+                Some(word) => {
+                    format!("no test has `{word}` in its name; -k takes a part of a name, as it is written")
+                }
+                None => files.to_owned(),
+            }))
         }
         (false, 0) => Ok(ExitCode::SUCCESS),
         (false, _) => Ok(ExitCode::FAILURE),

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// The environment variable that tells a process what to run, JSON.
 pub(crate) const ENVIRONMENT: &str = "KENNEL_TEST";
 
+/// In the place of a test's name.
+const THE_FILE: &str = "(the file itself)";
+
 /// What is shown of a line that a test printed.
 const LONGEST_LINE: u64 = 1 << 20;
 
@@ -82,35 +85,26 @@ impl Process {
         loop {
             // A file loads as long as a test may take, and an interpreter has to start before.
             let allowed = if running.is_some() { patience } else { patience + Duration::from_secs(10) };
-            let line =
-                match self.lines.recv_timeout((since + allowed).saturating_duration_since(Instant::now())) {
-                    Ok(line) => line,
-                    Err(problem) => {
-                        let what = match problem {
-                            RecvTimeoutError::Timeout => {
-                                format!("it took longer than {patience:?} (--timeout says how long)")
-                            }
-                            RecvTimeoutError::Disconnected => {
-                                format!("the process ended in it: {}", self.child.wait()?)
-                            }
-                        };
-                        let failure =
-                            Failure { message: what, file: Some(shown.into()), ..Failure::default() };
-                        let took = since.elapsed().as_secs_f64();
-                        let Some((name, _)) = running else {
-                            tell(outcome("(the file itself)", took, Verdict::Failed(failure)))?;
-                            return Ok(false);
-                        };
-                        tell(outcome(&name, took, Verdict::Failed(failure)))?;
-                        plan.done += 1;
-                        return Ok(left > 1);
-                    }
-                };
+            let deadline = (since + allowed).saturating_duration_since(Instant::now());
+            let line = match self.lines.recv_timeout(deadline) {
+                Ok(line) => line,
+                Err(problem) => {
+                    let message = self.given_up(problem, patience)?;
+                    let (name, line) = match &running {
+                        Some((name, line)) => (name.as_str(), *line),
+                        None => (THE_FILE, None),
+                    };
+                    let failure = Failure { message, file: Some(shown.into()), line, ..Failure::default() };
+                    tell(outcome(name, since.elapsed().as_secs_f64(), Verdict::Failed(failure)))?;
+                    plan.done += 1;
+                    return Ok(running.is_some() && left > 1);
+                }
+            };
             match report::read(&line) {
                 Ok(Event::Loaded { tests }) => left = tests.saturating_sub(plan.done),
                 Ok(Event::Broken(failure)) => {
                     let failure = Failure { file: failure.file.or_else(|| Some(shown.into())), ..failure };
-                    tell(outcome("(the file itself)", 0.0, Verdict::Failed(failure)))?;
+                    tell(outcome(THE_FILE, 0.0, Verdict::Failed(failure)))?;
                     return Ok(false);
                 }
                 Ok(Event::Begin { name, line }) => {
@@ -139,6 +133,16 @@ impl Process {
                 Err(printed) => writeln!(std::io::stderr(), "{printed}")?,
             }
         }
+    }
+
+    /// Why nothing comes any more.
+    fn given_up(&mut self, problem: RecvTimeoutError, patience: Duration) -> anyhow::Result<String> {
+        Ok(match problem {
+            RecvTimeoutError::Timeout => {
+                format!("it took longer than {patience:?} (--timeout says how long)")
+            }
+            RecvTimeoutError::Disconnected => format!("the process ended in it: {}", self.child.wait()?),
+        })
     }
 
     fn end(&mut self) {
