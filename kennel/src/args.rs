@@ -2,6 +2,7 @@
 
 pub(crate) mod conf;
 
+use crate::apps::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -35,6 +36,12 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   kennel dev app.lua                           then open http://127.0.0.1:6767")]
     Dev(Serve),
+    /// Make an app to begin with: a page, a chat room and tests that pass
+    #[command(after_help = "Examples:
+  kennel new hello                             in Lua
+  kennel new hello --lang python
+  cd hello; kennel test; kennel dev")]
+    New(New),
     /// Load everything, serve nothing: say what is wrong, all of it, and what is in force
     #[command(after_help = "Examples:
   kennel check app.lua
@@ -285,6 +292,32 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct New {
+    /// The folder to make; one that is there must be empty
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What the app is written in
+    #[arg(long, value_enum, default_value = "lua")]
+    pub(crate) lang: Lang,
+}
+
+/// What apps are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    Lua,
+    Python,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::Lua => Self::Lua,
+            Lang::Python => Self::Python,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,7 @@ mod conf;
 mod console;
 mod ctl;
 mod decode;
+mod new;
 mod routes;
 mod serve;
 mod server;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => serve::run(&args, serve::Mode::Dev),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
+        Command::New(args) => new::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Console(args) => console::run(&args),
         Command::Decode { files } => decode::run(&files),

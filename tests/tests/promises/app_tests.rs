@@ -1,8 +1,12 @@
 use serde_json::Value;
+use std::process::Stdio;
+use tests::client::Client;
 use tests::command::{self, Finished};
 use tests::folder::Folder;
 use tests::in_each_language;
 use tests::language::{Language, Scripts};
+use tests::log::Log;
+use tests::port::Port;
 
 /// An app with a file of tests beside it.
 struct App {
@@ -619,4 +623,46 @@ fn no_tests_are_wrong_input() {
     let finished = command::run(folder.path(), ["test", "-k", "zzz"]);
     assert_eq!((finished.code, finished.stderr.contains("no test has `zzz`")), (Some(2), true));
     assert_eq!(command::run(folder.path(), ["test", "a_test.lua"]).code, Some(0));
+}
+
+in_each_language!(a_new_app_passes_its_tests_and_is_served);
+fn a_new_app_passes_its_tests_and_is_served(language: Language) {
+    let folder = Folder::new();
+    let lang = language.pick("lua", "python");
+    let made = command::run(folder.path(), ["new", "my shop", "--lang", lang]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stdout.contains("kennel test") && made.stdout.contains("kennel dev"), "{}", made.stdout);
+    let place = folder.path().join("my shop");
+    let tested = command::run(&place, ["test"]);
+    assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
+    assert!(tested.stdout.starts_with("3 passed in "), "{}", tested.stdout);
+    assert_eq!(command::run(&place, ["check"]).code, Some(0));
+
+    let port = Port::free();
+    let mut kennel = command::command(&place, ["dev", "--listen", &port.address()])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("kennel can be started");
+    let log = Log::collect(kennel.stderr.take().expect("stderr is a pipe"));
+    log.expect("ready:");
+    let get = |path: &str| Client::connect(port.number()).get(path);
+    let (page, style, hello) = (get("/"), get("/style.css"), get("/hello/Ann"));
+    let _ = kennel.kill();
+    let _ = kennel.wait();
+    assert!(page.text().contains("<h1>my shop</h1>"), "{}", page.text());
+    assert_eq!((page.status, style.status, hello.text()), (200, 200, r#"{"text":"Hello, Ann!"}"#.to_owned()));
+}
+
+#[test]
+fn a_new_app_touches_nothing_that_is_there() {
+    let folder = Folder::new();
+    folder.write("old/mine.txt", "mine");
+    let refused = command::run(folder.path(), ["new", "old"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("`old` is not empty"), "{}", refused.stderr);
+    let refused = command::run(folder.path(), ["new", "old/mine.txt"]);
+    assert!(refused.stderr.contains("`old/mine.txt` is a file"), "{}", refused.stderr);
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("old")).expect("it is there").collect();
+    assert_eq!(left.len(), 1);
 }
