@@ -106,8 +106,8 @@ impl Stage {
             Effect::AppReady(_) => self.ready = true,
             Effect::AppFailed(_, failure) => self.failure = Some(failure),
             Effect::Evaluated { query, result } => self.evaluated = Some((query, result)),
-            // Nothing here puts a body into a file, and nobody stops this hub.
-            Effect::DeleteFile(_) | Effect::Stopped => {}
+            // This server has no control port, nothing here puts a body into a file, and nobody stops this hub.
+            Effect::AskWhoIsThere(_) | Effect::DeleteFile(_) | Effect::Stopped => {}
         }
     }
 

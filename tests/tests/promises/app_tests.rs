@@ -7,6 +7,7 @@ use tests::in_each_language;
 use tests::language::{Language, Scripts};
 use tests::log::Log;
 use tests::port::Port;
+use tests::venv;
 
 /// An app with a file of tests beside it.
 struct App {
@@ -665,4 +666,48 @@ fn a_new_app_touches_nothing_that_is_there() {
     assert!(refused.stderr.contains("`old/mine.txt` is a file"), "{}", refused.stderr);
     let left: Vec<_> = std::fs::read_dir(folder.path().join("old")).expect("it is there").collect();
     assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn where_pytest_is_installed_it_runs_the_tests() {
+    let list = Folder::new();
+    let python = venv::python(&list.write("requirements.txt", "pytest==9.*\n"));
+    let app = App::new(Language::Python, TALKER);
+    let tests = r#"
+import pytest
+
+@pytest.fixture
+def site():
+    with testing.site() as site:
+        yield site
+
+def test_fixture(site):
+    assert site.get("/late").text == "late"
+
+async def test_coroutine(site):
+    assert site.get("/visit").text == "1"
+
+@pytest.mark.parametrize("name", ["ann", "bob"])
+def test_each(site, name):
+    assert site.get("/hello/" + name).json()["hello"] == "ann"
+
+def test_error(site):
+    assert site.get("/fails").status == 200
+
+def test_skipped():
+    testing.skip("not today")
+"#;
+    let python = python.display().to_string();
+    let finished = app.test_with(Scripts { lua: "", python: tests }, &["--python", &python]);
+    assert_eq!(finished.code, Some(1), "{}{}", finished.stdout, finished.stderr);
+    for part in [
+        ": test_each[bob]\n    assert site.get(",
+        "    assert site.get(\"/fails\").status == 200\n",
+        "the app logged:\n      GET /fails failed: ",
+        "3 passed, 2 failed, 1 skipped in ",
+    ] {
+        assert!(finished.stdout.contains(part), "no `{part}` in:\n{}", finished.stdout);
+    }
+    let chosen = app.test_with(Scripts { lua: "", python: tests }, &["--python", &python, "-k", "fixture"]);
+    assert!(chosen.stdout.starts_with("1 passed in "), "{}{}", chosen.stdout, chosen.stderr);
 }

@@ -87,7 +87,7 @@ fn run_group(
             (Language::Lua, None) => {
                 WorkerCommand { program: std::env::current_exe()?.into(), arguments: Vec::new() }
             }
-            (Language::Python, None) => python::worker_command(args.python.as_deref(), Path::new("."))?,
+            (Language::Python, None) => python::worker_command(args.python.as_deref(), Path::new("."), None)?,
         };
         let command = match found.language {
             Language::Lua => WorkerCommand { arguments: vec![TEST_LUA.into()], ..command },
@@ -116,8 +116,15 @@ fn default_app(args: &Args, config: &Config, found: &Found) -> anyhow::Result<Op
     let limits = config.limits();
     for app in &config.app {
         if apps::language(&app.source)? == found.language {
-            let resolved =
-                apps::resolve(std::slice::from_ref(&app.source), config, &flags, Some(1), &limits, false)?;
+            let resolved = apps::resolve(
+                std::slice::from_ref(&app.source),
+                config,
+                &flags,
+                Some(1),
+                &limits,
+                false,
+                None,
+            )?;
             return Ok(resolved.into_iter().next());
         }
     }
@@ -128,7 +135,7 @@ fn default_app(args: &Args, config: &Config, found: &Found) -> anyhow::Result<Op
     if !Path::new(usual).is_file() {
         return Ok(None);
     }
-    let resolved = apps::resolve(&[usual.to_owned()], config, &flags, Some(1), &limits, false)?;
+    let resolved = apps::resolve(&[usual.to_owned()], config, &flags, Some(1), &limits, false, None)?;
     Ok(resolved.into_iter().next())
 }
 
