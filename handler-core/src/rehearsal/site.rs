@@ -477,6 +477,12 @@ impl Site {
             let now = self.clock.now();
             let mut at = 0;
             while let Some(player) = self.players.get_mut(at) {
+                // Each gets one turn; then those that have something to do.
+                let is_due = player.next.is_some_and(|next| next <= now);
+                if rounds > 0 && !is_due && !lock(&self.stage).has_orders(player.worker) {
+                    at += 1;
+                    continue;
+                }
                 let turn = workers.turn(player.worker)?;
                 player.next = turn.next;
                 match turn.alive {
@@ -536,7 +542,7 @@ impl Site {
                     let link = link::near(Arc::new(Mutex::new(seat)), theirs);
                     let start = Start { number, ..self.start.clone() };
                     workers.start(worker, start, link, self.clock.clone())?;
-                    self.players.push(Player { worker, page, next: None });
+                    self.players.push(Player { worker, page, next: Some(self.clock.now()) });
                 }
                 Chore::Kill(worker) => {
                     if let Some(at) = self.players.iter().position(|player| player.worker == worker) {

@@ -98,6 +98,11 @@ impl Stage {
         }
     }
 
+    /// Whether there are orders for a worker.
+    pub(super) fn has_orders(&mut self, worker: WorkerId) -> bool {
+        self.hub.take_orders(worker).is_some_and(|(orders, _)| !orders.is_empty())
+    }
+
     fn note(&mut self, effect: Effect) {
         match effect {
             Effect::StartWorker { worker, number, .. } => self.chores.push(Chore::Start { worker, number }),
