@@ -75,7 +75,7 @@ impl Workers for Crew<'_, '_> {
         let now = now.get().0.now();
         // A turn that ends the worker gives less than no time.
         let alive = next.is_none_or(|seconds| seconds >= 0.0);
-        Ok(Turn { alive, next: next.filter(|_| alive).map(|seconds| now + until(seconds)) })
+        Ok(Turn { alive, next: next.filter(|_| alive).map(|seconds| now + time(seconds)) })
     }
 
     fn end(&mut self, id: WorkerId) {
@@ -94,11 +94,6 @@ impl Time {
     fn passed(&self) -> f64 {
         self.0.passed().as_secs_f64()
     }
-}
-
-/// At least so long: what is due then must not be found to be due a nanosecond later.
-fn until(seconds: f64) -> Duration {
-    time(seconds) + Duration::from_nanos(u64::from(seconds > 0.0))
 }
 
 fn time(seconds: f64) -> Duration {

@@ -9,6 +9,9 @@ from typing import Any, Callable, List, Optional, Tuple
 #: Rounds of one run. An app takes a few.
 _ROUNDS = 100_000
 
+#: What is due within a microsecond is due: sums of seconds are not exact.
+_RESOLUTION = 1e-6
+
 
 class _Still(selectors.DefaultSelector):
     """Looks, and does not wait."""
@@ -32,15 +35,14 @@ class StillLoop(asyncio.SelectorEventLoop):
         self._rounds = 0
         self._orders: Optional[Callable[[], Any]] = None
         super().__init__(selector)
-        # What is due within a microsecond is due: sums of seconds are not exact.
-        self._clock_resolution = 1e-6
+        self._clock_resolution = _RESOLUTION
 
     def look(self, timeout: Optional[float]) -> None:
         """The loop is about to wait for so long."""
         self._rounds += 1
         if self._rounds > _ROUNDS:
             raise RuntimeError("the app does not come to rest: something in its event loop goes on without end")
-        if timeout is None or timeout > 0:
+        if timeout is None or timeout > _RESOLUTION:
             self.next = timeout
             self.stop()
 

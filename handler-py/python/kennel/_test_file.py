@@ -60,6 +60,8 @@ def _run(plan: Dict[str, Any], tell: Callable[..., None]) -> int:
         testing.errors = errors
         try:
             test.run()
+        except KeyboardInterrupt:
+            raise
         except testing.Skipped as skipped:
             reason = str(skipped)
         except BaseException as problem:

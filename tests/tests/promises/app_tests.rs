@@ -266,14 +266,14 @@ fn time_passes_when_the_test_says_so_and_no_sooner(language: Language) {
         def test_time():
             site = testing.site()
             assert site.get("/late").text == "late"
-            assert round(site.time, 3) == 5
+            assert site.time == 5
             assert site.get("/never").status == 504
             site.advance(3600 * 6 - site.time)
             assert site.time == 3600 * 6
             assert site.get("/ticks").text == "2160"
             assert len(site.log) == 2160
             assert site.log[-1][:3] == ("info", "tick", {"n": 2160})
-            assert round(site.log[-1].at, 3) == 21600
+            assert site.log[-1].at == 21600
         def test_another_site_has_another_time():
             site = testing.site(request_timeout=2)
             assert site.time == 0

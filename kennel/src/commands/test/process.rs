@@ -14,8 +14,8 @@ pub(crate) const ENVIRONMENT: &str = "KENNEL_TEST";
 /// In the place of a test's name.
 const THE_FILE: &str = "(the file itself)";
 
-/// What is shown of a line that a test printed.
-const LONGEST_LINE: u64 = 1 << 20;
+/// The longest line that is taken whole, bytes: an event is one line.
+const LONGEST_LINE: u64 = 16 << 20;
 
 /// Runs the tests of a file and tells what becomes of each. A test that takes longer than `patience` fails, and those
 /// behind it are run by another process.
