@@ -13,7 +13,8 @@
 //! * [`hub`]: the state machine between the two, without any input or output of its own;
 //! * [`console`]: what people who operate the hub say to it;
 //! * [`transport`]: ZeroMQ to the servers;
-//! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub.
+//! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub;
+//! * [`rehearsal`]: the hub, clients and workers in one thread, on made-up time, for tests of apps.
 //!
 //! [`templates`] (with the feature of that name) makes pages for workers; the hub makes none.
 //!
@@ -25,6 +26,7 @@ pub mod http;
 pub mod hub;
 pub mod metrics;
 pub mod protocol;
+pub mod rehearsal;
 pub mod rooms;
 pub mod serve;
 pub mod sessions;

@@ -19,6 +19,7 @@ use handler_core::http::{
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use handler_core::protocol::tnetstring::Value;
 use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
+use handler_core::rehearsal::Answer;
 use handler_core::sessions::{ENTROPY, Jar, Keys, Options, Secret, Visit, csrf};
 use handler_core::transport::Address;
 use handler_core::transport::zmtp::{self, Conversation, Role};
@@ -599,4 +600,22 @@ fn the_hub_outlives_whatever_servers_and_workers_say() {
         }
     });
     assert!(replies > 1000, "{replies} replies");
+}
+
+#[test]
+fn any_answer_is_read_by_the_client_of_a_rehearsal_or_is_none() {
+    let answers: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=1; Path=/; Max-Age=10\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nff\r\n0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
+    ];
+    try_all(20_000, |rng| {
+        let mut bytes = answers[rng.usize(..answers.len())].to_vec();
+        for _ in 0..rng.usize(..4) {
+            change(rng, &mut bytes);
+        }
+        let answer = Answer::read(&bytes, rng.bool(), rng.bool());
+        assert!(answer.is_none_or(|answer| answer.body.len() <= bytes.len()));
+    });
 }

@@ -5,15 +5,16 @@
 
 use crate::api::{self, Api, NO_CONN};
 use crate::load;
+use handler_core::worker::clock::Clock;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
-use handler_core::worker::protocol::{Action, Level, LoadFailure, Order, ProtocolError, Start};
+use handler_core::worker::protocol::{Action, Level, Order, ProtocolError, Start};
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table};
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a worker could not go on.
@@ -52,7 +53,7 @@ pub fn run() -> Result<(), WorkerError> {
 /// As [`run`].
 pub fn serve(mut orders: Orders, actions: Actions) -> Result<(), WorkerError> {
     let Some(start) = first_order(&mut orders)? else { return Ok(()) };
-    Worker::new(start, orders, actions)?.serve()
+    Worker::new(start, orders, actions, Clock::System)?.serve()
 }
 
 /// Waits for the order that says what to load; `None`: the hub is gone.
@@ -86,13 +87,15 @@ struct Runtime {
     gone: Function,
 }
 
-struct Worker {
+/// A worker.
+pub(crate) struct Worker {
     lua: Lua,
     api: Api,
     runtime: Runtime,
     orders: Rc<RefCell<Orders>>,
     actions: Rc<RefCell<Actions>>,
     start: Start,
+    clock: Clock,
     stopping: bool,
     stop_tasks_started: bool,
     /// Little memory is used, so garbage may grow.
@@ -105,7 +108,12 @@ impl Worker {
     const ROOMY: usize = 16;
 
     #[allow(unsafe_code, reason = "scripts may use FFI and C modules: a crash costs this process alone")]
-    fn new(start: Start, orders: Orders, actions: Actions) -> Result<Self, WorkerError> {
+    pub(crate) fn new(
+        start: Start,
+        orders: Orders,
+        actions: Actions,
+        clock: Clock,
+    ) -> Result<Self, WorkerError> {
         // SAFETY: nothing outside this process depends on its memory; what a script breaks with FFI or
         // a C module ends this worker, and the hub replaces it.
         let lua = unsafe { Lua::unsafe_new() };
@@ -114,7 +122,7 @@ impl Worker {
         }
         load::set_search_path(&lua, Path::new(&start.source))?;
         let (orders, actions) = (Rc::new(RefCell::new(orders)), Rc::new(RefCell::new(actions)));
-        let api = Api::new(&lua, &start, Rc::clone(&orders), Rc::clone(&actions))?;
+        let api = Api::new(&lua, &start, Rc::clone(&orders), Rc::clone(&actions), clock.clone())?;
         let runtime: Table = api::load_runtime(&lua, &api)?;
         let runtime = Runtime {
             load: runtime.get("load")?,
@@ -139,6 +147,7 @@ impl Worker {
             orders,
             actions,
             start,
+            clock,
             stopping: false,
             stop_tasks_started: false,
             roomy: false,
@@ -146,43 +155,71 @@ impl Worker {
     }
 
     fn serve(mut self) -> Result<(), WorkerError> {
-        match load::run(&self.lua, &self.runtime.load, &self.start) {
-            Ok(registration) => self.actions.borrow_mut().push(&Action::Ready(registration))?,
-            Err(failure) => return self.report(failure),
+        if !self.load()? {
+            return self.await_end();
         }
-        self.call(0, &self.runtime.start, ());
-        loop {
-            self.tune_collector();
-            self.obey_orders()?;
-            let (now, last) = (Instant::now(), self.api.last_timer());
-            while let Some((timer, serial)) = self.api.take_due_timer(now, last) {
-                self.call(serial, &self.runtime.wake, timer as f64);
-            }
-            if self.api.take_work() {
-                self.call(0, &self.runtime.run_waiting, ());
-            }
-            if self.stopping && self.api.unanswered() == 0 {
-                if !self.stop_tasks_started {
-                    self.stop_tasks_started = true;
-                    self.call(0, &self.runtime.stop, ());
-                }
-                if !self.api.has_pending_tasks() {
-                    self.actions.borrow_mut().flush()?;
-                    return Ok(());
-                }
-            }
-            self.actions.borrow_mut().flush()?;
-            if self.orders.borrow_mut().wait(self.api.until_next_timer())? == Wake::End {
+        while self.turn()? {
+            if self.orders.borrow_mut().wait(self.until_next())? == Wake::End {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
-    /// Tells the hub why the script did not load. The hub then ends this process.
-    fn report(&self, failure: LoadFailure) -> Result<(), WorkerError> {
-        let mut actions = self.actions.borrow_mut();
-        actions.push(&Action::Failed(failure))?;
-        actions.flush()?;
+    /// Loads the script and tells the hub what came of it. `false`: it did not load.
+    pub(crate) fn load(&mut self) -> Result<bool, WorkerError> {
+        let loaded = load::run(&self.lua, &self.runtime.load, &self.start);
+        let is_loaded = loaded.is_ok();
+        let action = match loaded {
+            Ok(registration) => Action::Ready(registration),
+            Err(failure) => Action::Failed(failure),
+        };
+        self.actions.borrow_mut().push(&action)?;
+        match is_loaded {
+            true => self.call(0, &self.runtime.start, ()),
+            false => self.actions.borrow_mut().flush()?,
+        }
+        Ok(is_loaded)
+    }
+
+    /// Looks for orders without waiting, and does them and what is due. `false`: the worker has come to its end.
+    pub(crate) fn look_and_turn(&mut self) -> Result<bool, WorkerError> {
+        self.orders.borrow_mut().wait(Some(Duration::ZERO))?;
+        self.turn()
+    }
+
+    /// Does what was ordered, and what is due, and sends what came of it. `false`: the worker has come to its end.
+    fn turn(&mut self) -> Result<bool, WorkerError> {
+        self.tune_collector();
+        self.obey_orders()?;
+        let (now, last) = (self.clock.now(), self.api.last_timer());
+        while let Some((timer, serial)) = self.api.take_due_timer(now, last) {
+            self.call(serial, &self.runtime.wake, timer as f64);
+        }
+        if self.api.take_work() {
+            self.call(0, &self.runtime.run_waiting, ());
+        }
+        if self.stopping && self.api.unanswered() == 0 {
+            if !self.stop_tasks_started {
+                self.stop_tasks_started = true;
+                self.call(0, &self.runtime.stop, ());
+            }
+            if !self.api.has_pending_tasks() {
+                self.actions.borrow_mut().flush()?;
+                return Ok(false);
+            }
+        }
+        self.actions.borrow_mut().flush()?;
+        Ok(true)
+    }
+
+    /// How long there is nothing to do unless the hub has something; `None`: for ever.
+    pub(crate) fn until_next(&self) -> Option<Duration> {
+        self.api.until_next_timer()
+    }
+
+    /// The script did not load: the hub ends this process.
+    fn await_end(&self) -> Result<(), WorkerError> {
         let mut orders = self.orders.borrow_mut();
         while orders.wait(None)? != Wake::End {
             while orders.next_order().is_some() {}

@@ -5,7 +5,7 @@
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message, `form` of its body (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
 //! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection,
-//! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `package` carries the package's
+//! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `rehearsal` is a site without a server, for tests. `package` carries the package's
 //! source, so that a worker needs this one file.
 
 mod answer;
@@ -23,6 +23,7 @@ mod orders;
 mod package;
 mod pool;
 mod pulse;
+mod rehearsal;
 mod render;
 mod request;
 mod session;
@@ -54,6 +55,7 @@ mod _native {
     #[pymodule_export]
     use crate::package::sources;
     #[pymodule_export]
+    use crate::rehearsal::Rehearsal;
     use crate::render::render;
     #[pymodule_export]
     use crate::request::{Refused, Request};

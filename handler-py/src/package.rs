@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &files![
     "_asgi_http.py",
     "_asgi_lifespan.py",
     "_asgi_websocket.py",
+    "_asserts.py",
     "_channel.py",
     "_conn.py",
     "_evaluate.py",
@@ -29,14 +30,20 @@ const FILES: &[(&str, &str)] = &files![
     "_raw.py",
     "_render.py",
     "_response.py",
+    "_rehearsal.py",
     "_room.py",
     "_serve.py",
     "_session.py",
+    "_settings.py",
     "_spool.py",
     "_state.py",
+    "_still_loop.py",
     "_stream.py",
     "_tasks.py",
+    "_test_file.py",
+    "_test_pytest.py",
     "_wsgi.py",
+    "testing.py",
 ];
 
 /// Names of the package's files and their source.

@@ -325,7 +325,7 @@ impl Worker {
 }
 
 impl Worker {
-    fn new(link: Arc<Link>, start: Start) -> Self {
+    pub(crate) fn new(link: Arc<Link>, start: Start) -> Self {
         link.set_memory(start.memory);
         link.set_forms(Forms::new(&start.form, &start.scratch));
         let templates = Templates::beside(&start.source, start.dev);

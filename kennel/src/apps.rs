@@ -89,11 +89,16 @@ pub(crate) fn folder(source: &str) -> PathBuf {
     }
 }
 
-/// What an app is written in.
+/// What an app, or a test of one, is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Language {
+pub(crate) enum Language {
     Lua,
     Python,
+}
+
+/// What the app that was typed is written in.
+pub(crate) fn language(typed: &str) -> anyhow::Result<Language> {
+    Ok(Source::read(typed)?.language)
 }
 
 /// What was typed for an app, taken apart.

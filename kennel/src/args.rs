@@ -2,6 +2,7 @@
 
 pub(crate) mod conf;
 
+use crate::apps::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -35,6 +36,12 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   kennel dev app.lua                           then open http://127.0.0.1:6767")]
     Dev(Serve),
+    /// Make an app to begin with: a page, a chat room and tests that pass
+    #[command(after_help = "Examples:
+  kennel new hello                             in Lua
+  kennel new hello --lang python
+  cd hello; kennel test; kennel dev")]
+    New(New),
     /// Load everything, serve nothing: say what is wrong, all of it, and what is in force
     #[command(after_help = "Examples:
   kennel check app.lua
@@ -46,6 +53,13 @@ pub(crate) enum Command {
   kennel routes app.lua
   kennel routes --json app.lua | jq -r '.[].path'")]
     Routes(Check),
+    /// Run an app's tests: no server, no waiting
+    #[command(after_help = "Examples:
+  kennel test                                  tests/ beside kennel.toml
+  kennel test myapp                            those of the app in this folder
+  kennel test tests/chat_test.lua -k lobby     tests of a file with `lobby` in their name
+  kennel test --json | jq -r '.tests[] | select(.outcome == \"failed\") | .test'")]
+    Test(Test),
     /// Show raw Mongrel2 messages as JSON, one line each
     #[command(after_help = "Examples:
   kennel decode message.m2
@@ -278,6 +292,61 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct New {
+    /// The folder to make; one that is there must be empty
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What the app is written in
+    #[arg(long, value_enum, default_value = "lua")]
+    pub(crate) lang: Lang,
+}
+
+/// What apps are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    Lua,
+    Python,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::Lua => Self::Lua,
+            Lang::Python => Self::Python,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Test {
+    /// Files of tests, or folders that have some [default: this one]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Run the tests, or files, with this in their name
+    #[arg(short = 'k', value_name = "WORD")]
+    pub(crate) keyword: Option<String>,
+    /// How long a test may take, in real time
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: f64,
+    /// The interpreter for tests in Python [default: that of VIRTUAL_ENV, of .venv beside the app, or python3]
+    #[arg(long, value_name = "PATH", env = "KENNEL_PYTHON")]
+    pub(crate) python: Option<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A time of a test's: more than none, and not for ever.
+fn seconds(typed: &str) -> Result<f64, String> {
+    match typed.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("a number of seconds above 0, 86400 at most".to_owned()),
+    }
 }
 
 /// As [`Check`], and what may come from a Mongrel2.

@@ -1,4 +1,4 @@
-"""What the user's interpreter runs as a worker: finds Kennel's module and package, and serves.
+"""What the user's interpreter runs as a worker: finds Kennel's module and package, and serves; or runs a file of tests.
 
 The first argument, if there is one, is the module's file, which carries the package's source; without it both are
 installed. The second one is a folder for the compiled package.
@@ -107,7 +107,10 @@ def start():
         carried = Carried(module, Kept(folder[0], module) if folder else None)
         sys.meta_path.insert(0, carried)
 
-    from kennel._serve import main
+    if "KENNEL_TEST" in os.environ:
+        from kennel._test_file import main
+    else:
+        from kennel._serve import main
 
     if carried:
         carried.keep()

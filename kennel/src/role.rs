@@ -1,6 +1,7 @@
 //! What else this program can be: kennel starts itself again as a worker, and as the guard of a Mongrel2
 //! that must not outlive it. Neither is typed by a person, so neither is among the commands.
 
+use crate::commands::test::ENVIRONMENT;
 use crate::exit::wrong_input;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::ffi::OsString;
@@ -9,6 +10,8 @@ use std::process::{Command, ExitCode};
 
 /// The first argument of a worker.
 pub(crate) const WORKER_LUA: &str = "worker-lua";
+/// The first argument of a process that runs a file of tests.
+pub(crate) const TEST_LUA: &str = "test-lua";
 /// The first argument of a guard; then its parent's process id, then the program and its arguments.
 pub(crate) const COMPANION: &str = "companion";
 
@@ -16,6 +19,7 @@ pub(crate) const COMPANION: &str = "companion";
 pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
     match arguments.get(1)?.to_str()? {
         WORKER_LUA if arguments.len() == 2 => Some(worker()),
+        TEST_LUA if arguments.len() == 2 => Some(test()),
         COMPANION => Some(companion(&arguments[2..])),
         _ => None,
     }
@@ -23,6 +27,16 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
 
 fn worker() -> anyhow::Result<ExitCode> {
     handler_lua::run().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a file of tests, which the environment names.
+fn test() -> anyhow::Result<ExitCode> {
+    // Tests that hang end with whoever started them.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let plan = std::env::var(ENVIRONMENT).map_err(|_| wrong_input("kennel test starts this"))?;
+    handler_lua::testing::run_file(&serde_json::from_str(&plan)?, &mut std::io::stdout())
+        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

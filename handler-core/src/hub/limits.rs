@@ -1,11 +1,12 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
 use crate::http::forms::FormLimits;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The bounds in force. Names are those of `[limits]` in `kennel.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
     /// From a request's arrival to its answer, or to the beginning of one in pieces; then 504.

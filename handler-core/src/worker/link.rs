@@ -1,9 +1,10 @@
 //! A worker's own side of the socket pair: read orders, write actions.
 //!
 //! Every worker process uses this, whatever language it runs. Writing blocks: the hub always reads.
+//! In a [rehearsal](crate::rehearsal) the hub is in the same process, and there is no socket pair.
 
 use super::page::{Outbox, Page};
-use super::protocol::{self, Action, Order};
+use super::protocol::{self, Action, BATCH_HEAD, Order};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::net::{RecvFlags, recv};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The environment variable that tells a worker its descriptors, `SOCKET,PAGE`.
@@ -29,10 +31,39 @@ pub enum Wake {
     End,
 }
 
+/// A hub that is in the same process as its worker.
+pub trait Near: Send + std::fmt::Debug {
+    /// Takes the frames of one batch.
+    ///
+    /// # Errors
+    ///
+    /// When they make no sense.
+    fn hear(&mut self, frames: &[u8]) -> io::Result<()>;
+
+    /// Appends the orders that there are for the worker.
+    fn speak(&mut self, orders: &mut Vec<u8>);
+}
+
+/// The other end.
+#[derive(Debug)]
+enum Far {
+    Socket(UnixStream),
+    Near(Arc<Mutex<dyn Near>>),
+}
+
+impl Far {
+    fn descriptor(&self) -> i32 {
+        match self {
+            Self::Socket(socket) => socket.as_raw_fd(),
+            Self::Near(_) => -1,
+        }
+    }
+}
+
 /// What the hub says.
 #[derive(Debug)]
 pub struct Orders {
-    socket: UnixStream,
+    hub: Far,
     inbox: Vec<u8>,
     read: usize,
     /// The last look found something, so the next one may.
@@ -42,7 +73,7 @@ pub struct Orders {
 /// What the worker says.
 #[derive(Debug)]
 pub struct Actions {
-    socket: UnixStream,
+    hub: Far,
     outbox: Outbox,
     scratch: Vec<u8>,
 }
@@ -70,12 +101,19 @@ pub fn from_environment() -> io::Result<(Orders, Actions)> {
 ///
 /// When the socket cannot be shared by both halves.
 pub fn open(socket: UnixStream, page: Page) -> io::Result<(Orders, Actions)> {
-    let orders = Orders { socket: socket.try_clone()?, inbox: Vec::new(), read: 0, hopeful: false };
-    Ok((orders, Actions { socket, outbox: Outbox::new(page), scratch: Vec::new() }))
+    let orders = Orders { hub: Far::Socket(socket.try_clone()?), inbox: Vec::new(), read: 0, hopeful: false };
+    Ok((orders, Actions { hub: Far::Socket(socket), outbox: Outbox::new(page), scratch: Vec::new() }))
+}
+
+/// Uses a hub that is in this process. A wait for its orders is a look, and never takes time.
+pub fn near(hub: Arc<Mutex<dyn Near>>, page: Page) -> (Orders, Actions) {
+    let orders = Orders { hub: Far::Near(Arc::clone(&hub)), inbox: Vec::new(), read: 0, hopeful: false };
+    (orders, Actions { hub: Far::Near(hub), outbox: Outbox::new(page), scratch: Vec::new() })
 }
 
 impl Orders {
-    /// Waits for orders, at most for `timeout`.
+    /// Waits for orders, at most for `timeout`. A hub in this process has them at once or not at all: without a
+    /// timeout, none are the end.
     ///
     /// # Errors
     ///
@@ -84,11 +122,23 @@ impl Orders {
         self.inbox.drain(..self.read);
         self.read = 0;
         self.inbox.shrink_to(4 * READ_SIZE);
+        let socket = match &self.hub {
+            Far::Socket(socket) => socket,
+            Far::Near(hub) => {
+                let had = self.inbox.len();
+                hub.lock().unwrap_or_else(PoisonError::into_inner).speak(&mut self.inbox);
+                return Ok(match timeout {
+                    _ if self.inbox.len() > had => Wake::Orders,
+                    Some(_) => Wake::Timeout,
+                    None => Wake::End,
+                });
+            }
+        };
         self.inbox.reserve(READ_SIZE);
         loop {
             // Under load more is there already, and asking for it costs one call instead of two.
             if std::mem::take(&mut self.hopeful) {
-                match recv(&self.socket, spare_capacity(&mut self.inbox), RecvFlags::DONTWAIT) {
+                match recv(socket, spare_capacity(&mut self.inbox), RecvFlags::DONTWAIT) {
                     Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(Wake::End),
                     Ok(_) => {
                         self.hopeful = true;
@@ -100,7 +150,7 @@ impl Orders {
             }
             // Not a blocking read: that would be woken each time the hub reads what was sent to it.
             let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-            let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+            let mut sockets = [PollFd::new(socket, PollFlags::IN)];
             match poll(&mut sockets, timeout.as_ref()) {
                 Ok(0) | Err(Errno::INTR) => return Ok(Wake::Timeout),
                 Ok(_) => self.hopeful = true,
@@ -142,9 +192,10 @@ impl Orders {
         None
     }
 
-    /// The descriptor that becomes readable when the hub says something, for event loops.
+    /// The descriptor that becomes readable when the hub says something, for event loops; -1 when it is in this
+    /// process.
     pub fn descriptor(&self) -> i32 {
-        self.socket.as_raw_fd()
+        self.hub.descriptor()
     }
 
     /// The next whole order that was read, as kind and payload for [`protocol::Order::read`].
@@ -156,9 +207,9 @@ impl Orders {
 }
 
 impl Actions {
-    /// The descriptor to which they are written.
+    /// The descriptor to which they are written; -1 when the hub is in this process.
     pub fn descriptor(&self) -> i32 {
-        self.socket.as_raw_fd()
+        self.hub.descriptor()
     }
 
     /// The shared page.
@@ -194,8 +245,13 @@ impl Actions {
         if self.outbox.push(frame) {
             return Ok(());
         }
-        write_all(&self.socket, &self.outbox.head(frame.len()))?;
-        write_all(&self.socket, frame)?;
+        match &self.hub {
+            Far::Socket(socket) => {
+                write_all(socket, &self.outbox.head(frame.len()))?;
+                write_all(socket, frame)?;
+            }
+            Far::Near(hub) => hub.lock().unwrap_or_else(PoisonError::into_inner).hear(frame)?,
+        }
         self.outbox.sent();
         Ok(())
     }
@@ -207,7 +263,13 @@ impl Actions {
     /// When the hub is gone.
     pub fn flush(&mut self) -> io::Result<()> {
         if !self.outbox.is_empty() {
-            write_all(&self.socket, self.outbox.batch())?;
+            match &self.hub {
+                Far::Socket(socket) => write_all(socket, self.outbox.batch())?,
+                Far::Near(hub) => {
+                    let frames = &self.outbox.batch()[BATCH_HEAD..];
+                    hub.lock().unwrap_or_else(PoisonError::into_inner).hear(frames)?;
+                }
+            }
             self.outbox.sent();
         }
         Ok(())
@@ -281,7 +343,8 @@ mod tests {
     #[test]
     fn a_large_action_waits_for_room_on_a_socket_that_does_not_block() {
         let (mut hub, _orders, mut actions) = pair();
-        actions.socket.set_nonblocking(true).unwrap();
+        let Far::Socket(socket) = &actions.hub else { panic!("it has a socket") };
+        socket.set_nonblocking(true).unwrap();
         let payload = vec![7; 4 << 20];
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();

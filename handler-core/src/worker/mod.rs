@@ -4,10 +4,12 @@
 //! writes actions, as [`protocol`] lays them out; end of file tells each side of the other's
 //! death. [`process`] starts one, [`link`] is its own side of the pair, [`restart`] says how soon a
 //! dead one is replaced, [`probe`] loads a script just to see what it registers, [`body`] finds a
-//! request's body, [`form`] reads it as a form, [`sent_file`] is what becomes of a file in that, [`files`] what answers have from files.
+//! request's body, [`form`] reads it as a form, [`sent_file`] is what becomes of a file in that, [`files`] what answers have from files,
+//! [`clock`] is the time that scripts live in.
 //! `docs/worker-protocol.md` is the same for people who write workers in other languages.
 
 pub mod body;
+pub mod clock;
 pub mod error_page;
 pub mod files;
 pub mod form;

@@ -24,6 +24,7 @@ pub(crate) use live::{close_arguments, open_arguments};
 use crate::convert;
 use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
+use handler_core::worker::clock::Clock;
 use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
@@ -49,6 +50,8 @@ struct State {
     /// Where in the buffer of orders the jobs of the last batch begin and end.
     batch: Cell<(usize, usize)>,
     timers: RefCell<Timers>,
+    /// The time by which scripts sleep.
+    clock: Clock,
     /// Serials of jobs that were started and not answered, each with the live connection that it is about.
     jobs: RefCell<FxHashMap<u64, u64>>,
     /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
@@ -92,6 +95,7 @@ impl Api {
         start: &Start,
         orders: Rc<RefCell<Orders>>,
         actions: Rc<RefCell<Actions>>,
+        clock: Clock,
     ) -> mlua::Result<Self> {
         let array = lua.create_table()?;
         let state = Rc::new(State {
@@ -101,6 +105,7 @@ impl Api {
             unsent_since: Cell::new(Instant::now()),
             batch: Cell::default(),
             timers: RefCell::default(),
+            clock,
             jobs: RefCell::default(),
             queries: RefCell::default(),
             last_query: Cell::default(),
@@ -177,11 +182,11 @@ impl Api {
     }
 
     pub(crate) fn until_next_timer(&self) -> Option<Duration> {
-        self.state.timers.borrow().until_next()
+        self.state.timers.borrow().until_next(&self.state.clock)
     }
 
     pub(crate) fn has_pending_tasks(&self) -> bool {
-        self.state.timers.borrow().until_next().is_some() || !self.state.queries.borrow().is_empty()
+        self.until_next_timer().is_some() || !self.state.queries.borrow().is_empty()
     }
 
     /// Before a stop: tasks that belong to no request sleep on for ever.

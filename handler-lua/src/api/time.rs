@@ -1,6 +1,7 @@
 //! Timers, on which tasks sleep.
 
 use super::State;
+use handler_core::worker::clock::Clock;
 use mlua::{Lua, Table};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -46,11 +47,11 @@ impl Timers {
     }
 
     /// How long the loop may sleep; `None`: until the hub has something.
-    pub(super) fn until_next(&self) -> Option<Duration> {
+    pub(super) fn until_next(&self, clock: &Clock) -> Option<Duration> {
         if self.has_work {
             return Some(Duration::ZERO);
         }
-        self.heap.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()))
+        self.heap.peek().map(|Reverse((due, ..))| due.saturating_duration_since(clock.now()))
     }
 
     pub(super) fn take_work(&mut self) -> bool {
@@ -71,7 +72,7 @@ impl Timers {
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     let shared = Rc::clone(state);
     let timer = move |_: &Lua, (seconds, serial): (f64, f64)| {
-        let due = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
+        let due = shared.clock.now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
         Ok(shared.timers.borrow_mut().add(due, serial as u64) as f64)
     };
     native.set("timer", lua.create_function(timer)?)?;
@@ -82,13 +83,14 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         if shared.stopping.get() {
             return Ok(0.0);
         }
-        let due = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
+        let due = shared.clock.now() + Duration::from_secs_f64(seconds.clamp(0.0, LONGEST));
         Ok(shared.timers.borrow_mut().add(due, 0) as f64)
     };
     native.set("alarm", lua.create_function(alarm)?)?;
 
-    let begin = Instant::now();
-    native.set("now", lua.create_function(move |_: &Lua, ()| Ok(begin.elapsed().as_secs_f64()))?)?;
+    let (begin, clock) = (state.clock.now(), state.clock.clone());
+    let now = move |_: &Lua, ()| Ok(clock.now().saturating_duration_since(begin).as_secs_f64());
+    native.set("now", lua.create_function(now)?)?;
 
     let shared = Rc::clone(state);
     let has_work = move |_: &Lua, ()| {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
 import importlib.util
@@ -98,6 +99,11 @@ def _load(worker: _native.Worker) -> Any:
         sys.argv = [source]
         module = importlib.import_module(source)
     _evaluate.remember(vars(module))
+    return find_app(module, source, name)
+
+
+def find_app(module: Any, source: str, name: str) -> Any:
+    """What a module has to be served: of this name, or of a usual one."""
     for candidate in [name] if name else ["app", "application"]:
         found: Any = module
         for part in candidate.split("."):
@@ -237,7 +243,16 @@ class Server:
             worker.flush()
 
     def _serve_loop(self, ready: bool = False) -> None:
-        loop, worker = _tasks.make_loop(), self.worker
+        loop = _tasks.make_loop()
+        self.enter_loop(loop, ready)
+        try:
+            loop.run_until_complete(self._end)
+        finally:
+            loop.remove_reader(self.worker.fileno())
+
+    def enter_loop(self, loop: asyncio.AbstractEventLoop, ready: bool = False) -> None:
+        """Begins to serve in an event loop, as soon as that runs."""
+        worker = self.worker
         worker.want_loop()
         self._end = loop.create_future()
         worker.set_flush_soon(self._flush_soon)
@@ -260,10 +275,6 @@ class Server:
             self.prepare(lambda: _tasks.in_carrier(start))
 
         loop.call_soon(start if ready else prepare)
-        try:
-            loop.run_until_complete(self._end)
-        finally:
-            loop.remove_reader(worker.fileno())
 
     def _turn(self) -> None:
         try:

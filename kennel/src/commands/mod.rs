@@ -5,10 +5,12 @@ mod conf;
 mod console;
 mod ctl;
 mod decode;
+mod new;
 mod routes;
 mod serve;
 mod server;
 mod signal;
+pub(crate) mod test;
 
 use crate::args::{Args, Command};
 use crate::exit::wrong_input;
@@ -23,6 +25,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => serve::run(&args, serve::Mode::Dev),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
+        Command::New(args) => new::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Console(args) => console::run(&args),
         Command::Decode { files } => decode::run(&files),
         Command::Conf(command) => conf::run(&command),

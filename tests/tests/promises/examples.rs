@@ -53,3 +53,16 @@ fn every_example_passes_the_check() {
         assert_eq!(finished.code, Some(0), "{script:?}: {}", finished.stderr);
     }
 }
+
+#[test]
+fn every_example_with_tests_passes_them() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folders =
+        std::fs::read_dir(&examples).expect("the examples").filter_map(|entry| Some(entry.ok()?.path()));
+    let tested: Vec<_> = folders.filter(|folder| folder.join("tests").is_dir()).collect();
+    assert!(!tested.is_empty());
+    for folder in tested {
+        let finished = command::run(&folder, ["test"]);
+        assert_eq!(finished.code, Some(0), "{}: {}{}", folder.display(), finished.stdout, finished.stderr);
+    }
+}

@@ -11,6 +11,8 @@
 mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
+/// Tests of apps: `kennel test`, and what it drives without a server.
+mod app_tests;
 /// ASGI: the standard for asynchronous applications in Python.
 mod asgi;
 /// WebSockets of ASGI applications.

@@ -17,7 +17,7 @@ use crate::rooms::{MemberId, Place};
 use crate::websocket::Deflate;
 use crate::worker::protocol::Slow;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::warn;
 
@@ -87,11 +87,11 @@ impl Hub {
     }
 
     /// The same, shared with others.
-    fn send_shared(&mut self, id: LiveId, framed: &Rc<[u8]>, room: Option<&Rc<[u8]>>, now: Instant) {
+    fn send_shared(&mut self, id: LiveId, framed: &Arc<[u8]>, room: Option<&Arc<[u8]>>, now: Instant) {
         if framed.len() < 512 && self.has_room_in_buffer(id, framed.len(), now) {
             self.send_bytes(id, framed, now);
         } else {
-            self.wait_behind(id, Waiting { framed: Rc::clone(framed), room: room.cloned() }, now);
+            self.wait_behind(id, Waiting { framed: Arc::clone(framed), room: room.cloned() }, now);
         }
     }
 
@@ -237,7 +237,7 @@ impl Hub {
         let sender = |link: u16| links[usize::from(link)].sender.as_ref();
         let max = self.limits.handler_targets;
         let Some(plan) = live.rooms.plan(room, max, describe, sender) else { return };
-        let mut behind: Vec<(LiveId, Rc<[u8]>)> = Vec::new();
+        let mut behind: Vec<(LiveId, Arc<[u8]>)> = Vec::new();
         let mut recipients = 0;
         for group in plan.groups() {
             let link = &links[usize::from(group.link())];
@@ -246,8 +246,8 @@ impl Hub {
             for (binary, payload) in messages {
                 framing_of(group.class()).encode(*binary, payload, &mut live.codec, &mut framed);
             }
-            let mut shared: Option<Rc<[u8]>> = None;
-            let mut share = |framed: &[u8]| Rc::clone(shared.get_or_insert_with(|| framed.into()));
+            let mut shared: Option<Arc<[u8]>> = None;
+            let mut share = |framed: &[u8]| Arc::clone(shared.get_or_insert_with(|| framed.into()));
             for chunk in group.chunks() {
                 let mut held_back = 0;
                 if link.flow_control {
@@ -283,13 +283,13 @@ impl Hub {
             }
         }
         self.counters.recipients += (recipients * messages.len()) as u64;
-        let room = Rc::from(room);
+        let room = Arc::from(room);
         self.send_to_waiting(behind, Some(&room), now);
     }
 
     /// The same bytes to many that have entries of their own; those that are free share replies.
-    fn send_to_waiting(&mut self, targets: Vec<(LiveId, Rc<[u8]>)>, room: Option<&Rc<[u8]>>, now: Instant) {
-        let mut free: Vec<(ConnKey, Rc<[u8]>)> = Vec::new();
+    fn send_to_waiting(&mut self, targets: Vec<(LiveId, Arc<[u8]>)>, room: Option<&Arc<[u8]>>, now: Instant) {
+        let mut free: Vec<(ConnKey, Arc<[u8]>)> = Vec::new();
         for (id, framed) in targets {
             let Some(channel) = self.live.lives.get(id) else { continue };
             let key = channel.key;
@@ -314,7 +314,7 @@ impl Hub {
         let mut rest = &free[..];
         while let Some((first, framed)) = rest.first() {
             let same =
-                |(key, other): &&(ConnKey, Rc<[u8]>)| key.link == first.link && Rc::ptr_eq(other, framed);
+                |(key, other): &&(ConnKey, Arc<[u8]>)| key.link == first.link && Arc::ptr_eq(other, framed);
             let count = rest.iter().take(max).take_while(same).count();
             ids.clear();
             ids.extend(rest[..count].iter().map(|(key, _)| key.id));
@@ -329,8 +329,8 @@ impl Hub {
 
     /// The same bytes to many connections, each in its turn.
     pub(super) fn send_same(&mut self, ids: &[LiveId], framed: &[u8], now: Instant) {
-        let framed: Rc<[u8]> = framed.into();
-        let targets = ids.iter().map(|id| (*id, Rc::clone(&framed))).collect();
+        let framed: Arc<[u8]> = framed.into();
+        let targets = ids.iter().map(|id| (*id, Arc::clone(&framed))).collect();
         self.send_to_waiting(targets, None, now);
     }
 }

@@ -11,7 +11,7 @@ use crate::worker::protocol::Slow;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A live connection's place in the table. Used again when it has ended.
@@ -129,9 +129,9 @@ pub(crate) struct Backlog {
 /// A message in a [`Backlog`].
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub framed: Rc<[u8]>,
+    pub framed: Arc<[u8]>,
     /// The room that it was sent to.
-    pub room: Option<Rc<[u8]>>,
+    pub room: Option<Arc<[u8]>>,
 }
 
 /// The table.

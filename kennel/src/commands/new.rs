@@ -1,0 +1,96 @@
+//! `kennel new`: an app to begin with, which runs and passes its tests. Its files are in `starter/`.
+
+use crate::apps::Language;
+use crate::args::New as Args;
+use crate::exit::{plain, wrong_input};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What all starters have: name, content.
+const SHARED: [(&str, &str); 5] = [
+    ("README.md", include_str!("../../starter/README.md")),
+    ("kennel.toml", include_str!("../../starter/kennel.toml")),
+    (".gitignore", include_str!("../../starter/gitignore")),
+    ("public/style.css", include_str!("../../starter/public/style.css")),
+    ("public/chat.js", include_str!("../../starter/public/chat.js")),
+];
+const LUA: [(&str, &str); 2] = [
+    ("app.lua", include_str!("../../starter/lua/app.lua")),
+    ("tests/app_test.lua", include_str!("../../starter/lua/app_test.lua")),
+];
+const PYTHON: [(&str, &str); 2] = [
+    ("app.py", include_str!("../../starter/python/app.py")),
+    ("tests/test_app.py", include_str!("../../starter/python/test_app.py")),
+];
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let folder = &args.folder;
+    refuse_full(folder)?;
+    let own = match args.lang.into() {
+        Language::Lua => LUA,
+        Language::Python => PYTHON,
+    };
+    let (app, name) = (own[0].0, title(folder));
+    for (file, text) in own.into_iter().chain(SHARED) {
+        write(&folder.join(file), &text.replace("NAME", &name).replace("APP", app))?;
+    }
+    let shown = folder.display();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{shown}: {app}, {}, public/, kennel.toml and README.md are made. Next:\n", own[1].0)?;
+    if folder.components().any(|part| part != std::path::Component::CurDir) {
+        writeln!(out, "  cd {shown}")?;
+    }
+    writeln!(out, "  kennel test        what the app promises")?;
+    writeln!(out, "  kennel dev         then open http://127.0.0.1:6767")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing that is there already is touched.
+fn refuse_full(folder: &Path) -> anyhow::Result<()> {
+    let shown = folder.display();
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(wrong_input(format!(
+                "`{shown}` is not empty, and nothing in it is touched; name a new folder, as in `kennel new {shown}/app`"
+            ))),
+        },
+        Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
+        Err(problem) if problem.kind() == ErrorKind::NotADirectory => {
+            Err(wrong_input(format!("`{shown}` is a file; name a new folder")))
+        }
+        Err(problem) => Err(wrong_input(format!("cannot look into `{shown}`: {}", plain(&problem)))),
+    }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let wrong = |problem| wrong_input(format!("cannot write `{}`: {}", path.display(), plain(&problem)));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(wrong)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(wrong)?;
+    file.write_all(text.as_bytes()).map_err(wrong)
+}
+
+/// The folder's own name, as far as it can stand in a page, a script and a heading alike.
+fn title(folder: &Path) -> String {
+    let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String =
+        name.chars().filter(|letter| letter.is_alphanumeric() || " -_.".contains(*letter)).collect();
+    if name.trim().is_empty() { "app".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_breaks_neither_page_nor_script() {
+        assert_eq!(title(Path::new("no/such/my shop")), "my shop");
+        assert_eq!(title(Path::new("no/such/<b>\"]]\\")), "b");
+        assert_eq!(title(Path::new("no/such/]]")), "app");
+    }
+}

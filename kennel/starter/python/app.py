@@ -1,0 +1,39 @@
+import kennel
+
+app = kennel.App()
+
+PAGE = """
+<!doctype html>
+<html lang="en">
+  <meta charset="utf-8">
+  <title>NAME</title>
+  <link rel="stylesheet" href="/style.css">
+  <h1>NAME</h1>
+  <p>Open this page in a second window, and say something.</p>
+  <ul id="said"></ul>
+  <form id="say"><input name="text" autocomplete="off" autofocus></form>
+  <script src="/chat.js"></script>
+</html>
+"""
+
+
+@app.get("/")
+def page(req):
+    return kennel.html(PAGE)
+
+
+@app.get("/hello/{name}")
+def hello(req, name):
+    # A dict is answered as JSON.
+    return {"text": f"{kennel.config['greeting']}, {name}!"}
+
+
+@app.channel("/chat")
+class Chat:
+    """What one says, everybody in the room hears."""
+
+    def open(self, conn):
+        conn.join("everybody")
+
+    def message(self, conn, text):
+        kennel.room("everybody").send(text)
