@@ -4,12 +4,14 @@
 //! `cargo bench -p handler-lua --bench worker [-- PART_OF_A_NAME]`
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
 
+use handler_core::sessions::{ENTROPY, Jar, Keys, Options, Secret, Visit};
 use handler_core::worker::link;
 use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{
     Action, Handler, Open, Order, Start, encode_job, encode_message, encode_open, encode_start, split_batch,
     split_frame,
 };
+use handler_core::worker::surroundings;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -24,7 +26,7 @@ enum Subject {
 }
 use Subject::{Channel, Request};
 
-const SUBJECTS: [(&str, Subject); 9] = [
+const SUBJECTS: [(&str, Subject); 11] = [
     ("text, no header read", Request(r#"return "hello""#)),
     ("text, one header read", Request(r#"return req.headers["x-seq"]"#)),
     (
@@ -40,6 +42,8 @@ const SUBJECTS: [(&str, Subject); 9] = [
             req.args.a, req.cookies.a, req.body return req.method",
         ),
     ),
+    ("a session read", Request("return req.session.user")),
+    ("a session written", Request(r#"req.session.n = 1 return "hello""#)),
     ("a channel echo", Channel("{ message = function(conn, msg) conn:send(msg) end }")),
     ("a straight-line echo", Channel("function(conn) for msg in conn:messages() do conn:send(msg) end end")),
     ("a message to a room", Channel("{ message = function(conn, msg) kennel.room('lobby'):send(msg) end }")),
@@ -59,7 +63,21 @@ fn main() {
     }
 }
 
-fn message() -> Vec<u8> {
+fn keys() -> Keys {
+    Keys::of(&[Secret::new(b"the secret of the benchmark").unwrap()])
+}
+
+/// The cookies of a visitor with a session.
+fn cookies() -> String {
+    let jar = Jar::new(&keys(), Options::of_mount("/"));
+    let now = surroundings::unix_time();
+    let visit = Visit::open(&jar, std::iter::empty(), now);
+    let line = visit.close(&jar, r#"{"user":"somebody"}"#, false, now, false, [7; ENTROPY]).unwrap().unwrap();
+    let line = String::from_utf8(line).unwrap();
+    format!("a=1; {}", line.split(';').next().unwrap())
+}
+
+fn message(cookies: &str) -> Vec<u8> {
     let headers = [
         ("REMOTE_ADDR", "127.0.0.1"),
         ("METHOD", "GET"),
@@ -75,7 +93,7 @@ fn message() -> Vec<u8> {
         ("accept-language", "en-US,en;q=0.5"),
         ("accept-encoding", "gzip, deflate, br"),
         ("connection", "keep-alive"),
-        ("cookie", "a=1; b=2"),
+        ("cookie", cookies),
         ("upgrade-insecure-requests", "1"),
         ("sec-fetch-dest", "document"),
         ("sec-fetch-mode", "navigate"),
@@ -113,14 +131,16 @@ fn measure(subject: &Subject, batches: u64) -> Duration {
         Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
     });
     let mut out = Vec::new();
-    let start = Start { number: 1, source: script.to_string_lossy().into_owned(), ..Start::default() };
+    let start =
+        Start { number: 1, source: script.to_string_lossy().into_owned(), keys: keys(), ..Start::default() };
     encode_start(&mut out, &start);
     hub.write_all(&out).unwrap();
     let mut inbox = Vec::new();
     read_frames(&mut hub, &mut inbox, 1);
     std::fs::remove_file(&script).unwrap();
 
-    let message = message();
+    let with_session = matches!(subject, Request(body) if body.contains("session"));
+    let message = message(&if with_session { cookies() } else { "a=1; b=2".to_owned() });
     if matches!(subject, Channel(_)) {
         out.clear();
         open(&mut out, &message);
