@@ -44,6 +44,7 @@ mod _native {
     use crate::exchange::Exchange;
     #[pymodule_export]
     use crate::files::FoundFile;
+    #[pymodule_export]
     use crate::form::{File, Files, Form};
     #[pymodule_export]
     use crate::headers::{Args, Headers};
@@ -56,6 +57,7 @@ mod _native {
     use crate::package::sources;
     #[pymodule_export]
     use crate::rehearsal::Rehearsal;
+    #[pymodule_export]
     use crate::render::render;
     #[pymodule_export]
     use crate::request::{Refused, Request};

@@ -141,11 +141,6 @@ impl Link {
         let _ = self.forms.set(forms);
     }
 
-    /// Whether a job was started and not answered.
-    pub(crate) fn is_unanswered(&self, serial: u64) -> bool {
-        lock(&self.out).jobs.contains_key(&serial)
-    }
-
     /// This process was forked off a worker and is none.
     pub(crate) fn forget(&self) {
         self.forked.store(true, Ordering::Relaxed);
