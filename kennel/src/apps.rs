@@ -12,7 +12,8 @@ use handler_core::worker::protocol::Start;
 use std::path::{Path, PathBuf};
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
-/// command line that kennel.toml knows by the same path has its settings.
+/// command line that kennel.toml knows by the same path has its settings. Where they are to run, there is a folder for
+/// what this kennel keeps.
 pub(crate) fn resolve(
     named: &[String],
     config: &Config,
@@ -20,6 +21,7 @@ pub(crate) fn resolve(
     workers: Option<u32>,
     limits: &Limits,
     dev: bool,
+    run_folder: Option<&Path>,
 ) -> anyhow::Result<Vec<App>> {
     let default_workers = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let default = config::App::default();
@@ -47,7 +49,7 @@ pub(crate) fn resolve(
         let named = python.python.as_deref().or(settings.python.as_deref());
         let command = match source.language {
             Language::Lua => WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] },
-            Language::Python => python::worker_command(named, &folder(&source.file))?,
+            Language::Python => python::worker_command(named, &folder(&source.file), run_folder)?,
         };
         let interface = python.interface.or(settings.interface);
         apps.push(App {

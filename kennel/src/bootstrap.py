@@ -1,12 +1,14 @@
 """What the user's interpreter runs as a worker: finds Kennel's module and package, and serves.
 
-The one argument, if there is one, is the module's file, which carries the package's source; without it both are
-installed.
+The first argument, if there is one, is the module's file, which carries the package's source; without it both are
+installed. The second one is a folder for the compiled package.
 """
 
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import marshal
+import os
 import sys
 
 # Where this text is run from is nobody's code.
@@ -15,12 +17,16 @@ if sys.path and sys.path[0] == "":
 
 
 class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    def __init__(self, file):
+    def __init__(self, file, kept=None):
         loader = importlib.machinery.ExtensionFileLoader("kennel._native", file)
         spec = importlib.util.spec_from_file_location("kennel._native", file, loader=loader)
         self.native = importlib.util.module_from_spec(spec)
         loader.exec_module(self.native)
         self.files = dict(self.native.sources())
+        self.kept = kept
+        self.codes = kept.read() if kept else {}
+        self.complete = True
+        self.started = False
 
     def file_of(self, name):
         return name.partition(".")[2] + ".py" if "." in name else "__init__.py"
@@ -44,12 +50,68 @@ class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self.files[self.file_of(name)]
 
     def get_code(self, name):
-        return compile(self.get_source(name), "<kennel>/" + self.file_of(name), "exec", dont_inherit=True)
+        file = self.file_of(name)
+        if file in self.codes:
+            return marshal.loads(self.codes[file])
+        code = compile(self.get_source(name), "<kennel>/" + file, "exec", dont_inherit=True)
+        self.codes[file] = marshal.dumps(code)
+        self.complete = False
+        if self.started:
+            self.keep()
+        return code
+
+    def keep(self):
+        """Leaves what was compiled to other workers."""
+        self.started = True
+        if self.kept and not self.complete:
+            self.complete = True
+            self.kept.write(self.codes)
 
 
-if len(sys.argv) > 1:
-    sys.meta_path.insert(0, Carried(sys.argv.pop()))
+class Kept:
+    """The compiled package, in a file: the first worker of a kennel compiles it, later ones find it.
 
-from kennel._serve import main  # noqa: E402
+    Compiling takes longer than all the rest between a worker's death and its successor's first answer.
+    """
 
-sys.exit(main())
+    def __init__(self, folder, module):
+        file = os.stat(module)
+        # What the code depends on: another interpreter, or another build of the module, has a file of its own.
+        parts = (sys.implementation.cache_tag, importlib.util.MAGIC_NUMBER.hex(), sys.flags.optimize)
+        name = "-".join(str(part) for part in ("code", *parts, file.st_size, file.st_mtime_ns))
+        self.path = os.path.join(folder, name)
+
+    def read(self):
+        try:
+            with open(self.path, "rb") as file:
+                codes = marshal.load(file)
+        except (OSError, EOFError, ValueError, TypeError):
+            return {}
+        return codes if isinstance(codes, dict) else {}
+
+    def write(self, codes):
+        ours = f"{self.path}.{os.getpid()}"
+        try:
+            with open(ours, "wb") as file:
+                marshal.dump(codes, file)
+            os.replace(ours, self.path)
+        except OSError:
+            pass  # Then the next worker compiles it too.
+
+
+def start():
+    carried = None
+    if len(sys.argv) > 1:
+        module, *folder = sys.argv[1:]
+        del sys.argv[1:]
+        carried = Carried(module, Kept(folder[0], module) if folder else None)
+        sys.meta_path.insert(0, carried)
+
+    from kennel._serve import main
+
+    if carried:
+        carried.keep()
+    return main()
+
+
+sys.exit(start())

@@ -104,7 +104,7 @@ pub(crate) fn find<'a>(
 fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::Result<Endpoint> {
     let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
     let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
-    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None })
+    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None, control_port: None })
 }
 
 fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Result<Endpoint> {
@@ -126,6 +126,7 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
         recv_spec: address(&handler.recv_spec)?,
         recv_ident: Some(handler.recv_ident.clone()),
         upload_store,
+        control_port: deployment.control_port(server).ok(),
     })
 }
 

@@ -96,6 +96,7 @@ impl OwnServer {
             send_spec: Address::Ipc(format!("{folder}/requests")),
             recv_spec: Address::Ipc(format!("{folder}/replies")),
             recv_ident: None,
+            control_port: Some(Address::Ipc(format!("{folder}/control"))),
             upload_store: Some(std::path::absolute(self.files.folder().join(UPLOADS))?),
         })
     }

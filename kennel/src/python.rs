@@ -46,8 +46,12 @@ struct Probe {
 
 /// How the workers of an app whose code is in `folder` are started: with the interpreter that was named, or that of
 /// the virtual environment in use, or of `.venv` beside the app, or of the one that this
-/// program is installed in, or `python3`.
-pub(crate) fn worker_command(named: Option<&str>, folder: &Path) -> anyhow::Result<WorkerCommand> {
+/// program is installed in, or `python3`. Workers leave the compiled package to each other in `run_folder`.
+pub(crate) fn worker_command(
+    named: Option<&str>,
+    folder: &Path,
+    run_folder: Option<&Path>,
+) -> anyhow::Result<WorkerCommand> {
     let (program, origin) = find(named, folder);
     let beside = std::env::current_exe()?.with_file_name(MODULE);
     let beside = beside.is_file().then_some(beside);
@@ -67,7 +71,10 @@ pub(crate) fn worker_command(named: Option<&str>, folder: &Path) -> anyhow::Resu
     let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
     let ours = env!("CARGO_PKG_VERSION");
     match (beside, probe.installed) {
-        (Some(file), _) => arguments.push(file.into()),
+        (Some(file), _) => {
+            arguments.push(file.into());
+            arguments.extend(run_folder.map(|folder| folder.into()));
+        }
         (None, Some(installed)) if installed == ours => {}
         (None, Some(installed)) => {
             return Err(unreachable(format!(

@@ -26,7 +26,7 @@ impl RunFiles {
     /// Makes the folder of this process, after clearing away those of dead ones.
     pub(crate) fn create() -> io::Result<Self> {
         clear_dead()?;
-        let folder = Path::new(FOLDER).join(std::process::id().to_string());
+        let folder = ours();
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -53,6 +53,11 @@ impl Drop for RunFiles {
         // Only when nobody else runs here.
         let _ = fs::remove_dir(FOLDER);
     }
+}
+
+/// The folder of this process, whether it is there yet or not.
+pub(crate) fn ours() -> PathBuf {
+    Path::new(FOLDER).join(std::process::id().to_string())
 }
 
 /// Where the kennel of this process id has its console, unless it was told another place.

@@ -55,6 +55,8 @@ pub struct Counters {
     pub violations: u64,
     /// Live connections closed because pings were not answered.
     pub unanswered_pings: u64,
+    /// Connections that were found to be gone by asking, since their server had not told.
+    pub untold: u64,
 }
 
 impl Counters {
@@ -85,6 +87,7 @@ impl Counters {
             ("dropped", self.dropped),
             ("violations", self.violations),
             ("unanswered_pings", self.unanswered_pings),
+            ("untold", self.untold),
         ];
         let shown: Vec<_> =
             named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")).collect();

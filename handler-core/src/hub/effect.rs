@@ -1,6 +1,6 @@
 //! What the hub wants done: everything that touches the world.
 
-use super::ids::{AppId, WorkerId};
+use super::ids::{AppId, LinkId, WorkerId};
 use crate::worker::protocol::LoadFailure;
 use std::path::PathBuf;
 
@@ -37,6 +37,9 @@ pub enum Effect {
         /// Its value as text; or what went wrong.
         result: Result<String, String>,
     },
+    /// Ask this server for `status net`, if it has a control port, and tell
+    /// [`handle_roll_call`](super::Hub::handle_roll_call).
+    AskWhoIsThere(LinkId),
     /// Delete this file, if it is there.
     DeleteFile(PathBuf),
     /// A stop is complete: no worker is left.

@@ -430,7 +430,7 @@ impl Hub {
         }
     }
 
-    fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
+    pub(super) fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
         let ours = self.conns.map.get(&key).is_some_and(|conn| conn.closed);
         if self.live_disconnected(key, now) {
             self.drop_connection(key);

@@ -117,6 +117,7 @@ impl Hub {
                 ("violation", counters.violations),
                 ("no_pong", counters.unanswered_pings),
                 ("server_gone", counters.purged),
+                ("untold", counters.untold),
             ],
         ));
         let rooms = Family::gauge("kennel_rooms", "Rooms with members.");

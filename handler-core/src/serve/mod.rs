@@ -8,6 +8,7 @@
 mod console;
 mod date;
 mod numbers;
+mod roll_calls;
 mod scrapers;
 mod seats;
 mod simulated;
@@ -19,6 +20,8 @@ use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use console::{Console, Desk};
 use numbers::Turns;
+pub use roll_calls::AskWhoIsThere;
+use roll_calls::RollCalls;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -87,6 +90,8 @@ pub trait Observer {
     /// That process has ended. `Break` ends the loop; else [`companion`](Self::companion) is asked
     /// for the next one.
     fn companion_ended(&mut self) -> std::ops::ControlFlow<()>;
+    /// How this server can be asked who is connected to it, if it can.
+    fn roll_call(&self, endpoint: &Endpoint) -> Option<AskWhoIsThere>;
     /// The operator wants this much to be logged from now on.
     fn set_log_level(&mut self, level: crate::console::LogLevel);
     /// A server has not been reached for a second since the start.
@@ -114,6 +119,7 @@ pub enum Ending {
 const STOP: u64 = 0;
 const RELOAD: u64 = 1;
 const COMPANION: u64 = 2;
+const ROLL_CALLS: u64 = 3;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
@@ -137,6 +143,7 @@ struct Loop {
     servers: Mongrel2s,
     seats: Seats,
     trash: Trash,
+    roll_calls: RollCalls,
     inputs: Inputs,
     console: Option<Console>,
     scrapers: Option<Scrapers>,
@@ -167,6 +174,9 @@ impl Loop {
             let data = epoll::EventData::new_u64(token);
             epoll::add(&poller, socket, data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         }
+        let roll_calls = RollCalls::new()?;
+        let data = epoll::EventData::new_u64(ROLL_CALLS);
+        epoll::add(&poller, roll_calls.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
         let spill = plan.limits.spill;
@@ -194,6 +204,7 @@ impl Loop {
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
             trash: Trash::default(),
+            roll_calls,
             inputs,
             ready_apps: vec![false; plan.apps.len()],
             decided_apps: vec![false; plan.apps.len()],
@@ -350,6 +361,12 @@ impl Loop {
                     console.take_evaluated(query, result);
                 }
             }
+            Effect::AskWhoIsThere(link) => {
+                let endpoint = self.servers.endpoints().nth(usize::from(link.0));
+                if let Some(question) = endpoint.and_then(|endpoint| observer.roll_call(endpoint)) {
+                    self.roll_calls.ask(link, question);
+                }
+            }
             Effect::DeleteFile(path) => self.trash.delete(path),
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
@@ -399,6 +416,11 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 } else {
                     self.watch_companion(observer)?;
+                }
+            }
+            ROLL_CALLS => {
+                for (link, present) in self.roll_calls.answers() {
+                    self.hub.handle_roll_call(link, &present, now);
                 }
             }
             METRICS.. => {

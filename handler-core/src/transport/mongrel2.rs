@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub recv_ident: Option<String>,
     /// Where its `upload.temp_store` puts bodies: the folder as seen from here, absolute.
     pub upload_store: Option<PathBuf>,
+    /// Its control port, when known.
+    pub control_port: Option<Address>,
 }
 
 /// What happened at a link.

@@ -13,7 +13,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
     let mut rows = Vec::new();
-    for app in apps::resolve(&args.apps, &config, &args.python, Some(1), &limits, false)? {
+    for app in apps::resolve(&args.apps, &config, &args.python, Some(1), &limits, false, None)? {
         let registration = probe(&app, &limits).map_err(wrong_input)?;
         let mount = app.spec.mount.trim_end_matches('/');
         for route in registration.routes {

@@ -9,15 +9,16 @@ use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer};
-use crate::run_files::{CONSOLE, RunFiles};
+use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
 use handler_core::hub::{AppId, Hub};
-use handler_core::serve::{self, App, Ending, Inputs, Observer, Plan};
+use handler_core::serve::{self, App, AskWhoIsThere, Ending, Inputs, Observer, Plan};
 use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
+use mongrel2_conf::control::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::net::TcpListener;
@@ -27,10 +28,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::{error, info};
 
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
 const METRICS: &str = "127.0.0.1:9464";
+
+/// How long a server may take to say who is connected to it.
+const ROLL_CALL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +49,9 @@ pub(super) enum Mode {
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
     let limits = config.limits();
+    let (dev, run_folder) = (mode == Mode::Dev, run_files::ours());
     let mut apps =
-        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, mode == Mode::Dev)?;
+        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, dev, Some(&run_folder))?;
     let set_level = log::start(args.log_format, args.log_level);
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
@@ -207,6 +213,14 @@ impl Observer for Host {
         };
         (self.set_level)(level);
         info!("the log level is {} now, as the console asked", format!("{level:?}").to_lowercase());
+    }
+
+    fn roll_call(&self, endpoint: &Endpoint) -> Option<AskWhoIsThere> {
+        let control = Control::new(endpoint.control_port.clone()?).with_patience(ROLL_CALL_PATIENCE);
+        Some(Box::new(move || {
+            let rows = control.status_net().map_err(|problem| problem.to_string())?;
+            Ok(rows.iter().filter_map(|row| row.id).collect())
+        }))
     }
 
     fn waiting(&mut self, endpoint: &Endpoint) {

@@ -1,8 +1,11 @@
+use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Target};
+use mongrel2_conf::{mimetypes, store};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tests::client::Client;
 use tests::fake::{FakeMongrel2, Message};
+use tests::folder::Folder;
 use tests::in_each_language;
 use tests::language::{Language, Scripts};
 use tests::server::{Mongrel2, Setup};
@@ -152,4 +155,67 @@ fn heartbeats_are_told_to_mongrel2_in_batches(language: Language) {
     }
     site.log().expect_times("[close websocket 1006]", 10);
     site.log().expect_exactly("[close ", 10);
+}
+
+/// A control port that answers every question with a list of these connections.
+fn control_port(address: &str, present: &[u32]) {
+    let row = |id: &u32| {
+        let row = format!("{}:{id}#2:28#1:3#1:0#1:0#1:0#2:36#1:0#", id.to_string().len());
+        format!("{}:{row}]", row.len())
+    };
+    let rows: String = present.iter().map(row).collect();
+    let table = format!(
+        "7:headers,86:2:id,2:fd,4:type,9:last_ping,9:last_read,10:last_write,10:bytes_read,13:bytes_written,]\
+         4:rows,{}:{rows}]",
+        rows.len()
+    );
+    let answer = format!("{}:{table}}}", table.len());
+    let socket = zmq::Context::new().socket(zmq::REP).expect("a socket");
+    socket.bind(address).expect("an address of its own");
+    // It ends with the test.
+    std::thread::spawn(move || {
+        while let Ok(question) = socket.recv_bytes(0) {
+            assert!(question.windows(11).any(|word| word == b"4:what,3:ne"), "{}", question.escape_ascii());
+            socket.send(answer.as_bytes(), 0).expect("an answer");
+        }
+    });
+}
+
+in_each_language!(the_dead_are_found_by_asking_where_mongrel2_tells_nothing);
+fn the_dead_are_found_by_asking_where_mongrel2_tells_nothing(language: Language) {
+    let mongrel2 = FakeMongrel2::start();
+    let folder = Folder::new();
+    let control = format!("ipc://{}/control", folder.path().display());
+    control_port(&control, &[1, 3]);
+    let (send_spec, recv_spec) = mongrel2.specs();
+    let handler = Handler {
+        send_spec,
+        recv_spec,
+        send_ident: "fake".into(),
+        recv_ident: String::new(),
+        raw_payload: false,
+        protocol: Protocol::Tnetstring,
+    };
+    let server = Server {
+        uuid: "fake".into(),
+        port: 1,
+        control_port: control,
+        hosts: vec![Host::new("localhost", vec![Route::new("/", Target::Handler(handler))])],
+        ..Server::default()
+    };
+    let config = Config { servers: vec![server], mimetypes: mimetypes::defaults(), ..Config::default() };
+    let database = folder.path().join("config.sqlite");
+    store::write(&config, &database).expect("a configuration that can be written");
+    let site = language
+        .plan(APP)
+        .config("[limits]\nkeep_alive = \"300ms\"\n")
+        .behind_named(1)
+        .argument(&format!("--mongrel2={}", database.display()))
+        .start();
+    for id in 1..=3 {
+        mongrel2.send(Message::handshake(id, "/chat"));
+    }
+    site.log().expect("1 connection is gone, of which mongrel2 has not told");
+    site.log().expect("[close websocket 1006]");
+    site.log().expect_exactly("[close ", 1);
 }

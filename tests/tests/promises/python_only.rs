@@ -730,3 +730,42 @@ fn connections_and_requests_that_are_over_leave_nothing_behind() {
     }
     wait::until("nothing is left", || left() <= before);
 }
+
+/// The files of the compiled package in the folder of the running kennel.
+fn compiled(site: &Site) -> Vec<PathBuf> {
+    let folder = site.folder().path().join(".kennel").join(site.hub().to_string());
+    let entries = fs::read_dir(folder).expect("a running kennel has a folder");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    paths
+        .filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("code-cpython"))
+        })
+        .collect()
+}
+
+#[test]
+fn workers_find_the_package_compiled_and_compile_it_themselves_when_what_they_find_is_broken() {
+    let site = alone(
+        r#"
+        @app.get("/")
+        def index(req): return "fine"
+        "#,
+    )
+    .start();
+    assert_eq!(site.get("/").text(), "fine");
+    wait::until("the first worker to leave its code", || compiled(&site).len() == 1);
+    let file = compiled(&site).remove(0);
+    let whole = fs::read(&file).unwrap();
+    let mut halves = whole.clone();
+    halves.truncate(whole.len() / 2);
+    for broken in [b"".to_vec(), b"no code at all".to_vec(), halves] {
+        fs::write(&file, &broken).unwrap();
+        let old = site.workers();
+        process::kill(old[0]);
+        wait::until("another worker", || site.workers().first().is_some_and(|worker| *worker != old[0]));
+        assert_eq!(site.get("/").text(), "fine");
+        wait::until("the code to be whole again", || {
+            fs::read(&file).is_ok_and(|now| now.len() == whole.len())
+        });
+    }
+}

@@ -6,7 +6,9 @@
 
 use super::table::{Carrier, LiveId, Stage};
 use crate::hub::Hub;
-use crate::hub::ids::LinkId;
+use crate::hub::connection::Conn;
+use crate::hub::effect::Effect;
+use crate::hub::ids::{ConnKey, LinkId};
 use crate::protocol::{ConnId, Targets, reply};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -142,6 +144,13 @@ impl Hub {
         }
     }
 
+    /// Whether it is among those that are named to Mongrel2.
+    pub(super) fn is_held(&self, key: ConnKey) -> bool {
+        let lives = |id| self.live.lives.get(id).is_some_and(|channel| channel.stage != Stage::Over);
+        let runs = |conn: &Conn| conn.current.is_some() && !conn.gone;
+        self.live.lives.at(key).is_some_and(lives) || self.conns.map.get(&key).is_some_and(runs)
+    }
+
     /// Names to each Mongrel2 all that is held there: live connections, and requests that run.
     fn keep_alive(&mut self) {
         for number in 0..self.links.len() {
@@ -156,11 +165,16 @@ impl Hub {
                 .filter(|key| key.link == link && key.incarnation == state.incarnation)
                 .map(|key| key.id)
                 .collect();
+            if held.is_empty() {
+                continue;
+            }
             for targets in Targets::split(&held, self.limits.handler_targets) {
                 let start = self.outgoing.bytes.len();
                 reply::encode_control(&mut self.outgoing.bytes, sender, targets, reply::Control::KeepAlive);
                 self.outgoing.replies.push((link, start..self.outgoing.bytes.len()));
             }
+            self.live.roll_call.ask(link, state.incarnation, held);
+            self.effects.push_back(Effect::AskWhoIsThere(link));
         }
     }
 

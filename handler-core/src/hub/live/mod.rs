@@ -16,6 +16,7 @@ mod glimpse;
 mod heartbeat;
 mod intake;
 mod opening;
+mod roll_call;
 pub(super) mod routes;
 mod sending;
 mod table;
@@ -23,6 +24,7 @@ mod work;
 
 pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
+pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
 pub(super) use table::{Backlog, LiveId, Lives};
 pub(super) use work::Pending;
@@ -39,6 +41,7 @@ pub(super) struct Live {
     pub codec: Codec,
     pub keeper: Keeper,
     pub heartbeat: Heartbeat,
+    pub roll_call: RollCall,
     pub decisions: Decisions,
     pub publishing: Publishing,
 }
@@ -51,6 +54,7 @@ impl Live {
             codec: Codec::default(),
             keeper: Keeper::default(),
             heartbeat: Heartbeat::default(),
+            roll_call: RollCall::default(),
             decisions: Decisions::default(),
             publishing: Publishing::default(),
         }

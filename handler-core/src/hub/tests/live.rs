@@ -336,6 +336,47 @@ fn newer_code_takes_connections_over_when_they_are_idle() {
 }
 
 #[test]
+fn connections_that_mongrel2_does_not_list_are_over_once_and_later_ones_are_not_meant() {
+    let mut site = site(1);
+    for id in [7, 8, 9] {
+        let _ = open(&mut site, id);
+    }
+    site.pass(seconds(46));
+    assert!(site.effects.contains(&Effect::AskWhoIsThere(LINK)));
+    // Gone meanwhile, and told; and come after the question.
+    site.disconnect(9);
+    let _ = site.told(FIRST);
+    let _ = open(&mut site, 10);
+    site.hub.handle_roll_call(LINK, &[1, 7, 70_000], site.now);
+    site.turn();
+    assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 1006, .. }]), "only 8");
+    assert_eq!(site.hub.counters().untold, 1);
+    // The notice, when it comes after all; and an answer to no question.
+    site.disconnect(8);
+    site.hub.handle_roll_call(LINK, &[], site.now);
+    site.turn();
+    assert!(site.told(FIRST).is_empty());
+    site.frame(7, "/ws", 0x81, b"here");
+    site.frame(10, "/ws", 0x81, b"here");
+    assert_eq!(site.told(FIRST).len(), 2);
+}
+
+#[test]
+fn a_server_that_was_started_again_is_not_held_to_what_the_old_one_said() {
+    let mut site = site(1);
+    let _ = open(&mut site, 7);
+    site.pass(seconds(46));
+    site.hub.handle_server_down(LINK, site.now);
+    site.hub.handle_server_up(LINK, b"");
+    site.turn();
+    let _ = site.told(FIRST);
+    let _ = open(&mut site, 7);
+    site.hub.handle_roll_call(LINK, &[], site.now);
+    site.turn();
+    assert!(site.told(FIRST).is_empty());
+}
+
+#[test]
 fn held_connections_are_named_to_mongrel2_and_pings_find_the_dead() {
     let spec = ChannelSpec { ping: 30.0, ..channel("/ws", 0) };
     let mut site = Site::with(Limits::default(), 1, Registration { channels: vec![spec], ..registration() });

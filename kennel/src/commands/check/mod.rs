@@ -43,7 +43,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         false => args.apps.clone(),
     };
     for source in sources {
-        match apps::resolve(&[source], &config, &args.python, None, &limits, false) {
+        match apps::resolve(&[source], &config, &args.python, None, &limits, false, None) {
             Ok(apps) => {
                 for app in apps {
                     match probe(&app, &limits) {

@@ -352,6 +352,7 @@ impl World {
             }
             Effect::AppReady(app) => self.ready[usize::from(app.0)] = true,
             Effect::AppFailed(..) | Effect::Evaluated { .. } => {}
+            Effect::AskWhoIsThere(link) => self.answer_roll_call(usize::from(link.0)),
             Effect::DeleteFile(path) => {
                 let file = self.uploads.remove(&path).expect("a file is deleted once, and it was there");
                 assert_ne!(file, Upload::Begun, "what its server is writing is not deleted under it");

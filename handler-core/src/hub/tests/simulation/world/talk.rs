@@ -3,6 +3,7 @@
 use super::super::super::mongrel2;
 use super::super::talker::Talker;
 use super::{TALKERS, World};
+use crate::hub::LinkId;
 
 /// Who speaks to what; `/gone` is there in some code and not in other.
 const PATHS: [&str; 9] = ["/ws", "/ws", "/drop", "/cut", "/straight", "/gone", "/two/ws", "@live", "<live"];
@@ -200,6 +201,26 @@ impl World {
         for _ in 0..1 + self.random.below(2) {
             self.send(number, &notice);
         }
+    }
+
+    /// A server with a control port says who is there. Whoever left without a word is found by that alone: the notice
+    /// that the keep-alive would have brought is lost.
+    pub(super) fn answer_roll_call(&mut self, number: usize) {
+        if !self.links[number].up || self.random.percent(40) {
+            return;
+        }
+        let link = &mut self.links[number];
+        let clients =
+            link.clients.iter().filter(|(_, client)| !client.closed && !client.gone && !client.mute);
+        let talkers = link.talkers.iter().filter(|(_, talker)| talker.is_there());
+        let ids = clients.map(|(id, _)| *id).chain(talkers.map(|(id, _)| *id));
+        let present: Vec<u32> = ids.filter_map(|id| u32::try_from(id).ok()).collect();
+        for id in std::mem::take(&mut link.missed) {
+            if let Some(talker) = link.talkers.get_mut(&id) {
+                talker.gone_at = Some(self.now);
+            }
+        }
+        self.hub.handle_roll_call(LinkId(number as u16), &present, self.now);
     }
 
     /// What Mongrel2 and well-mannered clients do at once: notices for those whom a keep-alive named in vain,

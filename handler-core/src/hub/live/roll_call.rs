@@ -1,0 +1,48 @@
+//! The other way to find the dead: asking Mongrel2 who is there.
+//!
+//! A keep-alive brings a notice for each connection that is gone, unless that is lost too. So with every keep-alive
+//! the server's control port is asked for `status net`, where there is one, and whoever was held when the question
+//! was put and is not in the answer is gone.
+
+use crate::hub::Hub;
+use crate::hub::ids::{ConnKey, LinkId};
+use crate::protocol::ConnId;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::time::Instant;
+use tracing::info;
+
+/// Who was held when a server was asked: its incarnation then, and their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct RollCall(FxHashMap<LinkId, (u32, Vec<ConnId>)>);
+
+impl RollCall {
+    pub(super) fn ask(&mut self, link: LinkId, incarnation: u32, held: Vec<ConnId>) {
+        self.0.insert(link, (incarnation, held));
+    }
+}
+
+impl Hub {
+    /// The numbers of all connections that the server of `link` had when it was asked, after
+    /// [`AskWhoIsThere`](crate::hub::Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
+    pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
+        let Some((incarnation, held)) = self.live.roll_call.0.remove(&link) else { return };
+        let state = &self.links[usize::from(link.0)];
+        let is_the_same = state.up && state.incarnation == incarnation;
+        let Some(sender) = state.sender.clone().filter(|_| is_the_same) else { return };
+        let present: FxHashSet<u32> = present.iter().copied().collect();
+        let mut found = 0u64;
+        for id in held.into_iter().filter(|id| !present.contains(&id.get())) {
+            let key = ConnKey { link, incarnation, id };
+            if self.is_held(key) {
+                found += 1;
+                let notice = format!("{sender} {id} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},");
+                self.handle_disconnect(key, notice.as_bytes(), now);
+            }
+        }
+        if found > 0 {
+            self.counters.untold += found;
+            let connections = if found == 1 { "connection is" } else { "connections are" };
+            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
+        }
+    }
+}
