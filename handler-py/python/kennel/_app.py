@@ -99,9 +99,7 @@ class App:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
         return self._add(["OPTIONS"], path, _place(1), compress)
 
-    def route(
-        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None
-    ) -> Callable[[F], F]:
+    def route(self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None) -> Callable[[F], F]:
         """Registers a handler for a method or several."""
         listed = [methods] if isinstance(methods, str) else methods
         if not isinstance(listed, (list, tuple)) or not listed:
