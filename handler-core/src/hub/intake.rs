@@ -53,6 +53,12 @@ impl Hub {
         info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
     }
 
+    /// So many bytes of replies wait for a server because the system does not take them yet. While they are many, answers
+    /// in pieces wait.
+    pub fn handle_backlog(&mut self, link: LinkId, bytes: usize) {
+        self.links[usize::from(link.0)].backlog = bytes;
+    }
+
     /// Mongrel2 is gone. All its connections are, and whatever was on its way to them.
     pub fn handle_server_down(&mut self, link: LinkId, now: Instant) {
         let state = &mut self.links[usize::from(link.0)];

@@ -15,6 +15,8 @@ pub(super) struct Link {
     pub subscription: Vec<u8>,
     /// The server counts undelivered bytes (`download.flow_control`).
     pub flow_control: bool,
+    /// Bytes of replies that the system has not taken yet.
+    pub backlog: usize,
 }
 
 impl Link {

@@ -172,9 +172,15 @@ impl Hub {
             if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
                 if let Allowance::Send(room) = allowance
                     && conn.out.is_empty()
-                    && !stream.fill(&mut conn.out, room)
                 {
-                    allowance = Allowance::WaitForCredits;
+                    // What waits here goes on at its pace; what waits before the server is lost when it is too much.
+                    if stream.waiting() > 0
+                        && link.backlog + self.outgoing.bytes.len() > self.limits.spill / 4
+                    {
+                        allowance = Allowance::Wait(now + Pacer::WINDOW);
+                    } else if !stream.fill(&mut conn.out, room) {
+                        allowance = Allowance::WaitForCredits;
+                    }
                 }
                 if let Some(worker) = self.workers.get_mut(stream.worker.0)
                     && let Some(bytes) = stream.take_report()

@@ -1,10 +1,14 @@
 //! An answer whose body comes in pieces, on its way through the hub.
 
 use super::ids::WorkerId;
+use super::pacing::Pacer;
 use crate::http::stream::{CHUNK_FRAME, Framing, LAST_CHUNK, begin_chunk};
 use crate::worker::protocol::STREAM_WINDOW;
 use std::collections::VecDeque;
 
+/// The most in one message. Under flow control three of them may be under way: while one is written, the next is there,
+/// and a third on its way.
+const MESSAGE: usize = Pacer::CREDITS / 3;
 /// Room for fewer bytes is not worth a message while more wait: with each notice of credits the next
 /// message would be as small as the one that it reports.
 const WORTH: usize = 16 << 10;
@@ -60,6 +64,7 @@ impl Stream {
         if room < (self.pieces.len() + frame).min(WORTH) {
             return false;
         }
+        let room = if room <= Pacer::CREDITS { room.min(MESSAGE) } else { room };
         let size = self.pieces.len().min(room - frame);
         self.write(out, size);
         self.taken += size;

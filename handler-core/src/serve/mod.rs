@@ -297,6 +297,9 @@ impl Loop {
             });
             let hub = &mut self.hub;
             self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
+            for link in 0..self.servers.endpoints().count() {
+                self.hub.handle_backlog(LinkId(link as u16), self.servers.unsent(link));
+            }
             self.seats.write_orders(&mut self.hub, &self.poller, WORKERS, now);
             let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {

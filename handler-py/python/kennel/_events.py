@@ -35,8 +35,8 @@ def _encode(given: Any) -> bytes:
 
 
 def events(source: Any, **options: Any) -> Response:
-    """A stream of server-sent events: an iterator, an async one, or a function that gives one. It yields text, or dicts of
-    `event`, `data`, `id` and `retry`. Options as those of `response`."""
+    """A stream of server-sent events: an iterator, an async one, or a function that gives one. It yields text, or
+    dicts of `event`, `data`, `id` and `retry`. Options as those of `response`."""
     pieces = source() if callable(source) else source
     if not is_stream(pieces) or isinstance(pieces, Pieces):
         raise TypeError(f"kennel.events takes an iterator or a function that gives one, not {type(source).__name__}")

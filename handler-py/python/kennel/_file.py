@@ -41,8 +41,8 @@ def file(
 ) -> Response:
     """A file as the answer, with everything that clients and caches ask about one: types, dates, tags, ranges.
 
-    `root`: the folder that `path` is below, and does not leave. `type`: its Content-Type. `filename`: the client stores it
-    under that name. `max_age`: so many seconds a cache may keep it. Options as those of `response`.
+    `root`: the folder that `path` is below, and does not leave. `type`: its Content-Type. `filename`: the client
+    stores it under that name. `max_age`: so many seconds a cache may keep it. Options as those of `response`.
     """
     for name, value in (("type", type), ("filename", filename)):
         if value is not None and not isinstance(value, str):

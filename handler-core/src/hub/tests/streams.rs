@@ -2,7 +2,7 @@
 
 use super::mongrel2::split_response;
 use super::site::*;
-use crate::hub::{Limits, WorkerId};
+use crate::hub::{Limits, LinkId, WorkerId};
 use crate::worker::protocol::{Action, STREAM_WINDOW};
 
 const HTTP10: (&str, &str) = ("VERSION", "HTTP/1.0");
@@ -382,6 +382,21 @@ fn a_worker_that_does_not_wait_loses_its_answer() {
     assert!(site.closed(7));
     site.act(FIRST, &[piece(1, b"z"), end(1)]);
     site.disconnect(7);
+    site.settles();
+}
+
+#[test]
+fn pieces_wait_while_much_waits_before_the_server() {
+    let mut site = Site::new(1);
+    site.request(7, "GET /a");
+    site.hub.handle_backlog(LinkId(0), Limits::default().spill / 2);
+    site.act(FIRST, &[begin(1, "content-length: 200000\r\n"), piece(1, &vec![b'x'; 200_000])]);
+    site.pass(millis(200));
+    assert!(site.text(7).ends_with("\r\n\r\n"), "the head does not wait, the body does");
+    site.hub.handle_backlog(LinkId(0), 0);
+    site.pass(millis(100));
+    assert!(site.text(7).len() > 200_000);
+    site.act(FIRST, &[end(1)]);
     site.settles();
 }
 
