@@ -98,6 +98,9 @@ class Crew:
         if worker is not None:
             with worker.inside():
                 worker.loop.end()
+            # The native worker holds the server's functions, and the server the worker: neither would go.
+            if worker.server is not None:
+                vars(worker.server).clear()
 
     def end_all(self) -> None:
         for number in list(self.workers):

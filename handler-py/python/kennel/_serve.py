@@ -9,7 +9,6 @@ import importlib.util
 import os
 import sys
 import threading
-from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
@@ -201,7 +200,7 @@ class Server:
             "detach": _live.detach,
             "lead": self.lead,
             "stop": self._stop,
-            "evaluate": partial(_evaluate.evaluate, self.worker),
+            "evaluate": self.evaluate,
             "to_json": _json.encode,
             "copy_context": contextvars.copy_context,
             "compress": False,
@@ -209,6 +208,10 @@ class Server:
         functions.update(runtime)
         self._limit_memory()
         self.worker.ready(registration, handlers, pages, functions)
+
+    def evaluate(self, query: int, code: str) -> None:
+        """Runs code of the operator's."""
+        _evaluate.evaluate(self.worker, query, code)
 
     def _unexpected(self, *_: Any) -> None:
         """The hub orders nothing of this kind."""

@@ -711,3 +711,34 @@ def test_skipped():
     let chosen = app.test_with(Scripts { lua: "", python: tests }, &["--python", &python, "-k", "fixture"]);
     assert!(chosen.stdout.starts_with("1 passed in "), "{}{}", chosen.stdout, chosen.stderr);
 }
+
+in_each_language!(a_site_that_is_over_leaves_nothing_behind);
+fn a_site_that_is_over_leaves_nothing_behind(language: Language) {
+    App::new(language, TALKER).passes(Scripts {
+        lua: r#"
+        local function maps() local n = 0 for _ in io.lines("/proc/self/maps") do n = n + 1 end return n end
+        local function drive() local site = testing.site() site:get("/late") site:connect("/echo") end
+        testing.test("first", drive)
+        local before
+        for n = 1, 40 do
+          testing.test("more " .. n, function() before = before or maps() drive() end)
+        end
+        testing.test("last", function() assert(maps() < before + 20, maps() .. " maps after " .. before) end)
+        "#,
+        python: r#"
+        import gc, os
+        def mine():
+            gc.collect()
+            with open("/proc/self/maps") as maps: return len(maps.readlines()) + len(os.listdir("/proc/self/fd"))
+        def drive():
+            site = testing.site()
+            site.get("/late")
+            site.connect("/echo")
+        def test_much():
+            drive()
+            before = mine()
+            for _ in range(40): drive()
+            assert mine() < before + 20
+        "#,
+    });
+}
