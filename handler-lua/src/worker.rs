@@ -248,7 +248,9 @@ impl Worker {
                 (0, &runtime.evaluate, (query as f64, code).into_lua_multi(&self.lua))
             }
             // Answers are sent whole here, so neither is of interest.
-            Order::Taken { .. } | Order::Gone { .. } => return Ok(None),
+            Order::Taken { .. } | Order::Gone { .. } | Order::Part { .. } | Order::Grown { .. } => {
+                return Ok(None);
+            }
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
         };
         match arguments {

@@ -248,6 +248,7 @@ impl Worker {
             }
             Order::Evaluate { query, code } => drop(app.evaluate.call1(py, (query, text(py, code)))?),
             Order::Answer { query, json } => self.link.give_answer(query, json),
+            Order::Part { .. } | Order::Grown { .. } => {}
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => {}
         }
         Ok(())

@@ -4,8 +4,9 @@
 //! finds the living, and the next start clears away what the dead left.
 
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The folder, beside the working directory's other files.
@@ -30,6 +31,13 @@ impl RunFiles {
         let lock = File::create(folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { folder, _lock: lock })
+    }
+
+    /// Makes a folder in it that nobody else may enter, and gives its absolute path.
+    pub(crate) fn make_folder(&self, name: &str) -> io::Result<PathBuf> {
+        let folder = std::path::absolute(self.folder.join(name))?;
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(folder)
     }
 
     /// The folder, relative to the working directory: short enough for the addresses of sockets.

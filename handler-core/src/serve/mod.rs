@@ -7,17 +7,18 @@
 
 mod console;
 mod date;
+mod files;
 mod numbers;
 mod scrapers;
 mod seats;
 mod simulated;
-mod trash;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use console::{Console, Desk};
+use files::Files;
 use numbers::Turns;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -28,10 +29,10 @@ use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
-use trash::Trash;
 
 /// An app to serve.
 #[derive(Debug, Clone)]
@@ -53,6 +54,9 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// The apps.
     pub apps: Vec<App>,
+    /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
+    /// none: such bodies get 413.
+    pub bodies: Option<PathBuf>,
 }
 
 /// The program's ways to say something to the loop: each byte read is one word.
@@ -114,6 +118,7 @@ pub enum Ending {
 const STOP: u64 = 0;
 const RELOAD: u64 = 1;
 const COMPANION: u64 = 2;
+const FILES: u64 = 3;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
@@ -136,7 +141,7 @@ struct Loop {
     hub: Hub,
     servers: Mongrel2s,
     seats: Seats,
-    trash: Trash,
+    files: Files,
     inputs: Inputs,
     console: Option<Console>,
     scrapers: Option<Scrapers>,
@@ -179,6 +184,12 @@ impl Loop {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
         }
+        if let Some(folder) = plan.bodies {
+            hub.set_body_folder(folder);
+        }
+        let files = Files::new()?;
+        let data = epoll::EventData::new_u64(FILES);
+        epoll::add(&poller, files.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let console = inputs.console.take();
         let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
         let metrics = inputs.metrics.take();
@@ -193,7 +204,7 @@ impl Loop {
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
-            trash: Trash::default(),
+            files,
             inputs,
             ready_apps: vec![false; plan.apps.len()],
             decided_apps: vec![false; plan.apps.len()],
@@ -350,7 +361,15 @@ impl Loop {
                     console.take_evaluated(query, result);
                 }
             }
-            Effect::DeleteFile(path) => self.trash.delete(path),
+            Effect::DeleteFile(path) => self.files.delete(path),
+            Effect::WriteFile { key, path, bytes, last } => self.files.write(key, path, bytes, last),
+            Effect::Measure { key, path } => match files::size(&path) {
+                Ok(size) => self.hub.handle_measured(key, &path, size, now),
+                Err(problem) => {
+                    warn!("cannot see the upload {}: {problem}", path.display());
+                    self.hub.handle_measured(key, &path, Some(0), now);
+                }
+            },
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
         Ok(())
@@ -399,6 +418,11 @@ impl Loop {
                     self.end = Some(Ending::Broken);
                 } else {
                     self.watch_companion(observer)?;
+                }
+            }
+            FILES => {
+                for written in self.files.take_written() {
+                    self.hub.handle_written(written.key, &written.path, written.result, now);
                 }
             }
             METRICS.. => {

@@ -4,7 +4,7 @@
 //! writes actions, as [`protocol`] lays them out; end of file tells each side of the other's
 //! death. [`process`] starts one, [`link`] is its own side of the pair, [`restart`] says how soon a
 //! dead one is replaced, [`probe`] loads a script just to see what it registers, [`body`] finds a
-//! request's body. `docs/worker-protocol.md` is the same for people who write workers in other languages.
+//! request's body, [`reader`] reads it in pieces. `docs/worker-protocol.md` is the same for people who write workers in other languages.
 
 pub mod body;
 pub mod error_page;
@@ -13,4 +13,5 @@ pub mod page;
 pub mod probe;
 pub mod process;
 pub mod protocol;
+pub mod reader;
 pub mod restart;

@@ -3,12 +3,12 @@
 use super::check::with_traceback;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
-use crate::config::Config;
+use crate::config::{Config, Uploads};
 use crate::existing;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::listen;
 use crate::log;
-use crate::own_server::{DEFAULT_LISTEN, OwnServer};
+use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways};
 use crate::run_files::{CONSOLE, RunFiles};
 use crate::watch;
 use anyhow::Context;
@@ -32,6 +32,9 @@ use tracing::{error, info};
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
 const METRICS: &str = "127.0.0.1:9464";
 
+/// The folder of bodies that Mongrel2 sends in parts.
+const BODIES: &str = "bodies";
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -54,11 +57,15 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
     let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
+    let bodies = Some(files.make_folder(BODIES).context("cannot make the folder of bodies")?);
     let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
         true => {
-            let (public, flow_control) = (public_folder(&apps), config.flow_control.unwrap_or(true));
-            (Some(OwnServer::start(files, address, flow_control, public.as_deref())?), None)
+            let ways = Ways {
+                flow_control: config.flow_control.unwrap_or(true),
+                stream_uploads: config.uploads == Some(Uploads::Stream),
+            };
+            (Some(OwnServer::start(files, address, ways, public_folder(&apps).as_deref())?), None)
         }
         false => (None, Some(files)),
     };
@@ -83,7 +90,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
 
     let (format, failure) = (args.log_format, None);
     let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
-    let plan = Plan { limits, endpoints, apps };
+    let plan = Plan { limits, endpoints, apps, bodies };
     match serve::run(plan, Inputs { stop, reload, console: Some(console), metrics }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
