@@ -7,6 +7,7 @@ use crate::api::{self, Api, NO_CONN};
 use crate::load;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
 use handler_core::worker::protocol::{Action, Level, LoadFailure, Order, ProtocolError, Start};
+use handler_core::worker::reader::BodyReader;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table};
 use std::cell::RefCell;
@@ -247,10 +248,24 @@ impl Worker {
                 let code = self.lua.create_string(code)?;
                 (0, &runtime.evaluate, (query as f64, code).into_lua_multi(&self.lua))
             }
-            // Answers are sent whole here, so neither is of interest.
-            Order::Taken { .. } | Order::Gone { .. } | Order::Part { .. } | Order::Grown { .. } => {
-                return Ok(None);
+            Order::Part { serial, last, bytes } => {
+                let key = self.api.tell_reader(serial, |reader| reader.handle_part(bytes, last));
+                let Some(key) = key else { return Ok(None) };
+                (serial, &runtime.wake, key.into_lua_multi(&self.lua))
             }
+            Order::Grown { serial, whole, size } => {
+                let key = self.api.tell_reader(serial, |reader| reader.handle_grown(size, whole));
+                let Some(key) = key else { return Ok(None) };
+                (serial, &runtime.wake, key.into_lua_multi(&self.lua))
+            }
+            Order::Gone { serial } => {
+                let Some(key) = self.api.tell_reader(serial, BodyReader::handle_gone) else {
+                    return Ok(None);
+                };
+                (serial, &runtime.wake, key.into_lua_multi(&self.lua))
+            }
+            // Answers are sent whole here, so it is of no interest.
+            Order::Taken { .. } => return Ok(None),
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
         };
         match arguments {

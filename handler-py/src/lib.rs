@@ -4,11 +4,13 @@
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message (`standards`: as ASGI and WSGI name it), `answer`, `exchange` and `stream` bring answers to the hub
-//! (`flow`: not faster than the client reads), `conn` is a live connection, `hub` everything else that is said to the
+//! (`flow`: not faster than the client reads), `body` reads
+//! what a client sends in pieces, `conn` is a live connection, `hub` everything else that is said to the
 //! hub. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;
+mod body;
 mod conn;
 mod exchange;
 mod flow;
@@ -31,6 +33,8 @@ mod worker;
 /// `kennel._native`.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::body::Aborted;
     #[pymodule_export]
     use crate::conn::Wire;
     #[pymodule_export]

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &files![
     "_asgi_http.py",
     "_asgi_lifespan.py",
     "_asgi_websocket.py",
+    "_body.py",
     "_channel.py",
     "_conn.py",
     "_evaluate.py",

@@ -1,5 +1,7 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
+use crate::body;
+use crate::flow::Flow;
 use crate::headers::{Args, Headers};
 use crate::job::Job;
 use crate::text::text;
@@ -7,7 +9,7 @@ use handler_core::http::{charset, cookies};
 use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyMemoryError, PyOSError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -34,8 +36,13 @@ impl Request {
         Self { job, params: params.map_or_else(OnceLock::new, OnceLock::from), conn: OnceLock::new() }
     }
 
+    fn flow(&self) -> Arc<Flow> {
+        self.job.link.flow(self.job.serial)
+    }
+
     fn whole_body(&self) -> PyResult<Cow<'_, [u8]>> {
         self.job.whole_body(self.job.link.memory()).map_err(|problem| match problem {
+            BodyError::Arriving => PyRuntimeError::new_err(problem.to_string()),
             BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
             other => PyOSError::new_err(other.to_string()),
         })
@@ -161,6 +168,34 @@ impl Request {
         loads.call1((self.body(py)?,)).map_err(|problem| {
             Refused::new_err((400, format!("the body is not JSON: {}", problem.value(py))))
         })
+    }
+
+    /// The next piece of the body, at most `most` bytes, nothing at its end; without `most` all the rest. Waits for it, in a
+    /// thread.
+    ///
+    /// Raises `Aborted` when the client has left before its end.
+    #[pyo3(signature = (most = None))]
+    fn read<'py>(&self, py: Python<'py>, most: Option<usize>) -> PyResult<Bound<'py, PyBytes>> {
+        body::read(py, &self.job, &self.flow(), most)
+    }
+
+    /// The same to be awaited, in an `async def`.
+    #[pyo3(signature = (most = None))]
+    fn receive<'py>(slf: &Bound<'py, Self>, most: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        let job = slf.get()._job();
+        slf.py().import("kennel._body")?.getattr("receive")?.call1((job, most))
+    }
+
+    /// Bytes of the body that have arrived.
+    #[getter]
+    fn received(&self) -> PyResult<u64> {
+        Ok(body::progress(&self.job, &self.flow())?.0)
+    }
+
+    /// Bytes that the body has, or will have; `None` while the client sends chunks.
+    #[getter]
+    fn body_size(&self) -> PyResult<Option<u64>> {
+        Ok(body::progress(&self.job, &self.flow())?.1)
     }
 
     /// The connection that it came on.

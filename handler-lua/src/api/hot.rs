@@ -258,7 +258,7 @@ unsafe extern "C-unwind" fn answer(lua: *mut ffi::lua_State) -> c_int {
         let kind = ffi::lua_tonumber(lua, 2) as usize;
         let body = bytes(lua, 3);
         let state = state(lua);
-        if state.jobs.borrow_mut().remove(&serial).is_some() {
+        if state.end_job(serial).is_some() {
             let head = HEADS[kind.min(HEADS.len() - 1)];
             state.push(&Action::Respond { serial, status: 200, head, body });
         }

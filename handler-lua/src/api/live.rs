@@ -84,7 +84,7 @@ fn register_jobs(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<(
     let shared = Rc::clone(state);
     let skip = move |_: &Lua, serial: f64| {
         let serial = serial as u64;
-        if shared.jobs.borrow_mut().remove(&serial).is_some() {
+        if shared.end_job(serial).is_some() {
             shared.push(&Action::Skipped { serial });
         }
         Ok(())

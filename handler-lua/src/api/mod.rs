@@ -5,6 +5,7 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod body;
 mod hot;
 mod live;
 mod log;
@@ -20,6 +21,7 @@ use crate::traceback::RUNTIME_CHUNK;
 use handler_core::hub::routes::Routes;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
+use handler_core::worker::reader::BodyReader;
 use mlua::{Lua, Table, Value};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
@@ -43,6 +45,8 @@ struct State {
     timers: RefCell<Timers>,
     /// Serials of jobs that were started and not answered, each with the live connection that it is about.
     jobs: RefCell<FxHashMap<u64, u64>>,
+    /// Bodies of jobs that scripts read in pieces, by the jobs' serials.
+    readers: RefCell<FxHashMap<u64, BodyReader>>,
     /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
     queries: RefCell<FxHashMap<u64, u64>>,
     last_query: Cell<u64>,
@@ -75,6 +79,7 @@ impl Api {
             batch: Cell::default(),
             timers: RefCell::default(),
             jobs: RefCell::default(),
+            readers: RefCell::default(),
             queries: RefCell::default(),
             last_query: Cell::default(),
             routes: RefCell::default(),
@@ -89,6 +94,7 @@ impl Api {
         native.set("array", array)?;
         native.set("worker", start.number)?;
         app::register(lua, &native, &state)?;
+        body::register(lua, &native, &state)?;
         hot::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
@@ -117,7 +123,12 @@ impl Api {
 
     /// Ends a job that was still unanswered: the live connection that it was about, or [`NO_CONN`].
     pub(crate) fn job_ended(&self, serial: u64) -> Option<u64> {
-        self.state.jobs.borrow_mut().remove(&serial)
+        self.state.end_job(serial)
+    }
+
+    /// The hub says something about the body of a job: the key by which whoever reads it is woken.
+    pub(crate) fn tell_reader(&self, serial: u64, tell: impl FnOnce(&mut BodyReader)) -> Option<String> {
+        self.state.tell_reader(serial, tell)
     }
 
     pub(crate) fn unanswered(&self) -> usize {
@@ -160,6 +171,7 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let native = &api.native;
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
     let request: Table = chunk(include_str!("../runtime/request.lua"))?.call(native)?;
+    chunk(include_str!("../runtime/body.lua"))?.call::<()>((native, &scheduler, &request))?;
     let response: Table = chunk(include_str!("../runtime/response.lua"))?.call(native)?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
     let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;

@@ -87,7 +87,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
             }
         }
         let serial = serial as u64;
-        if shared.jobs.borrow_mut().remove(&serial).is_some() {
+        if shared.end_job(serial).is_some() {
             let head = lines.as_bytes();
             shared.push(&Action::Respond { serial, status, head, body: &body.as_bytes() });
         }

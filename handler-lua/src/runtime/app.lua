@@ -30,13 +30,37 @@ local function new_app()
   return setmetatable(app, App)
 end
 
-local function add_route(app, methods, path, fn, level)
+-- Whether a route reads bodies as they arrive, by what stands between its path and its function.
+local function reads_streams(options, path, level)
+  if options == nil then
+    return false
+  end
+  if type(options) ~= "table" then
+    error("route `" .. path .. "` takes a table of options, not a " .. type(options), level + 1)
+  end
+  for key in pairs(options) do
+    if key ~= "body" then
+      error("route `" .. path .. "` has no option `" .. tostring(key) .. "`; there is `body`", level + 1)
+    end
+  end
+  local body = options.body
+  if body ~= nil and body ~= "whole" and body ~= "stream" then
+    error("`body` of route `" .. path .. '` is "whole" or "stream", not ' .. tostring(body), level + 1)
+  end
+  return body == "stream"
+end
+
+local function add_route(app, methods, path, options, fn, level)
+  if fn == nil then
+    options, fn = nil, options
+  end
   if type(path) ~= "string" then
     error("a route's path must be a string, not a " .. type(path), level)
   end
   if type(fn) ~= "function" then
     error("route `" .. path .. "` takes a function, not a " .. type(fn), level)
   end
+  local streams = reads_streams(options, path, level)
   local number = #app.handlers
   local info = debug.getinfo(level, "Sl")
   local place = info.short_src .. ":" .. info.currentline
@@ -45,20 +69,26 @@ local function add_route(app, methods, path, fn, level)
     error(problem, level)
   end
   app.handlers[number + 1] = { fn, names, table.concat(methods, ",") .. " " .. path .. " (" .. place .. ")" }
-  app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
+  app.routes[#app.routes + 1] = {
+    methods = methods,
+    path = path,
+    handler = number,
+    place = place,
+    streams = streams,
+  }
 end
 
 -- `level` counts from add_route to the script, past the method that the script called: that method
 -- must not call it as its last act, which would leave no trace of it on the stack.
 
 for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options" }) do
-  App[method] = function(app, path, fn)
-    add_route(app, { method:upper() }, path, fn, 3)
+  App[method] = function(app, path, options, fn)
+    add_route(app, { method:upper() }, path, options, fn, 3)
     return app
   end
 end
 
-function App.route(app, methods, path, fn)
+function App.route(app, methods, path, options, fn)
   if type(methods) == "string" then
     methods = { methods }
   end
@@ -72,7 +102,7 @@ function App.route(app, methods, path, fn)
     end
     upper[at] = method:upper()
   end
-  add_route(app, upper, path, fn, 3)
+  add_route(app, upper, path, options, fn, 3)
   return app
 end
 

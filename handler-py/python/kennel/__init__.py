@@ -22,13 +22,14 @@ from ._app import App
 from ._conn import Connection
 from ._log import log
 from ._native import VERSION as __version__
-from ._native import Args, Headers, Refused, Request
+from ._native import Aborted, Args, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
 from ._response import Response, html, json, no_content, redirect, response, stream, text
 from ._room import Room, connection, room
 from ._tasks import spawn
 
 __all__ = [
+    "Aborted",
     "App",
     "Args",
     "Connection",

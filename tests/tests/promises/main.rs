@@ -11,6 +11,8 @@
 mod adoption;
 /// Answers: what a handler returns becomes HTTP.
 mod answers;
+/// Bodies that are still arriving, in files and in parts.
+mod arriving;
 /// ASGI: the standard for asynchronous applications in Python.
 mod asgi;
 /// WebSockets of ASGI applications.

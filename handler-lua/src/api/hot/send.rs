@@ -11,7 +11,7 @@ pub(super) unsafe extern "C-unwind" fn done(lua: *mut ffi::lua_State) -> c_int {
     unsafe {
         let serial = ffi::lua_tonumber(lua, 1) as u64;
         let state = state(lua);
-        if state.jobs.borrow_mut().remove(&serial).is_some() {
+        if state.end_job(serial).is_some() {
             state.push(&Action::Done { serial });
         }
     }
