@@ -41,6 +41,7 @@ impl World {
             path: path.into(),
             handler,
             place: "app.lua:1".into(),
+            streams: false,
         };
         let mut routes = vec![route("/users/{id}", 0)];
         routes.extend((1..count).map(|number| route(&format!("/{number}"), number)));

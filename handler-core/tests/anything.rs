@@ -538,7 +538,7 @@ fn frames_between_hub_and_worker_are_read_or_refused() {
 
 fn registration() -> Registration {
     let (path, place) = ("/".into(), "app.lua:1".into());
-    let route = RouteSpec { methods: vec!["GET".into()], path, handler: 0, place };
+    let route = RouteSpec { methods: vec!["GET".into()], path, handler: 0, place, streams: false };
     let channel = ChannelSpec { path: "/ws".into(), handler: 1, ..ChannelSpec::default() };
     Registration { routes: vec![route], channels: vec![channel], ..Registration::default() }
 }

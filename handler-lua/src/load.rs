@@ -57,6 +57,7 @@ fn registration(table: &Table) -> mlua::Result<Registration> {
             path: route.get("path")?,
             handler: route.get("handler")?,
             place: route.get("place")?,
+            streams: route.get::<Option<bool>>("streams")?.unwrap_or_default(),
         });
     }
     let channels: Table = table.get("channels")?;
@@ -67,6 +68,7 @@ fn registration(table: &Table) -> mlua::Result<Registration> {
         hooks: table.get("hooks")?,
         not_found: table.get("not_found")?,
         raw: table.get("raw")?,
+        streams: false,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::load;
 use handler_core::worker::clock::Clock;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
 use handler_core::worker::protocol::{Action, Level, Order, ProtocolError, Start};
+use handler_core::worker::reader::BodyReader;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue, Table};
 use std::cell::RefCell;
@@ -288,6 +289,16 @@ impl Worker {
                 let code = self.lua.create_string(code)?;
                 (0, &runtime.evaluate, (query as f64, code).into_lua_multi(&self.lua))
             }
+            Order::Part { serial, last, bytes } => {
+                let key = self.api.tell_reader(serial, |reader| reader.handle_part(bytes, last));
+                let Some(key) = key else { return Ok(None) };
+                (serial, &runtime.wake, key.into_lua_multi(&self.lua))
+            }
+            Order::Grown { serial, whole, size } => {
+                let key = self.api.tell_reader(serial, |reader| reader.handle_grown(size, whole));
+                let Some(key) = key else { return Ok(None) };
+                (serial, &runtime.wake, key.into_lua_multi(&self.lua))
+            }
             Order::Taken { serial, bytes } => {
                 if self.api.file_taken(serial, bytes) || !self.api.is_begun(serial) {
                     return Ok(None);
@@ -295,10 +306,13 @@ impl Worker {
                 (serial, &runtime.taken, (serial as f64, bytes).into_lua_multi(&self.lua))
             }
             Order::Gone { serial } => {
-                if self.api.file_gone(serial) || !self.api.is_begun(serial) {
+                if let Some(key) = self.api.tell_reader(serial, BodyReader::handle_gone) {
+                    (serial, &runtime.wake, key.into_lua_multi(&self.lua))
+                } else if self.api.file_gone(serial) || !self.api.is_begun(serial) {
                     return Ok(None);
+                } else {
+                    (serial, &runtime.gone, (serial as f64).into_lua_multi(&self.lua))
                 }
-                (serial, &runtime.gone, (serial as f64).into_lua_multi(&self.lua))
             }
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => return Ok(None),
         };

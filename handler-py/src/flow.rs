@@ -1,7 +1,10 @@
-//! How much of a streamed answer is under way, and whether its client is still there.
+//! What goes on about a job while it runs: how much of its streamed answer is under way, how much of its body has
+//! come, and whether its client is still there.
 
 use handler_core::worker::protocol::STREAM_WINDOW;
+use handler_core::worker::reader::BodyReader;
 use pyo3::prelude::*;
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The flow of one job's answer.
@@ -19,6 +22,12 @@ struct State {
     gone: bool,
     /// Called in the loop's thread when room comes or the client leaves.
     watcher: Option<Py<PyAny>>,
+    /// The body, once somebody has begun to read it in pieces.
+    body: Option<BodyReader>,
+    /// Called in the loop's thread when something is said about the body.
+    body_watcher: Option<Py<PyAny>>,
+    /// Counts what was said about it.
+    said: u64,
 }
 
 impl Flow {
@@ -56,11 +65,60 @@ impl Flow {
     }
 
     /// The client has left. Gives whom to tell.
-    pub(crate) fn gone(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(crate) fn gone(&self, py: Python<'_>) -> [Option<Py<PyAny>>; 2] {
+        let reads = self.tell_reader(py, BodyReader::handle_gone);
         let mut state = self.state();
         state.gone = true;
         self.changed.notify_all();
-        state.watcher.as_ref().map(|watcher| watcher.clone_ref(py))
+        [state.watcher.as_ref().map(|watcher| watcher.clone_ref(py)), reads]
+    }
+
+    /// Does something with the reader of the body of a job, the payload of its order.
+    ///
+    /// # Errors
+    ///
+    /// When the body is in a file that cannot be opened.
+    pub(crate) fn with_reader<T>(
+        &self,
+        job: &[u8],
+        f: impl FnOnce(&mut BodyReader) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state();
+        if state.body.is_none() {
+            state.body = Some(BodyReader::new(job)?);
+        }
+        state.body.as_mut().map_or_else(|| unreachable!("it was made"), f)
+    }
+
+    /// The hub says something about the body. Gives whom to tell.
+    pub(crate) fn tell_reader(
+        &self,
+        py: Python<'_>,
+        tell: impl FnOnce(&mut BodyReader),
+    ) -> Option<Py<PyAny>> {
+        let mut state = self.state();
+        tell(state.body.as_mut()?);
+        state.said += 1;
+        self.changed.notify_all();
+        state.body_watcher.as_ref().map(|watcher| watcher.clone_ref(py))
+    }
+
+    /// From now on `watcher()` is called when something is said about the body.
+    pub(crate) fn watch_body(&self, watcher: Option<Py<PyAny>>) {
+        self.state().body_watcher = watcher;
+    }
+
+    /// How often something was said about the body.
+    pub(crate) fn said(&self) -> u64 {
+        self.state().said
+    }
+
+    /// Blocks a thread until more was said about the body than so often.
+    pub(crate) fn wait_for_word(&self, known: u64) {
+        let mut state = self.state();
+        while state.said == known {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// From now on `watcher()` is called when something changes.

@@ -193,7 +193,7 @@ impl RouteTable {
 
     /// Adds a route and gives the names of its values.
     fn add(&self, methods: Vec<String>, path: String, number: u32, place: String) -> PyResult<Vec<String>> {
-        let spec = RouteSpec { methods, path, handler: number, place };
+        let spec = RouteSpec { methods, path, handler: number, place, streams: false };
         let mut routes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         routes.add(&spec).map_err(|problem| PyValueError::new_err(about(&spec, &problem)))?;
         Ok(parameter_names(&spec.path).into_iter().map(str::to_owned).collect())

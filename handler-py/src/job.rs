@@ -35,6 +35,11 @@ impl Job {
         }
     }
 
+    /// The payload of the order.
+    pub(crate) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
     pub(crate) fn conn(&self) -> &[u8] {
         self.parts().0
     }
@@ -67,6 +72,11 @@ impl Job {
 
     pub(crate) fn body(&self) -> &[u8] {
         self.envelope().map_or(b"", |envelope| envelope.body)
+    }
+
+    /// Whether the message has all of the body.
+    pub(crate) fn has_small_body(&self) -> bool {
+        matches!(Order::read_job(&self.frame), Ok(Order::Job { spool: b"", .. }))
     }
 
     /// The body, wherever it is, if it fits into so much memory (0: any).

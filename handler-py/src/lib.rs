@@ -4,12 +4,13 @@
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
 //! `headers` are views of the raw message, `form` of its body (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
-//! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `conn` is a live connection,
+//! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `body` reads what a client sends in pieces, `conn` is a live connection,
 //! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `rehearsal` is a site without a server, for tests. `package` carries the package's
 //! source, so that a worker needs this one file.
 
 mod answer;
 mod app;
+mod body;
 mod conn;
 mod exchange;
 mod files;
@@ -38,6 +39,8 @@ mod worker;
 /// `kennel._native`.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::body::Aborted;
     #[pymodule_export]
     use crate::conn::Wire;
     #[pymodule_export]

@@ -13,6 +13,7 @@ use crate::text::text;
 use crate::worker::Worker;
 use handler_core::http::percent;
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Open, Order, ProtocolError, encode_job};
+use handler_core::worker::reader::BodyReader;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -252,15 +253,29 @@ impl Worker {
                 if self.link.file_gone(py, serial) {
                     return Ok(());
                 }
-                if let Some(watcher) = self.link.known_flow(serial).and_then(|flow| flow.gone(py)) {
-                    watcher.call0(py)?;
+                if let Some(flow) = self.link.known_flow(serial) {
+                    for watcher in flow.gone(py).into_iter().flatten() {
+                        watcher.call0(py)?;
+                    }
                 }
             }
             Order::Evaluate { query, code } => drop(app.evaluate.call1(py, (query, text(py, code)))?),
             Order::Answer { query, json } => self.link.give_answer(query, json),
+            Order::Part { serial, last, bytes } => {
+                self.tell_reader(py, serial, |reader| reader.handle_part(bytes, last))?;
+            }
+            Order::Grown { serial, whole, size } => {
+                self.tell_reader(py, serial, |reader| reader.handle_grown(size, whole))?;
+            }
             Order::Start(_) | Order::Job { .. } | Order::Message { .. } => {}
         }
         Ok(())
+    }
+
+    /// The hub says something about a body that is being read.
+    fn tell_reader(&self, py: Python<'_>, serial: u64, tell: impl FnOnce(&mut BodyReader)) -> PyResult<()> {
+        let watcher = self.link.known_flow(serial).and_then(|flow| flow.tell_reader(py, tell));
+        watcher.map_or(Ok(()), |watcher| watcher.call0(py).map(drop))
     }
 
     fn open(&self, py: Python<'_>, open: &Open<'_>) -> PyResult<()> {

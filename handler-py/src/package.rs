@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &files![
     "_asgi_lifespan.py",
     "_asgi_websocket.py",
     "_asserts.py",
+    "_body.py",
     "_channel.py",
     "_conn.py",
     "_evaluate.py",

@@ -1,5 +1,7 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
+use crate::body;
+use crate::flow::Flow;
 use crate::form::{Files, Form, Loaded};
 use crate::headers::{Args, Headers};
 use crate::job::Job;
@@ -9,7 +11,7 @@ use handler_core::http::{charset, cookies, query};
 use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyMemoryError, PyOSError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -43,6 +45,10 @@ impl Request {
             session: OnceLock::new(),
             form: OnceLock::new(),
         }
+    }
+
+    fn flow(&self) -> Arc<Flow> {
+        self.job.link.flow(self.job.serial)
     }
 
     fn whole_body(&self) -> PyResult<Cow<'_, [u8]>> {
@@ -79,6 +85,7 @@ impl Request {
 /// Why a body cannot be had, as an exception.
 pub(crate) fn body_error(problem: &BodyError) -> PyErr {
     match problem {
+        BodyError::Arriving => PyRuntimeError::new_err(problem.to_string()),
         BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
         other => PyOSError::new_err(other.to_string()),
     }
@@ -278,6 +285,34 @@ impl Request {
     #[getter]
     fn files(&self, py: Python<'_>) -> PyResult<Files> {
         Ok(Files(self.loaded(py)?))
+    }
+
+    /// The next piece of the body, at most `most` bytes, nothing at its end; without `most` all the rest. Waits for it, in a
+    /// thread.
+    ///
+    /// Raises `Aborted` when the client has left before its end.
+    #[pyo3(signature = (most = None))]
+    fn read<'py>(&self, py: Python<'py>, most: Option<usize>) -> PyResult<Bound<'py, PyBytes>> {
+        body::read(py, &self.job, &self.flow(), most)
+    }
+
+    /// The same to be awaited, in an `async def`.
+    #[pyo3(signature = (most = None))]
+    fn receive<'py>(slf: &Bound<'py, Self>, most: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        let job = slf.get()._job();
+        slf.py().import("kennel._body")?.getattr("receive")?.call1((job, most))
+    }
+
+    /// Bytes of the body that have arrived.
+    #[getter]
+    fn received(&self) -> PyResult<u64> {
+        Ok(body::progress(&self.job, &self.flow())?.0)
+    }
+
+    /// Bytes that the body has, or will have; `None` while the client sends chunks.
+    #[getter]
+    fn body_size(&self) -> PyResult<Option<u64>> {
+        Ok(body::progress(&self.job, &self.flow())?.1)
     }
 
     /// The connection that it came on.

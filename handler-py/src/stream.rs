@@ -1,6 +1,7 @@
 //! The bare job, for code that answers by itself: ASGI, WSGI, streams.
 
 use crate::answer;
+use crate::body;
 use crate::files::FoundFile;
 use crate::flow::Flow;
 use crate::job::Job;
@@ -181,6 +182,28 @@ impl PyJob {
             // A thread that waits for a client is not inside the script.
             self.job.link.wait_for_client(|| flow.wait())
         })
+    }
+
+    /// The body's bytes, when the message has all of them; else `None`.
+    fn small_body<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.job.has_small_body().then(|| PyBytes::new(py, self.job.body()))
+    }
+
+    /// Bytes that the body has, or will have, if that is known.
+    #[getter]
+    fn body_size(&self) -> PyResult<Option<u64>> {
+        Ok(body::progress(&self.job, self.flow())?.1)
+    }
+
+    /// Takes up to so many bytes of the body: nothing at its end, `None` when nothing is there yet.
+    fn read_body<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let found = body::read_now(py, &self.job, self.flow(), most)?;
+        Ok(found.map(|bytes| PyBytes::new(py, &bytes)))
+    }
+
+    /// `watcher()` is called in the loop's thread when more of the body may be there; `None` ends that.
+    fn watch_body(&self, watcher: Option<Py<PyAny>>) {
+        self.flow().watch_body(watcher);
     }
 
     /// The descriptor of the file that has the body instead of `body`, now the caller's, and the body's size; or

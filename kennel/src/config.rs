@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) listen: Option<String>,
     /// Whether that Mongrel2 counts what its clients have not read yet.
     pub(crate) flow_control: Option<bool>,
+    /// How that Mongrel2 hands large bodies over.
+    pub(crate) uploads: Option<Uploads>,
     /// Existing Mongrel2 handlers.
     #[serde(default)]
     pub(crate) mongrel2: Vec<Mongrel2>,
@@ -61,6 +63,16 @@ impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sessions(..)")
     }
+}
+
+/// How Kennel's own Mongrel2 hands over bodies that are large or come in chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Uploads {
+    /// In files.
+    File,
+    /// In parts.
+    Stream,
 }
 
 /// The console.

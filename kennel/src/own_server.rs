@@ -12,11 +12,10 @@ use handler_core::transport::{Address, Endpoint};
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, public_files, store};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open, setrlimit};
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -53,6 +52,15 @@ const SETTINGS: [(&str, &str); 7] = [
     ("disable.access_logging", "1"),
 ];
 
+/// What may be chosen about the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ways {
+    /// It counts what its clients have not read.
+    pub(crate) flow_control: bool,
+    /// It sends large bodies in parts, rather than to put them into files.
+    pub(crate) stream_uploads: bool,
+}
+
 /// Descriptors of the server, twice the connections that it shall hold.
 const DESCRIPTORS: u64 = 20_480;
 
@@ -70,16 +78,14 @@ impl OwnServer {
     pub(crate) fn start(
         files: RunFiles,
         listen: &str,
-        flow_control: bool,
+        ways: Ways,
         public: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let address = parse_address(listen)?;
         listen::bind(address, "--listen")?;
         let folder = files.folder().to_string_lossy().into_owned();
-        let uploads = files.folder().join(UPLOADS);
-        DirBuilder::new().mode(0o700).create(&uploads).context("cannot make the folder of uploads")?;
-        write_config(&folder, address, flow_control, public)
-            .context("cannot write the configuration of mongrel2")?;
+        files.make_folder(UPLOADS).context("cannot make the folder of uploads")?;
+        write_config(&folder, address, ways, public).context("cannot write the configuration of mongrel2")?;
         let mut server = Self { files, address, process: None, started: Instant::now() };
         server.spawn()?;
         Ok(server)
@@ -206,12 +212,7 @@ fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-fn write_config(
-    folder: &str,
-    address: SocketAddr,
-    flow_control: bool,
-    public: Option<&Path>,
-) -> anyhow::Result<()> {
+fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&Path>) -> anyhow::Result<()> {
     let handler = Handler {
         send_spec: format!("ipc://{folder}/requests"),
         send_ident: "kennel".into(),
@@ -250,7 +251,8 @@ fn write_config(
     };
     let mut settings: Vec<_> =
         SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    settings.push(("download.flow_control".to_owned(), u8::from(flow_control).to_string()));
+    settings.push(("download.flow_control".to_owned(), u8::from(ways.flow_control).to_string()));
+    settings.push(("upload.stream".to_owned(), u8::from(ways.stream_uploads).to_string()));
     settings.push(("upload.temp_store".to_owned(), format!("{folder}/{UPLOADS}/XXXXXX")));
     settings.push(("superpoll.max_fd".to_owned(), allow_descriptors().to_string()));
     let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };

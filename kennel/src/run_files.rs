@@ -4,7 +4,7 @@
 //! finds the living, and the next start clears away what the dead left.
 
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,12 +33,11 @@ impl RunFiles {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Makes the folder in which workers keep files of requests, which nobody but this user may look into, and names it
-    /// from the root: scripts may change their directory. Empty when its name is no text.
-    pub(crate) fn make_scratch(&self) -> io::Result<String> {
-        let folder = std::path::absolute(self.folder.join("scratch"))?;
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(folder.into_os_string().into_string().unwrap_or_default())
+    /// Makes a folder in it that nobody else may enter, and gives its absolute path.
+    pub(crate) fn make_folder(&self, name: &str) -> io::Result<PathBuf> {
+        let folder = std::path::absolute(self.folder.join(name))?;
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(folder)
     }
 
     /// The folder, relative to the working directory: short enough for the addresses of sockets.

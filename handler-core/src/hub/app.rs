@@ -5,8 +5,9 @@ use super::live::LiveId;
 use super::live::routes::Channels;
 use super::routes::Routes;
 use super::traffic::{ChannelMeterId, MeterId};
-use crate::worker::protocol::Registration;
+use crate::worker::protocol::{Handler, Registration};
 use crate::worker::restart::Backoff;
+use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -71,6 +72,8 @@ pub(super) struct App {
     pub restarts: Restarts,
     /// Live connections for which no worker was there.
     pub orphans: Vec<LiveId>,
+    /// The numbers of handlers that read bodies as they arrive.
+    pub streaming: FxHashSet<u32>,
     /// Requests that no worker could take yet.
     pub queue: VecDeque<RequestKey>,
     /// The worker that runs the timers.
@@ -92,9 +95,19 @@ impl App {
             channel_meters: Vec::new(),
             restarts: Restarts::default(),
             orphans: Vec::new(),
+            streaming: FxHashSet::default(),
             queue: VecDeque::new(),
             lead: None,
             broken: None,
+        }
+    }
+
+    /// Whether this handler reads bodies as they arrive.
+    pub fn streams(&self, handler: Handler) -> bool {
+        match handler {
+            Handler::Route(number) => self.streaming.contains(&number),
+            Handler::NotFound => self.registration.streams,
+            Handler::MethodNotAllowed | Handler::Options | Handler::Raw => false,
         }
     }
 

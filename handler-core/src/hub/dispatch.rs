@@ -6,12 +6,12 @@ use super::counters::Complaint;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::intake::own_answer;
 use super::link::Link;
-use super::request::{Job, Place, Plan};
+use super::request::{Body, Job, Place, Plan};
 use super::worker::{Stage, Worker};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;
-use crate::worker::protocol::{Action, Ids, Level, ProtocolError, split_frame};
+use crate::worker::protocol::{Action, Ids, Level, ProtocolError, encode_grown, split_frame};
 use std::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -33,6 +33,8 @@ impl Hub {
             // An answer at once calls this again: the flag makes a loop of that, not a deep stack.
             conn.advancing = true;
             match self.requests[request].plan {
+                // It goes on when its body is in its file.
+                Plan::Run { .. } if self.requests[request].body == Body::Collected => {}
                 Plan::Run { app, .. } => self.submit(request, app, now),
                 Plan::Answer { .. } => self.answer_by_plan(request, now),
             }
@@ -44,7 +46,7 @@ impl Hub {
     }
 
     /// Gives a request to the least loaded worker, or lets it wait, or sends it away.
-    fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
+    pub(super) fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
         if let Some(worker) = self.least_loaded(app) {
             self.assign(request, worker, now);
             return;
@@ -82,6 +84,9 @@ impl Hub {
         }
         worker.orders.extend_from_slice(job);
         worker.jobs.insert(worker.serial, Job::Request(request));
+        if self.requests[request].body == Body::Grown {
+            encode_grown(&mut worker.orders, worker.serial, true, 0);
+        }
         self.requests[request].place = Place::Worker(id, worker.serial);
     }
 
@@ -117,6 +122,12 @@ impl Hub {
                 conn.current = None;
                 self.mark_dirty(request.conn);
             }
+            return;
+        }
+        if self.has_lost_parts(request) {
+            // It says that it has not started what it has begun to read.
+            self.counters.worker_died += 1;
+            self.answer_with(request, 502, now);
             return;
         }
         self.counters.rerun += 1;
@@ -204,6 +215,7 @@ impl Hub {
             Action::Pass { serial, worker, status, head, body } => {
                 self.pass(id, serial, worker, Response { status, head, body }, now);
             }
+            Action::Want { serial, bytes } => self.handle_want(id, serial, bytes),
             Action::Skipped { .. } => unreachable!("handled with the batch"),
             Action::Deliver { sender, ids, payload } => self.deliver(sender, ids, payload, now),
             Action::Disconnect { sender, ids } => {

@@ -1,6 +1,6 @@
 //! What the hub wants done: everything that touches the world.
 
-use super::ids::{AppId, LinkId, WorkerId};
+use super::ids::{AppId, ConnKey, LinkId, WorkerId};
 use crate::worker::protocol::LoadFailure;
 use std::path::PathBuf;
 
@@ -42,6 +42,25 @@ pub enum Effect {
     AskWhoIsThere(LinkId),
     /// Delete this file, if it is there.
     DeleteFile(PathBuf),
+    /// Append these bytes to a file of the hub's own, and tell [`handle_written`](super::Hub::handle_written). The first
+    /// for a path makes the file, which must be new and nobody else's.
+    WriteFile {
+        /// Whose body it is.
+        key: ConnKey,
+        /// The file.
+        path: PathBuf,
+        /// What to append.
+        bytes: Vec<u8>,
+        /// Nothing follows.
+        last: bool,
+    },
+    /// Look how large this file is, at once, and tell [`handle_measured`](super::Hub::handle_measured).
+    Measure {
+        /// Whose body it has.
+        key: ConnKey,
+        /// The file.
+        path: PathBuf,
+    },
     /// A stop is complete: no worker is left.
     Stopped,
 }

@@ -4,7 +4,7 @@ use super::connection::Conn;
 use super::counters::Complaint;
 use super::effect::Effect;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey};
-use super::request::{Place, Plan, Request};
+use super::request::{Body, Place, Plan, Request};
 use super::routes::Target;
 use super::traffic::{Beside, MeterId};
 use super::{Hub, answers};
@@ -14,7 +14,7 @@ use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version};
 use crate::worker::protocol::{Handler, encode_job};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use tracing::{error, info, warn};
 
@@ -27,6 +27,9 @@ pub(super) struct Asked<'a> {
     pub message: &'a [u8],
     /// The file with its body.
     pub spool: Option<PathBuf>,
+    /// Whether the body is there, and if not, how it comes: `Parts` or `Growing`. `Collected`: it is in its file, whose
+    /// size is not known yet.
+    pub body: Body,
 }
 
 /// Who answers a request.
@@ -37,6 +40,17 @@ pub(super) struct Planned {
     pub raw: bool,
     /// Where the request is counted.
     pub meter: MeterId,
+    /// Where the body is, for whoever answers.
+    pub body: Body,
+    /// The file that it is in, or will be, if that is the hub's to delete.
+    pub spool: Option<PathBuf>,
+}
+
+impl Planned {
+    /// The hub itself answers.
+    pub fn own(plan: Plan, meter: MeterId) -> Self {
+        Self { plan, raw: false, meter, body: Body::Whole, spool: None }
+    }
 }
 
 /// The most bytes of a bad message that a log line shows.
@@ -124,7 +138,8 @@ impl Hub {
         };
         match head.kind {
             Kind::Http => {
-                let asked = Asked { key, envelope: &envelope, head: &head, message, spool: None };
+                let asked =
+                    Asked { key, envelope: &envelope, head: &head, message, spool: None, body: Body::Whole };
                 self.handle_http(asked, now);
             }
             Kind::Disconnect => self.handle_disconnect(key, message, now),
@@ -135,6 +150,9 @@ impl Hub {
                     self.answer_at_once(key, 400, now);
                 }
             }
+            Kind::UploadStart
+                if head.part.is_some() && self.handle_stream_start(key, &envelope, &head, message, now) => {}
+            Kind::UploadPart if self.handle_part(key, &envelope, &head, now) => {}
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
             _ if self.is_finished(key) => {}
@@ -194,7 +212,7 @@ impl Hub {
         self.conns.map.get(&key).is_some_and(Conn::is_finished)
     }
 
-    fn raw_app(&self) -> Option<AppId> {
+    pub(super) fn raw_app(&self) -> Option<AppId> {
         self.apps.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
     }
 
@@ -228,20 +246,55 @@ impl Hub {
         let planned = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
             persistence = Persistence::Close;
-            Planned { plan: own_answer(503, None), raw: false, meter: MeterId::NOBODY }
+            Planned::own(own_answer(503, None), MeterId::NOBODY)
+        } else if asked.body == Body::Parts && self.is_too_large(head.spool_size.map_or(0, u64::from)) {
+            self.refuse(key.link, asked.envelope, "a body beyond limits.upload", now);
+            Planned::own(own_answer(413, None), MeterId::NOBODY)
         } else {
             self.plan(&asked, &method, now)
         };
-        let number = self.traffic.begin();
-        self.note_request(self.requests.vacant_key(), number, key, asked.envelope.path, &method, now);
+        self.admit(&asked, planned, &method, persistence, now);
+    }
+
+    /// Puts a request behind the others of its connection.
+    pub(super) fn admit(
+        &mut self,
+        asked: &Asked<'_>,
+        planned: Planned,
+        method: &[u8],
+        mut persistence: Persistence,
+        now: Instant,
+    ) {
+        let (key, number) = (asked.key, self.traffic.begin());
+        let request_key = self.requests.vacant_key();
+        self.note_request(request_key, number, key, asked.envelope.path, method, now);
+        let mut body = planned.body;
+        let mut deadline = Some(now + self.limits.request_timeout);
+        if let Plan::Run { .. } = planned.plan {
+            self.begin_body(asked, &planned, request_key, persistence, now);
+            if let Body::Collected | Body::Growing = body {
+                // The client's time is not the script's.
+                deadline = None;
+            }
+        } else {
+            body = Body::Whole;
+        }
+        if body.is_arriving() || matches!(asked.body, Body::Parts | Body::Growing) {
+            // Whoever is answered before all of it is there has not read the rest.
+            persistence = Persistence::Close;
+        }
+        // Whatever became of the plan, a file that is whole goes with the request.
+        let spool = planned.spool.or_else(|| asked.spool.clone().filter(|_| asked.body != Body::Growing));
         let request = Request {
             number,
             meter: planned.meter,
-            spool: asked.spool,
+            spool,
+            body,
             raw: planned.raw,
-            head_only: &*method == b"HEAD",
+            head_only: method == b"HEAD",
             persistence,
-            takes_chunks: head.version == Some(Version::Http11),
+            takes_chunks: asked.head.version == Some(Version::Http11),
+            deadline,
             ..Request::new(key, planned.plan, now, self.limits.request_timeout)
         };
         self.enqueue(key, request, now);
@@ -250,7 +303,10 @@ impl Hub {
     /// A number that Mongrel2 gives to a new client while its last owner's request still runs: the old
     /// one is known to be gone, so only its worker has to end that, and the number is free.
     pub(super) fn make_room_for_next(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.map.get(&key).filter(|conn| conn.gone && conn.waiting.is_empty()) else {
+        let Some(conn) = self.conns.map.get(&key).filter(|conn| {
+            // One that was broken off is not gone: its number is not given again so soon.
+            conn.gone && !conn.closed && conn.waiting.is_empty()
+        }) else {
             return;
         };
         if conn.current.is_none_or(|current| !self.requests[current].raw) {
@@ -261,7 +317,7 @@ impl Hub {
     /// Finds who answers an HTTP request, and writes the job or the answer.
     pub(super) fn plan(&mut self, asked: &Asked<'_>, method: &[u8], now: Instant) -> Planned {
         let (key, envelope, head) = (asked.key, asked.envelope, asked.head);
-        let answer = |plan, meter| Planned { plan, raw: false, meter };
+        let answer = Planned::own;
         if self.stopping.is_some() {
             return answer(own_answer(503, None), MeterId::NOBODY);
         }
@@ -292,21 +348,21 @@ impl Hub {
                 match found.routes.find(method, &path) {
                     Target::Handler(handler, values) => {
                         let values = values.iter().map(|v| v.as_bytes());
-                        return self.run(app, Handler::Route(handler), asked, values);
+                        return self.run(app, Handler::Route(handler), asked, values, now);
                     }
                     Target::Options(allow) => allowed = allowed.or(Some((app, Handler::Options, allow))),
                     Target::MethodNotAllowed(allow) => {
                         allowed = allowed.or(Some((app, Handler::MethodNotAllowed, allow)));
                     }
                     Target::NotFound if allowed.is_none() && found.registration.is_all_page() => {
-                        return self.run(app, Handler::NotFound, asked, [].into_iter());
+                        return self.run(app, Handler::NotFound, asked, [].into_iter(), now);
                     }
                     Target::NotFound => {}
                 }
             }
             if let Some((app, handler, allow)) = allowed {
                 if self.apps[usize::from(app.0)].registration.hooks {
-                    return self.run(app, handler, asked, [allow.as_bytes()].into_iter());
+                    return self.run(app, handler, asked, [allow.as_bytes()].into_iter(), now);
                 }
                 let status = if handler == Handler::Options { 204 } else { 405 };
                 return answer(own_answer(status, Some(&allow)), self.meter_of(app, handler));
@@ -315,7 +371,7 @@ impl Hub {
             self.refuse(key.link, envelope, "the path ends inside its route's key", now);
         }
         if let Some(app) = self.raw_app() {
-            return self.run(app, Handler::Raw, asked, [].into_iter());
+            return self.run(app, Handler::Raw, asked, [].into_iter(), now);
         }
         if below_route && self.channel_at(envelope.path).is_some() {
             return answer(own_answer(426, None), MeterId::NOBODY);
@@ -324,7 +380,7 @@ impl Hub {
         let Some(app) = owner else { return answer(own_answer(404, None), MeterId::NOBODY) };
         let registration = &self.apps[usize::from(app.0)].registration;
         if registration.not_found || registration.hooks {
-            return self.run(app, Handler::NotFound, asked, [].into_iter());
+            return self.run(app, Handler::NotFound, asked, [].into_iter(), now);
         }
         answer(own_answer(404, None), self.meter_of(app, Handler::NotFound))
     }
@@ -336,10 +392,25 @@ impl Hub {
         handler: Handler,
         asked: &Asked<'_>,
         values: impl Iterator<Item = &'p [u8]>,
+        now: Instant,
     ) -> Planned {
         let meter = self.meter_of(app, handler);
-        let plan = self.job(app, handler, asked.key, values, asked.spool.as_deref(), asked.message);
-        Planned { plan, raw: handler == Handler::Raw, meter }
+        let Some((body, spool)) = self.place_body(app, handler, asked) else {
+            self.refuse(asked.key.link, asked.envelope, "there is no folder for a body in parts", now);
+            return Planned::own(own_answer(413, None), meter);
+        };
+        let plan = match (body, &spool, &asked.spool) {
+            (Body::Parts, ..) => self.job(app, handler, asked.key, values, b"+", asked.message),
+            (Body::Growing, _, Some(path)) => {
+                let marked = [b"+", path.as_os_str().as_bytes()].concat();
+                self.job(app, handler, asked.key, values, &marked, asked.message)
+            }
+            (_, Some(path), _) => {
+                self.job(app, handler, asked.key, values, path.as_os_str().as_bytes(), asked.message)
+            }
+            _ => self.job(app, handler, asked.key, values, b"", asked.message),
+        };
+        Planned { plan, raw: handler == Handler::Raw, meter, body, spool }
     }
 
     fn job<'p>(
@@ -348,7 +419,7 @@ impl Hub {
         handler: Handler,
         key: ConnKey,
         values: impl Iterator<Item = &'p [u8]>,
-        spool: Option<&Path>,
+        spool: &[u8],
         message: &[u8],
     ) -> Plan {
         let mut job = self.spare.pop().unwrap_or_default();
@@ -362,7 +433,6 @@ impl Hub {
         if handler == Handler::Raw {
             self.raw_clients.learn(key);
         }
-        let spool = spool.map_or(&b""[..], |path| path.as_os_str().as_bytes());
         encode_job(&mut job, 0, handler, &name, values, spool, message);
         self.name = name;
         Plan::Run { app, job }
@@ -383,6 +453,7 @@ impl Hub {
         let plan = std::mem::replace(&mut request.plan, Plan::NONE);
         self.recycle(plan);
         self.effects.extend(request.spool.take().map(Effect::DeleteFile));
+        self.forget_body(key, &request);
         request
     }
 
@@ -405,7 +476,7 @@ impl Hub {
             self.close_in_turn(key);
             return;
         }
-        let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), b"", message);
         let request = Request {
             meter: self.meter_of(app, Handler::Raw),
             http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
@@ -419,7 +490,10 @@ impl Hub {
         if request.http && request.number == 0 {
             request.number = self.traffic.begin();
         }
-        let last = request.http && !request.raw && request.persistence == Persistence::Close;
+        let last = request.http
+            && !request.raw
+            && request.persistence == Persistence::Close
+            && !request.body.is_arriving();
         let request: RequestKey = self.requests.insert(request);
         self.hold(now);
         let conn = self.conns.map.entry(key).or_default();
@@ -463,7 +537,7 @@ impl Hub {
     /// Puts a disconnect behind what the raw handler still gets of its connection.
     fn pass_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) -> Option<RequestKey> {
         let app = self.raw_app()?;
-        let plan = self.job(app, Handler::Raw, key, [].into_iter(), None, message);
+        let plan = self.job(app, Handler::Raw, key, [].into_iter(), b"", message);
         let request =
             Request { http: false, raw: true, ..Request::new(key, plan, now, self.limits.request_timeout) };
         let conn = self.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
@@ -498,12 +572,22 @@ impl Hub {
         }
     }
 
+    /// Whether no worker has it, and none needs to.
+    fn is_unbegun(&self, request: RequestKey) -> bool {
+        let request = &self.requests[request];
+        request.body == Body::Collected || (request.place == Place::Queue && !request.raw)
+    }
+
     /// Forgets the requests of a connection that can get no answer. Raw messages are kept.
     pub(super) fn drop_requests(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.map.get_mut(&key) else { return };
         conn.stream = None;
+        self.arriving.forget(key);
         let (raw, dropped): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut conn.waiting).into_iter().partition(|request| self.requests[*request].raw);
+            std::mem::take(&mut conn.waiting).into_iter().partition(|request| {
+                let request = &self.requests[*request];
+                request.raw && request.body != Body::Collected
+            });
         conn.waiting = raw;
         let current = conn.current;
         for request in dropped {
@@ -511,9 +595,7 @@ impl Hub {
         }
         let Some(current) = current else { return };
         match self.requests[current].plan {
-            Plan::Run { app, .. }
-                if self.requests[current].place == Place::Queue && !self.requests[current].raw =>
-            {
+            Plan::Run { app, .. } if self.is_unbegun(current) => {
                 if let Some(conn) = self.conns.map.get_mut(&key) {
                     conn.current = None;
                 }

@@ -59,6 +59,7 @@ impl Hub {
             successors.into_iter().for_each(|worker| self.kill(worker));
         }
         self.close_all_live(now);
+        self.give_up_bodies(now);
         self.stop_idle_workers(now);
     }
 
@@ -193,6 +194,7 @@ impl Hub {
         app.meters = meters;
         app.channel_meters = channel_meters;
         app.routes = routes;
+        app.streaming = registration.routes.iter().filter(|r| r.streams).map(|r| r.handler).collect();
         app.registration = registration;
         app.broken = None;
         app.lead = None;

@@ -18,11 +18,12 @@
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
 //! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that arrive as files. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
+//! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
 mod answers;
 mod app;
+mod arriving;
 mod connection;
 mod counters;
 mod dispatch;
@@ -59,6 +60,7 @@ pub use operate::OperateError;
 pub use taps::TapFilter;
 
 use app::App;
+use arriving::Arriving;
 use connection::Connections;
 use counters::Complaints;
 use link::Link;
@@ -95,6 +97,7 @@ pub struct Hub {
     raw_clients: RawClients,
     live: Live,
     uploads: Uploads,
+    arriving: Arriving,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
@@ -133,6 +136,7 @@ impl Hub {
             requests: Slab::new(),
             raw_clients: RawClients::default(),
             uploads: Uploads::default(),
+            arriving: Arriving::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -189,7 +193,9 @@ impl Hub {
             self.next_deadline_check = None;
             self.expire_requests(now);
             self.check_workers(now);
+            self.measure_wanted();
         }
+        self.look_at_bodies(now);
         for (kind, held) in self.complaints.take_held(now) {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
@@ -202,6 +208,7 @@ impl Hub {
             self.live.lives.stop_waiting(id);
         }
         self.give_up_queues(now);
+        self.grant_credits(now);
         self.flush_publishing(now);
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
@@ -224,6 +231,7 @@ impl Hub {
             .chain(self.next_deadline_check)
             .chain(self.outgoing.next_paced())
             .chain(self.conns.next_sweep())
+            .chain(self.arriving.next_look)
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .chain(self.live.decisions.next_timeout())

@@ -31,6 +31,28 @@ impl Plan {
     pub const NONE: Self = Self::Answer { status: 500, head: String::new(), body: String::new() };
 }
 
+/// Where its body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// In the message, or whole in a file.
+    Whole,
+    /// On its way into a file; no worker gets the request before that is whole.
+    Collected,
+    /// On its way in parts, to the worker that has the request.
+    Parts,
+    /// On its way into a file, which the worker reads meanwhile.
+    Growing,
+    /// In that file, whole; a worker that got the request before has to be told.
+    Grown,
+}
+
+impl Body {
+    /// Whether some of it is not there yet.
+    pub fn is_arriving(self) -> bool {
+        matches!(self, Self::Collected | Self::Parts | Self::Growing)
+    }
+}
+
 /// Where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -55,6 +77,7 @@ pub(super) struct Request {
     pub plan: Plan,
     /// The file with its body, which goes when it does.
     pub spool: Option<PathBuf>,
+    pub body: Body,
     pub place: Place,
     /// It wants an HTTP answer; raw messages of other kinds do not.
     pub http: bool,
@@ -82,6 +105,7 @@ impl Request {
             meter: MeterId::NOBODY,
             plan,
             spool: None,
+            body: Body::Whole,
             place: Place::Pipeline,
             http: true,
             raw: false,

@@ -205,7 +205,13 @@ mod tests {
 
     fn spec(methods: &[&str], path: &str, handler: u32) -> RouteSpec {
         let methods = methods.iter().map(|m| (*m).to_owned()).collect();
-        RouteSpec { methods, path: path.to_owned(), handler, place: format!("app.lua:{handler}") }
+        RouteSpec {
+            methods,
+            path: path.to_owned(),
+            handler,
+            place: format!("app.lua:{handler}"),
+            streams: false,
+        }
     }
 
     fn routes() -> Routes {

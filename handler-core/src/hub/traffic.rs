@@ -291,6 +291,7 @@ mod tests {
             path: (*path).into(),
             handler: *handler,
             place: String::new(),
+            streams: false,
         };
         Registration { routes: paths.iter().map(route).collect(), ..Registration::default() }
     }

@@ -1,34 +1,66 @@
 //! Bodies that arrive as files.
 //!
 //! Mongrel2 writes a body that is too large for a message, or that comes in chunks, to a file and says so twice: when
-//! it begins and when the file is whole. The first is remembered; the second becomes a request like any other, whose
-//! job names the file. The file is ours from then on, and goes with the request.
+//! it begins and when the file is whole. The first is remembered, and gives the request to a route that reads bodies as
+//! they arrive; for every other route the second becomes a request like any other, whose job names the file. The file
+//! is ours from then on, and goes with the request. In between, the file is looked at: how far it has grown, whether it
+//! is still there, and whether one in chunks, which announced nothing, has become too large.
 
 use super::Hub;
+use super::arriving::{LOOK, LOST};
+use super::counters::Complaint;
 use super::effect::Effect;
-use super::ids::{ConnKey, LinkId};
-use super::intake::{Asked, own_answer};
-use super::request::{Plan, Request};
+use super::ids::{ConnKey, LinkId, RequestKey};
+use super::intake::{Asked, Planned, own_answer};
+use super::request::{Body, Place, Plan};
 use super::traffic::MeterId;
+use crate::http::Persistence;
 use crate::protocol::{Envelope, Head, Kind};
+use crate::worker::protocol::encode_grown;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tracing::warn;
 
 /// Uploads under way that are remembered: as many as Mongrel2 can have connections. Some ends of connections it does
 /// not tell, so those that began first are forgotten for newer ones.
 const MOST: usize = 65_536;
 
+/// A file that a server is writing.
+#[derive(Debug)]
+struct Announced {
+    path: PathBuf,
+    /// The client has not said how large it will be.
+    chunked: bool,
+    /// The request that a worker has already, or will have.
+    request: Option<RequestKey>,
+    /// That request is over: the file is of no use.
+    abandoned: bool,
+    /// What becomes of the connection if the body is read to its end.
+    persistence: Persistence,
+    /// The worker waits to be told how far it has grown.
+    wanted: bool,
+    /// The size that it was told.
+    told: u64,
+    /// The size that was seen, and when it was another than before; never before it was looked at.
+    size: u64,
+    grown: Option<Instant>,
+}
+
 /// Where servers put bodies, and which they are writing.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     stores: FxHashMap<LinkId, PathBuf>,
-    announced: FxHashMap<ConnKey, PathBuf>,
+    announced: FxHashMap<ConnKey, Announced>,
     /// Their keys, oldest first, and some that are no more.
     order: VecDeque<ConnKey>,
+    /// Those whose workers wait to be told, and some others.
+    wanting: Vec<ConnKey>,
+    /// Whole files whose size has to be known before their requests go on.
+    unmeasured: FxHashMap<PathBuf, (RequestKey, Persistence)>,
 }
 
 impl Uploads {
@@ -40,8 +72,19 @@ impl Uploads {
         self.stores.get(&link).filter(|_| is_file).map(|store| store.join(OsStr::from_bytes(file)))
     }
 
-    fn announce(&mut self, key: ConnKey, path: PathBuf) {
-        self.announced.insert(key, path);
+    fn announce(&mut self, key: ConnKey, path: PathBuf, chunked: bool) {
+        let announced = Announced {
+            path,
+            chunked,
+            request: None,
+            abandoned: false,
+            persistence: Persistence::Close,
+            wanted: false,
+            told: 0,
+            size: 0,
+            grown: None,
+        };
+        self.announced.insert(key, announced);
         self.order.push_back(key);
         if self.announced.len() > MOST
             && let Some(oldest) = self.order.pop_front()
@@ -53,9 +96,12 @@ impl Uploads {
         }
     }
 
-    /// Whether this is the file that was announced. It is whole now.
-    fn complete(&mut self, key: ConnKey, path: &PathBuf) -> bool {
-        self.announced.get(&key) == Some(path) && self.announced.remove(&key).is_some()
+    /// Takes the file that was announced, if it is this one. It is whole now.
+    fn complete(&mut self, key: ConnKey, path: &Path) -> Option<Announced> {
+        if self.announced.get(&key)?.path != path {
+            return None;
+        }
+        self.announced.remove(&key)
     }
 
     /// The connection is gone; Mongrel2 deletes what it has not completed.
@@ -63,9 +109,29 @@ impl Uploads {
         self.announced.remove(&key);
     }
 
+    /// The request is over before its file is whole.
+    pub fn abandon(&mut self, key: ConnKey, request: RequestKey) {
+        if let Some(announced) = self.announced.get_mut(&key).filter(|a| a.request == Some(request)) {
+            announced.request = None;
+            announced.abandoned = true;
+        }
+    }
+
+    /// A worker waits for a file to grow: which, unless that was known.
+    pub fn want(&mut self, key: ConnKey) -> Option<PathBuf> {
+        let announced = self.announced.get_mut(&key).filter(|announced| !announced.wanted)?;
+        announced.wanted = true;
+        self.wanting.push(key);
+        Some(announced.path.clone())
+    }
+
     /// The server is gone, and will complete nothing: what it was writing.
     pub fn lose(&mut self, link: LinkId) -> impl Iterator<Item = PathBuf> {
-        self.announced.extract_if(move |key, _| key.link == link).map(|(_, path)| path)
+        self.announced.extract_if(move |key, _| key.link == link).map(|(_, announced)| announced.path)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.announced.is_empty()
     }
 }
 
@@ -87,17 +153,30 @@ impl Hub {
     ) -> bool {
         let Some(name) = head.spool_file else { return false };
         let Some(path) = self.uploads.path(key.link, &name.bytes()) else { return false };
-        let asked = Asked { key, envelope, head, message, spool: Some(path.clone()) };
+        let is_start = head.kind == Kind::UploadStart;
+        let body = if is_start { Body::Growing } else { Body::Whole };
+        let mut asked = Asked { key, envelope, head, message, spool: Some(path.clone()), body };
         self.make_room_for_next(key);
-        match head.kind {
-            Kind::UploadStart => self.upload_started(&asked, path, now),
-            _ if !self.uploads.complete(key, &path) => {
+        if is_start {
+            self.upload_started(&asked, path, now);
+            return true;
+        }
+        match self.uploads.complete(key, &path) {
+            None => {
                 // It began before this hub did, or somebody guessed the name of a file.
                 self.refuse(key.link, envelope, "an upload that nobody saw begin", now);
                 self.answer_at_once(key, 503, now);
             }
-            _ if self.is_finished(key) => self.effects.push_back(Effect::DeleteFile(path)),
-            _ => self.handle_http(asked, now),
+            Some(announced) if announced.request.is_some() => self.file_is_whole(announced, now),
+            Some(announced) if announced.abandoned || self.is_finished(key) => {
+                self.effects.push_back(Effect::DeleteFile(path));
+            }
+            Some(announced) => {
+                if announced.chunked {
+                    asked.body = Body::Collected;
+                }
+                self.handle_http(asked, now);
+            }
         }
         true
     }
@@ -109,23 +188,160 @@ impl Hub {
         if asked.head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
-        self.uploads.announce(key, path);
+        self.uploads.announce(key, path, asked.head.spool_size.is_none());
+        self.arriving.next_look.get_or_insert(now + LOOK);
         if self.is_finished(key) {
             return;
         }
         let method = asked.head.method.bytes();
-        let (plan, meter) = if asked.head.spool_size.is_some_and(|size| size as usize > self.limits.upload) {
+        let planned = if self.is_too_large(asked.head.spool_size.map_or(0, u64::from)) {
             self.refuse(key.link, asked.envelope, "a body beyond limits.upload", now);
-            (own_answer(413, None), MeterId::NOBODY)
+            Planned::own(own_answer(413, None), MeterId::NOBODY)
         } else {
-            let planned = self.plan(asked, &method, now);
-            (planned.plan, planned.meter)
+            self.plan(asked, &method, now)
         };
-        if let Plan::Run { .. } = plan {
-            self.recycle(plan);
+        if let Plan::Run { .. } = planned.plan {
+            if planned.body != Body::Growing {
+                self.recycle(planned.plan);
+                return;
+            }
+            self.counters.requests += 1;
+        }
+        self.admit(asked, planned, &method, Persistence::of(asked.head), now);
+    }
+
+    /// A request whose body is in a file, or comes into one, is about to take its place.
+    pub(super) fn begin_file(
+        &mut self,
+        asked: &Asked<'_>,
+        planned: &Planned,
+        request: RequestKey,
+        persistence: Persistence,
+    ) {
+        match (planned.body, &asked.spool) {
+            (Body::Growing, _) => {
+                if let Some(announced) = self.uploads.announced.get_mut(&asked.key) {
+                    announced.request = Some(request);
+                    announced.persistence = persistence;
+                }
+            }
+            (Body::Collected, Some(path)) => {
+                self.uploads.unmeasured.insert(path.clone(), (request, persistence));
+                self.effects.push_back(Effect::Measure { key: asked.key, path: path.clone() });
+            }
+            _ => {}
+        }
+    }
+
+    /// The file that a worker may be reading already is whole. One in chunks has to be measured first.
+    fn file_is_whole(&mut self, announced: Announced, now: Instant) {
+        let Announced { path, chunked, persistence, request, .. } = announced;
+        let known = request.and_then(|key| Some((key, self.requests.get_mut(key)?)));
+        let Some((key, request)) = known else {
+            self.effects.push_back(Effect::DeleteFile(path));
+            return;
+        };
+        let conn = request.conn;
+        request.spool = Some(path.clone());
+        if chunked {
+            self.uploads.unmeasured.insert(path.clone(), (key, persistence));
+            self.effects.push_back(Effect::Measure { key: conn, path });
+        } else {
+            // What a client pipelines behind it is in the file as well, and never answered.
+            self.finish_file(key, Persistence::Close, now);
+        }
+    }
+
+    /// The file of a request is whole and not too large.
+    fn finish_file(&mut self, key: RequestKey, persistence: Persistence, now: Instant) {
+        let grows = self.requests.get(key).is_some_and(|request| request.body == Body::Growing);
+        self.complete_body(key, persistence, now);
+        if !grows {
             return;
         }
-        let request = Request::new(key, plan, now, self.limits.request_timeout);
-        self.enqueue(key, Request { meter, head_only: &*method == b"HEAD", ..request }, now);
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.body = Body::Grown;
+        if let Place::Worker(id, serial) = request.place
+            && !request.gone
+            && let Some(worker) = self.workers.get_mut(id.0)
+        {
+            encode_grown(&mut worker.orders, serial, true, 0);
+        }
+    }
+
+    /// Asks how large the files are whose workers wait for more.
+    pub(super) fn measure_wanted(&mut self) {
+        let (wanting, announced) = (&mut self.uploads.wanting, &self.uploads.announced);
+        wanting.retain(|key| announced.get(key).is_some_and(|announced| announced.wanted));
+        for key in wanting {
+            let path = announced[key].path.clone();
+            self.effects.push_back(Effect::Measure { key: *key, path });
+        }
+    }
+
+    /// Asks how large all files are that nothing else bounds.
+    pub(super) fn measure_all(&mut self) {
+        let is_worth = |announced: &Announced| announced.chunked || announced.request.is_some();
+        for (key, announced) in self.uploads.announced.iter().filter(|(_, announced)| is_worth(announced)) {
+            self.effects.push_back(Effect::Measure { key: *key, path: announced.path.clone() });
+        }
+    }
+
+    /// What [`Effect::Measure`] came to: the size of the file, bytes; none: it is not there.
+    pub fn handle_measured(&mut self, key: ConnKey, path: &Path, size: Option<u64>, now: Instant) {
+        let is_too_large = self.is_too_large(size.unwrap_or(0));
+        if let Some((request, persistence)) = self.uploads.unmeasured.remove(path) {
+            if self.requests.get(request).is_none_or(|request| request.spool.as_deref() != Some(path)) {
+                return;
+            }
+            match is_too_large {
+                true => self.refuse_chunks(key, Some(request), now),
+                false => self.finish_file(request, persistence, now),
+            }
+            return;
+        }
+        let Some(announced) = self.uploads.announced.get_mut(&key).filter(|a| a.path == path) else { return };
+        let request = announced.request;
+        let Some(size) = size else {
+            // Mongrel2 deletes it when the client has left.
+            self.uploads.forget(key);
+            if request.is_some() {
+                self.drop_connection(key);
+            }
+            return;
+        };
+        if announced.grown.is_none() || announced.size != size {
+            announced.size = size;
+            announced.grown = Some(now);
+        }
+        let is_lost = size > 0 && announced.grown.is_some_and(|at| now.saturating_duration_since(at) >= LOST);
+        if announced.chunked && is_too_large && !announced.abandoned {
+            announced.abandoned = true;
+            self.refuse_chunks(key, request, now);
+        } else if is_lost && request.is_some() {
+            warn!(link = key.link.0, conn = %key.id, "a body has not grown for {LOST:?}: its client is given up");
+            self.break_off(key, now);
+        } else if announced.wanted && size > announced.told {
+            announced.wanted = false;
+            announced.told = size;
+            if let Some(request) = request.and_then(|request| self.requests.get(request))
+                && let Place::Worker(id, serial) = request.place
+                && let Some(worker) = self.workers.get_mut(id.0)
+            {
+                encode_grown(&mut worker.orders, serial, false, size);
+            }
+        }
+    }
+
+    /// A body in chunks has become too large.
+    fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestKey>, now: Instant) {
+        self.counters.refused += 1;
+        if self.complaints.pass(Complaint::Refused, now) {
+            warn!(link = key.link.0, conn = %key.id, "refused: a body beyond limits.upload");
+        }
+        match request {
+            Some(request) => self.refuse_body(request, 413, now),
+            None => self.answer_at_once(key, 413, now),
+        }
     }
 }

@@ -16,7 +16,7 @@ pub mod tnetstring;
 pub use address::{AddressError, ConnId, Sender, Targets};
 pub use envelope::{Envelope, EnvelopeError};
 pub use headers::{HeaderError, Headers, Protocol, Text, Values};
-pub use request::{Head, Kind, Refusal, Version};
+pub use request::{Head, Kind, Part, Refusal, Version};
 
 #[cfg(test)]
 mod captures;

@@ -122,8 +122,19 @@ pub struct Head<'a> {
     pub spoofed_upload: bool,
     /// The spool file's name, for uploads into files.
     pub spool_file: Option<Text<'a>>,
-    /// How long its body will be, if the client has said so.
+    /// How long the body of an upload will be, if the client has said so, bytes.
     pub spool_size: Option<u32>,
+    /// Where in a streamed body the message's own body belongs.
+    pub part: Option<Part>,
+}
+
+/// What a message carries of a body that comes by `upload.stream`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How many bytes of the body came before it. `u64::MAX` for a number that is none.
+    pub offset: u64,
+    /// The body ends with it.
+    pub last: bool,
 }
 
 /// The headers that say what a message is, as found.
@@ -135,7 +146,8 @@ struct Found<'a> {
     pattern: Option<Text<'a>>,
     connection: Option<Values<'a>>,
     download_credits: Option<Text<'a>>,
-    upload_stream: bool,
+    upload_stream: Option<Text<'a>>,
+    upload_stream_done: bool,
     upload_start: Option<Values<'a>>,
     upload_done: Option<Values<'a>>,
     content_length: Option<Values<'a>>,
@@ -170,7 +182,8 @@ impl<'a> Found<'a> {
             b"FLAGS" => self.flags = values.first(),
             b"PATTERN" => self.pattern = values.first(),
             b"DOWNLOAD_CREDITS" => self.download_credits = values.first(),
-            b"UPLOAD_STREAM" => self.upload_stream = true,
+            b"UPLOAD_STREAM" => self.upload_stream = values.first(),
+            b"UPLOAD_STREAM_DONE" => self.upload_stream_done = true,
             b"connection" => self.connection = Some(values),
             b"content-length" => self.content_length = Some(values),
             b"transfer-encoding" => self.transfer_encoding = Some(values),
@@ -191,6 +204,10 @@ impl<'a> Found<'a> {
         let kind = self.kind(envelope, version, upload.map(|upload| upload.kind));
         let credits = self.download_credits.and_then(number);
         let told = self.upload_start.is_some() || self.upload_done.is_some();
+        let part = self
+            .upload_stream
+            .map(|text| Part { offset: number(text).unwrap_or(u64::MAX), last: self.upload_stream_done });
+        let streamed = part.and(self.content_length).and_then(|values| c_strtol(&values.first()?.bytes()));
         Head {
             kind,
             method: self.method.unwrap_or(EMPTY),
@@ -200,13 +217,15 @@ impl<'a> Found<'a> {
             first_credits: credits,
             spoofed_upload: told && upload.is_none(),
             spool_file: upload.map(|upload| upload.file),
-            spool_size: upload.and_then(|upload| upload.size),
+            spool_size: upload.and_then(|upload| upload.size).or(streamed),
+            part,
         }
     }
 
     fn kind(&self, envelope: &Envelope<'_>, version: Option<Version>, upload: Option<Kind>) -> Kind {
         let Some(method) = self.method else {
-            return if self.upload_stream { Kind::UploadPart } else { Kind::Refused(Refusal::NoMethod) };
+            let is_part = self.upload_stream.is_some();
+            return if is_part { Kind::UploadPart } else { Kind::Refused(Refusal::NoMethod) };
         };
         let method: &[u8] = &method.bytes();
 
@@ -235,7 +254,9 @@ impl<'a> Found<'a> {
             (_, _, b"WEBSOCKET_HANDSHAKE") => Kind::Handshake,
             (Some(_), None, _) => Kind::Refused(Refusal::BadVersion),
             (Some(_), _, b"JSON" | b"XML" | b"WEBSOCKET") => Kind::Refused(Refusal::ForgedMethod),
-            (Some(_), _, _) if self.upload_stream => Kind::UploadStart,
+            // One that had all of its body with it is like any other.
+            (Some(_), _, _) if self.upload_stream.is_some() && !self.upload_stream_done => Kind::UploadStart,
+            (Some(_), _, _) if self.upload_stream.is_some() => Kind::Http,
             (Some(_), _, _) => upload.unwrap_or(Kind::Http),
             (None, _, b"JSON") if envelope.path.starts_with(b"@") => Kind::Json,
             (None, _, b"XML") if envelope.path.starts_with(b"<") => Kind::Xml,
@@ -249,7 +270,7 @@ impl<'a> Found<'a> {
     /// overwritten `start`.
     fn file_upload(&self, body: &[u8]) -> Option<Upload<'a>> {
         let start = self.upload_start?.single()?;
-        if self.upload_stream || !body.is_empty() {
+        if self.upload_stream.is_some() || !body.is_empty() {
             return None;
         }
         let size = match self.content_length {

@@ -113,6 +113,8 @@ impl Stage {
             Effect::Evaluated { query, result } => self.evaluated = Some((query, result)),
             // This server has no control port, nothing here puts a body into a file, and nobody stops this hub.
             Effect::AskWhoIsThere(_) | Effect::DeleteFile(_) | Effect::Stopped => {}
+            // Bodies arrive whole here.
+            Effect::WriteFile { .. } | Effect::Measure { .. } => {}
         }
     }
 

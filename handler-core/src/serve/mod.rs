@@ -7,18 +7,19 @@
 
 mod console;
 mod date;
+mod files;
 mod numbers;
 mod roll_calls;
 mod scrapers;
 mod seats;
 mod simulated;
-mod trash;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use console::{Console, Desk};
+use files::Files;
 use numbers::Turns;
 pub use roll_calls::AskWhoIsThere;
 use roll_calls::RollCalls;
@@ -31,10 +32,10 @@ use std::io::{self, Read};
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
-use trash::Trash;
 
 /// An app to serve.
 #[derive(Debug, Clone)]
@@ -56,6 +57,9 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// The apps.
     pub apps: Vec<App>,
+    /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
+    /// none: such bodies get 413.
+    pub bodies: Option<PathBuf>,
 }
 
 /// The program's ways to say something to the loop: each byte read is one word.
@@ -120,6 +124,7 @@ const STOP: u64 = 0;
 const RELOAD: u64 = 1;
 const COMPANION: u64 = 2;
 const ROLL_CALLS: u64 = 3;
+const FILES: u64 = 4;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
@@ -142,8 +147,8 @@ struct Loop {
     hub: Hub,
     servers: Mongrel2s,
     seats: Seats,
-    trash: Trash,
     roll_calls: RollCalls,
+    files: Files,
     inputs: Inputs,
     console: Option<Console>,
     scrapers: Option<Scrapers>,
@@ -189,6 +194,12 @@ impl Loop {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
         }
+        if let Some(folder) = plan.bodies {
+            hub.set_body_folder(folder);
+        }
+        let files = Files::new()?;
+        let data = epoll::EventData::new_u64(FILES);
+        epoll::add(&poller, files.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let console = inputs.console.take();
         let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
         let metrics = inputs.metrics.take();
@@ -203,8 +214,8 @@ impl Loop {
             hub,
             servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
             seats: Seats::default(),
-            trash: Trash::default(),
             roll_calls,
+            files,
             inputs,
             ready_apps: vec![false; plan.apps.len()],
             decided_apps: vec![false; plan.apps.len()],
@@ -370,7 +381,15 @@ impl Loop {
                     self.roll_calls.ask(link, question);
                 }
             }
-            Effect::DeleteFile(path) => self.trash.delete(path),
+            Effect::DeleteFile(path) => self.files.delete(path),
+            Effect::WriteFile { key, path, bytes, last } => self.files.write(key, path, bytes, last),
+            Effect::Measure { key, path } => match files::size(&path) {
+                Ok(size) => self.hub.handle_measured(key, &path, size, now),
+                Err(problem) => {
+                    warn!("cannot see the upload {}: {problem}", path.display());
+                    self.hub.handle_measured(key, &path, Some(0), now);
+                }
+            },
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
         Ok(())
@@ -426,6 +445,11 @@ impl Loop {
                     self.hub.handle_roll_call(link, &present, now);
                 }
             }
+            FILES => {
+                for written in self.files.take_written() {
+                    self.hub.handle_written(written.key, &written.path, written.result, now);
+                }
+            }
             METRICS.. => {
                 if let Some(scrapers) = &mut self.scrapers {
                     let (hub, servers, turns) = (&self.hub, &self.servers, &self.turns);
@@ -443,7 +467,7 @@ impl Loop {
                     console.service(token, &self.poller, &mut desk);
                 }
             }
-            WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, &mut self.trash, now),
+            WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, &mut self.files, now),
             token => self.service_link(token, now),
         }
         Ok(())

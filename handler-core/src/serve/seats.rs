@@ -1,6 +1,6 @@
 //! The worker processes: bytes in, bytes out, and their last words.
 
-use super::trash::Trash;
+use super::files::Files;
 use crate::hub::{Hub, WorkerId};
 use crate::worker::page::Pulse;
 use crate::worker::process::{WorkerCommand, WorkerProcess};
@@ -179,21 +179,21 @@ impl Seats {
 
     /// Reads what a worker wrote and gives whole batches to the hub; at its end, also what it had
     /// ready but not sent.
-    pub(super) fn read(&mut self, token: u64, hub: &mut Hub, trash: &mut Trash, now: Instant) {
+    pub(super) fn read(&mut self, token: u64, hub: &mut Hub, files: &mut Files, now: Instant) {
         let worker = WorkerId(token as usize);
         let Some(seated) = self.get_mut(worker) else { return };
         match seated.read(worker, hub, now) {
             Ok(true) => {}
-            Ok(false) => self.bury(worker, hub, trash, now),
+            Ok(false) => self.bury(worker, hub, files, now),
             Err(problem) => {
                 error!(worker = worker.0, "a worker is killed, its messages make no sense: {problem}");
                 self.kill(worker);
-                self.bury(worker, hub, trash, now);
+                self.bury(worker, hub, files, now);
             }
         }
     }
 
-    fn bury(&mut self, worker: WorkerId, hub: &mut Hub, trash: &mut Trash, now: Instant) {
+    fn bury(&mut self, worker: WorkerId, hub: &mut Hub, files: &mut Files, now: Instant) {
         let Some(mut seated) = self.workers.get_mut(worker.0).and_then(Option::take) else { return };
         // It closed its end, so it is dead or about to be; it must not touch the page any more.
         let _ = seated.process.child.kill();
@@ -204,7 +204,7 @@ impl Seats {
             warn!(worker = worker.0, "a worker process ended: {status}");
         }
         if let Some(folder) = seated.scratch {
-            trash.delete(folder);
+            files.delete(folder);
         }
         let unsent = seated.process.page.unsent(seated.received);
         if let Err(problem) = hub.handle_batch(worker, &unsent, now) {

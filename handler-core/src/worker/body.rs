@@ -8,7 +8,33 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use thiserror::Error;
+
+/// Where the body of a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyAt<'a> {
+    /// In the message.
+    Message,
+    /// In this file, whole.
+    File(&'a Path),
+    /// In this file, which grows.
+    Growing(&'a Path),
+    /// The beginning is in the message, and [parts](Order::Part) follow.
+    Parts,
+}
+
+impl<'a> BodyAt<'a> {
+    /// Reads a job's `spool`.
+    pub fn read(spool: &'a [u8]) -> Self {
+        match spool {
+            b"" => Self::Message,
+            b"+" => Self::Parts,
+            [b'+', path @ ..] => Self::Growing(Path::new(OsStr::from_bytes(path))),
+            path => Self::File(Path::new(OsStr::from_bytes(path))),
+        }
+    }
+}
 
 /// Why a body cannot be had.
 #[derive(Debug, Error)]
@@ -17,6 +43,9 @@ pub enum BodyError {
     /// It is in a file that cannot be read, or no longer: its answer has been given.
     #[error("the file of the body cannot be read: {0}")]
     File(#[from] io::Error),
+    /// Its route reads it as it arrives, in pieces, and it is not all there.
+    #[error("the body is still arriving; this route reads it in pieces")]
+    Arriving,
     /// A script cannot hold so much.
     #[error("the body has {size} bytes; limits.worker_memory allows a script {memory}")]
     TooLarge {
@@ -35,17 +64,23 @@ pub enum BodyError {
 /// When it cannot be opened, is a link, or the job has ended.
 pub fn open_spool(job: &[u8]) -> io::Result<Option<(File, u64)>> {
     let Ok(Order::Job { spool, message, .. }) = Order::read_job(job) else { return Ok(None) };
-    if spool.is_empty() {
-        return Ok(None);
-    }
-    // Nobody but Mongrel2 should write to its store; if somebody can, his links lead nowhere.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(open(OsStr::from_bytes(spool), flags, Mode::empty())?);
-    // What a client has pipelined behind its body may be in the file too.
+    let BodyAt::File(path) = BodyAt::read(spool) else { return Ok(None) };
     let envelope = Envelope::parse(message).ok();
     let announced = envelope.and_then(|envelope| Head::read(&envelope).ok()?.spool_size);
-    let size = file.metadata()?.len().min(announced.map_or(u64::MAX, u64::from));
-    Ok(Some((file, size)))
+    open_file(path, announced.map(u64::from)).map(Some)
+}
+
+/// Opens a file that has a body of so many bytes, if that is known: what a client has pipelined behind its body may be
+/// in the file too. Gives the file and how many of its bytes are the body.
+pub(super) fn open_file(path: &Path, announced: Option<u64>) -> io::Result<(File, u64)> {
+    // Nobody but Mongrel2 should write to its store; if somebody can, his links lead nowhere.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    Ok((file, found.len().min(announced.unwrap_or(u64::MAX))))
 }
 
 /// The body of a job, the payload of its order: of its message, or of the file that has it, if a script may use so
@@ -63,7 +98,16 @@ pub fn read(job: &[u8], memory: usize) -> Result<Cow<'_, [u8]>, BodyError> {
         file.take(size).read_to_end(&mut body)?;
         return Ok(Cow::Owned(body));
     }
+    if is_arriving(job) {
+        return Err(BodyError::Arriving);
+    }
     Ok(Cow::Borrowed(in_message(job)))
+}
+
+/// Whether the body of a job comes while it is worked on.
+pub(super) fn is_arriving(job: &[u8]) -> bool {
+    let Ok(Order::Job { spool, .. }) = Order::read_job(job) else { return false };
+    matches!(BodyAt::read(spool), BodyAt::Growing(_) | BodyAt::Parts)
 }
 
 /// The body that is in a job's message.
@@ -76,7 +120,6 @@ pub(super) fn in_message(job: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::worker::protocol::{FRAME_HEAD, Handler, encode_job};
-    use std::path::Path;
 
     fn body_in(spool: &Path, memory: usize) -> Result<Vec<u8>, BodyError> {
         body_of(b"m2 1 / 2:{},4:mine,", spool, memory)

@@ -1,6 +1,6 @@
 //! The form of a request, for workers of any language: its body is read once, in pieces if it is in a file.
 
-use super::body::{BodyError, open_spool};
+use super::body::{BodyError, is_arriving, open_spool};
 use super::protocol::Order;
 use crate::http::forms::{self, Form, FormError, FormKind, FormLimits, MultipartReader};
 use crate::protocol::{Envelope, Text};
@@ -40,6 +40,9 @@ pub fn read(job: &[u8], limits: &FormLimits, beat: impl FnMut()) -> Result<Form,
     let Ok(envelope) = Envelope::parse(message) else { return Ok(Form::default()) };
     let content_type = envelope.headers.get(b"content-type").and_then(|values| values.first());
     let content_type = content_type.map(Text::bytes).unwrap_or_default();
+    if is_arriving(job) {
+        return Err(BodyError::Arriving.into());
+    }
     let spool = open_spool(job)?;
     if spool.is_none() && envelope.body.is_empty() {
         return Ok(Form::default());

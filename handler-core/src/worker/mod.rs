@@ -5,7 +5,7 @@
 //! death. [`process`] starts one, [`link`] is its own side of the pair, [`restart`] says how soon a
 //! dead one is replaced, [`probe`] loads a script just to see what it registers, [`body`] finds a
 //! request's body, [`form`] reads it as a form, [`sent_file`] is what becomes of a file in that, [`files`] what answers have from files,
-//! [`clock`] is the time that scripts live in.
+//! [`clock`] is the time that scripts live in, [`reader`] reads a body in pieces.
 //! `docs/worker-protocol.md` is the same for people who write workers in other languages.
 
 pub mod body;
@@ -18,6 +18,7 @@ pub mod page;
 pub mod probe;
 pub mod process;
 pub mod protocol;
+pub mod reader;
 pub mod restart;
 pub mod sent_file;
 pub mod surroundings;

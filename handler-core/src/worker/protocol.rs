@@ -15,8 +15,9 @@ mod write;
 
 pub use read::{Batch, split_batch, split_frame};
 pub use write::{
-    encode_action, encode_answer, encode_close, encode_detach, encode_evaluate, encode_gone, encode_ids,
-    encode_job, encode_lead, encode_message, encode_open, encode_start, encode_stop, encode_taken,
+    encode_action, encode_answer, encode_close, encode_detach, encode_evaluate, encode_gone, encode_grown,
+    encode_ids, encode_job, encode_lead, encode_message, encode_open, encode_part, encode_start, encode_stop,
+    encode_taken,
 };
 
 use crate::http::forms::FormLimits;
@@ -33,6 +34,9 @@ pub const MAX_BATCH: usize = 256 << 20;
 /// Bytes of one job's [pieces](Action::Piece) that a worker sends before the hub has [taken](Order::Taken)
 /// them. When nothing is under way a single piece may be larger.
 pub const STREAM_WINDOW: usize = 256 << 10;
+/// Bytes of one body in parts that are asked of Mongrel2 and not taken by a script or written to a file; for a body in
+/// chunks one chunk more.
+pub const BODY_WINDOW: u32 = 256 << 10;
 
 /// Why bytes are no message between hub and worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -120,6 +124,9 @@ pub struct RouteSpec {
     pub handler: u32,
     /// Where it was registered, `app.lua:12`.
     pub place: String,
+    /// Its handler starts as soon as the head of a request is there, and reads the body as it arrives.
+    #[serde(default)]
+    pub streams: bool,
 }
 
 /// What becomes of a message for a client that does not read as fast as it is sent.
@@ -200,6 +207,9 @@ pub struct Registration {
     pub not_found: bool,
     /// Whether the script takes the messages that no route takes.
     pub raw: bool,
+    /// Whether the page for paths without a route reads bodies as they arrive, as [`RouteSpec::streams`].
+    #[serde(default)]
+    pub streams: bool,
 }
 
 impl Registration {
@@ -298,7 +308,8 @@ pub enum Order<'a> {
         /// The path's values as sent, not percent-decoded, in path order.
         params: Params<'a>,
         /// The file that has the body of the request, as the hub's machine names it; empty when the message has the
-        /// body. It is gone soon after the answer.
+        /// body. It is gone soon after the answer. Behind a `+` the file still grows; a `+` alone: the message has
+        /// the beginning, and [parts](Order::Part) follow. [`BodyAt`](super::body::BodyAt) reads it.
         spool: &'a [u8],
         /// Mongrel2's message, untouched.
         message: &'a [u8],
@@ -364,6 +375,24 @@ pub enum Order<'a> {
     Gone {
         /// The job's number.
         serial: u64,
+    },
+    /// The next part of a body that was still arriving when its job was given.
+    Part {
+        /// The job's number.
+        serial: u64,
+        /// The body ends with it.
+        last: bool,
+        /// The part, perhaps empty.
+        bytes: &'a [u8],
+    },
+    /// The file with a body that was still arriving has grown.
+    Grown {
+        /// The job's number.
+        serial: u64,
+        /// It is whole.
+        whole: bool,
+        /// How many bytes it has; when it is whole it has as many as it has.
+        size: u64,
     },
 }
 
@@ -627,6 +656,15 @@ pub enum Action<'a> {
         head: &'a [u8],
         /// The body, whole.
         body: &'a [u8],
+    },
+    /// The script waits for more of a body that is arriving: there is room for so many bytes beyond those that
+    /// were asked for before. Without this none come. For a file the number means nothing: it asks to be told
+    /// how far it has grown.
+    Want {
+        /// The job's number.
+        serial: u64,
+        /// How many.
+        bytes: u32,
     },
     /// A line for the log.
     Log {

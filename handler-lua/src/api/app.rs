@@ -11,7 +11,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     // (methods, path, number, place): the names of its values (false for none), and the problem or nil
     let shared = Rc::clone(state);
     let add_route = move |lua: &Lua, (methods, path, handler, place): (Vec<String>, String, u32, String)| {
-        let spec = RouteSpec { methods, path, handler, place };
+        let spec = RouteSpec { methods, path, handler, place, streams: false };
         if let Err(problem) = shared.routes.borrow_mut().add(&spec) {
             return Ok((Value::Nil, Some(problem.to_string())));
         }
@@ -27,7 +27,7 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     // (path, number, place): the names of its values, and the problem or nil
     let shared = Rc::clone(state);
     let add_channel = move |_: &Lua, (path, handler, place): (String, u32, String)| {
-        let spec = RouteSpec { methods: vec!["CHANNEL".to_owned()], path, handler, place };
+        let spec = RouteSpec { methods: vec!["CHANNEL".to_owned()], path, handler, place, streams: false };
         if let Err(problem) = shared.channels.borrow_mut().add(&spec) {
             return Ok((Vec::new(), Some(about_channel(&problem))));
         }

@@ -5,6 +5,7 @@
 //! it, so that the runtime can raise it at the script's line.
 
 mod app;
+mod body;
 mod conversation;
 mod files;
 mod form;
@@ -28,6 +29,7 @@ use handler_core::worker::clock::Clock;
 use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
 use handler_core::worker::protocol::{Order, Start};
+use handler_core::worker::reader::BodyReader;
 use handler_core::worker::sent_file::Scratch;
 use mlua::{Lua, Table, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -54,6 +56,8 @@ struct State {
     clock: Clock,
     /// Serials of jobs that were started and not answered, each with the live connection that it is about.
     jobs: RefCell<FxHashMap<u64, u64>>,
+    /// Bodies of jobs that scripts read in pieces, by the jobs' serials.
+    readers: RefCell<FxHashMap<u64, BodyReader>>,
     /// Queries that the hub has not answered, each with the job that waits for it, 0 for none.
     queries: RefCell<FxHashMap<u64, u64>>,
     last_query: Cell<u64>,
@@ -78,6 +82,10 @@ impl State {
         let mut scratch = self.scratch.borrow_mut();
         if !scratch.is_empty() {
             scratch.forget(serial);
+        }
+        let mut readers = self.readers.borrow_mut();
+        if !readers.is_empty() {
+            readers.remove(&serial);
         }
         self.jobs.borrow_mut().remove(&serial)
     }
@@ -107,6 +115,7 @@ impl Api {
             timers: RefCell::default(),
             clock,
             jobs: RefCell::default(),
+            readers: RefCell::default(),
             queries: RefCell::default(),
             last_query: Cell::default(),
             downloads: RefCell::default(),
@@ -126,6 +135,7 @@ impl Api {
         native.set("worker", start.number)?;
         native.set("conversations", start.conversations)?;
         app::register(lua, &native, &state)?;
+        body::register(lua, &native, &state)?;
         conversation::register(lua, &native, &state)?;
         files::register(lua, &native, &state)?;
         form::register(lua, &native, &state)?;
@@ -161,6 +171,11 @@ impl Api {
     /// Ends a job that was still unanswered: the live connection that it was about, or [`NO_CONN`].
     pub(crate) fn job_ended(&self, serial: u64) -> Option<u64> {
         self.state.end_job(serial)
+    }
+
+    /// The hub says something about the body of a job: the key by which whoever reads it is woken.
+    pub(crate) fn tell_reader(&self, serial: u64, tell: impl FnOnce(&mut BodyReader)) -> Option<String> {
+        self.state.tell_reader(serial, tell)
     }
 
     pub(crate) fn unanswered(&self) -> usize {
@@ -204,6 +219,7 @@ pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
     let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
     let form: Table = chunk(include_str!("../runtime/form.lua"))?.call(native)?;
     let request: Table = chunk(include_str!("../runtime/request.lua"))?.call((native, &form))?;
+    chunk(include_str!("../runtime/body.lua"))?.call::<()>((native, &scheduler, &request))?;
     let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
     let stream: Table = chunk(include_str!("../runtime/stream.lua"))?.call((native, &scheduler))?;
     let events: Table = chunk(include_str!("../runtime/events.lua"))?.call((native, &scheduler, &stream))?;

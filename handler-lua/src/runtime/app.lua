@@ -64,8 +64,12 @@ local function options_of(path, options, fn, level)
     error(title .. " takes a table of options before its function, not a " .. type(options), level + 1)
   end
   for name, value in pairs(options) do
-    if name ~= "compress" and name ~= "csrf" then
-      error("a route has no option `" .. tostring(name) .. "`; there are `compress` and `csrf`", level + 1)
+    if name == "body" then
+      if value ~= "whole" and value ~= "stream" then
+        error("the option `body` of " .. title .. ' is "whole" or "stream", not ' .. tostring(value), level + 1)
+      end
+    elseif name ~= "compress" and name ~= "csrf" then
+      error("a route has no option `" .. tostring(name) .. "`; there are `body`, `compress` and `csrf`", level + 1)
     elseif type(value) ~= "boolean" then
       error("the option `" .. name .. "` of " .. title .. " is true or false", level + 1)
     end
@@ -81,6 +85,7 @@ local function add_route(app, methods, path, options, fn, level)
   if type(fn) ~= "function" then
     error("route `" .. path .. "` takes a function, not a " .. type(fn), level)
   end
+  local streams = reads_streams(options, path, level)
   local number = #app.handlers
   local info = debug.getinfo(level, "Sl")
   local place = info.short_src .. ":" .. info.currentline
@@ -95,7 +100,13 @@ local function add_route(app, methods, path, options, fn, level)
     compress = options.compress,
     checks_forms = options.csrf ~= false,
   }
-  app.routes[#app.routes + 1] = { methods = methods, path = path, handler = number, place = place }
+  app.routes[#app.routes + 1] = {
+    methods = methods,
+    path = path,
+    handler = number,
+    place = place,
+    streams = options.body == "stream",
+  }
 end
 
 -- `level` counts from add_route to the script, past the method that the script called: that method

@@ -8,6 +8,8 @@ local Failure = {} -- metatable of errors that are an answer: { status, message 
 local Request = {}
 local fields = {}
 local methods = {}
+-- Fields that are another value each time.
+local changing = {}
 
 -- Where the request and its views keep the job, which holds the raw message: as the batch of jobs that it
 -- came with and its place there, or alone, as a string, once somebody needed that.
@@ -36,6 +38,10 @@ Request.__index = function(req, key)
   local method = methods[key]
   if method then
     return method
+  end
+  local change = changing[key]
+  if change then
+    return change(req)
   end
   local field = fields[key]
   if field then
@@ -171,6 +177,8 @@ end
 return {
   Failure = Failure,
   SESSION = SESSION,
+  methods = methods,
+  changing = changing,
   job_of = job_of,
   fail = fail,
   fields = fields,

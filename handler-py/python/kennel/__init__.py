@@ -25,7 +25,7 @@ from ._file import file
 from ._failure import TemplateError
 from ._log import log
 from ._native import VERSION as __version__
-from ._native import Args, File, Files, Form, Headers, Refused, Request
+from ._native import Aborted, Args, File, Files, Form, Headers, Refused, Request
 from ._raw import Message, deliver, disconnect
 from ._render import render
 from ._response import Response, html, json, no_content, redirect, response, stream, text
@@ -34,6 +34,7 @@ from ._session import sign, unsign
 from ._tasks import spawn
 
 __all__ = [
+    "Aborted",
     "App",
     "Args",
     "Connection",

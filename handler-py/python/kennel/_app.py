@@ -29,7 +29,7 @@ def _place(depth: int) -> str:
 class Route:
     """One route as it was registered."""
 
-    __slots__ = ("checks_forms", "compress", "function", "handler", "methods", "names", "path", "place")
+    __slots__ = ("checks_forms", "compress", "function", "handler", "methods", "names", "path", "place", "streams")
 
     def __init__(
         self, methods: List[str], path: str, function: Any, place: str, names: List[str], checks_forms: bool
@@ -43,6 +43,8 @@ class Route:
         self.handler = 0
         #: Whether its answers may be compressed; `None`: as the app says.
         self.compress: Optional[bool] = None
+        #: It reads bodies as they arrive.
+        self.streams = False
 
     @property
     def title(self) -> str:
@@ -89,49 +91,56 @@ class App:
 
     # Routes
 
-    def get(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def get(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for GET, which answers HEAD too."""
-        return self._add(["GET"], path, _place(1), compress, csrf)
+        return self._add(["GET"], path, _place(1), compress, csrf, body)
 
-    def post(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def post(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for POST."""
-        return self._add(["POST"], path, _place(1), compress, csrf)
+        return self._add(["POST"], path, _place(1), compress, csrf, body)
 
-    def put(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def put(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for PUT."""
-        return self._add(["PUT"], path, _place(1), compress, csrf)
+        return self._add(["PUT"], path, _place(1), compress, csrf, body)
 
-    def patch(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def patch(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for PATCH."""
-        return self._add(["PATCH"], path, _place(1), compress, csrf)
+        return self._add(["PATCH"], path, _place(1), compress, csrf, body)
 
-    def delete(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def delete(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for DELETE."""
-        return self._add(["DELETE"], path, _place(1), compress, csrf)
+        return self._add(["DELETE"], path, _place(1), compress, csrf, body)
 
-    def options(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True) -> Callable[[F], F]:
+    def options(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
-        return self._add(["OPTIONS"], path, _place(1), compress, csrf)
+        return self._add(["OPTIONS"], path, _place(1), compress, csrf, body)
 
     def route(
-        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None, csrf: bool = True
+        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
     ) -> Callable[[F], F]:
-        """Registers a handler for a method or several."""
+        """Registers a handler for a method or several.
+
+        `compress`: whether text answers may be compressed, as the app says unless told. `csrf`: whether forms need a
+        token where the app checks them. `body`: "stream" starts the handler as soon as the head of a request is there;
+        it reads the body as it arrives, by `await req.receive(n)`, or in threads by `req.read(n)`.
+        """
         listed = [methods] if isinstance(methods, str) else methods
         if not isinstance(listed, (list, tuple)) or not listed:
             raise TypeError("app.route takes a method or a list of methods first")
         for method in listed:
             if not isinstance(method, str) or not re.fullmatch("[A-Za-z0-9]+", method):
                 raise ValueError(f"`{method}` is no HTTP method")
-        return self._add([method.upper() for method in listed], path, _place(1), compress, csrf)
+        return self._add([method.upper() for method in listed], path, _place(1), compress, csrf, body)
 
     def _add(
-        self, methods: List[str], path: str, place: str, compress: Optional[bool], csrf: bool
+        self, methods: List[str], path: str, place: str, compress: Optional[bool], csrf: bool, body: str
     ) -> Callable[[F], F]:
         if compress is not None and not isinstance(compress, bool):
             raise TypeError(f"compress is True or False, not {compress!r}")
         if not isinstance(path, str):
             raise TypeError(f"a route's path is text, not {type(path).__name__}")
+        if body not in ("whole", "stream"):
+            raise ValueError(f'`body` of route `{path}` is "whole" or "stream", not {body!r}')
         names = self._table.add(methods, path, len(self._routes), place)
 
         def register(function: F) -> F:
@@ -139,6 +148,7 @@ class App:
                 raise TypeError(f"route `{path}` takes a function, not {type(function).__name__}")
             route = Route(methods, path, function, place, names, csrf)
             route.compress = compress
+            route.streams = body == "stream"
             self._routes.append(route)
             return function
 
@@ -225,7 +235,13 @@ class App:
         return _json.encode(
             {
                 "routes": [
-                    {"methods": route.methods, "path": route.path, "handler": route.handler, "place": route.place}
+                    {
+                        "methods": route.methods,
+                        "path": route.path,
+                        "handler": route.handler,
+                        "place": route.place,
+                        "streams": route.streams,
+                    }
                     for route in self._routes
                 ],
                 "channels": [channel.spec() for channel in self._channels],

@@ -7,8 +7,9 @@ from typing import Any
 
 from . import _failure, _file, _native, _session, _state, _tasks
 from ._app import App
+from ._channel import is_async
 from ._response import body_bytes, check_status, is_stream, to_response
-from ._serve import Server
+from ._serve import LoadError, Server
 from ._stream import Pump
 
 
@@ -23,6 +24,12 @@ class AppServer(Server):
         self.all_in_threads = bool(self.threads) and not app._channels and app._raw is None
         app._number()
         worker.set_session_options(app._session)
+        for route in app._routes:
+            if route.streams and not self.threads and not is_async(route.function):
+                raise LoadError(
+                    f'{route.title} has body="stream" and is a plain function, which cannot wait for a body: write it as'
+                    " `async def`, or give the app threads, as in kennel.App(threads=8)"
+                )
 
     def ready(self) -> None:
         app = self.app
@@ -109,6 +116,10 @@ class AppServer(Server):
 
     def failed(self, req: Any, number: int, problem: BaseException) -> None:
         """Answers for a handler that raised."""
+        if isinstance(problem, _native.Aborted) and req._job.gone:
+            # Nobody waits for an answer.
+            req._job.abort()
+            return
         html = None
         if not isinstance(problem, _native.Refused):
             html = self.log(req._job.title, problem)

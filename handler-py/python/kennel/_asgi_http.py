@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import _native
+from ._body import PIECE, next_piece
 from ._response import HTML, TEXT, check_status
-from ._spool import PIECE, open_spool
 
 if TYPE_CHECKING:
     from ._asgi import Asgi
@@ -27,14 +27,13 @@ class ClientGone(OSError):
 class Exchange(_native.Exchange):
     """A request and its answer."""
 
-    __slots__ = ("_file", "_left", "_received", "_server", "_waiters", "_watching")
+    __slots__ = ("_got", "_received", "_server", "_waiters", "_watching")
 
     def __init__(self, server: Asgi, job: _native.Job) -> None:
         self._server = server
-        #: The body was given whole; until then the file that has it, and how much of that is left.
+        #: The body was given whole; until then how much of it.
         self._received = False
-        self._file: Optional[BinaryIO] = None
-        self._left = 0
+        self._got = 0
         #: Whoever waits for room or for the client's end.
         self._waiters: List[asyncio.Future[None]] = []
         self._watching = False
@@ -73,7 +72,6 @@ class Exchange(_native.Exchange):
         if not self.held:
             return
         self.held = False
-        self._close_file()
         if self._watching:
             self._watching = False
             self.job.watch(None)
@@ -101,31 +99,27 @@ class Exchange(_native.Exchange):
     async def receive(self) -> Event:
         """The next part of the body; behind the last one, the client's end."""
         if not self._received and not self.ended:
-            return self._part()
+            if not self._got:
+                whole = self.job.small_body()
+                if whole is not None:
+                    self._received = True
+                    return {"type": "http.request", "body": whole, "more_body": False}
+            try:
+                piece = self.job.read_body(PIECE)
+                if piece is None:
+                    piece = await next_piece(self.job, PIECE)
+            except _native.Aborted:
+                self._received = True
+                return {"type": "http.disconnect"}
+            return self._part(piece)
         while not self.ended and not self.job.gone:
             await self._change()
         return {"type": "http.disconnect"}
 
-    def _part(self) -> Event:
-        if self._file is None:
-            spooled = open_spool(self.job)
-            if spooled is None:
-                self._received = True
-                return {"type": "http.request", "body": self.job.body, "more_body": False}
-            self._file, self._left = spooled
-            self.held = True
-        part = self._file.read(PIECE)
-        self._left -= len(part)
-        more = self._left > 0 and bool(part)
-        if not more:
-            self._received = True
-            self._close_file()
-        return {"type": "http.request", "body": part, "more_body": more}
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def _part(self, piece: bytes) -> Event:
+        self._got += len(piece)
+        self._received = not piece or self._got == self.job.body_size
+        return {"type": "http.request", "body": piece, "more_body": not self._received}
 
     async def send_rest(self, event: Event) -> None:
         """Takes the head of the answer, or a piece of its body, where that is not all of it."""

@@ -3,12 +3,12 @@
 use super::check::with_traceback;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
-use crate::config::Config;
+use crate::config::{Config, Uploads};
 use crate::existing;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
 use crate::listen;
 use crate::log;
-use crate::own_server::{DEFAULT_LISTEN, OwnServer};
+use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
 use crate::watch;
@@ -37,6 +37,10 @@ const METRICS: &str = "127.0.0.1:9464";
 
 /// How long a server may take to say who is connected to it.
 const ROLL_CALL_PATIENCE: Duration = Duration::from_secs(10);
+/// The folder in which workers keep files of requests.
+const SCRATCH: &str = "scratch";
+/// The folder of bodies that Mongrel2 sends in parts.
+const BODIES: &str = "bodies";
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +65,21 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
-    let scratch = files.make_scratch().context("cannot write to `.kennel` in this directory")?;
+    // Named from the root: scripts may change their directory.
+    let scratch = files.make_folder(SCRATCH).context("cannot make the folder of workers' files")?;
+    let scratch = scratch.into_os_string().into_string().unwrap_or_default();
     apps.iter_mut().for_each(|app| app.start.scratch.clone_from(&scratch));
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
     let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
+    let bodies = Some(files.make_folder(BODIES).context("cannot make the folder of bodies")?);
     let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
         true => {
-            let (public, flow_control) = (public_folder(&apps), config.flow_control.unwrap_or(true));
-            (Some(OwnServer::start(files, address, flow_control, public.as_deref())?), None)
+            let ways = Ways {
+                flow_control: config.flow_control.unwrap_or(true),
+                stream_uploads: config.uploads == Some(Uploads::Stream),
+            };
+            (Some(OwnServer::start(files, address, ways, public_folder(&apps).as_deref())?), None)
         }
         false => (None, Some(files)),
     };
@@ -97,7 +107,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
 
     let (format, failure) = (args.log_format, None);
     let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
-    let plan = Plan { limits, endpoints, apps };
+    let plan = Plan { limits, endpoints, apps, bodies };
     match serve::run(plan, Inputs { stop, reload, console: Some(console), metrics }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {

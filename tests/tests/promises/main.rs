@@ -13,6 +13,8 @@ mod adoption;
 mod answers;
 /// Tests of apps: `kennel test`, and what it drives without a server.
 mod app_tests;
+/// Bodies that are still arriving, in files and in parts.
+mod arriving;
 /// ASGI: the standard for asynchronous applications in Python.
 mod asgi;
 /// WebSockets of ASGI applications.

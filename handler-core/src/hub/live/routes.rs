@@ -31,7 +31,13 @@ impl Channels {
                 channels.sockets.insert(spec.path.as_bytes().into(), at as u16);
             } else {
                 let (path, place) = (spec.path.clone(), spec.place.clone());
-                routes.push(RouteSpec { methods: vec![METHOD.into()], path, handler: at as u32, place });
+                routes.push(RouteSpec {
+                    methods: vec![METHOD.into()],
+                    path,
+                    handler: at as u32,
+                    place,
+                    streams: false,
+                });
             }
         }
         channels.paths = Routes::new(mount, &routes)?;

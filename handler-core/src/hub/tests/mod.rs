@@ -4,6 +4,7 @@
 //! server's messages and reads replies as strictly as it does.
 
 mod answers;
+mod arriving;
 mod code;
 mod decisions;
 mod handshakes;

@@ -58,6 +58,21 @@ pub(super) fn http(
     message(form, sender, id, path, &headers, body)
 }
 
+/// A part of a body by `upload.stream`.
+pub(super) fn part(
+    form: Form,
+    sender: &str,
+    id: i64,
+    path: &str,
+    offset: usize,
+    last: bool,
+    body: &[u8],
+) -> Vec<u8> {
+    let offset = offset.to_string();
+    let headers = [("UPLOAD_STREAM", offset.as_str()), ("UPLOAD_STREAM_DONE", "1")];
+    message(form, sender, id, path, &headers[..1 + usize::from(last)], body)
+}
+
 /// A message of a JSON socket.
 pub(super) fn json(form: Form, sender: &str, id: i64, body: &[u8]) -> Vec<u8> {
     message(form, sender, id, "@chat", &[("METHOD", "JSON"), ("PATTERN", "@chat")], body)

@@ -7,6 +7,7 @@ use crate::worker::protocol::{
     Action, Handler, Ids, Order, Registration, RouteSpec, encode_action, encode_ids, split_frame,
 };
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(super) const LINK: LinkId = LinkId(0);
@@ -81,6 +82,10 @@ pub(super) struct FakeWorker {
     pub live: Vec<Told>,
     /// Serials and numbers of bytes that have left.
     pub taken: Vec<(u64, u32)>,
+    /// Parts of bodies: serial, whether it was the last, bytes.
+    pub parts: Vec<(u64, bool, Vec<u8>)>,
+    /// How files have grown: serial, whether they are whole, size.
+    pub grown: Vec<(u64, bool, u64)>,
     /// Serials of jobs whose client is gone.
     pub gone: Vec<u64>,
     /// Queries and codes that the operator wants run.
@@ -97,6 +102,8 @@ pub(super) struct Site {
     pub replies: Vec<Reply>,
     /// Everything that the hub wanted done, in order.
     pub effects: Vec<Effect>,
+    /// Sizes of files that are looked at, none for those that are gone; others have 1000 bytes.
+    pub sizes: BTreeMap<PathBuf, Option<u64>>,
 }
 
 pub(super) fn millis(n: u64) -> Duration {
@@ -113,7 +120,7 @@ pub(super) fn app(workers: u32) -> AppSpec {
 
 pub(super) fn route(methods: &[&str], path: &str, handler: u32) -> RouteSpec {
     let methods = methods.iter().map(|m| (*m).to_owned()).collect();
-    RouteSpec { methods, path: path.into(), handler, place: format!("app.lua:{handler}") }
+    RouteSpec { methods, path: path.into(), handler, place: format!("app.lua:{handler}"), streams: false }
 }
 
 /// `GET /a`, `POST /b`, `GET /users/{id}`.
@@ -138,8 +145,8 @@ impl Site {
     /// Nothing loaded, no server there.
     pub fn empty(limits: Limits, links: usize, apps: Vec<AppSpec>) -> Self {
         let hub = Hub::new(limits, "boot", links, apps);
-        let (workers, replies, effects) = Default::default();
-        Self { hub, now: Instant::now(), workers, replies, effects }
+        let (workers, replies, effects, sizes) = Default::default();
+        Self { hub, now: Instant::now(), workers, replies, effects, sizes }
     }
 
     /// Loads an app; all its new workers become ready. Returns them.
@@ -190,8 +197,9 @@ impl Site {
                 let orders = std::mem::take(orders);
                 worker.take(&orders);
             }
-            let before = self.effects.len();
+            let mut acted = false;
             while let Some(effect) = self.hub.poll_effect() {
+                acted = true;
                 match effect {
                     Effect::StartWorker { worker, .. } => {
                         self.workers.insert(worker, FakeWorker::default());
@@ -199,11 +207,16 @@ impl Site {
                     Effect::KillWorker(worker) => {
                         self.workers.get_mut(&worker).expect("it lives").killed = true;
                     }
+                    Effect::Measure { key, path } => {
+                        let size = self.sizes.get(&path).copied().unwrap_or(Some(1000));
+                        self.hub.handle_measured(key, &path, size, self.now);
+                        continue;
+                    }
                     _ => {}
                 }
                 self.effects.push(effect);
             }
-            if self.effects.len() == before {
+            if !acted {
                 break;
             }
         }
@@ -403,6 +416,8 @@ impl FakeWorker {
                 Order::Answer { query, json } => {
                     self.live.push(Told::Answer { query, json: String::from_utf8(json.to_vec()).unwrap() });
                 }
+                Order::Part { serial, last, bytes } => self.parts.push((serial, last, bytes.to_vec())),
+                Order::Grown { serial, whole, size } => self.grown.push((serial, whole, size)),
                 Order::Taken { serial, bytes } => self.taken.push((serial, bytes)),
                 Order::Gone { serial } => self.gone.push(serial),
                 Order::Evaluate { query, code } => {

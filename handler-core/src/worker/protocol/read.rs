@@ -158,6 +158,8 @@ impl<'a> Order<'a> {
             10 => Self::Taken { serial: fields.u64()?, bytes: u32::from_le_bytes(fields.array()?) },
             11 => Self::Gone { serial: fields.u64()? },
             12 => Self::Evaluate { query: fields.u64()?, code: fields.left },
+            13 => Self::Part { serial: fields.u64()?, last: fields.flag()?, bytes: fields.left },
+            14 => Self::Grown { serial: fields.u64()?, whole: fields.flag()?, size: fields.u64()? },
             kind => return Err(ProtocolError::UnknownKind { kind }),
         })
     }
@@ -244,6 +246,7 @@ impl<'a> Action<'a> {
                 let (conn, status) = (fields.u64()?, fields.status()?);
                 Self::Refuse { conn, status, head: fields.bytes()?, body: fields.left }
             }
+            24 => Self::Want { serial: fields.u64()?, bytes: u32::from_le_bytes(fields.array()?) },
             25 => {
                 let (serial, worker) = (fields.u64()?, u32::from_le_bytes(fields.array()?));
                 let status = fields.status()?;

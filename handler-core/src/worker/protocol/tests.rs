@@ -54,6 +54,8 @@ fn orders_about_live_connections_arrive_as_they_were_sent() {
     encode_taken(&mut bytes, 1 << 40, u32::MAX);
     encode_gone(&mut bytes, 7);
     encode_evaluate(&mut bytes, 3, b"1 + 1");
+    encode_part(&mut bytes, 8, true, b"abc");
+    encode_grown(&mut bytes, 9, false, 1 << 40);
     let mut rest = &bytes[..];
     let mut orders = Vec::new();
     while let Some((kind, payload, after)) = split_frame(rest) {
@@ -68,6 +70,8 @@ fn orders_about_live_connections_arrive_as_they_were_sent() {
         Order::Taken { serial: 1 << 40, bytes: u32::MAX },
         Order::Gone { serial: 7 },
         Order::Evaluate { query: 3, code: b"1 + 1" },
+        Order::Part { serial: 8, last: true, bytes: b"abc" },
+        Order::Grown { serial: 9, whole: false, size: 1 << 40 },
     ];
     assert_eq!(orders, expected);
 }
@@ -97,6 +101,7 @@ fn every_action_survives_the_round_trip_and_no_prefix_panics() {
         Action::Piece { serial: 4, bytes: b"piece" },
         Action::End { serial: 4 },
         Action::Abort { serial: 4 },
+        Action::Want { serial: 4, bytes: 1 << 20 },
         Action::Accept { conn: 3, protocol: "chat", head: b"a: b\r\n" },
         Action::Refuse { conn: 3, status: 401, head: b"a: b\r\n", body: b"who?" },
         Action::Pass { serial: 4, worker: 2, status: 410, head: b"a: b\r\n", body: b"over" },

@@ -142,6 +142,24 @@ pub fn encode_gone(out: &mut Vec<u8>, serial: u64) {
     frame(out, 11, |out| out.extend_from_slice(&serial.to_le_bytes()));
 }
 
+/// Appends a [`Order::Part`](super::Order::Part).
+pub fn encode_part(out: &mut Vec<u8>, serial: u64, last: bool, bytes: &[u8]) {
+    frame(out, 13, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.push(u8::from(last));
+        out.extend_from_slice(bytes);
+    });
+}
+
+/// Appends a [`Order::Grown`](super::Order::Grown).
+pub fn encode_grown(out: &mut Vec<u8>, serial: u64, whole: bool, size: u64) {
+    frame(out, 14, |out| {
+        out.extend_from_slice(&serial.to_le_bytes());
+        out.push(u8::from(whole));
+        out.extend_from_slice(&size.to_le_bytes());
+    });
+}
+
 /// Appends an action's frame.
 pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
     match action {
@@ -228,6 +246,10 @@ pub fn encode_action(out: &mut Vec<u8>, action: &Action<'_>) {
         Action::Piece { serial, bytes } => frame(out, 18, |out| {
             out.extend_from_slice(&serial.to_le_bytes());
             out.extend_from_slice(bytes);
+        }),
+        Action::Want { serial, bytes } => frame(out, 24, |out| {
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.extend_from_slice(&bytes.to_le_bytes());
         }),
         Action::End { serial } => frame(out, 19, |out| out.extend_from_slice(&serial.to_le_bytes())),
         Action::Abort { serial } => frame(out, 20, |out| out.extend_from_slice(&serial.to_le_bytes())),

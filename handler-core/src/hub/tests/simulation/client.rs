@@ -36,6 +36,15 @@ pub(super) enum Speaks {
     Anything,
 }
 
+/// A body that a client sends in parts, as its Mongrel2 knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub sent: usize,
+    pub total: usize,
+    pub chunked: bool,
+    pub credits: i64,
+}
+
 #[derive(Debug)]
 pub(super) struct Client {
     pub speaks: Speaks,
@@ -58,6 +67,10 @@ pub(super) struct Client {
     pub answers: u64,
     /// The message that completes its upload, and the file.
     pub upload: Option<(Vec<u8>, PathBuf)>,
+    /// The body that it sends in parts.
+    pub body: Option<Sending>,
+    /// Its server has sent parts that it should not have.
+    pub rogue: bool,
     /// Answers that were cut short.
     pub cut: u64,
 }
@@ -79,6 +92,8 @@ impl Client {
             begun: 0,
             answers: 0,
             upload: None,
+            body: None,
+            rogue: false,
             cut: 0,
         }
     }

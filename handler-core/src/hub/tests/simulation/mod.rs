@@ -65,5 +65,6 @@ fn whatever_happens_the_promises_hold() {
     println!("{count} seeds of {STEPS} steps: {totals:?}");
     assert!(totals.answered > 0 && totals.reruns > 0, "{totals:?}");
     assert!(count < SEEDS || (totals.streamed > 0 && totals.cut > 0), "{totals:?}");
+    assert!(count < SEEDS || totals.bodies > 1000, "{totals:?}");
     assert!(count < SEEDS || (totals.heard > 0 && totals.closed > 0), "{totals:?}");
 }

@@ -4,7 +4,7 @@ use super::super::site::{FakeWorker, Job, Told};
 use crate::hub::AppId;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{Handler, Registration};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 /// A job that was read and begun.
@@ -46,6 +46,15 @@ pub(super) struct Running {
     pub what: What,
 }
 
+/// A body that arrives while its job runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reading {
+    /// Bytes that were asked for, and that came behind the first.
+    pub wanted: u64,
+    pub got: u64,
+    pub whole: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Worker {
     pub app: AppId,
@@ -59,6 +68,7 @@ pub(super) struct Worker {
     pub begun: Vec<Begun>,
     pub streams: Vec<Streaming>,
     pub running: Vec<Running>,
+    pub reading: BTreeMap<u64, Reading>,
     /// Its live connections.
     pub held: BTreeSet<u64>,
     /// Frames of the batch that is not sent yet.
@@ -85,6 +95,7 @@ impl Worker {
             begun: Vec::new(),
             streams: Vec::new(),
             running: Vec::new(),
+            reading: BTreeMap::new(),
             held: BTreeSet::new(),
             outbox: Vec::new(),
             started: 0,
@@ -121,6 +132,14 @@ impl Worker {
                 stream.under_way = left.expect("no more leaves than was given");
             }
         }
+        for (serial, last, bytes) in self.reader.parts.drain(..) {
+            if let Some(reading) = self.reading.get_mut(&serial) {
+                assert!(!reading.whole && reading.got < reading.wanted, "{serial}: {reading:?}");
+                reading.got += bytes.len() as u64;
+                reading.whole = last;
+            }
+        }
+        self.reader.grown.clear();
         for serial in self.reader.gone.drain(..) {
             if let Some(stream) = self.streams.iter_mut().find(|stream| stream.serial == serial) {
                 assert!(!std::mem::replace(&mut stream.gone, true), "gone twice");

@@ -2,6 +2,7 @@
 //! `work`, and for live connections in `talk` and `conversations`, for
 //! answers in pieces in `streaming`.
 
+mod bodies;
 mod conversations;
 mod streaming;
 mod talk;
@@ -17,11 +18,11 @@ use super::wire::Wire;
 use super::worker::Worker;
 use crate::hub::request::Request;
 use crate::hub::traffic::ChannelMeter;
-use crate::hub::{AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
+use crate::hub::{AppSpec, ConnKey, Effect, Hub, Limits, LinkId, WorkerId};
 use crate::websocket::Codec;
 use crate::worker::protocol::{Action, Registration, encode_action};
 use conversations::Conversation;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ pub(super) struct Totals {
     pub too_late: u64,
     pub streamed: u64,
     pub uploads: u64,
+    pub bodies: u64,
     pub cut: u64,
     pub opened: u64,
     pub adopted: u64,
@@ -69,6 +71,7 @@ impl Totals {
         self.too_late += other.too_late;
         self.streamed += other.streamed;
         self.uploads += other.uploads;
+        self.bodies += other.bodies;
         self.cut += other.cut;
         self.opened += other.opened;
         self.adopted += other.adopted;
@@ -145,6 +148,12 @@ pub(super) struct World {
     rooms: BTreeMap<Vec<u8>, BTreeSet<u64>>,
     /// Files that servers have begun.
     uploads: BTreeMap<PathBuf, Upload>,
+    /// The hub's own files: how large they are, and whether they are whole.
+    own_files: BTreeMap<PathBuf, (usize, bool)>,
+    /// What was written to them and not told.
+    written: VecDeque<(ConnKey, PathBuf, Result<usize, String>)>,
+    /// How large the bodies in parts are, by their tags.
+    body_sizes: BTreeMap<u64, usize>,
     /// What the answers to queries may be.
     queries: BTreeMap<u64, Expected>,
     last_message: u64,
@@ -178,7 +187,9 @@ impl World {
         let talks_too = random.percent(60);
         let two = AppSpec { name: "two.lua".into(), mount: "/two".into(), workers: 1 };
         let apps = vec![app(1 + random.below(4) as u32), two];
-        let routes = vec![route(&["GET"], "/users/{tag}", 0), route(&["POST"], "/b", 1)];
+        let mut routes = vec![route(&["GET"], "/users/{tag}", 0), route(&["POST"], "/b", 1)];
+        routes.push(route(&["POST"], "/body/{tag}", 2));
+        routes[2].streams = random.percent(60);
         let first = Registration { routes, hooks, raw, ..Registration::default() };
         let second = Registration { raw: false, ..first.clone() };
         let links = (0..1 + random.below(3)).map(|number| Link {
@@ -200,6 +211,7 @@ impl World {
         let now = Instant::now();
         let mut hub = Hub::new(limits, "boot", links.len(), apps);
         (0..links.len() as u16).for_each(|n| hub.set_upload_store(LinkId(n), format!("/store/{n}").into()));
+        hub.set_body_folder("/own".into());
         let mut world = Self {
             hub,
             now,
@@ -217,6 +229,9 @@ impl World {
             said: BTreeMap::new(),
             rooms: BTreeMap::new(),
             uploads: BTreeMap::new(),
+            own_files: BTreeMap::new(),
+            written: VecDeque::new(),
+            body_sizes: BTreeMap::new(),
             queries: BTreeMap::new(),
             last_message: 0,
             last_query: 0,
@@ -262,6 +277,7 @@ impl World {
                 self.pass(Duration::from_micros(time as u64));
             }
             780..860 => self.server_reports(),
+            929 if self.random.percent(50) => self.tell_written(),
             860..880 if self.talks_too => self.some_talker_leaves(),
             860..900 => self.client_leaves(),
             900..915 => self.worker_dies(),
@@ -291,6 +307,7 @@ impl World {
 
     fn turn(&mut self) {
         self.check_counts();
+        self.check_bodies();
         while !self.stopped {
             self.hub.finish_turn(self.now);
             let mut replies = Vec::new();
@@ -354,9 +371,19 @@ impl World {
             Effect::AppFailed(..) | Effect::Evaluated { .. } => {}
             Effect::AskWhoIsThere(link) => self.answer_roll_call(usize::from(link.0)),
             Effect::DeleteFile(path) => {
+                if path.starts_with("/own") {
+                    let file = self.own_files.remove(&path);
+                    file.expect("a file is deleted once, and it was there");
+                    return;
+                }
                 let file = self.uploads.remove(&path).expect("a file is deleted once, and it was there");
                 assert_ne!(file, Upload::Begun, "what its server is writing is not deleted under it");
             }
+            Effect::Measure { key, path } => {
+                let size = self.uploads.contains_key(&path).then_some(70_000);
+                self.hub.handle_measured(key, &path, size, self.now);
+            }
+            Effect::WriteFile { key, path, bytes, last } => self.file_is_written(key, path, &bytes, last),
             Effect::Stopped => {
                 assert!(self.workers.is_empty());
                 self.stopped = true;
@@ -369,8 +396,13 @@ impl World {
         assert!(link.up, "sent to a server that is gone");
         assert_eq!(reply.sender, link.sender);
         let overflowed = self.hub.counters().overflowed > 0;
+        let mut told = Vec::new();
         for id in &reply.ids {
             let id = i64::from(*id);
+            if reply.extended && link.clients.contains_key(&id) {
+                told.push((id, reply.payload.clone()));
+                continue;
+            }
             if reply.extended {
                 let mute = |talker: &&Talker| talker.mute && talker.gone_at.is_none();
                 link.missed.extend(link.talkers.get(&id).filter(mute).map(|_| id));
@@ -390,6 +422,9 @@ impl World {
                 // A hostile message may come again under the same number.
                 link.clients.remove(&id);
             }
+        }
+        for (id, payload) in told {
+            self.client_is_told(usize::from(reply.link.0), id, &payload);
         }
     }
 
@@ -439,6 +474,8 @@ impl World {
         if !stop {
             let left = self.uploads.iter().find(|(_, file)| **file == Upload::Whole);
             assert_eq!(left, None, "a file is left");
+            self.pass(seconds(160));
+            assert!(self.own_files.is_empty(), "a file is left");
             self.check_quiet();
             self.everybody_leaves();
             self.finish();
@@ -484,6 +521,7 @@ impl World {
                 self.flush(id);
             }
             self.pay_all();
+            self.bodies_go_on();
             self.pass(millis(50));
             if self.stopped {
                 break;

@@ -89,6 +89,14 @@ impl World {
         if client.upload.is_some() {
             return self.complete_upload(number, id);
         }
+        if client.body.is_some() {
+            return self.client_sends(number, id);
+        }
+        if client.speaks == Speaks::Http && self.random.percent(5) {
+            return self.client_uploads(number, id);
+        }
+        let link = &self.links[number];
+        let client = &link.clients[&id];
         self.last_tag += 1;
         let tag = self.last_tag;
         if client.speaks == Speaks::Socket || self.random.percent(1) {
@@ -221,7 +229,16 @@ impl World {
         }
         let (form, sender) = (self.links[number].form, self.links[number].sender.clone());
         let id = 7_777_770 + self.random.below(10) as i64;
-        let mut message = match self.random.below(5) {
+        let mut message = match self.random.below(6) {
+            5 => mongrel2::part(
+                form,
+                &sender,
+                id,
+                "/body/0",
+                self.random.below(3),
+                self.random.percent(50),
+                b"x",
+            ),
             0 => mongrel2::disconnect(form, &sender, id),
             1 if self.links[number].flow_control => mongrel2::credits(form, &sender, id, 1000),
             2 => mongrel2::json(form, &sender, id, b"{0}"),

@@ -3,7 +3,7 @@
 use super::super::super::site::millis;
 use super::super::super::site::seconds;
 use super::super::client::{Client, Speaks};
-use super::super::worker::{Begun, Worker};
+use super::super::worker::{Begun, Reading, Worker};
 use super::{Upload, World};
 use crate::hub::{AppId, WorkerId};
 use crate::worker::protocol::{Action, Handler, Ids, LoadFailure, encode_action, encode_ids};
@@ -89,7 +89,8 @@ impl World {
         match chance {
             0..45 => self.worker_begins(id),
             45..58 => self.worker_answers(id),
-            58..63 => self.worker_goes_on(id),
+            58..61 => self.worker_goes_on(id),
+            61..63 => self.worker_reads(id),
             63..66 => self.worker_streams(id, eager),
             66..70 if !eager => self.worker_wakes(id),
             66..70 => self.worker_goes_on(id),
@@ -139,15 +140,21 @@ impl World {
             return;
         }
         let tag = match job.path.rsplit_once('/') {
-            _ if !job.body.is_empty() => digits(&job.body),
+            _ if !job.body.is_empty() && !job.path.starts_with("/body") => digits(&job.body),
             Some((_, tag)) => digits(tag.as_bytes()),
             None => 0,
         };
         let raw = job.path.starts_with('@');
         let spool = std::path::Path::new(&job.spool);
         // Where there are deadlines it may have been answered already.
-        let has_file = job.spool.is_empty() || self.uploads.get(spool) == Some(&Upload::Whole);
+        self.check_body(&job.spool, tag);
+        let is_own = job.spool.starts_with('+') || job.spool.starts_with("/own/");
+        let has_file = job.spool.is_empty() || is_own || self.uploads.get(spool) == Some(&Upload::Whole);
         assert!(has_file || !self.calm, "{job:?} has no file");
+        let worker = self.workers.get_mut(&id).expect("it lives");
+        if job.spool == "+" {
+            worker.reading.insert(job.serial, Reading::default());
+        }
         worker.begun.push(Begun { serial: job.serial, tag, raw, handler: job.handler });
         self.check_order(&job.conn, tag);
         if self.random.percent(60) {
@@ -188,6 +195,7 @@ impl World {
         let streams = self.random.percent(20);
         let worker = self.workers.get_mut(&id).expect("it lives");
         let job = worker.begun.swap_remove(which);
+        worker.reading.remove(&job.serial);
         if streams && matches!(job.handler, Handler::Route(_)) && !job.raw {
             return self.begin_stream(id, job, size);
         }

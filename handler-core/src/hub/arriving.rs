@@ -1,0 +1,513 @@
+//! Bodies that come in parts (`upload.stream`), no faster than somebody takes them.
+//!
+//! Mongrel2 tells of such a body when the head is there, with what came along, and sends the rest against credits. A
+//! route that streams gets the request at once, and credits are what its worker wants when the script reads: a handler
+//! that does not read costs nothing, and one that has not begun can begin elsewhere. For all other routes the hub
+//! grants by itself and has the parts written to a file of its own; the request waits for its end, and is from then on
+//! one like those whose file Mongrel2 wrote.
+
+use super::Hub;
+use super::effect::Effect;
+use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
+use super::intake::{Asked, Planned, own_answer};
+use super::request::{Body, Job, Place, Plan, Request};
+use crate::http::Persistence;
+use crate::protocol::reply::{self, Control};
+use crate::protocol::{Envelope, Head, Part, Targets};
+use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
+use rustc_hash::FxHashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tracing::{error, warn};
+
+/// Fewer credits are granted only when none are left: each grant is a message.
+const GRAIN: u64 = 64 << 10;
+/// How often bodies that nobody hears of are looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// After so long without a byte Mongrel2 has cut the client off (`limits.min_ping` and a tick), of which it tells nobody.
+pub(super) const LOST: Duration = Duration::from_secs(150);
+
+/// A body that comes in parts.
+#[derive(Debug)]
+struct Parts {
+    request: RequestKey,
+    /// The hub's own file that it goes to; none: to the worker.
+    file: Option<PathBuf>,
+    /// Bytes that have come: where the next part has to begin.
+    received: u64,
+    /// How many there will be, unless the client sends chunks.
+    announced: Option<u64>,
+    /// What was granted and has not come; below zero after a chunk that was larger.
+    credits: i64,
+    /// What the worker wants and was not granted.
+    wanted: u64,
+    /// Bytes, and number of pieces, that are not written to the file yet.
+    unwritten: u64,
+    writing: u32,
+    /// The last part has come.
+    whole: bool,
+    /// When something last came, or was granted.
+    heard: Instant,
+    /// What becomes of the connection if the body is read to its end.
+    persistence: Persistence,
+}
+
+impl Parts {
+    /// Counts a part that came.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it: Mongrel2 would not have sent that.
+    fn take(&mut self, part: Part, size: u64, now: Instant) -> Result<(), &'static str> {
+        if self.whole || part.offset != self.received {
+            return Err("a part of a body out of order");
+        }
+        let end = self.received + size;
+        if self.announced.is_some_and(|all| end > all || part.last != (end == all)) {
+            return Err("a part of a body beyond its Content-Length, or too few of them");
+        }
+        // A chunk comes whole as soon as there is one credit.
+        if self.credits <= 0 || (self.announced.is_some() && size > self.credits as u64) {
+            return Err("a part of a body beyond its credits");
+        }
+        self.received = end;
+        self.credits -= size as i64;
+        self.whole = part.last;
+        self.heard = now;
+        Ok(())
+    }
+
+    /// Takes what may be granted now.
+    fn grant(&mut self, now: Instant) -> Option<u32> {
+        let under_way = self.credits.max(0) as u64;
+        let mut room = (BODY_WINDOW as u64).saturating_sub(under_way + self.unwritten);
+        if self.file.is_none() {
+            room = room.min(self.wanted);
+        }
+        if let Some(all) = self.announced {
+            room = room.min(all - self.received - under_way);
+        }
+        if self.whole || room == 0 || (room < GRAIN && self.credits > 0) {
+            return None;
+        }
+        self.wanted = self.wanted.saturating_sub(room);
+        self.credits += room as i64;
+        self.heard = now;
+        Some(room as u32)
+    }
+}
+
+/// The bodies that come in parts.
+#[derive(Debug, Default)]
+pub(super) struct Arriving {
+    /// Where the hub puts bodies that are not read as they come.
+    folder: Option<PathBuf>,
+    last_file: u64,
+    parts: FxHashMap<ConnKey, Parts>,
+    /// Those that have come and are not written yet, by their files: the next may be coming by their connection.
+    finishing: FxHashMap<PathBuf, Parts>,
+    /// Those that credits may be due to.
+    due: Vec<ConnKey>,
+    /// When to look at all, of Mongrel2's files too.
+    pub next_look: Option<Instant>,
+}
+
+impl Arriving {
+    /// Nobody waits for the rest of it.
+    pub fn forget(&mut self, key: ConnKey) {
+        self.parts.remove(&key);
+    }
+
+    /// The same for what this request's was, if there is any.
+    fn forget_of(&mut self, request: RequestKey, conn: ConnKey) {
+        if self.parts.get(&conn).is_some_and(|parts| parts.request == request) {
+            self.parts.remove(&conn);
+        }
+        self.finishing.retain(|_, parts| parts.request != request);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Bytes that each body has under way: granted and not come, or not written.
+    #[cfg(test)]
+    pub fn under_way(&self) -> impl Iterator<Item = u64> {
+        self.parts
+            .values()
+            .chain(self.finishing.values())
+            .map(|parts| parts.credits.max(0) as u64 + parts.unwritten)
+    }
+}
+
+impl Hub {
+    /// Takes bodies that come in parts from now on, and puts those that are not read as they come into this folder, which
+    /// is nobody else's.
+    pub fn set_body_folder(&mut self, folder: PathBuf) {
+        self.arriving.folder = Some(folder);
+    }
+
+    pub(super) fn is_too_large(&self, body: u64) -> bool {
+        body > self.limits.upload as u64
+    }
+
+    /// The beginning of a body in parts. `false`: the raw handler has to see to it.
+    pub(super) fn handle_stream_start(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        if self.arriving.folder.is_none() && self.raw_app().is_some() {
+            return false;
+        }
+        if self.arriving.parts.contains_key(&key) {
+            self.refuse(key.link, envelope, "a body within a body", now);
+            self.break_off(key, now);
+            return true;
+        }
+        let asked = Asked { key, envelope, head, message, spool: None, body: Body::Parts };
+        self.handle_http(asked, now);
+        true
+    }
+
+    /// Where the body of a request will be for whoever answers it, and the file that is the hub's to delete. `None`:
+    /// there is no place for it.
+    pub(super) fn place_body(
+        &mut self,
+        app: AppId,
+        handler: Handler,
+        asked: &Asked<'_>,
+    ) -> Option<(Body, Option<PathBuf>)> {
+        let streams = self.apps[usize::from(app.0)].streams(handler);
+        Some(match asked.body {
+            Body::Parts if streams => (Body::Parts, None),
+            Body::Parts => {
+                let folder = self.arriving.folder.as_ref()?;
+                self.arriving.last_file += 1;
+                let name = format!("{}-{}", self.boot, self.arriving.last_file);
+                (Body::Collected, Some(folder.join(name)))
+            }
+            Body::Growing if streams => (Body::Growing, None),
+            // It comes again when the file is whole.
+            Body::Growing => (Body::Whole, None),
+            body => (body, asked.spool.clone()),
+        })
+    }
+
+    /// A request whose body is not there, or not measured, is about to take its place.
+    pub(super) fn begin_body(
+        &mut self,
+        asked: &Asked<'_>,
+        planned: &Planned,
+        request: RequestKey,
+        persistence: Persistence,
+        now: Instant,
+    ) {
+        let key = asked.key;
+        if asked.body != Body::Parts {
+            self.begin_file(asked, planned, request, persistence);
+            return;
+        }
+        let bytes = asked.envelope.body;
+        let mut parts = Parts {
+            request,
+            file: planned.spool.clone(),
+            received: bytes.len() as u64,
+            announced: asked.head.spool_size.map(u64::from),
+            credits: 0,
+            wanted: 0,
+            unwritten: 0,
+            writing: 0,
+            whole: false,
+            heard: now,
+            persistence,
+        };
+        if let Some(path) = parts.file.clone() {
+            parts.unwritten = bytes.len() as u64;
+            parts.writing = 1;
+            self.effects.push_back(Effect::WriteFile { key, path, bytes: bytes.to_vec(), last: false });
+        }
+        self.arriving.parts.insert(key, parts);
+        self.arriving.due.push(key);
+        self.arriving.next_look.get_or_insert(now + LOOK);
+    }
+
+    /// The next part of a body. `false`: the raw handler has to see to it.
+    pub(super) fn handle_part(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(part) = head.part else { return false };
+        let Some(parts) = self.arriving.parts.get_mut(&key) else {
+            if self.is_finished(key) {
+                return true;
+            }
+            if self.raw_app().is_some() {
+                return false;
+            }
+            self.refuse(key.link, envelope, "a part of a body that nobody waits for", now);
+            self.cancel(key);
+            return true;
+        };
+        let bytes = envelope.body;
+        if let Err(problem) = parts.take(part, bytes.len() as u64, now) {
+            self.refuse(key.link, envelope, problem, now);
+            self.break_off(key, now);
+            return true;
+        }
+        let request = parts.request;
+        if parts.received > self.limits.upload as u64 {
+            self.refuse(key.link, envelope, "a body beyond limits.upload", now);
+            self.refuse_body(request, 413, now);
+            return true;
+        }
+        if let Some(path) = parts.file.clone() {
+            if part.last || !bytes.is_empty() {
+                parts.unwritten += bytes.len() as u64;
+                parts.writing += 1;
+                let bytes = bytes.to_vec();
+                self.effects.push_back(Effect::WriteFile { key, path: path.clone(), bytes, last: part.last });
+            }
+            if part.last
+                && let Some(parts) = self.arriving.parts.remove(&key)
+            {
+                self.arriving.finishing.insert(path, parts);
+            }
+        } else {
+            self.pass_part(key, part.last, bytes, now);
+        }
+        self.arriving.due.push(key);
+        true
+    }
+
+    /// Hands a part to the worker that has wanted it.
+    fn pass_part(&mut self, key: ConnKey, last: bool, bytes: &[u8], now: Instant) {
+        let Some(parts) = self.arriving.parts.get(&key) else { return };
+        let is_starved = parts.credits <= 0;
+        let request = &mut self.requests[parts.request];
+        if let Place::Worker(id, serial) = request.place
+            && let Some(worker) = self.workers.get_mut(id.0)
+        {
+            encode_part(&mut worker.orders, serial, last, bytes);
+        }
+        if !request.begun && is_starved {
+            // It is the script's turn.
+            request.deadline = Some(now + self.limits.request_timeout);
+        }
+        if last && let Some(parts) = self.arriving.parts.remove(&key) {
+            self.complete_body(parts.request, parts.persistence, now);
+        }
+    }
+
+    /// What [`Effect::WriteFile`] came to: how many bytes were written, or why not.
+    pub fn handle_written(&mut self, key: ConnKey, path: &Path, result: Result<usize, String>, now: Instant) {
+        let arriving = &mut self.arriving;
+        let parts = arriving.parts.get_mut(&key).filter(|parts| parts.file.as_deref() == Some(path));
+        let Some(parts) = parts.or_else(|| arriving.finishing.get_mut(path)) else { return };
+        let request = parts.request;
+        match result {
+            Ok(bytes) => {
+                parts.unwritten = parts.unwritten.saturating_sub(bytes as u64);
+                parts.writing = parts.writing.saturating_sub(1);
+                if !parts.whole || parts.writing > 0 {
+                    self.arriving.due.push(key);
+                } else if let Some(parts) = self.arriving.finishing.remove(path) {
+                    self.complete_body(request, parts.persistence, now);
+                }
+            }
+            Err(problem) => {
+                error!(link = key.link.0, conn = %key.id, "cannot write a body to {}: {problem}", path.display());
+                self.refuse_body(request, 500, now);
+            }
+        }
+    }
+
+    /// The body of a request is whole, wherever it is: its time runs, and its worker may have it.
+    pub(super) fn complete_body(&mut self, key: RequestKey, persistence: Persistence, now: Instant) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let waited = std::mem::replace(&mut request.body, Body::Whole) == Body::Collected;
+        let conn_key = request.conn;
+        let Some(conn) = self.conns.map.get_mut(&conn_key) else { return };
+        if !request.begun {
+            request.deadline = Some(now + self.limits.request_timeout);
+            if !conn.deaf {
+                request.persistence = persistence;
+                conn.deaf = persistence == Persistence::Close && !request.raw;
+            }
+        }
+        if waited
+            && conn.current == Some(key)
+            && request.place == Place::Pipeline
+            && let Plan::Run { app, .. } = request.plan
+        {
+            self.submit(key, app, now);
+        }
+    }
+
+    /// A worker's script waits for more of a body.
+    pub(super) fn handle_want(&mut self, id: WorkerId, serial: u64, bytes: u32) {
+        let Some(worker) = self.workers.get_mut(id.0) else { return };
+        let Some(Job::Request(key)) = worker.jobs.get(&serial) else { return };
+        let request = &mut self.requests[*key];
+        if request.gone {
+            // It may not have known this body when it was told.
+            encode_gone(&mut worker.orders, serial);
+            return;
+        }
+        match request.body {
+            Body::Grown => encode_grown(&mut worker.orders, serial, true, 0),
+            Body::Parts => {
+                if !request.begun {
+                    request.deadline = None;
+                }
+                if let Some(parts) = self.arriving.parts.get_mut(&request.conn) {
+                    parts.wanted += u64::from(bytes);
+                    self.arriving.due.push(request.conn);
+                }
+            }
+            Body::Growing => {
+                let conn = request.conn;
+                if let Some(path) = self.uploads.want(conn) {
+                    self.effects.push_back(Effect::Measure { key: conn, path });
+                }
+            }
+            Body::Whole | Body::Collected => {}
+        }
+    }
+
+    /// Grants what the takers of bodies have room for.
+    pub(super) fn grant_credits(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.arriving.due);
+        for key in due.drain(..) {
+            let Some(bytes) = self.arriving.parts.get_mut(&key).and_then(|parts| parts.grant(now)) else {
+                continue;
+            };
+            let flow_control = self.links[usize::from(key.link.0)].flow_control;
+            self.control(key, Control::UploadCredits(bytes));
+            if let Some(conn) = self.conns.map.get_mut(&key) {
+                // It takes a place among those that Mongrel2 holds for the connection. No more than a few are under
+                // way at a time: what they grant has to come first.
+                conn.pacer.sent(0, flow_control, now);
+            }
+        }
+        self.arriving.due = due;
+    }
+
+    /// Drops a connection at once, with what is under way to it.
+    fn cancel(&mut self, key: ConnKey) {
+        self.control(key, Control::Cancel);
+    }
+
+    fn control(&mut self, key: ConnKey, control: Control) {
+        let link = &self.links[usize::from(key.link.0)];
+        let Some(sender) = link.sender.as_ref().filter(|_| link.up && link.incarnation == key.incarnation)
+        else {
+            return;
+        };
+        let start = self.outgoing.bytes.len();
+        reply::encode_control(&mut self.outgoing.bytes, sender, Targets::one(&key.id), control);
+        self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
+    }
+
+    /// Ends a connection whose body makes no sense any more, as if its client had left.
+    pub(super) fn break_off(&mut self, key: ConnKey, now: Instant) {
+        self.cancel(key);
+        self.drop_connection(key);
+        self.raw_clients.forget(key);
+        // What is under way from it says nothing any more.
+        let conn = self.conns.map.entry(key).or_default();
+        conn.closed = true;
+        conn.pacer.sent(0, false, now);
+        self.conns.list_if_idle(key, now);
+    }
+
+    /// Answers a request whose body is not taken to its end, wherever the request is, and closes its connection.
+    pub(super) fn refuse_body(&mut self, key: RequestKey, status: u16, now: Instant) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let conn = request.conn;
+        request.persistence = Persistence::Close;
+        if request.gone {
+            return;
+        }
+        let mut freed = None;
+        match request.place {
+            Place::Pipeline if self.conns.map.get(&conn).is_none_or(|conn| conn.current != Some(key)) => {
+                // In its turn.
+                request.body = Body::Whole;
+                let plan = std::mem::replace(&mut request.plan, own_answer(status, None));
+                self.recycle(plan);
+                self.arriving.forget_of(key, conn);
+                if let Some(conn) = self.conns.map.get_mut(&conn) {
+                    conn.deaf = true;
+                }
+                return;
+            }
+            Place::Pipeline => {}
+            Place::Queue => {
+                for app in &mut self.apps {
+                    app.queue.retain(|waiting| *waiting != key);
+                }
+            }
+            Place::Worker(id, serial) => {
+                if let Some(worker) = self.workers.get_mut(id.0) {
+                    worker.jobs.remove(&serial);
+                    encode_gone(&mut worker.orders, serial);
+                    freed = Some((id, worker.app));
+                }
+            }
+        }
+        self.answer_with(key, status, now);
+        if let Some((id, app)) = freed {
+            self.fill(id, app, now);
+        }
+    }
+
+    /// A request is forgotten: nobody takes the rest of its body.
+    pub(super) fn forget_body(&mut self, key: RequestKey, request: &Request) {
+        match request.body {
+            Body::Parts | Body::Collected => self.arriving.forget_of(key, request.conn),
+            Body::Growing => self.uploads.abandon(request.conn, key),
+            Body::Whole | Body::Grown => {}
+        }
+    }
+
+    /// Whether parts of its body were given to a worker, which nobody else can have.
+    pub(super) fn has_lost_parts(&self, request: RequestKey) -> bool {
+        let request = &self.requests[request];
+        request.body == Body::Parts
+            && self.arriving.parts.get(&request.conn).is_none_or(|p| p.credits != 0 || p.wanted > 0)
+    }
+
+    /// Finds out which bodies have stopped to come though nobody said so, and which have become too large.
+    pub(super) fn look_at_bodies(&mut self, now: Instant) {
+        if self.arriving.next_look.is_none_or(|due| due > now) {
+            return;
+        }
+        let is_lost = |parts: &Parts| parts.credits > 0 && now.saturating_duration_since(parts.heard) >= LOST;
+        let lost: Vec<_> =
+            self.arriving.parts.iter().filter(|(_, parts)| is_lost(parts)).map(|(key, _)| *key).collect();
+        for key in lost {
+            warn!(link = key.link.0, conn = %key.id, "a body has not gone on for {LOST:?}: its client is given up");
+            self.break_off(key, now);
+        }
+        self.measure_all();
+        let is_needed = !self.arriving.is_empty() || !self.uploads.is_empty();
+        self.arriving.next_look = is_needed.then(|| now + LOOK);
+    }
+
+    /// Under a stop no more comes of what has not come.
+    pub(super) fn give_up_bodies(&mut self, now: Instant) {
+        let is_arriving = |(_, request): &(usize, &Request)| request.body.is_arriving();
+        let waiting: Vec<_> = self.requests.iter().filter(is_arriving).map(|(key, _)| key).collect();
+        for key in waiting {
+            self.counters.overloaded += 1;
+            self.refuse_body(key, 503, now);
+        }
+    }
+}
