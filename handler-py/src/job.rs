@@ -22,11 +22,6 @@ impl Job {
         Self { link, serial, frame: frame.into() }
     }
 
-    /// The payload of the order.
-    pub(crate) fn frame(&self) -> &[u8] {
-        &self.frame
-    }
-
     /// The name of its connection, the path's values, and Mongrel2's message.
     fn parts(&self) -> (&[u8], Params<'_>, &[u8]) {
         match Order::read_job(&self.frame) {

@@ -21,7 +21,7 @@ fn registration() -> Registration {
         methods: vec!["GET".into(), "POST".into()],
         path: path.into(),
         handler,
-        place: String::new(),
+        ..RouteSpec::default()
     };
     let channel = |path: &str, handler| ChannelSpec { path: path.into(), handler, ..ChannelSpec::default() };
     Registration {

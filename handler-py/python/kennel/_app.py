@@ -91,32 +91,50 @@ class App:
 
     # Routes
 
-    def get(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def get(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for GET, which answers HEAD too."""
         return self._add(["GET"], path, _place(1), compress, csrf, body)
 
-    def post(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def post(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for POST."""
         return self._add(["POST"], path, _place(1), compress, csrf, body)
 
-    def put(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def put(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for PUT."""
         return self._add(["PUT"], path, _place(1), compress, csrf, body)
 
-    def patch(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def patch(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for PATCH."""
         return self._add(["PATCH"], path, _place(1), compress, csrf, body)
 
-    def delete(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def delete(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for DELETE."""
         return self._add(["DELETE"], path, _place(1), compress, csrf, body)
 
-    def options(self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole") -> Callable[[F], F]:
+    def options(
+        self, path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+    ) -> Callable[[F], F]:
         """Registers a handler for OPTIONS, which Kennel otherwise answers itself."""
         return self._add(["OPTIONS"], path, _place(1), compress, csrf, body)
 
     def route(
-        self, methods: Union[str, List[str]], path: str, *, compress: Optional[bool] = None, csrf: bool = True, body: str = "whole"
+        self,
+        methods: Union[str, List[str]],
+        path: str,
+        *,
+        compress: Optional[bool] = None,
+        csrf: bool = True,
+        body: str = "whole",
     ) -> Callable[[F], F]:
         """Registers a handler for a method or several.
 

@@ -67,7 +67,9 @@ class Asgi(Server):
     def ready(self) -> None:
         channels = [_channel(path, number) for number, path in enumerate(("/", "/{*rest}"))]
         self.announce(
-            _json.encode({"routes": [], "channels": channels, "hooks": True, "not_found": True, "raw": False, "streams": True}),
+            _json.encode(
+                {"routes": [], "channels": channels, "hooks": True, "not_found": True, "raw": False, "streams": True}
+            ),
             [],
             [(self._request, "job"), None, None],
             open=self._open,
