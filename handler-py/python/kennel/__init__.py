@@ -21,8 +21,8 @@ from . import _state
 from ._app import App
 from ._conn import Connection
 from ._events import events
-from ._file import file
 from ._failure import TemplateError
+from ._file import file
 from ._log import log
 from ._native import VERSION as __version__
 from ._native import Aborted, Args, File, Files, Form, Headers, Refused, Request

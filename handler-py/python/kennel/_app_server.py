@@ -8,7 +8,7 @@ from typing import Any
 from . import _failure, _file, _native, _session, _state, _tasks
 from ._app import App
 from ._channel import is_async
-from ._response import body_bytes, check_status, is_stream, to_response
+from ._response import Response, body_bytes, check_status, is_stream, to_response
 from ._serve import LoadError, Server
 from ._stream import Pump
 
@@ -27,8 +27,8 @@ class AppServer(Server):
         for route in app._routes:
             if route.streams and not self.threads and not is_async(route.function):
                 raise LoadError(
-                    f'{route.title} has body="stream" and is a plain function, which cannot wait for a body: write it as'
-                    " `async def`, or give the app threads, as in kennel.App(threads=8)"
+                    f'{route.title} has body="stream" and is a plain function, which cannot wait for a body: write it'
+                    " as `async def`, or give the app threads, as in kennel.App(threads=8)"
                 )
 
     def ready(self) -> None:
