@@ -85,7 +85,6 @@ local function add_route(app, methods, path, options, fn, level)
   if type(fn) ~= "function" then
     error("route `" .. path .. "` takes a function, not a " .. type(fn), level)
   end
-  local streams = reads_streams(options, path, level)
   local number = #app.handlers
   local info = debug.getinfo(level, "Sl")
   local place = info.short_src .. ":" .. info.currentline

@@ -98,18 +98,22 @@ class AppServer(Server):
             )
             return
         made = _session.seal(req, value) if has_session else to_response(value)
-        if _file.is_file(made):
-            _file.settle(req, made)
-            job.send_file(made.body.found, check_status(made.status), made.headers.lines(), self._may_compress(made))
-            return
         if is_stream(made.body):
             pump = Pump(job, made, partial(self.failed, req, number), partial(self._only_log, req))
             if has_session:
                 pump.over = partial(_session.look_back, req)
             pump.start()
             return
-        body = body_bytes(made.body)
-        job.respond(check_status(made.status), made.headers.lines(), body, self._may_compress(made))
+        self._send(req, made)
+
+    def _send(self, req: Any, made: Response) -> None:
+        """Answers with a response that is no stream."""
+        job, may_compress = req._job, self._may_compress(made)
+        if _file.is_file(made):
+            _file.settle(req, made)
+            job.send_file(made.body.found, check_status(made.status), made.headers.lines(), may_compress)
+            return
+        job.respond(check_status(made.status), made.headers.lines(), body_bytes(made.body), may_compress)
 
     def _may_compress(self, made: Response) -> bool:
         return self.app.compress if made.compress is None else made.compress
@@ -135,7 +139,7 @@ class AppServer(Server):
                 made = to_response(value)
                 if is_stream(made.body):
                     raise TypeError("an error page has no pieces")
-                self._answer(req, number, made)
+                self._send(req, made)
             except BaseException as again:
                 broken(again)
 
