@@ -7,6 +7,7 @@ use super::socket::{ClientId, Ended, Message};
 use super::stage::{APP, Chore, LogLine, Seat, Shared, Stage, lock};
 use crate::hub::inspect::{ConnectionFilter, ConnectionView};
 use crate::hub::{AppSpec, Limits, WorkerId};
+use crate::sessions::{Keys, Secret};
 use crate::websocket::{CloseCode, close};
 use crate::worker::clock::Clock;
 use crate::worker::link::{self, Actions, Orders};
@@ -139,6 +140,17 @@ pub struct Site {
     evaluations: u64,
 }
 
+/// What a program gives to its workers of its own accord: bounds, settings, and something to sign with.
+fn completed(start: Start, limits: &Limits) -> Start {
+    let config = match start.config {
+        serde_json::Value::Null => serde_json::json!({}),
+        config => config,
+    };
+    let secret = Secret::new(b"what tests of apps sign with").expect("it is long enough");
+    let keys = if start.keys.is_empty() { Keys::of(&[secret]) } else { start.keys };
+    Start { config, keys, form: limits.form.clone(), conversations: limits.conversations, ..start }
+}
+
 /// Rounds of turns at one moment. An app takes a few.
 const ROUNDS: usize = 20_000;
 /// Redirects that are followed.
@@ -153,11 +165,12 @@ impl Site {
     pub fn open<W: Workers>(plan: Plan, workers: &mut W) -> Result<Self, W::Error> {
         let clock = Clock::made(plan.begin);
         let app = AppSpec { name: plan.start.source.clone(), mount: plan.start.mount.clone(), workers: 1 };
+        let start = completed(plan.start, &plan.limits);
         let stage = Stage::new(plan.limits, app, clock.clone());
         let mut site = Self {
             stage: Arc::new(Mutex::new(stage)),
             clock,
-            start: plan.start,
+            start,
             players: Vec::new(),
             jar: Jar::default(),
             evaluations: 0,

@@ -266,7 +266,7 @@ fn options_of_a_route_are_checked_when_the_app_loads() {
     for (options, problem) in [
         ("{ body = \"parts\" }", "is \"whole\" or \"stream\", not parts"),
         ("{ boddy = 1 }", "has no option `boddy`"),
-        ("1", "takes a table of options, not a number"),
+        ("1", "takes a table of options before its function, not a number"),
     ] {
         let script = format!("app:post(\"/up\", {options}, function() return \"\" end)");
         let mut site = Site::plan(&script).spawn();
