@@ -4,7 +4,7 @@
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
 
-.PHONY: demo test check bench autobahn needs test-needs clean
+.PHONY: demo test check bench fuzz autobahn needs test-needs clean
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
@@ -40,6 +40,10 @@ bench: needs
 	cargo bench -p tests --bench conf_load -- --check
 	cargo bench -p tests --bench whole_way -- --check
 	cargo bench -p tests --bench http_servers -- --check
+
+## Look for bytes that break a parser, led by which code they reach: make fuzz SECONDS=600
+fuzz: needs
+	scripts/fuzz $(or $(SECONDS),60)
 
 ## The Autobahn test suite for WebSockets; needs Python 2.7. Some of it: make autobahn CASES='1.*,2.*'
 autobahn: needs

@@ -80,7 +80,13 @@ pub enum AnswerError {
 }
 
 impl Table {
-    pub(super) fn parse(bytes: &[u8], address: &Address) -> Result<Self, ControlError> {
+    /// Reads an answer of the control port at `address`: a tnetstring dictionary of `headers` and `rows`, or of `code` and
+    /// `error`.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Nonsense`] when it is no such dictionary, and the refusal when it is one.
+    pub fn parse(bytes: &[u8], address: &Address) -> Result<Self, ControlError> {
         let nonsense = |cause: AnswerError| ControlError::Nonsense { address: address.clone(), cause };
         let (answer, rest) = Value::parse(bytes).map_err(|problem| nonsense(problem.into()))?;
         // m2sh ends its requests with a NUL; an answer may have one too.

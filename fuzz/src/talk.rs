@@ -1,0 +1,149 @@
+//! What clients send: frames, handshakes and the values of headers.
+
+use crate::{Chooser, Target};
+use handler_core::console;
+use handler_core::http::{charset, cookies, host, percent, query};
+use handler_core::websocket::frame::encode_masked;
+use handler_core::websocket::{
+    Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Session, client, close, extensions,
+};
+
+/// Frames of a stream, the same in whatever pieces it comes.
+pub(crate) const FRAMES: Target = Target {
+    name: "frames",
+    check: |bytes| {
+        let Some((piece, stream)) = bytes.split_first() else { return };
+        let whole = decoded(stream, usize::MAX);
+        assert_eq!(decoded(stream, usize::from(*piece) + 1), whole);
+        let mut assembler = Assembler::new(1 << 12);
+        for frame in whole.into_iter().map_while(Result::ok) {
+            match assembler.push(frame) {
+                Ok(message) => assert!(message.is_none_or(|message| message.payload.len() <= 1 << 12)),
+                Err(_) => break,
+            }
+        }
+    },
+    seeds: || {
+        let mut stream = vec![2];
+        for opcode in [Opcode::Text, Opcode::Ping, Opcode::Continuation, Opcode::Binary, Opcode::Close] {
+            encode_masked(&mut stream, opcode != Opcode::Text, opcode, false, b"\x03\xe8hello", [1, 2, 3, 4]);
+        }
+        vec![stream]
+    },
+};
+
+fn decoded(stream: &[u8], piece: usize) -> Vec<Result<Frame, u16>> {
+    let mut decoder = Decoder::new(Masking::Required, 1 << 12, true);
+    let mut found = Vec::new();
+    for mut now in stream.chunks(piece) {
+        while !now.is_empty() {
+            match decoder.read(&mut now) {
+                Ok(frame) => found.extend(frame.map(Ok)),
+                Err(violation) => {
+                    found.push(Err(violation.code.0));
+                    return found;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A conversation of frames as Mongrel2 hands them over: flags and payload each.
+pub(crate) const SESSION: Target = Target {
+    name: "session",
+    check: |bytes| {
+        let mut choose = Chooser(bytes);
+        let deflate = Deflate::new(choose.byte());
+        let (mut session, mut codec, mut out) = (Session::new(deflate), Codec::new(), Vec::new());
+        while !choose.is_empty() {
+            let (flags, payload) = (choose.byte(), choose.bytes());
+            match session.receive(flags, payload, 1000, &mut codec, 0, &mut out) {
+                Event::Text(text) => assert!(text.len() <= 1000),
+                Event::Binary(bytes) => assert!(bytes.len() <= 1000),
+                _ => {}
+            }
+        }
+        // What is said to the client are whole frames, of which a close is the last.
+        let mut decoder = Decoder::new(Masking::Forbidden, 125, false);
+        let (mut rest, mut closes) = (&out[..], 0);
+        while !rest.is_empty() {
+            let frame = decoder.read(&mut rest).expect("what the hub says").expect("a whole frame");
+            assert_eq!(closes, 0, "something behind a close");
+            closes += usize::from(frame.opcode() == Opcode::Close);
+        }
+        assert!(closes == 0 || !session.is_open());
+    },
+    seeds: || vec![b"\x0f\x81\x05hello\x89\x01x\x01\x02he\x80\x03llo\x82\x02\xff\0\x88\x02\x03\xe8".to_vec()],
+};
+
+/// Compressed messages, whose size is bounded before they are inflated.
+pub(crate) const INFLATE: Target = Target {
+    name: "inflate",
+    check: |bytes| {
+        if let Ok(bytes) = Codec::new().inflate(bytes, 4000) {
+            assert!(bytes.len() <= 4000);
+        }
+    },
+    seeds: || {
+        let deflate = Deflate::new(15).expect("a window of RFC 7692");
+        let seed = |bytes: &[u8]| {
+            let mut packed = Vec::new();
+            Codec::new().compress(bytes, deflate, &mut packed);
+            packed
+        };
+        vec![seed(b"hello"), seed(&[b'x'; 5000]), seed(&(0..=255).collect::<Vec<u8>>())]
+    },
+};
+
+/// Answers to the handshake of our own client.
+pub(crate) const HANDSHAKE: Target = Target {
+    name: "handshake",
+    check: |bytes| {
+        let request = client::Request {
+            host: "a.example",
+            path: "/",
+            origin: None,
+            protocols: &["chat"],
+            deflate: true,
+            entropy: *b"the sample nonce",
+        };
+        let began = client::Handshake::start(&request, &mut Vec::new()).expect("a sound request");
+        if let Ok(Some(established)) = began.finish(bytes) {
+            assert!(established.size <= bytes.len());
+        }
+    },
+    seeds: || {
+        vec![
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: chat\r\n\
+              Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nmore"
+                .to_vec(),
+        ]
+    },
+};
+
+/// Values of headers, queries and paths.
+pub(crate) const FIELDS: Target = Target {
+    name: "fields",
+    check: |bytes| {
+        let _ = extensions::parse(bytes).map(|offers| Deflate::negotiate(&offers));
+        let _ = (cookies::pairs(bytes).count(), query::pairs(bytes).count(), host::split(bytes));
+        assert!(percent::decode(bytes, true).len() <= bytes.len());
+        let _ = (percent::normal_path(bytes), close::parse(bytes), console::read_line(bytes));
+        let (kind, body) = bytes.split_at(bytes.len() / 2);
+        let _ = charset::decode(body, kind);
+    },
+    seeds: || {
+        let texts = [
+            "permessage-deflate; client_max_window_bits=10; server_no_context_takeover, x",
+            "a=1; b=\"two\"; c=%20",
+            "a=1&b=%C3%A9&c=+&&=",
+            "[::1]:8080",
+            "a.example:80",
+            "/a/../b//c/%2e%2e/%2f",
+            "text/html; charset=iso-8859-1\u{e9}\u{e9}\u{e9}\u{e9}",
+        ];
+        texts.map(|text| text.as_bytes().to_vec()).to_vec()
+    },
+};
