@@ -212,60 +212,40 @@ impl Api {
     }
 }
 
-/// Loads the runtime's own chunks and returns the functions that drive it.
+/// The runtime's own chunks, each behind those that it needs. A chunk gets the native functions and a table of what the chunks
+/// before it returned, by these names.
+const RUNTIME: &[(&str, &str)] = &[
+    ("scheduler", include_str!("../runtime/scheduler.lua")),
+    ("form", include_str!("../runtime/form.lua")),
+    ("request", include_str!("../runtime/request.lua")),
+    ("body", include_str!("../runtime/body.lua")),
+    ("failure", include_str!("../runtime/failure.lua")),
+    ("stream", include_str!("../runtime/stream.lua")),
+    ("events", include_str!("../runtime/events.lua")),
+    ("response", include_str!("../runtime/response.lua")),
+    ("file", include_str!("../runtime/file.lua")),
+    ("conn", include_str!("../runtime/conn.lua")),
+    ("states", include_str!("../runtime/states.lua")),
+    ("straight", include_str!("../runtime/straight.lua")),
+    ("live", include_str!("../runtime/live.lua")),
+    ("room", include_str!("../runtime/room.lua")),
+    ("channel", include_str!("../runtime/channel.lua")),
+    ("conversation", include_str!("../runtime/conversation.lua")),
+    ("session", include_str!("../runtime/session.lua")),
+    ("render", include_str!("../runtime/render.lua")),
+    ("app", include_str!("../runtime/app.lua")),
+    ("init", include_str!("../runtime/init.lua")),
+];
+
+/// Loads them and returns the functions that drive the runtime: what the last one returns.
 pub(crate) fn load_runtime(lua: &Lua, api: &Api) -> mlua::Result<Table> {
-    let chunk = |source: &str| lua.load(source).set_name(format!("={RUNTIME_CHUNK}")).into_function();
-    let native = &api.native;
-    let scheduler: Table = chunk(include_str!("../runtime/scheduler.lua"))?.call(native)?;
-    let form: Table = chunk(include_str!("../runtime/form.lua"))?.call(native)?;
-    let request: Table = chunk(include_str!("../runtime/request.lua"))?.call((native, &form))?;
-    chunk(include_str!("../runtime/body.lua"))?.call::<()>((native, &scheduler, &request))?;
-    let failure: Table = chunk(include_str!("../runtime/failure.lua"))?.call((native, &request))?;
-    let stream: Table = chunk(include_str!("../runtime/stream.lua"))?.call((native, &scheduler))?;
-    let events: Table = chunk(include_str!("../runtime/events.lua"))?.call((native, &scheduler, &stream))?;
-    let response: Table = chunk(include_str!("../runtime/response.lua"))?.call((native, &stream))?;
-    let file: Table = chunk(include_str!("../runtime/file.lua"))?.call((native, &request, &response))?;
-    let conn: Table = chunk(include_str!("../runtime/conn.lua"))?.call((native, &scheduler, &request))?;
-    let states: Table = chunk(include_str!("../runtime/states.lua"))?.call((native, &scheduler))?;
-    let straight: Table = chunk(include_str!("../runtime/straight.lua"))?
-        .call((native, &scheduler, &failure, &conn, &states))?;
-    let live: Table = chunk(include_str!("../runtime/live.lua"))?
-        .call((native, &scheduler, &failure, &conn, &states, &straight))?;
-    let room: Table = chunk(include_str!("../runtime/room.lua"))?.call((native, &conn, &live))?;
-    let channel: Table = chunk(include_str!("../runtime/channel.lua"))?.call(native)?;
-    let conversation: Table = chunk(include_str!("../runtime/conversation.lua"))?
-        .call((native, &scheduler, &failure, &response))?;
-    let session: Table =
-        chunk(include_str!("../runtime/session.lua"))?.call((native, &request, &response))?;
-    let render: Table = chunk(include_str!("../runtime/render.lua"))?.call((native, &response))?;
-    let app: Table = chunk(include_str!("../runtime/app.lua"))?.call((
-        native,
-        &scheduler,
-        &request,
-        &response,
-        &failure,
-        &channel,
-        &live,
-        &stream,
-        &file,
-        &conversation,
-        &session,
-    ))?;
-    chunk(include_str!("../runtime/init.lua"))?.call((
-        native,
-        &scheduler,
-        &failure,
-        &response,
-        &app,
-        &live,
-        &room,
-        &stream,
-        &file,
-        &events,
-        &conversation,
-        &session,
-        &render,
-    ))
+    let parts = lua.create_table()?;
+    for (name, source) in RUNTIME {
+        let chunk = lua.load(*source).set_name(format!("={RUNTIME_CHUNK}")).into_function()?;
+        let part: Value = chunk.call((&api.native, &parts))?;
+        parts.set(*name, part)?;
+    }
+    parts.get("init")
 }
 
 /// The message inside a job's frame, which is what scripts' requests hold.

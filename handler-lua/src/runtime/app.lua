@@ -1,6 +1,9 @@
 -- kennel.app(): what a script registers, and how a job finds it.
 
-local native, scheduler, request, response, failure, channel, live, stream, file, conversation, sessions = ...
+local native, parts = ...
+local scheduler, request, response = parts.scheduler, parts.request, parts.response
+local failure, channel, live = parts.failure, parts.channel, parts.live
+local stream, file, conversation, sessions = parts.stream, parts.file, parts.conversation, parts.session
 
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 

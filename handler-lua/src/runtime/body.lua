@@ -1,7 +1,8 @@
 -- A request's body in pieces: as it arrives, in a route with { body = "stream" }; otherwise as it lies in the
 -- message or in its file.
 
-local native, scheduler, request = ...
+local native, parts = ...
+local scheduler, request = parts.scheduler, parts.request
 
 -- What native.read_body finds.
 local BYTES, NOT_YET, END, ABORTED = 0, 1, 2, 3

@@ -7,7 +7,8 @@
 --   owned    the connection is this worker's
 -- and what states.lua and straight.lua keep there of one that is owned.
 
-local native, scheduler, request = ...
+local native, parts = ...
+local scheduler, request = parts.scheduler, parts.request
 
 local STATE = native.state_key
 

@@ -5,7 +5,8 @@
 -- `PATH?talk=WORKER-KEY-STEP`: what is sent there is an answer to that very page, so going back or sending twice does nothing
 -- twice, and what comes to another worker is passed to the one that has the coroutine.
 
-local native, scheduler, failure, response = ...
+local native, parts = ...
+local scheduler, failure, response = parts.scheduler, parts.failure, parts.response
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, status = coroutine.running, coroutine.status

@@ -1,6 +1,7 @@
 -- kennel.events(fn): server-sent events, and a comment now and then where there are none.
 
-local native, scheduler, stream = ...
+local native, parts = ...
+local scheduler, stream = parts.scheduler, parts.stream
 
 -- Seconds between signs of life: proxies and Mongrel2 cut off what is silent for a minute or two.
 local SILENCE = 15

@@ -1,6 +1,7 @@
 -- What becomes of a script's errors.
 
-local native, request = ...
+local native, parts = ...
+local request = parts.request
 
 -- An error that was caught in a coroutine, with its traceback there: { problem = what caught gave }.
 local Raised = {}

@@ -1,7 +1,8 @@
 -- kennel.file(path, options): a file as an answer. It is opened when its handler has returned, so that the request's
 -- conditions are at hand.
 
-local native, request, response = ...
+local native, parts = ...
+local request, response = parts.request, parts.response
 
 local File = response.File
 

@@ -1,6 +1,10 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
-local native, scheduler, failure, response, apps, live, rooms, stream, file, events, conversation, sessions, pages = ...
+local native, parts = ...
+local scheduler, failure, response = parts.scheduler, parts.failure, parts.response
+local apps, live, rooms = parts.app, parts.live, parts.room
+local stream, file, events = parts.stream, parts.file, parts.events
+local conversation, sessions, pages = parts.conversation, parts.session, parts.render
 local take_job = apps.take_job
 
 local kennel = {

@@ -1,7 +1,9 @@
 -- The orders of the hub about connections, and channels as callbacks: messages of a connection run one after the
 -- other, and those that come while a callback sleeps wait.
 
-local native, scheduler, failure, conns, states, straight = ...
+local native, parts = ...
+local scheduler, failure = parts.scheduler, parts.failure
+local conns, states, straight = parts.conn, parts.states, parts.straight
 
 local caught, done = failure.caught, native.done
 local live, by_id = states.live, states.by_id

@@ -1,6 +1,7 @@
 -- kennel.render(template, values, options): a page from a template beside the app.
 
-local native, response = ...
+local native, parts = ...
+local response = parts.response
 
 local function render(template, values, options)
   if type(template) ~= "string" then

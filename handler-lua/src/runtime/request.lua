@@ -1,7 +1,8 @@
 -- The request as scripts see it: a table that holds the raw message and asks native code for each
 -- field when the script does. What nobody asks for is never decoded.
 
-local native, form = ...
+local native, parts = ...
+local form = parts.form
 
 local Failure = {} -- metatable of errors that are an answer: { status, message }
 

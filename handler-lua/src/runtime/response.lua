@@ -1,6 +1,7 @@
 -- What handlers return, and how it becomes an answer.
 
-local native, stream = ...
+local native, parts = ...
+local stream = parts.stream
 
 local Stream = stream.Stream
 -- The body of a response that is a file: see file.lua.

@@ -1,6 +1,7 @@
 -- kennel.room() and kennel.connection(): who is there, in all workers.
 
-local native, conns, live = ...
+local native, parts = ...
+local conns, live = parts.conn, parts.live
 
 local ask = conns.ask
 

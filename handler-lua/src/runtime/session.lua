@@ -2,7 +2,8 @@
 --
 -- A request that nobody asks for its session has none: rawget(req, SESSION) is nil, and no cookie was looked at.
 
-local native, request, response = ...
+local native, parts = ...
+local request, response = parts.request, parts.response
 
 local SESSION = request.SESSION
 

@@ -4,7 +4,8 @@
 -- straight-line code does not wait for a message; `queue` with what came meanwhile; `ended` once the client has
 -- gone while the script still wanted its messages; `over` once the script was told of the end.
 
-local native, scheduler = ...
+local native, parts = ...
+local scheduler = parts.scheduler
 
 local done, set_current = native.done, scheduler.set_current
 

@@ -3,7 +3,8 @@
 -- A state then holds also: `co`, the coroutine; `serial` of the message that it has; `finished` once the code has
 -- ended; and for a wait that ends some time, its `deadline`, with the `timer` that looks after it and is `due`.
 
-local native, scheduler, failure, conns, states = ...
+local native, parts = ...
+local scheduler, failure, conns, states = parts.scheduler, parts.failure, parts.conn, parts.states
 
 local caught, done, set_current = failure.caught, native.done, scheduler.set_current
 local forget, hang_up, failed, dequeue = states.forget, states.hang_up, states.failed, states.dequeue

@@ -3,7 +3,8 @@
 -- The function runs in the coroutine of its request. `send` pauses it while as much is under way as may be, and raises
 -- an error once the client has left, so that a function which never looks ends too.
 
-local native, scheduler = ...
+local native, parts = ...
+local scheduler = parts.scheduler
 
 local begin_stream, native_piece, end_stream = native.begin_stream, native.piece, native.end_stream
 local WINDOW = native.stream_window

@@ -294,7 +294,8 @@ fn a_file_with_a_path_is_gone_when_its_request_ends(language: Language) {
     site.signal(process::Signal::INT);
     site.exit_code();
     // Only what signs sessions stays.
-    let left: Vec<_> = fs::read_dir(own).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(own).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
     assert_eq!(left, ["secret"]);
 }
 

@@ -47,6 +47,8 @@ mod examples;
 mod existing_server;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
 mod files;
+/// Forged upload headers: no file is opened, none deleted.
+mod forged;
 /// Forms: fields and files, whatever sends them.
 mod forms;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
