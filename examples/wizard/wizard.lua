@@ -41,7 +41,8 @@ local function ask(title, fields, read)
 end
 
 app:conversation("/book", function()
-  local dog = ask("Who is coming?", '<input name="dog" placeholder="The dog\'s name" maxlength="40" autofocus>', function(form)
+  local name_field = '<input name="dog" placeholder="The dog\'s name" maxlength="40" autofocus>'
+  local dog = ask("Who is coming?", name_field, function(form)
     local name = (form.dog or ""):match("^%s*(.-)%s*$")
     if name == "" then
       return nil, "Every dog has a name."
@@ -49,7 +50,8 @@ app:conversation("/book", function()
     return name
   end)
 
-  local nights = ask("For how many nights?", '<input name="nights" inputmode="numeric" size="3" autofocus>', function(form)
+  local nights_field = '<input name="nights" inputmode="numeric" size="3" autofocus>'
+  local nights = ask("For how many nights?", nights_field, function(form)
     local number = tonumber(form.nights)
     if not number or number % 1 ~= 0 or number < 1 or number > 30 then
       return nil, "From 1 to 30, please."
@@ -59,8 +61,10 @@ app:conversation("/book", function()
 
   local price = nights * (kennel.config.price or 18)
   local summary = escape(dog) .. ", " .. nights .. (nights == 1 and " night" or " nights") .. ": " .. price .. " EUR."
-  local choices = '<button name="sure" value="yes">Book it</button> <button name="sure" value="no">Rather not</button>'
-  local page = kennel.html(frame:format("Is that right?", "Is that right?", "<p>" .. summary .. '<form method="post">' .. choices .. "</form>"))
+  local yes = '<button name="sure" value="yes">Book it</button>'
+  local no = '<button name="sure" value="no">Rather not</button>'
+  local choice = "<p>" .. summary .. '<form method="post">' .. yes .. " " .. no .. "</form>"
+  local page = kennel.html(frame:format("Is that right?", "Is that right?", choice))
   if kennel.prompt(page).form.sure ~= "yes" then
     return kennel.redirect("/")
   end
