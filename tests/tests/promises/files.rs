@@ -352,9 +352,12 @@ fn a_slow_reader_slows_the_sending_and_costs_no_memory(language: Language) {
     for client in &mut clients {
         assert!(client.read_bytes(1_000_000) == content[..1_000_000]);
     }
-    // Those who leave take their answers along.
+    // Those who leave take their answers along. Whoever comes behind them may get the rest of a message that Mongrel2 is
+    // just writing, since it goes on with the number of a descriptor; so it is one who was there before.
+    let mut other = site.client();
+    assert_eq!(other.get("/quick").text(), "quick");
     drop(clients);
-    assert_eq!(site.get("/quick").text(), "quick");
+    assert_eq!(other.get("/quick").text(), "quick");
     let mut site = site;
     site.signal(rustix::process::Signal::TERM);
     wait::until("the end", || site.exit_code() == Some(0));
