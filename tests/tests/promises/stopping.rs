@@ -8,7 +8,11 @@ use tests::wait::{self, PATIENCE};
 const APP: Scripts<'_> = Scripts {
     lua: r#"
 app:get("/", function() return "x" end)
-app:get("/sleep/{s}", function(req, s) kennel.sleep(tonumber(s)) return "slept" end)
+app:get("/sleep/{s}", function(req, s)
+  io.open("sleeping", "w"):close()
+  kennel.sleep(tonumber(s))
+  return "slept"
+end)
 app:get("/big", function() kennel.sleep(0.3) return string.rep("0123456789", 2000000) end)
 app:get("/loop", function() io.open("looping", "w"):close() while true do end end)
 "#,
@@ -18,6 +22,7 @@ import asyncio
 def x(req): return "x"
 @app.get("/sleep/{s}")
 async def sleep(req, s):
+    open("sleeping", "w").close()
     await asyncio.sleep(float(s))
     return "slept"
 @app.get("/big")
@@ -105,7 +110,8 @@ fn what_does_not_finish_in_time_is_ended(language: Language) {
     let (mut looping, mut sleeping) = (site.client(), site.client());
     looping.send(get("/loop"));
     sleeping.send(get("/sleep/60"));
-    wait::until("the loop runs", || site.folder().path().join("looping").exists());
+    let has_begun = |name: &str| site.folder().path().join(name).exists();
+    wait::until("both run", || has_begun("looping") && has_begun("sleeping"));
     site.signal(Signal::TERM);
     assert_eq!(site.exit_code(), Some(0));
     for client in [&mut looping, &mut sleeping] {
