@@ -17,6 +17,7 @@ mod raw;
 mod sending;
 mod servers;
 mod sessions;
+mod sessions_by_chance;
 mod simulation;
 mod site;
 mod stopping;
