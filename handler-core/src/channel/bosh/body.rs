@@ -1,10 +1,13 @@
 //! `<body/>`: the element that each request and each answer is.
 
-use super::NAMESPACE;
 use super::element;
 use super::markup::{Fault, Piece, Walk, decode, is_blank, local, prefix};
+use super::{Condition, NAMESPACE};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// The largest `rid`, 2^53 - 1: what every language counts exactly (XEP-0124, 14.1).
+pub const MAX_RID: u64 = (1 << 53) - 1;
 
 /// Elements that one body may carry.
 const MAX_ELEMENTS: usize = 10_000;
@@ -74,8 +77,11 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     ///
-    /// [`BodyError`] for whatever is no `<body/>` of this protocol: HTTP 400, by
-    /// [`Refusal::unreadable`](super::Refusal::unreadable).
+    /// [`BodyError`] for whatever is no `<body/>` of this protocol: to be answered by [`Session::refuse`] when it
+    /// names a session, and by [`Refusal::unreadable`] otherwise.
+    ///
+    /// [`Refusal::unreadable`]: super::Refusal::unreadable
+    /// [`Session::refuse`]: super::Session::refuse
     pub fn parse(bytes: &'a [u8], max: usize) -> Result<Self, BodyError> {
         let fail = |why| Err(BodyError { why, sid: None });
         if bytes.len() > max {
@@ -230,5 +236,30 @@ impl<'a> Body<'a> {
         }
         text.push_str(&self.input[element.name_end..element.place.end]);
         Cow::Owned(text)
+    }
+
+    /// The bytes that it was read from.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.input.as_bytes()
+    }
+
+    /// A number among the attributes, at most 2^53 - 1.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Condition> {
+        let Some(text) = self.attribute(name) else { return Ok(None) };
+        let digits = text.trim_matches([' ', '\t', '\n', '\r']);
+        let digits = digits.strip_prefix('+').unwrap_or(digits);
+        let number = digits.bytes().try_fold(0_u64, |number, digit| {
+            let digit = digit.is_ascii_digit().then_some(u64::from(digit.wrapping_sub(b'0')))?;
+            Some(number * 10 + digit).filter(|number| *number <= MAX_RID)
+        });
+        match number {
+            Some(number) if !digits.is_empty() => Ok(Some(number)),
+            _ => Err(Condition::BadRequest),
+        }
+    }
+
+    /// The request's number: there must be one, and it is positive.
+    pub(super) fn rid(&self) -> Result<u64, Condition> {
+        self.number("rid")?.filter(|rid| *rid > 0).ok_or(Condition::BadRequest)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::NAMESPACE;
 use super::element::escape;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// The content type of answers, unless a session asks for another.
@@ -123,18 +124,21 @@ impl Refusal {
 
 /// The body that ends a session, with the last messages.
 pub(super) fn terminate(condition: Option<Condition>, messages: &[Arc<[u8]>]) -> Vec<u8> {
-    let mut body = String::from("<body type='terminate' ");
+    let mut tag = String::from("<body type=\"terminate\"");
     if let Some(condition) = condition {
-        body.push_str(&format!("condition='{}' ", condition.name()));
+        let _ = write!(tag, " condition=\"{}\"", condition.name());
     }
-    close_tag(body, messages)
+    finish(tag, messages)
 }
 
-/// The end of a start tag whose attributes are there: the namespace, the messages, the end tag.
-pub(super) fn close_tag(mut tag: String, messages: &[Arc<[u8]>]) -> Vec<u8> {
-    tag.push_str("xmlns='");
-    tag.push_str(NAMESPACE);
-    tag.push('\'');
+/// The body that asks the client to repeat what was not answered.
+pub(super) fn recoverable() -> Vec<u8> {
+    finish(String::from("<body type=\"error\""), &[])
+}
+
+/// Finishes a start tag whose attributes are there by the namespace, the messages and the end tag.
+pub(super) fn finish(mut tag: String, messages: &[Arc<[u8]>]) -> Vec<u8> {
+    let _ = write!(tag, " xmlns=\"{NAMESPACE}\"");
     if messages.is_empty() {
         tag.push_str("/>");
         return tag.into_bytes();
