@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fastrand::Rng;
+use handler_core::channel::bosh::{Body, element};
 use handler_core::console;
 use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
 use handler_core::http::part::{Part, base_name};
@@ -618,4 +619,37 @@ fn any_answer_is_read_by_the_client_of_a_rehearsal_or_is_none() {
         let answer = Answer::read(&bytes, rng.bool(), rng.bool());
         assert!(answer.is_none_or(|answer| answer.body.len() <= bytes.len()));
     });
+}
+
+#[test]
+fn bodies_of_bosh_with_something_changed_are_read_or_refused() {
+    const BODIES: [&[u8]; 3] = [
+        b"<body content='text/xml; charset=utf-8' hold='1' rid='1573741820' to='a.example' ver='1.6' wait='60' ack='1' \
+          xml:lang='en' xmlns='http://jabber.org/protocol/httpbind'/>",
+        b"<b:body rid='2' sid='s' xmlns:b='http://jabber.org/protocol/httpbind' xmlns='urn:a' xmlns:p='urn:p'>\
+          <message to=\"&#65;&amp;\"><body>hi<![CDATA[<]]></body></message> <p:x p:y='1'/></b:body>",
+        b"<body rid='3' sid='s' type='terminate' xmlns='http://jabber.org/protocol/httpbind'>\
+          <text xmlns='urn:kennel:channel'>a&lt;b</text><binary xmlns='urn:kennel:channel'>/w==</binary></body>",
+    ];
+    let mut good = 0;
+    try_all(20_000, |rng| {
+        let mut bytes = BODIES[rng.usize(..BODIES.len())].to_vec();
+        if rng.bool() {
+            change(rng, &mut bytes);
+        }
+        if let Ok(body) = Body::parse(&bytes, 1000) {
+            good += 1;
+            for (binary, payload) in body.messages() {
+                let sent = element::of_message(binary, &payload);
+                element::check(std::str::from_utf8(&sent).unwrap()).unwrap();
+            }
+        }
+        for binary in [false, true] {
+            let payload = anything(rng, 50);
+            let sent = element::wrap(binary, &payload);
+            let (kind, back) = element::unwrap(std::str::from_utf8(&sent).unwrap()).unwrap();
+            assert!(back == payload && (kind || !binary));
+        }
+    });
+    assert!(good > 10_000, "{good} bodies");
 }
