@@ -185,9 +185,14 @@ impl Session {
     /// A message of the script, finished by [`element::of_message`](super::element::of_message). It goes at once when a
     /// request waits for it. After [`close`](Self::close) or the end it is dropped, and the answer is false.
     pub fn send(&mut self, element: Arc<[u8]>, now: Instant) -> bool {
+        self.send_all([element], now)
+    }
+
+    /// The same for several, which go together as far as one answer takes them.
+    pub fn send_all(&mut self, elements: impl IntoIterator<Item = Arc<[u8]>>, now: Instant) -> bool {
         let open = self.stage == Stage::Open;
         if open {
-            self.enqueue(element);
+            elements.into_iter().for_each(|element| self.enqueue(element));
             self.settle(now);
         }
         open
