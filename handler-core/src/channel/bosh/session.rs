@@ -415,6 +415,7 @@ impl Session {
             report: None,
             pause: !with_messages && last == rid,
             messages: Box::default(),
+            bytes: 0,
         };
         if let Some(request) = request {
             if let Some(report) = self.report.take() {
@@ -424,7 +425,7 @@ impl Session {
                 answer.report = Some(Box::new((report, time)));
             }
             if with_messages {
-                answer.messages = self.next_messages();
+                (answer.messages, answer.bytes) = self.next_messages();
             }
             if rid == last && !answer.messages.is_empty() {
                 self.last_idle = false;
@@ -439,8 +440,8 @@ impl Session {
         self.queue.push_back(element);
     }
 
-    /// As many messages as one answer takes.
-    fn next_messages(&mut self) -> Box<[Arc<[u8]>]> {
+    /// As many messages as one answer takes, and their bytes.
+    fn next_messages(&mut self) -> (Box<[Arc<[u8]>]>, usize) {
         let (mut count, mut bytes) = (0, 0);
         for message in &self.queue {
             if count > 0 && bytes + message.len() > MAX_ANSWER {
@@ -453,7 +454,7 @@ impl Session {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-        messages
+        (messages, bytes)
     }
 
     /// Hands the messages of a request on.
