@@ -276,7 +276,7 @@ impl Session {
             (Err(condition), _) | (_, Err(condition)) => return self.fail(Some(rid), request, condition),
         };
         let leaving = pause.is_some() || is_terminate(body);
-        if self.is_overactive(body.is_empty(), leaving, now) {
+        if self.stage == Stage::Open && self.is_overactive(body.is_empty(), leaving, now) {
             return self.fail(Some(rid), request, Condition::PolicyViolation);
         }
         (self.last_came, self.last_idle) = (now, body.is_empty() && !leaving);
