@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     talk::HANDSHAKE,
     talk::FIELDS,
     bosh::BOSH,
+    bosh::BOSH_SESSION,
     web::MULTIPART,
     web::FILES,
     work::ORDERS,

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fastrand::Rng;
-use handler_core::channel::bosh::{Body, element};
+use handler_core::channel::bosh::{self, Body, element};
 use handler_core::console;
 use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
 use handler_core::http::part::{Part, base_name};
@@ -652,4 +652,87 @@ fn bodies_of_bosh_with_something_changed_are_read_or_refused() {
         }
     });
     assert!(good > 10_000, "{good} bodies");
+}
+
+#[test]
+fn sessions_of_bosh_answer_every_request_once_whatever_is_said() {
+    const ATTRIBUTES: [&str; 9] = [
+        "",
+        "",
+        "",
+        "pause='5'",
+        "type='terminate'",
+        "ack='100'",
+        "ack='102'",
+        "key='x'",
+        "newkey='ca393b51b682f61f98e7877d61146407f3d0a770'",
+    ];
+    let (mut messages, mut ended) = (0, 0);
+    try_all(2000, |rng| {
+        let mut now = Instant::now();
+        let settings = bosh::Settings { polling: rng.u16(..3), ..bosh::Settings::default() };
+        let opening = format!(
+            "<body rid='100' hold='{}' wait='{}' {} xmlns='{}'/>",
+            rng.u8(..4),
+            rng.u8(..30),
+            ["ver='1.6'", "ack='1'", ""][rng.usize(..3)],
+            bosh::NAMESPACE
+        );
+        let opening = Body::parse(opening.as_bytes(), 1000).unwrap();
+        let mut session = bosh::Session::begin(&settings, &opening, 0, "s", now).unwrap();
+        // Requests without answer.
+        assert!(matches!(session.poll_output(), Some(bosh::Output::Answer { request: 0, status: 200, .. })));
+        let (mut open, mut rid) = (Vec::new(), 101);
+        for request in 1..200 {
+            match rng.u8(..10) {
+                0..3 => _ = session.send(element::of_message(false, &anything(rng, 20)).into(), now),
+                3 if !open.is_empty() => {
+                    let gone = open.swap_remove(rng.usize(..open.len()));
+                    session.request_gone(gone, now);
+                }
+                4 => {
+                    now += Duration::from_millis(rng.u64(..9000));
+                    session.handle_timeout(now);
+                }
+                _ => {
+                    let (own, attributes) = (rid + rng.u64(..20) / 16 - rng.u64(..20) / 15, rng.usize(..80));
+                    rid = rid.max(own + 1);
+                    let attributes = ATTRIBUTES.get(attributes).unwrap_or(&"");
+                    let content = ["", "<a/>", "<b>&lt;</b><c/>"][rng.usize(..3)];
+                    let mut text = format!(
+                        "<body rid='{own}' sid='s' {attributes} xmlns='{}'>{content}</body>",
+                        bosh::NAMESPACE
+                    )
+                    .into_bytes();
+                    if rng.u8(..200) == 0 {
+                        change(rng, &mut text);
+                    }
+                    open.push(request);
+                    match Body::parse(&text, 1000) {
+                        Ok(body) => session.receive(&body, request, now),
+                        Err(_) => session.refuse(request),
+                    }
+                }
+            }
+            while let Some(output) = session.poll_output() {
+                match output {
+                    bosh::Output::Answer { request, status, body, .. } => {
+                        let at = open.iter().position(|known| *known == request);
+                        open.swap_remove(at.expect("a request without answer"));
+                        assert!(status != 200 || Body::parse(&body, usize::MAX).is_ok());
+                    }
+                    bosh::Output::Message { .. } => messages += 1,
+                    bosh::Output::Ended { .. } => ended += 1,
+                }
+            }
+            let due = session.next_timeout();
+            assert!(!open.is_empty() || session.is_over() || due.is_some(), "nobody waits for the client");
+            assert!(open.is_empty() || due.is_some(), "{open:?} wait for ever");
+            if session.is_over() {
+                assert!(open.is_empty(), "{open:?} have no answer");
+                break;
+            }
+        }
+    });
+    assert!(messages > 5000 && ended > 1000, "{messages} messages, {ended} ends");
 }

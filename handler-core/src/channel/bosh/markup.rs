@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
     /// was declared and not taken back.
     pub fn namespace(&self, prefix: &str) -> Option<(usize, &str)> {
         if prefix == "xml" {
-            return Some((0, "http://www.w3.org/XML/1998/namespace"));
+            return Some((0, XML));
         }
         let (depth, _, name) = self.scope.iter().rev().find(|(_, declared, _)| *declared == prefix)?;
         (!name.is_empty()).then_some((*depth, name))
@@ -213,12 +213,26 @@ impl<'a> Walk<'a> {
                 self.scope.push((self.depth, prefix, value));
             }
         }
-        let others = attributes.iter().filter(|attribute| attribute.declares().is_none());
-        let mut prefixes = others.filter_map(|attribute| self::prefix(attribute.name)).chain([prefix]);
-        if !prefixes.all(|prefix| prefix.is_empty() || self.namespace(prefix).is_some()) {
+        if !self.knows(prefix) {
             return fault("a prefix without namespace");
         }
+        let mut known: Vec<(&str, &str)> = Vec::new();
+        for Attribute { name, .. } in attributes.iter().filter(|attribute| attribute.declares().is_none()) {
+            let Some((prefix, local)) = name.split_once(':') else { continue };
+            let Some((_, namespace)) = self.namespace(prefix) else {
+                return fault("a prefix without namespace");
+            };
+            // Two prefixes may stand for one namespace: some clients would read none of the answer then.
+            if known.contains(&(namespace, local)) {
+                return fault("no attributes, or one of them twice");
+            }
+            known.push((namespace, local));
+        }
         Ok(Piece::Open { name, attributes, at })
+    }
+
+    fn knows(&self, prefix: &str) -> bool {
+        prefix.is_empty() || self.namespace(prefix).is_some()
     }
 }
 
@@ -473,6 +487,7 @@ mod tests {
             "<a xmlns:xml='urn:p'/>",
             "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
             "<xmlns:a/>",
+            "<a xmlns:b='urn:b' xmlns:c='urn:b' b:d='1' c:d='1'/>",
             "<a xmlns:='urn:p'/>",
         ] {
             assert!(refused(document).is_some(), "{document}");

@@ -281,7 +281,7 @@ impl Session {
             (Err(condition), _) | (_, Err(condition)) => return self.fail(Some(rid), request, condition),
         };
         let leaving = pause.is_some() || is_terminate(body);
-        if self.is_overactive(body.is_empty(), leaving, now) {
+        if self.stage == Stage::Open && self.is_overactive(body.is_empty(), leaving, now) {
             return self.fail(Some(rid), request, Condition::PolicyViolation);
         }
         (self.last_came, self.last_idle) = (now, body.is_empty() && !leaving);
@@ -420,6 +420,7 @@ impl Session {
             report: None,
             pause: !with_messages && last == rid,
             messages: Box::default(),
+            bytes: 0,
         };
         if let Some(request) = request {
             if let Some(report) = self.report.take() {
@@ -429,7 +430,7 @@ impl Session {
                 answer.report = Some(Box::new((report, time)));
             }
             if with_messages {
-                answer.messages = self.next_messages();
+                (answer.messages, answer.bytes) = self.next_messages();
             }
             if rid == last && !answer.messages.is_empty() {
                 self.last_idle = false;
@@ -444,8 +445,8 @@ impl Session {
         self.queue.push_back(element);
     }
 
-    /// As many messages as one answer takes.
-    fn next_messages(&mut self) -> Box<[Arc<[u8]>]> {
+    /// As many messages as one answer takes, and their bytes.
+    fn next_messages(&mut self) -> (Box<[Arc<[u8]>]>, usize) {
         let (mut count, mut bytes) = (0, 0);
         for message in &self.queue {
             if count > 0 && bytes + message.len() > MAX_ANSWER {
@@ -458,7 +459,7 @@ impl Session {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-        messages
+        (messages, bytes)
     }
 
     /// Hands the messages of a request on.

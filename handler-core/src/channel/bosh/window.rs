@@ -40,6 +40,8 @@ pub(super) struct Answer {
     /// To a pause: it does not count among those that are kept.
     pub pause: bool,
     pub messages: Box<[Arc<[u8]>]>,
+    /// Of the messages.
+    pub bytes: usize,
 }
 
 impl Answer {
@@ -148,8 +150,9 @@ impl Window {
 
     /// Messages in answers that may not have arrived, and their bytes.
     pub fn unread(&self) -> (usize, usize) {
-        let messages = || self.answers.iter().flat_map(|answer| answer.messages.iter());
-        (messages().count(), messages().map(|message| message.len()).sum())
+        let sum =
+            |(messages, bytes), answer: &Answer| (messages + answer.messages.len(), bytes + answer.bytes);
+        self.answers.iter().fold((0, 0), sum)
     }
 
     /// Bytes that it takes on the heap, but for messages, which rooms share.

@@ -87,3 +87,14 @@ fn the_news_of_the_end_goes_to_a_repeated_request_too() {
     talk.say_by(7, 101, "", "");
     assert_eq!(talk.answers(), of([(7, "<body type=\"terminate\" condition=\"system-shutdown\"/>")]));
 }
+
+#[test]
+fn a_client_that_comes_too_often_hears_of_our_end_all_the_same() {
+    let mut talk = Talk::open("hold='0' wait='0' ver='1.11'");
+    talk.ask(101);
+    talk.answers();
+    talk.close(None);
+    talk.ask(102);
+    assert_eq!(talk.answers(), of([(102, TERMINATE)]));
+    assert_eq!(talk.ended, Some(End::Closed));
+}

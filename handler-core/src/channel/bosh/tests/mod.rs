@@ -11,16 +11,16 @@
 //! | 8 | payloads | `payloads.rs` |
 //! | 9.1, 9.2 | acknowledgements | `acknowledging.rs`; what a client does with `ack` and `report` is its own |
 //! | 10 | inactivity and pauses | `inactivity.rs`; when a client comes again is its own |
-//! | 11 | overactivity | `overactivity.rs` |
+//! | 11 | overactivity | `overactivity.rs`; `requests` is always in the answer, so what holds without does not apply |
 //! | 12 | polling sessions | `overactivity.rs`; that we MAY force polling by `requests='1'` is not done |
 //! | 13 | the end | `ending.rs`; what the client concludes is its own |
 //! | 14.1 | first `rid` | `numbers.rs`: a client MUST NOT count beyond 2^53 - 1 |
-//! | 14.2, 14.3 | order, repeats | `numbers.rs`; in what order a client reads answers is its own |
+//! | 14.2, 14.3 | order, repeats | `numbers.rs`, all together in `exchange.rs`; in what order a client reads answers is its own |
 //! | 15 | keys | `keys.rs`; how a client makes them is its own |
 //! | 16 | several streams | not offered; the two sentences on who does not offer them are in `opening.rs` |
 //! | 17.1 to 17.3 | errors | `errors.rs`; what a client does after one is its own |
 //! | 17.4 | errors of payloads | they are messages |
-//! | 18 to 21 | pipelining, TLS, the link to the application, registrars | no part of the session |
+//! | 18 to 22 | pipelining, TLS, the link to the application, registrars, schema | no part of the session; an unguessable `sid` is the caller's |
 //!
 //! XEP-0206 (XMPP over BOSH) is no part: `xmpp:restart`, `xmpp:version` and such are attributes that are ignored.
 
