@@ -13,6 +13,7 @@ use super::live::routes::Channels;
 use super::request::Job;
 use super::routes::Routes;
 use super::worker::{Stage, Worker};
+use crate::http::percent::normal_path;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
@@ -37,6 +38,19 @@ impl Hub {
     /// Shows `page` (HTML) to every client of the app until newer code is in charge; none: answers again.
     pub fn set_broken(&mut self, app: AppId, page: Option<String>) {
         self.apps[usize::from(app.0)].broken = page;
+    }
+
+    /// Whether an app has this path, raw as in a request, of which no code ever loaded.
+    pub(super) fn is_broken_at(&self, path: &[u8]) -> bool {
+        let path = normal_path(path);
+        let owner = self.app_order.iter().map(|app| &self.apps[usize::from(app.0)]);
+        let mut owner = owner.filter(|app| app.routes.is_under_mount(&path));
+        owner.next().is_some_and(|app| app.broken.is_some() && !app.is_loaded())
+    }
+
+    /// Whether an app's code is, or has been, in charge.
+    pub fn is_loaded(&self, app: AppId) -> bool {
+        self.apps[usize::from(app.0)].is_loaded()
     }
 
     /// Begins to stop: nothing new is taken, what runs may finish.

@@ -102,6 +102,11 @@ impl Meter {
         }
     }
 
+    /// How many were answered.
+    pub fn answers(&self) -> u64 {
+        self.statuses.iter().map(|(_, count)| count).sum()
+    }
+
     /// How often each status was answered, in its written form, and how often none.
     pub fn outcomes(&self) -> impl Iterator<Item = (String, u64)> {
         let written = |(status, count): &(u16, u64)| match *status {

@@ -16,6 +16,7 @@ mod order;
 mod raw;
 mod sending;
 mod servers;
+mod several;
 mod simulation;
 mod site;
 mod stopping;
