@@ -3,11 +3,12 @@
 //! [`read`] stands before [`apps::resolve`](crate::apps::resolve): it puts the handlers' sources in the place of the directory that was
 //! typed, and says in the configuration where each is mounted. From there on they are apps like others.
 
+mod files;
+
 use crate::config::{App, Config};
-use crate::exit::{plain, wrong_input};
+use crate::exit::wrong_input;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
@@ -51,14 +52,22 @@ pub(crate) struct Handler {
     mount: String,
 }
 
+impl Handler {
+    fn file(&self) -> &Path {
+        Path::new(split(&self.source).0)
+    }
+}
+
 /// Reads what was typed and the settings: those of the file that was named, else of the site's own, else of the working directory's.
 ///
 /// # Errors
 ///
 /// Settings that say something wrong, a directory without handlers, two directories, names and mounts that cannot be or clash.
 pub(crate) fn read(typed: &[String], config: Option<&Path>) -> anyhow::Result<Typed> {
-    let is_folder = |typed: &&String| Path::new(typed).is_dir();
-    let folder = match typed.iter().filter(is_folder).collect::<Vec<_>>()[..] {
+    if typed.is_empty() {
+        return read_listed(Config::load(config).map_err(wrong_input)?);
+    }
+    let folder = match typed.iter().filter(|typed| is_folder(typed)).collect::<Vec<_>>()[..] {
         [] => {
             let config = Config::load(config).map_err(wrong_input)?;
             return Ok(Typed { apps: typed.to_vec(), config, site: None });
@@ -76,12 +85,35 @@ pub(crate) fn read(typed: &[String], config: Option<&Path>) -> anyhow::Result<Ty
     let is_own = config.is_none() && own.is_file();
     let mut config = Config::load(if is_own { Some(&own) } else { config }).map_err(wrong_input)?;
     let site = SiteFolder::open(folder, shown, &mut config.app, is_own.then_some(&own))?;
-    let sources = || site.handlers.iter().map(|handler| handler.source.clone());
-    let apps = typed.iter().flat_map(|one| match one == folder {
-        true => sources().collect(),
-        false => vec![one.clone()],
-    });
-    Ok(Typed { apps: apps.collect(), config, site: Some(site) })
+    let apps = site.in_place_of(folder, typed.iter());
+    Ok(Typed { apps, config, site: Some(site) })
+}
+
+/// The same of the apps that the settings list: one may be a directory.
+fn read_listed(mut config: Config) -> anyhow::Result<Typed> {
+    let Some(at) = config.app.iter().position(|app| is_folder(&app.source)) else {
+        return Ok(Typed { apps: Vec::new(), config, site: None });
+    };
+    let sources: Vec<_> = config.app.iter().map(|app| app.source.clone()).collect();
+    let folder = config.app.remove(at);
+    if folder != (App { source: folder.source.clone(), ..App::default() }) {
+        return Err(wrong_input(format!(
+            "`{}` is a directory of handlers: what is said of it is said of each, in an `[[app]]` with its file as `source`",
+            folder.source
+        )));
+    }
+    let shown = Path::new(&folder.source);
+    let shown = shown.strip_prefix(".").unwrap_or(shown);
+    let site = SiteFolder::open(&folder.source, shown, &mut config.app, None)?;
+    // Those that have settings of their own are listed twice.
+    let is_handler =
+        |source: &&String| !site.handlers.iter().any(|handler| site.is_about(source, handler.file()));
+    let apps = site.in_place_of(&folder.source, sources.iter().filter(is_handler));
+    Ok(Typed { apps, config, site: Some(site) })
+}
+
+fn is_folder(source: &str) -> bool {
+    Path::new(source).is_dir()
 }
 
 impl SiteFolder {
@@ -96,7 +128,7 @@ impl SiteFolder {
                 place.display()
             )));
         }
-        let (files, left_out) = list(&place)?;
+        let (files, left_out) = files::list(&place)?;
         if files.is_empty() {
             let mut text = format!(
                 "cannot serve `{typed}`: no handler is in {}; put a script there (`.lua`, `.py`, or anything executable)",
@@ -131,6 +163,12 @@ impl SiteFolder {
         }
         site.check_clashes()?;
         Ok(site)
+    }
+
+    /// Sources, with those of the handlers in the place of the folder.
+    fn in_place_of<'a>(&self, folder: &str, sources: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let handlers = || self.handlers.iter().map(|handler| handler.source.clone()).collect();
+        sources.flat_map(|one| if one == folder { handlers() } else { vec![one.clone()] }).collect()
     }
 
     /// Whether a `source` of the settings means this file: as seen from the site, or from the working directory.
@@ -260,63 +298,11 @@ fn split(source: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// What a file in the folder of the handlers is.
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Handler,
-    /// Its owner knows that it is none.
-    Other,
-    /// It may have been meant to be one; why it is none.
-    LeftOut(&'static str),
-}
-
-/// The files that are handlers, sorted, and the names of what may have been meant to be one.
-fn list(place: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<String>)> {
-    let unreadable = |problem: std::io::Error| {
-        wrong_input(format!("cannot read the folder {}: {}", place.display(), plain(&problem)))
-    };
-    let (mut files, mut left_out) = (Vec::new(), Vec::new());
-    for entry in place.read_dir().map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        match kind(&path) {
-            Kind::Handler => files.push(path),
-            Kind::Other => {}
-            Kind::LeftOut(why) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                left_out.push(format!("{name} ({why})"));
-            }
-        }
-    }
-    files.sort();
-    left_out.sort();
-    Ok((files, left_out))
-}
-
-fn kind(path: &Path) -> Kind {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
-    let is_script = matches!(extension, "lua" | "py");
-    let is_backup = name.ends_with('~')
-        || (name.starts_with('#') && name.ends_with('#'))
-        || matches!(extension, "bak" | "orig" | "rej" | "pyc");
-    let is_test = is_script && (stem.starts_with("test_") || stem.ends_with("_test") || stem == "conftest");
-    if name.starts_with('.') || is_backup || is_test || name == "__pycache__" || name == "__init__.py" {
-        return Kind::Other;
-    }
-    match path.metadata() {
-        Err(_) => Kind::LeftOut("it leads nowhere"),
-        Ok(found) if found.is_dir() => Kind::LeftOut("a folder"),
-        Ok(found) if !found.is_file() => Kind::LeftOut("no file"),
-        Ok(_) if is_script => Kind::Handler,
-        Ok(found) if found.permissions().mode() & 0o111 != 0 => Kind::Handler,
-        Ok(_) => Kind::LeftOut("not executable"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     /// A folder of a test's own, gone with it.
     struct Place(PathBuf);
@@ -368,6 +354,8 @@ mod tests {
                 "handlers/a.lua",
                 "handlers/ten",
                 "handlers/notes.txt",
+                "handlers/ten.sh",
+                "handlers/templates/page.html",
                 "handlers/lib/x.lua",
                 "handlers/.hidden.lua",
                 "handlers/a.lua~",
@@ -380,7 +368,7 @@ mod tests {
         let typed = place.read().unwrap();
         assert_eq!(mounts(&typed), [("a", "/a"), ("b", "/b"), ("ten", "/ten")]);
         let site = typed.site.as_ref().unwrap();
-        assert!(site.left_out().unwrap().ends_with(": lib (a folder), notes.txt (not executable)"));
+        assert!(site.left_out().unwrap().ends_with(": lib (a folder), ten.sh (not executable)"));
         assert_eq!(typed.apps[0], place.0.join("handlers/a.lua").to_str().unwrap());
         let settings: Vec<_> =
             typed.config.app.iter().map(|app| (app.mount.as_deref(), app.workers)).collect();
@@ -410,13 +398,13 @@ mod tests {
         assert!(
             none.problem().starts_with("cannot serve `site`: it is a directory without a folder `handlers`")
         );
-        let empty = Place::new("empty", &["handlers/notes.txt"]);
+        let empty = Place::new("empty", &["handlers/ten.sh"]);
         let problem = empty.problem();
         assert!(
             problem.starts_with("cannot serve `site`: no handler is in site/handlers; put a script"),
             "{problem}"
         );
-        assert!(problem.ends_with("not taken for one: notes.txt (not executable)"), "{problem}");
+        assert!(problem.ends_with("not taken for one: ten.sh (not executable)"), "{problem}");
         let twice = Place::new("twice", &["handlers/a.lua", "handlers/a.py"]);
         let both = "`site/handlers/a.lua` and `site/handlers/a.py` would both ";
         let problem = twice.problem();

@@ -166,7 +166,7 @@ impl Hub {
             }
             Kind::UploadDone | Kind::UploadPart => {}
             Kind::Handshake => {
-                let status = if self.is_broken_at(envelope.path) { 500 } else { 404 };
+                let status = self.status_without_channel(envelope.path);
                 self.answer_at_once(key, status, now);
             }
             Kind::Frame { .. } | Kind::Json | Kind::Xml => {

@@ -40,12 +40,16 @@ impl Hub {
         self.apps[usize::from(app.0)].broken = page;
     }
 
-    /// Whether an app has this path, raw as in a request, of which no code ever loaded.
-    pub(super) fn is_broken_at(&self, path: &[u8]) -> bool {
+    /// What a handshake on a path (raw as in a request) without a channel is answered: the path may be that of an app of which
+    /// no code has loaded.
+    pub(super) fn status_without_channel(&self, path: &[u8]) -> u16 {
         let path = normal_path(path);
-        let owner = self.app_order.iter().map(|app| &self.apps[usize::from(app.0)]);
-        let mut owner = owner.filter(|app| app.routes.is_under_mount(&path));
-        owner.next().is_some_and(|app| app.broken.is_some() && !app.is_loaded())
+        let mut owners = self.app_order.iter().map(|app| &self.apps[usize::from(app.0)]);
+        match owners.find(|app| app.routes.is_under_mount(&path)).filter(|app| !app.is_loaded()) {
+            None => 404,
+            Some(app) if app.broken.is_some() => 500,
+            Some(_) => 503,
+        }
     }
 
     /// Whether an app's code is, or has been, in charge.

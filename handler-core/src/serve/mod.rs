@@ -62,7 +62,8 @@ pub struct Plan {
     /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
     /// none: such bodies get 413.
     pub bodies: Option<PathBuf>,
-    /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed.
+    /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
+    /// have loaded wait some seconds at most for one that does neither.
     pub partial: bool,
 }
 
@@ -133,6 +134,9 @@ pub enum Ending {
     /// The observer broke it off.
     Broken,
 }
+
+/// How long those that have loaded wait for one that has neither loaded nor failed, if the plan is [partial](Plan::partial).
+const START_PATIENCE: Duration = Duration::from_secs(3);
 
 const STOP: u64 = 0;
 const RELOAD: u64 = 1;
@@ -265,7 +269,7 @@ impl Loop {
                 return Ok(ending);
             }
             // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
-            if !self.connects && self.decided_apps.iter().all(|decided| *decided) {
+            if !self.connects && self.may_connect(now) {
                 self.connects = true;
                 continue;
             }
@@ -407,6 +411,12 @@ impl Loop {
         Ok(())
     }
 
+    /// Whether it is known of each app that it serves or does not, or of enough.
+    fn may_connect(&self, now: Instant) -> bool {
+        let waited = self.partial && now.saturating_duration_since(self.started) >= START_PATIENCE;
+        self.decided_apps.iter().all(|decided| *decided) || (waited && self.ready_apps.contains(&true))
+    }
+
     fn check_ready(&mut self, observer: &mut dyn Observer, now: Instant) {
         if self.ready {
             return;
@@ -527,7 +537,9 @@ impl Loop {
         let servers = self.servers.next_timeout().filter(|_| self.connects);
         let console = self.console.next_timeout(now);
         let scrapers = self.scrapers.as_ref().and_then(Scrapers::next_timeout);
-        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, scrapers, console]
+        let begins = (self.partial && !self.connects && self.ready_apps.contains(&true))
+            .then(|| self.started + START_PATIENCE);
+        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, begins, scrapers, console]
             .into_iter()
             .flatten()
             .min()

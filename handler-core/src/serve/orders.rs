@@ -115,7 +115,8 @@ pub(super) fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, Strin
             if chosen.is_empty() {
                 return Err(no_such_app(desk.apps));
             }
-            info!("loading the newest code, as the console asked");
+            let app = only.and_then(|app| desk.apps.get(usize::from(app.0))).map(|app| &app.spec.name);
+            info!(app, "loading the newest code, as the console asked");
             for app in hub.app_ids().filter(|app| chosen.contains(&usize::from(app.0))) {
                 hub.load_app(app, now);
             }

@@ -104,6 +104,7 @@ fn another(folder: &Path, port: &Port) -> (Child, Log) {
 fn every_handler_is_served_at_its_name_and_files_come_first() {
     let site = plan()
         .file("site/handlers/notes.txt", "not a handler")
+        .file("site/handlers/ten", "#!/bin/sh\necho not executable")
         .file("site/handlers/talk_test.lua", "not a handler either")
         .file("site/handlers/hidden.lua", &script(r#"app:get("/", function() return "never seen" end)"#))
         .file("site/public/index.html", "the front page")
@@ -119,7 +120,7 @@ fn every_handler_is_served_at_its_name_and_files_come_first() {
     assert_eq!(site.websocket("/talk/live").ask("hello"), "heard hello");
     assert_eq!(site.websocket("/python/live").ask("hello"), "python heard hello");
     assert_eq!(site.workers().len(), 3, "one each");
-    site.log().expect("not taken for handlers in site/handlers: notes.txt (not executable)");
+    site.log().expect("not taken for handlers in site/handlers: ten (not executable)");
     site.log().expect("site/public/hidden hides site/handlers/hidden.lua");
     site.log().expect("3 of 3 loaded: ");
 }
@@ -169,6 +170,47 @@ fn one_that_does_not_load_stops_no_other_and_a_reload_puts_it_right() {
     assert_eq!(ask(&mut shell, r#"{"do": "reload"}"#)["ok"], true);
     site.log().expect("what ran before goes on");
     assert_eq!(site.get("/bad").text(), "good");
+}
+
+#[test]
+fn one_that_never_ends_loading_holds_the_others_up_for_some_seconds_only() {
+    let site = plan()
+        .file("site/handlers/stuck.lua", "while true do end\n")
+        .config("[limits]\nload_time = \"60s\"\n")
+        .argument("--config=kennel.toml")
+        .file("site/handlers/talk.lua", &script(r#"app:get("/", function() return "talk" end)"#))
+        .behind_warm()
+        .spawn();
+    // Until they are connected to it, requests wait in Mongrel2.
+    assert_eq!(site.get("/talk").text(), "talk");
+    assert_eq!(site.get("/stuck").status, 503);
+    assert_eq!(site.refusal("/stuck/live", &[]).status, 503);
+    assert_eq!(ask(&mut connect(&site, "stuck"), r#"{"do": "stats"}"#)["result"]["state"], "loading");
+    assert_eq!(site.log().count("ready:"), 0);
+}
+
+#[test]
+fn kennel_toml_may_list_the_directory() {
+    let config = "[[app]]\nsource = \"site\"\n[[app]]\nsource = \"site/handlers/python.py\"\nmount = \"/snake\"\n\
+                  [[app]]\nsource = \"app.lua\"\nworkers = 1\n";
+    let site = plan()
+        .config(config)
+        .configured_apps()
+        .file("app.lua", &script(r#"app:get("/", function() return "the app" end)"#))
+        .file("site/handlers/talk.lua", &script(r#"app:get("/", function() return "talk" end)"#))
+        .behind_warm()
+        .start();
+    for (path, text) in [("/", "the app"), ("/talk", "talk"), ("/snake", "python")] {
+        assert_eq!(site.get(path).text(), text, "{path}");
+    }
+    site.folder().write("kennel.toml", "[[app]]\nsource = \"site\"\nmount = \"/deep\"\n");
+    let finished = site.kennel(&["check"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(
+        finished.stderr.contains("`site` is a directory of handlers: what is said of it"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]

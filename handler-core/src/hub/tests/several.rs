@@ -96,10 +96,13 @@ fn who_watches_an_app_sees_what_concerns_it_alone() {
 fn an_app_that_never_loaded_is_in_nobodys_way() {
     let mut site = Site::empty(Limits::default(), 1, specs());
     let failing = site.begin_load(ONE)[0];
-    fail(&mut site, failing);
-    site.hub.set_broken(ONE, Some("<p>sorry".into()));
     let served = site.load(TWO, &registered())[0];
     site.hub.handle_server_up(LINK, b"");
+    site.request(11, "GET /one/a");
+    site.handshake(12, "/one");
+    assert_eq!((site.statuses(11), site.statuses(12)), (vec![503], vec![503]), "it still loads");
+    fail(&mut site, failing);
+    site.hub.set_broken(ONE, Some("<p>sorry".into()));
     site.request(1, "GET /one/a");
     site.request(2, "GET /one");
     site.request(3, "GET /elsewhere");
