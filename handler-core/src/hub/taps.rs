@@ -101,7 +101,7 @@ impl Hub {
         }
     }
 
-    /// A request is about to be enqueued under this number; `app`: who answers, if that is not the hub itself.
+    /// A request is about to be enqueued under this number; `app`: whose it is, if it is known.
     pub(super) fn note_request(
         &mut self,
         request: RequestKey,

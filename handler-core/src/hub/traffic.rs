@@ -153,6 +153,11 @@ impl Traffic {
         Self { meters, channels, begun: 0 }
     }
 
+    /// Whose requests are counted here.
+    pub fn app_of(&self, meter: MeterId) -> Option<AppId> {
+        self.meters.get(meter.0 as usize)?.app
+    }
+
     /// Where requests beside an app's routes are counted.
     pub fn beside(&self, app: AppId, what: Beside) -> MeterId {
         MeterId(1 + u32::from(app.0) * Beside::ALL.len() as u32 + what as u32)

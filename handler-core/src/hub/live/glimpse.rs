@@ -18,6 +18,8 @@ pub(in crate::hub) struct Glimpse<'a> {
     pub worker: Option<WorkerId>,
     /// Messages that the script has not done with.
     pub unread: usize,
+    /// Bytes that wait for the client of a session.
+    pub unsent: usize,
     /// `conn.data`, JSON.
     pub data: Option<&'a [u8]>,
     pub resumed: bool,
@@ -41,6 +43,7 @@ impl Live {
             heard: channel.heard,
             worker: channel.worker.worker(),
             unread,
+            unsent: self.by_http(id).map_or(0, |session| session.unsent()),
             data: channel.data.as_ref().map(|data| &***data),
             resumed: channel.resumed,
         })

@@ -16,6 +16,8 @@ mod order;
 mod raw;
 mod sending;
 mod servers;
+mod sessions;
+mod sessions_by_chance;
 mod several;
 mod simulation;
 mod site;
