@@ -13,6 +13,8 @@ pub enum Framing {
     Nul,
     /// The message as it is, for whoever writes each by itself.
     Letter,
+    /// The message as an element of its own, or in one, the same.
+    Element,
 }
 
 impl Framing {
@@ -24,7 +26,7 @@ impl Framing {
                 out.extend_from_slice(payload);
                 out.push(0);
             }
-            Self::Letter => out.extend_from_slice(payload),
+            Self::Letter | Self::Element => out.extend_from_slice(payload),
         }
     }
 }

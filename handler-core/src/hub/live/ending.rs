@@ -31,7 +31,7 @@ impl Hub {
         };
         let session = match &mut channel.carrier {
             Carrier::WebSocket(session) => session,
-            Carrier::Http(_) => {
+            Carrier::Http(_) | Carrier::Bosh(_) => {
                 self.close_session(id, code, reason, now);
                 return;
             }
@@ -57,7 +57,7 @@ impl Hub {
             return;
         };
         let key = channel.key;
-        if matches!(channel.carrier, Carrier::Http(_)) {
+        if matches!(channel.carrier, Carrier::Http(_) | Carrier::Bosh(_)) {
             self.dismiss(id, code, reason, now);
             self.end_live(id, code, reason, now);
             return;

@@ -1,7 +1,7 @@
 //! A live connection as seen from outside.
 
 use super::Live;
-use super::table::{LiveId, Lives, Stage};
+use super::table::{Carrier, LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::traffic::ChannelMeterId;
@@ -43,7 +43,11 @@ impl Live {
             heard: channel.heard,
             worker: channel.worker.worker(),
             unread,
-            unsent: self.by_http(id).map_or(0, |session| session.unsent()),
+            unsent: match &channel.carrier {
+                Carrier::Http(session) => session.unsent(),
+                Carrier::Bosh(session) => session.unsent(),
+                Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => 0,
+            },
             data: channel.data.as_ref().map(|data| &***data),
             resumed: channel.resumed,
         })

@@ -7,7 +7,7 @@
 //! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
 //! * `ending`: every way to end, and `close` exactly once
 //! * `heartbeat`: pings, and Mongrel2's idle clock
-//! * `by_http`: sessions by event streams and long polls
+//! * `by_http`: sessions by event streams, long polls and BOSH
 //! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
 mod asking;

@@ -4,7 +4,7 @@
 //! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
-use super::by_http::NO_LINK;
+use super::by_http::{NO_LINK, element_of};
 use super::table::{Backlog, Carrier, LiveId, Stage, Waiting};
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
@@ -39,6 +39,8 @@ pub(crate) struct Publishing {
 
 /// The form of members that get each message by itself.
 const LETTER: u8 = 31;
+/// The same, each as an element.
+const ELEMENT: u8 = 32;
 
 /// The forms that members can have, as the rooms' plans know them.
 fn class_of(framing: Framing) -> u8 {
@@ -47,6 +49,7 @@ fn class_of(framing: Framing) -> u8 {
         Framing::WebSocket(Some(deflate)) => deflate.window_bits(),
         Framing::Nul => 30,
         Framing::Letter => LETTER,
+        Framing::Element => ELEMENT,
     }
 }
 
@@ -55,6 +58,7 @@ fn framing_of(class: u8) -> Framing {
         0 => Framing::WebSocket(None),
         30 => Framing::Nul,
         LETTER => Framing::Letter,
+        ELEMENT => Framing::Element,
         bits => Framing::WebSocket(Deflate::new(bits)),
     }
 }
@@ -78,6 +82,10 @@ impl Hub {
         let framing = channel.framing();
         if framing == Framing::Letter {
             self.post(id, Letter { binary, payload: payload.into() }, None, now);
+            return;
+        }
+        if framing == Framing::Element {
+            self.post_element(id, element_of(binary, payload), now);
             return;
         }
         let mut framed = Vec::with_capacity(payload.len() + 10);
@@ -254,12 +262,13 @@ impl Hub {
         let Some(plan) = live.rooms.plan(room, max, describe, sender) else { return };
         let mut behind: Vec<(LiveId, Arc<[u8]>)> = Vec::new();
         let mut recipients = 0;
-        let mut in_mailboxes: Vec<LiveId> = Vec::new();
+        let (mut in_mailboxes, mut in_bodies): (Vec<LiveId>, Vec<LiveId>) = Default::default();
         for group in plan.groups() {
-            if group.class() == LETTER {
+            if matches!(group.class(), LETTER | ELEMENT) {
+                let list = if group.class() == LETTER { &mut in_mailboxes } else { &mut in_bodies };
                 for chunk in group.chunks() {
                     recipients += chunk.members().len();
-                    in_mailboxes.extend(chunk.members().iter().filter(|member| Some(**member) != except));
+                    list.extend(chunk.members().iter().filter(|member| Some(**member) != except));
                 }
                 continue;
             }
@@ -306,6 +315,13 @@ impl Hub {
             }
         }
         self.counters.recipients += (recipients * messages.len()) as u64;
+        if !in_bodies.is_empty() {
+            let elements: Vec<_> =
+                messages.iter().map(|(binary, payload)| element_of(*binary, payload)).collect();
+            for id in in_bodies {
+                elements.iter().for_each(|element| self.post_element(id, Arc::clone(element), now));
+            }
+        }
         if !in_mailboxes.is_empty() {
             let letter =
                 |(binary, payload): &(bool, Vec<u8>)| Letter { binary: *binary, payload: payload[..].into() };

@@ -3,7 +3,7 @@
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
-use crate::hub::live::by_http::{ByHttp, NO_LINK};
+use crate::hub::live::by_http::{ByBosh, ByHttp, NO_LINK};
 use crate::hub::live::work::Work;
 use crate::hub::pacing::Pacer;
 use crate::hub::traffic::ChannelMeterId;
@@ -30,6 +30,8 @@ pub(super) enum Carrier {
     Xml,
     /// Requests, one after the other, and a connection of its own for none of them.
     Http(Box<ByHttp>),
+    /// The same, by the rules of BOSH.
+    Bosh(Box<ByBosh>),
 }
 
 impl Carrier {
@@ -40,6 +42,7 @@ impl Carrier {
             Self::Json => "json",
             Self::Xml => "xml",
             Self::Http(session) => session.name(),
+            Self::Bosh(_) => "bosh",
         }
     }
 }
@@ -298,6 +301,7 @@ impl Channel {
             Carrier::WebSocket(session) => Framing::WebSocket(session.deflate()),
             Carrier::Json | Carrier::Xml => Framing::Nul,
             Carrier::Http(_) => Framing::Letter,
+            Carrier::Bosh(_) => Framing::Element,
         }
     }
 }

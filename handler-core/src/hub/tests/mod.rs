@@ -5,6 +5,7 @@
 
 mod answers;
 mod arriving;
+mod bosh;
 mod code;
 mod decisions;
 mod handshakes;

@@ -155,7 +155,7 @@ impl World {
 
     fn some(&mut self) -> Option<usize> {
         let open: Vec<usize> = (0..self.visitors.len())
-            .filter(|at| !self.visitors[*at].closed && self.visitors[*at].ticket != "")
+            .filter(|at| !self.visitors[*at].closed && !self.visitors[*at].ticket.is_empty())
             .collect();
         self.random.pick(&open).copied()
     }

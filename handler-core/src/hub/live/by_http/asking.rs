@@ -32,6 +32,9 @@ impl Hub {
         let Some(place) = self.channel_at(envelope.path) else { return self.answer_with(request, 404, now) };
         let body = body.as_deref().unwrap_or(envelope.body);
         match call {
+            Call::Open if body.trim_ascii_start().starts_with(b"<") => {
+                self.answer_bosh(request, cors, place, (&envelope, &message), body, now);
+            }
             Call::Stream | Call::Open if !self.takes_clients(place.0) => self.answer_with(request, 503, now),
             Call::Stream => {
                 let Some(id) = self.open_session(place, &envelope, &message, true, now) else {

@@ -117,6 +117,7 @@ impl Hub {
     pub(in crate::hub) fn answer_ready_polls(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.live.sessions.ready) {
             self.answer_poll(id, now);
+            self.send_elements(id, now);
         }
     }
 
@@ -157,9 +158,12 @@ impl Hub {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         channel.stage = Stage::Closing;
         channel.our_close = Some(Box::new((code, reason.into())));
-        let Carrier::Http(session) = &mut channel.carrier else { return };
-        let stream = session.stream;
+        let stream = match &channel.carrier {
+            Carrier::Http(session) => session.stream,
+            _ => None,
+        };
         self.live.rooms.leave_all(id);
+        self.close_bosh(id, code, now);
         match stream {
             Some(key) => self.mark_dirty(key),
             None => self.answer_poll(id, now),
@@ -171,7 +175,10 @@ impl Hub {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let ours = channel.our_close.as_deref().map(|(code, reason)| (*code, reason.to_string()));
         let (code, reason) = ours.unwrap_or_else(|| (code, reason.to_owned()));
-        let Carrier::Http(session) = &mut channel.carrier else { return };
+        let Carrier::Http(session) = &mut channel.carrier else {
+            self.dismiss_bosh(id, code, now);
+            return;
+        };
         let (poll, stream) = (session.poll.take(), session.stream.take());
         if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
             while let Some((number, letter)) = session.mailbox.hand_out() {
@@ -192,9 +199,17 @@ impl Hub {
     /// A request that was held for a session is gone.
     pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestKey) {
         let Some(id) = self.live.lives.by_number(number) else { return };
-        let Some(session) = self.live.by_http_mut(id) else { return };
-        if session.poll.take_if(|poll| poll.request == request).is_some() {
-            self.live.sessions.alone.push(id);
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        match &mut channel.carrier {
+            Carrier::Http(session) => {
+                if session.poll.take_if(|poll| poll.request == request).is_some() {
+                    self.live.sessions.alone.push(id);
+                }
+            }
+            Carrier::Bosh(session) => {
+                self.live.sessions.gone.extend(session.forget(request).map(|number| (id, number)));
+            }
+            Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => {}
         }
     }
 

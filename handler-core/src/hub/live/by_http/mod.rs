@@ -1,4 +1,4 @@
-//! Sessions: conversations of clients that can only ask and be answered, by event streams and long polls.
+//! Sessions: conversations of clients that can only ask and be answered, by event streams, long polls and BOSH.
 //!
 //! A session is a live connection without a connection of its own. What its script sends lies in a
 //! [mailbox](crate::channel::mailbox) until a request comes that can carry it: a poll that is held until there is something,
@@ -7,15 +7,18 @@
 //!
 //! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
 //! * `delivering`: messages to polls and streams
+//! * `bosh`: the same for BOSH, whose state is a protocol of its own
 //! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
 
 mod agenda;
 mod asking;
+mod bosh;
 mod calls;
 mod delivering;
 mod passing;
 
 pub(super) use agenda::Agenda;
+pub(super) use bosh::{ByBosh, element_of};
 pub(in crate::hub) use calls::Asking;
 
 use super::table::LiveId;
@@ -91,6 +94,8 @@ pub(in crate::hub) struct Sessions {
     ready: Vec<LiveId>,
     /// Those that nobody listens to any more, and some others: their time runs.
     alone: Vec<LiveId>,
+    /// Requests of BOSH sessions that are gone, by their numbers.
+    gone: Vec<(LiveId, u64)>,
 }
 
 impl Sessions {

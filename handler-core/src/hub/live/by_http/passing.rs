@@ -36,17 +36,28 @@ impl Hub {
                 self.look_at(id, now + inactivity);
             }
         }
+        for (id, number) in std::mem::take(&mut self.live.sessions.gone) {
+            self.bosh_request_gone(id, number, now);
+        }
         while let Some((planned, id, number)) = self.live.sessions.agenda.pop(now) {
             let Some(channel) = self.live.lives.get_mut(id) else { continue };
             if channel.number != number || channel.stage == Stage::Over {
                 continue;
             }
-            let Carrier::Http(session) = &mut channel.carrier else { continue };
-            if session.planned == Some(planned) {
-                session.planned = None;
+            let (its_plan, due) = match &mut channel.carrier {
+                Carrier::Http(session) => (&mut session.planned, session.due),
+                Carrier::Bosh(session) => {
+                    let due = session.next_timeout();
+                    (&mut session.planned, due.unwrap_or(now))
+                }
+                Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => continue,
+            };
+            if *its_plan == Some(planned) {
+                *its_plan = None;
             }
-            let due = session.due;
-            if due > now {
+            if matches!(channel.carrier, Carrier::Bosh(_)) {
+                self.bosh_is_due(id, now);
+            } else if due > now {
                 self.look_at(id, due);
             } else {
                 self.session_is_due(id, now);
