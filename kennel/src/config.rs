@@ -158,7 +158,7 @@ impl TryFrom<Mongrel2Table> for Mongrel2 {
 }
 
 /// An app.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct App {
     pub(crate) source: String,

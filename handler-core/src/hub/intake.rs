@@ -165,7 +165,10 @@ impl Hub {
                 self.answer_at_once(key, 413, now);
             }
             Kind::UploadDone | Kind::UploadPart => {}
-            Kind::Handshake => self.answer_at_once(key, 404, now),
+            Kind::Handshake => {
+                let status = self.status_without_channel(envelope.path);
+                self.answer_at_once(key, status, now);
+            }
             Kind::Frame { .. } | Kind::Json | Kind::Xml => {
                 self.refuse(link, &envelope, "no channel takes it", now);
                 self.close_in_turn(key);
@@ -267,7 +270,8 @@ impl Hub {
     ) {
         let (key, number) = (asked.key, self.traffic.begin());
         let request_key = self.requests.vacant_key();
-        self.note_request(request_key, number, key, asked.envelope.path, method, now);
+        let app = self.traffic.app_of(planned.meter);
+        self.note_request(request_key, number, app, asked, method, now);
         let mut body = planned.body;
         let mut deadline = Some(now + self.limits.request_timeout);
         if let Plan::Run { .. } | Plan::Call(_) = planned.plan {

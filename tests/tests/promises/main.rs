@@ -88,6 +88,8 @@ mod script_errors;
 mod servers;
 /// Sessions: what a visitor carries in a signed cookie, and nobody else can write.
 mod sessions;
+/// A directory of handlers, and an address for each.
+mod site_folder;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.
