@@ -169,6 +169,12 @@ pub(crate) struct App {
     pub(crate) python: Option<String>,
     /// What an app in Python is.
     pub(crate) interface: Option<Interface>,
+    /// Copies of a program in each of its workers.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) processes: Option<u32>,
+    /// Requests that each copy of a program is given at once.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) at_once: Option<u32>,
     /// Threads of each worker of an app in Python.
     #[serde(default, deserialize_with = "positive")]
     pub(crate) threads: Option<u32>,
@@ -212,6 +218,8 @@ struct LimitSettings {
     conversations: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    exec_line: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     form_parts: Option<usize>,
     #[serde(default, deserialize_with = "size")]
@@ -289,6 +297,7 @@ impl Config {
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
+            (&mut limits.exec_line, set.exec_line),
             (&mut limits.form.parts, set.form_parts),
             (&mut limits.form.field, set.form_field),
             (&mut limits.form.header, set.form_header),

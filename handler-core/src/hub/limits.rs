@@ -42,6 +42,8 @@ pub struct Limits {
     pub conversations: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
+    /// The longest line that a program may write, bytes; one that writes a longer one is killed.
+    pub exec_line: usize,
     /// What one form of a client may have; `form_parts` and so on in `kennel.toml`.
     pub form: FormLimits,
 }
@@ -92,6 +94,7 @@ impl Limits {
                 "conversations that wait for their visitors in one worker",
             ),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
+            ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
             ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
             ("form_field", size(self.form.field), "one field of a form, then 413"),
             ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
@@ -119,6 +122,7 @@ impl Default for Limits {
             handler_targets: 128,
             conversations: 1000,
             worker_memory: 256 << 20,
+            exec_line: 64 << 20,
             form: FormLimits::default(),
         }
     }
