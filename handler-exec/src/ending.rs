@@ -7,7 +7,7 @@ use crate::said::{self, Declared};
 use crate::worker::{Stage, Waiting, Worker, WorkerError};
 use handler_core::worker::protocol::{Action, Level, LoadFailure};
 use handler_core::worker::restart::Backoff;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Reads of what a process left behind in its pipes, which hold far less.
 const LAST_READS: usize = 64;
@@ -83,8 +83,7 @@ impl Worker {
                 let pause = self.copies[number].backoff.after_death(None);
                 self.copies[number].due = Some(now + pause);
                 let text = format!("the program cannot be started, tried again in {pause:?}: {problem}");
-                self.hub.complain(0, &text, now)?;
-                self.send_away_if_hopeless()
+                Ok(self.hub.complain(0, &text, now)?)
             }
         }
     }
@@ -127,9 +126,12 @@ impl Worker {
         };
         let pause = self.copies[number].backoff.after_death(Some(served));
         self.copies[number].due = Some(now + pause);
+        let when = match pause {
+            Duration::ZERO => "at once".to_owned(),
+            pause => format!("in {pause:?}"),
+        };
         let text = format!(
-            "the program ended ({status}): {} of its requests get 502, {} go to the next process, which starts in \
-             {pause:?}",
+            "the program ended ({status}): {} of its requests get 502, {} go to the next process, which starts {when}",
             seen.len(),
             unseen.len()
         );
@@ -140,11 +142,11 @@ impl Worker {
         for (serial, job) in unseen.into_iter().rev() {
             self.queue.push_front(Waiting { serial, job, since: now });
         }
-        self.send_away_if_hopeless()
+        Ok(())
     }
 
     /// Answers requests for which no process will be there soon.
-    fn send_away_if_hopeless(&mut self) -> Result<(), WorkerError> {
+    pub(crate) fn send_away_if_hopeless(&mut self) -> Result<(), WorkerError> {
         let is_hopeless = self.copies.iter().all(|copy| copy.running.is_none() && copy.backoff.is_hopeless());
         while is_hopeless && let Some(waiting) = self.queue.pop_front() {
             if self.hub.begin(waiting.serial)? {

@@ -27,6 +27,7 @@ impl Worker {
                 ask::request(out, job, names);
             });
         }
+        self.send_away_if_hopeless()?;
         for number in 0..self.copies.len() {
             let Some(running) = &mut self.copies[number].running else { continue };
             if running.is_behind() && !running.write() {

@@ -200,7 +200,9 @@ fn plain(problem: &serde_json::Error) -> String {
 pub(crate) fn shown(line: &[u8]) -> String {
     const SHOWN: usize = 100;
     let more = if line.len() > SHOWN { "..." } else { "" };
-    format!("{}{more}", line[..line.len().min(SHOWN)].escape_ascii())
+    let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+    let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    text + more
 }
 
 fn answer(line: Line<'_>) -> Result<Said<'_>, Problem> {

@@ -100,9 +100,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let folders: Vec<_> = apps.iter().map(|app| apps::folder(&app.start.source)).collect();
     let programs: Vec<_> = apps.iter().filter_map(apps::program).collect();
     let _watch = match mode {
-        Mode::Dev => {
-            Some(watch::start(&folders, &programs, reload_signal.try_clone()?).context("cannot watch for changes")?)
-        }
+        Mode::Dev => Some(
+            watch::start(&folders, &programs, reload_signal.try_clone()?)
+                .context("cannot watch for changes")?,
+        ),
         Mode::Run => None,
     };
 

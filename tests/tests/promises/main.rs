@@ -43,10 +43,10 @@ mod ctl;
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
-/// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
-mod existing_server;
 /// Programs in any language: JSON lines, and what becomes of bad ones.
 mod exec;
+/// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
+mod existing_server;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
 mod files;
 /// Forged upload headers: no file is opened, none deleted.
