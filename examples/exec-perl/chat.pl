@@ -8,20 +8,20 @@ $| = 1;    # answers leave at once
 my $json = JSON::PP->new->utf8->canonical;
 my %name;    # of each connection, also in its data, which outlives this process
 
-sub say_ { print $json->encode($_[0]), "\n" }
+sub put { print $json->encode($_[0]), "\n" }
 
-sub tell {
+sub announce {
     my ($text, $except) = @_;
-    say_({ do => 'publish', room => 'lobby', data => { text => $text }, $except ? (except => $except) : () });
+    put({ do => 'publish', room => 'lobby', data => { text => $text }, $except ? (except => $except) : () });
 }
 
-say_({ do => 'routes', routes => ['GET /who'], channels => ['/chat'] });
+put({ do => 'routes', routes => ['GET /who'], channels => ['/chat'] });
 
 while (my $line = <STDIN>) {
     my $event = $json->decode($line);
     my ($type, $conn) = @$event{qw(type conn)};
     if ($type eq 'request') {
-        say_({ id => $event->{id}, body_json => { here => [sort values %name] } });
+        put({ id => $event->{id}, body_json => { here => [sort values %name] } });
     }
     elsif ($type eq 'open' && $event->{resumed}) {
         # Another process had it before: it is in its room already, and its data tells the rest.
@@ -30,16 +30,16 @@ while (my $line = <STDIN>) {
     elsif ($type eq 'open') {
         my ($wanted) = $event->{query} =~ /(?:^|&)name=(\w+)/;
         $name{$conn} = $wanted // 'somebody';
-        say_({ do => 'data', conn => $conn, data => { name => $name{$conn} } });
-        say_({ do => 'join', conn => $conn, room => 'lobby' });
-        tell("$name{$conn} comes in", $conn);
-        say_({ do => 'send', conn => $conn, data => { text => "welcome, $name{$conn}" } });
+        put({ do => 'data', conn => $conn, data => { name => $name{$conn} } });
+        put({ do => 'join', conn => $conn, room => 'lobby' });
+        announce("$name{$conn} comes in", $conn);
+        put({ do => 'send', conn => $conn, data => { text => "welcome, $name{$conn}" } });
     }
     elsif ($type eq 'message') {
         my $text = $event->{data} // next;    # a binary message has data_base64
-        tell("$name{$conn}: $text");
+        announce("$name{$conn}: $text");
     }
     elsif ($type eq 'close') {
-        tell(delete($name{$conn}) . ' leaves');
+        announce(delete($name{$conn}) . ' leaves');
     }
 }

@@ -21,6 +21,15 @@ pub(crate) struct Given {
     pub job: Box<[u8]>,
 }
 
+/// Requests that a process leaves unanswered, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// The serials of those that it had begun to read.
+    pub seen: Vec<u64>,
+    /// Those of which it has read nothing, with their jobs' payloads.
+    pub unseen: Vec<(u64, Box<[u8]>)>,
+}
+
 /// Something for a connection, in its order.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -144,18 +153,17 @@ impl Copy {
         self.given.insert(serial, Given { since: now, begins, job });
     }
 
-    /// When its process is over: the requests that it had begun to read, and those that it has never seen, each by
-    /// their serials.
-    pub(crate) fn take_given(&mut self) -> (Vec<u64>, Vec<(u64, Box<[u8]>)>) {
+    /// When its process is over: what it leaves unanswered.
+    pub(crate) fn take_given(&mut self) -> Left {
         let read = self.running.as_ref().map_or(0, Running::read_by_it);
-        let (mut seen, mut unseen) = (Vec::new(), Vec::new());
+        let mut left = Left::default();
         for (serial, given) in std::mem::take(&mut self.given) {
             match given.begins < read {
-                true => seen.push(serial),
-                false => unseen.push((serial, given.job)),
+                true => left.seen.push(serial),
+                false => left.unseen.push((serial, given.job)),
             }
         }
-        (seen, unseen)
+        left
     }
 
     /// Whether nothing is under way.

@@ -1,6 +1,6 @@
 //! Processes begin and end: the first one, those that follow, and requests whose time is over.
 
-use crate::copy::Running;
+use crate::copy::{Left, Running};
 use crate::program::Piped;
 use crate::registration::Registered;
 use crate::said::{self, Declared};
@@ -97,7 +97,7 @@ impl Worker {
         }
         self.hear_errors(number, now)?;
         let copy = &mut self.copies[number];
-        let (seen, unseen) = copy.take_given();
+        let Left { seen, unseen } = copy.take_given();
         let Some(mut running) = copy.running.take() else { return Ok(()) };
         let status = running.process.end().map_or("lost".to_owned(), |status| status.to_string());
         let rest = running.errors.rest();

@@ -1,7 +1,8 @@
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::client::{Client, get, request};
+use tests::folder::Folder;
+use tests::port::Port;
 use tests::process::{self, Signal};
 use tests::site::{Plan, Site};
 use tests::{command, wait};
@@ -388,19 +389,17 @@ fn an_answer_that_comes_too_late_is_left_out() {
 }
 
 /// What `kennel run` says of a program that does not run.
-fn complaint(write: impl FnOnce(&Path)) -> (Option<i32>, String) {
-    let folder = tests::folder::Folder::new();
-    write(folder.path());
-    let port = tests::port::Port::free();
+fn complaint(write: impl FnOnce(&Folder)) -> (Option<i32>, String) {
+    let folder = Folder::new();
+    write(&folder);
+    let port = Port::free();
     let finished = command::run(folder.path(), ["run", "--listen", &port.address(), "./app"]);
     (finished.code, finished.stderr)
 }
 
 fn program_that(content: &str) -> (Option<i32>, String) {
     complaint(|folder| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(folder.join("app"), content).unwrap();
-        std::fs::set_permissions(folder.join("app"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder.write_program("app", content);
     })
 }
 
@@ -408,8 +407,8 @@ fn program_that(content: &str) -> (Option<i32>, String) {
 fn what_cannot_be_run_is_said_with_the_reason() {
     for ((code, text), part) in [
         (complaint(|_| {}), "cannot serve `./app`: there is no such file"),
-        (complaint(|folder| std::fs::create_dir(folder.join("app")).unwrap()), "it is a directory"),
-        (complaint(|folder| std::fs::write(folder.join("app"), "#!/bin/sh\n").unwrap()), "`chmod +x ./app`"),
+        (complaint(|folder| drop(folder.write("app/file", ""))), "it is a directory"),
+        (complaint(|folder| drop(folder.write("app", "#!/bin/sh\n"))), "`chmod +x ./app`"),
         (program_that("echo hello\n"), "./app: its first line does not say what runs it"),
         (program_that(""), "./app: its first line does not say what runs it"),
         (program_that("#!/no/such/shell\n"), "says that `/no/such/shell` runs it, which is not there"),

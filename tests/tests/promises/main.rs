@@ -45,6 +45,8 @@ mod decode;
 mod examples;
 /// Programs in any language: JSON lines, and what becomes of bad ones.
 mod exec;
+/// Programs with live connections.
+mod exec_channels;
 /// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
 mod existing_server;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
