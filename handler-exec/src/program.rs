@@ -1,5 +1,6 @@
 //! The file of a program: whether it can be run, and one process of it.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -74,32 +75,22 @@ impl Program {
     /// [`ProgramError`].
     pub(crate) fn start(&self) -> Result<Process, ProgramError> {
         self.check()?;
-        let me = std::process::id().to_string();
-        let (program, arguments) = self.guard.split_first().ok_or(ProgramError::Missing)?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .arg(me)
-            .arg(&self.path)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let process = Process {
-            pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(io::Error::from)?,
-            child,
-            stdin,
-            stdout,
-            stderr,
-            is_over: false,
-        };
-        unblock(process.stdin.as_ref())?;
-        unblock(process.stdout.as_ref())?;
-        unblock(process.stderr.as_ref())?;
-        Ok(process)
+        let mut command = guarded(&self.guard, &self.path)?;
+        command.envs(self.environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::piped());
+        Ok(Process::start(&mut command)?)
     }
+}
+
+/// A command that runs a program and lets it die with this process.
+///
+/// # Errors
+///
+/// [`ProgramError::Missing`] without a guard.
+pub(crate) fn guarded(guard: &[OsString], path: &Path) -> Result<Command, ProgramError> {
+    let (program, arguments) = guard.split_first().ok_or(ProgramError::Missing)?;
+    let mut command = Command::new(program);
+    command.args(arguments).arg(std::process::id().to_string()).arg(path);
+    Ok(command)
 }
 
 /// Finds what would keep a file from running, as far as that can be seen.
@@ -172,8 +163,30 @@ pub(crate) enum Piped {
 }
 
 impl Process {
+    /// Starts a command in a group of its own, with pipes for its output and errors.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let process = Self { child, pidfd, stdin, stdout, stderr, is_over: false };
+        unblock(process.stdin.as_ref())?;
+        unblock(process.stdout.as_ref())?;
+        unblock(process.stderr.as_ref())?;
+        Ok(process)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended; it is not waited for yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut ends = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut ends, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     /// Writes to its standard input what that takes.

@@ -71,7 +71,7 @@ pub fn run(settings: Settings, guard: &[OsString]) -> Result<(), WorkerError> {
 }
 
 /// Waits for the order that says what to run; `None`: the hub is gone.
-fn first_order(orders: &mut Orders) -> Result<Option<Start>, WorkerError> {
+pub(crate) fn first_order(orders: &mut Orders) -> Result<Option<Start>, WorkerError> {
     loop {
         if let Some((kind, payload)) = orders.next_order() {
             if let Order::Start(start) = Order::read(kind, payload)? {

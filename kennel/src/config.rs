@@ -36,6 +36,9 @@ pub(crate) struct Config {
     /// What sessions are signed with.
     #[serde(default)]
     pub(crate) sessions: Sessions,
+    /// The CGI scripts among public files.
+    #[serde(default)]
+    pub(crate) cgi: Cgi,
     /// Bounds that differ from their defaults.
     #[serde(default)]
     limits: LimitSettings,
@@ -73,6 +76,24 @@ pub(crate) enum Uploads {
     File,
     /// In parts.
     Stream,
+}
+
+/// The CGI scripts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cgi {
+    /// Whether they are run.
+    #[serde(default)]
+    pub(crate) enabled: bool,
+    /// How long one may run.
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) timeout: Option<Duration>,
+    /// How many run at once.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) at_once: Option<u32>,
+    /// What one may write, bytes.
+    #[serde(default, deserialize_with = "size")]
+    pub(crate) output: Option<usize>,
 }
 
 /// The console.
@@ -403,7 +424,7 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
         Ok(number @ 1..=256) => Ok(Some(number)),
-        _ => Err(serde::de::Error::custom("`workers` must be from 1 to 256")),
+        _ => Err(serde::de::Error::custom("expected a number from 1 to 256")),
     }
 }
 

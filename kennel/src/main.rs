@@ -5,6 +5,7 @@
 
 mod apps;
 mod args;
+mod cgi;
 mod commands;
 mod config;
 mod existing;

@@ -3,6 +3,7 @@
 use super::check::with_traceback;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
+use crate::cgi;
 use crate::config::{Config, Uploads};
 use crate::existing;
 use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
@@ -64,6 +65,14 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
 
+    let public = public_folder(&apps);
+    // Before the others: its addresses are few and exact, and an app under `/` may take everything.
+    if let Some(public) = public.as_deref().filter(|_| existing.is_empty() || config.cgi.enabled)
+        && let Some(scripts) = cgi::app(&config.cgi, public, &limits)?
+    {
+        apps.insert(0, scripts);
+    }
+
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     // Named from the root: scripts may change their directory.
     let scratch = files.make_folder(SCRATCH).context("cannot make the folder of workers' files")?;
@@ -79,7 +88,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
                 flow_control: config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
             };
-            (Some(OwnServer::start(files, address, ways, public_folder(&apps).as_deref())?), None)
+            (Some(OwnServer::start(files, address, ways, public.as_deref())?), None)
         }
         false => (None, Some(files)),
     };

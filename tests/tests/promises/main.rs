@@ -19,6 +19,8 @@ mod arriving;
 mod asgi;
 /// WebSockets of ASGI applications.
 mod asgi_websockets;
+/// CGI: scripts that are started for each request.
+mod cgi;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
 /// The chat example: pages that talk to each other, in a real browser.
