@@ -57,3 +57,29 @@ impl Conns {
         numbers
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conn(name: &str, copy: usize, is_told: bool) -> Conn {
+        Conn { name: name.into(), copy, opening: Box::default(), data: Box::default(), is_told }
+    }
+
+    #[test]
+    fn connections_are_found_by_name_until_they_go() {
+        let mut conns = Conns::default();
+        conns.insert(7, conn("a", 0, true));
+        conns.insert(3, conn("b", 0, true));
+        conns.insert(5, conn("c", 1, true));
+        conns.insert(6, conn("d", 0, false));
+        assert_eq!((conns.number("a"), conns.number("x")), (Some(7), None));
+        assert_eq!(
+            conns.of_copy(0),
+            [3, 7],
+            "a new process hears of those that the old one knew, oldest first"
+        );
+        assert!(conns.remove(7).is_some() && conns.remove(7).is_none());
+        assert_eq!((conns.number("a"), conns.of_copy(0)), (None, vec![3]));
+    }
+}

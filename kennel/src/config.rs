@@ -3,6 +3,7 @@
 use crate::args::{self, Interface};
 use crate::exit::plain;
 use handler_core::hub::Limits;
+use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,7 +93,7 @@ pub(crate) struct Cgi {
     #[serde(default, deserialize_with = "positive")]
     pub(crate) at_once: Option<u32>,
     /// What one may write, bytes.
-    #[serde(default, deserialize_with = "size")]
+    #[serde(default, deserialize_with = "answer_size")]
     pub(crate) output: Option<usize>,
 }
 
@@ -239,7 +240,7 @@ struct LimitSettings {
     conversations: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
-    #[serde(default, deserialize_with = "size")]
+    #[serde(default, deserialize_with = "answer_size")]
     exec_line: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     form_parts: Option<usize>,
@@ -420,6 +421,18 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::
     }
 }
 
+/// The same for what has to go to the hub in one piece.
+fn answer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    // Beside the answer itself there is its head.
+    const MOST: usize = MAX_BATCH - (1 << 20);
+    match size(deserializer)? {
+        Some(value) if value > MOST => {
+            Err(serde::de::Error::custom(format!("expected at most {}MiB", MOST >> 20)))
+        }
+        value => Ok(value),
+    }
+}
+
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
@@ -521,6 +534,9 @@ mod tests {
         assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
+        assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));
+        assert!(problem("[cgi]\noutput = \"1GiB\"\n").contains("at most 255MiB"));
+        assert!(problem("[cgi]\nenable = true\n").contains("did you mean `enabled`?"));
         assert!(problem("[limits\n").starts_with("kennel.toml:1:"));
     }
 }

@@ -16,6 +16,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for app in apps::resolve(&args.apps, &config, &args.python, Some(1), &limits, false, None)? {
         let registration = probe(&app, &limits).map_err(wrong_input)?;
         let mount = app.spec.mount.trim_end_matches('/');
+        if registration.takes_everything() {
+            let path = format!("everything under {}", app.spec.mount);
+            rows.push((app.spec.name.clone(), vec!["ANY".into()], path, app.spec.name.clone()));
+        }
         for route in registration.routes {
             rows.push((app.spec.name.clone(), route.methods, format!("{mount}{}", route.path), route.place));
         }

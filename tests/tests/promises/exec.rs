@@ -234,6 +234,23 @@ fn nothing_is_left_of_the_program_when_its_worker_is_killed_or_stopped_or_replac
 }
 
 #[test]
+fn the_program_goes_when_kennel_is_killed() {
+    let site = plan(ECHO).start();
+    assert_eq!(site.get("/").status, 200);
+    let left = programs(&site);
+    assert_eq!(left.len(), 1);
+    process::kill(site.hub());
+    wait::until("the program ends", || left.iter().all(|pid| !process::is_alive(*pid)));
+}
+
+#[test]
+fn a_program_without_declared_routes_is_listed_as_taking_everything() {
+    let plan = plan_with(ECHO, "mount = \"/echo\"\n");
+    let routes = command::run(plan.folder().path(), ["routes"]);
+    assert!(routes.stdout.contains("everything under /echo"), "{}{}", routes.stdout, routes.stderr);
+}
+
+#[test]
 fn a_program_that_heeds_neither_end_of_file_nor_a_signal_is_killed_with_all_that_it_started() {
     let program = "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nread -r line\n\
                    id=${line#*:}\necho \"{\\\"id\\\":${id%%,*}}\"\nwhile :; do sleep 1; done\n";
