@@ -6,6 +6,7 @@
 mod addresses;
 mod apps;
 mod args;
+mod cgi;
 mod commands;
 mod config;
 mod existing;

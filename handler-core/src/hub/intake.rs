@@ -1,5 +1,6 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
+use super::app::App;
 use super::connection::Conn;
 use super::counters::Complaint;
 use super::effect::Effect;
@@ -345,7 +346,13 @@ impl Hub {
                 if !found.routes.is_under_mount(&path) {
                     continue;
                 }
-                owner = owner.or(Some(app));
+                // Of several apps with the mount point that fits best, the one that has a page.
+                let has_page = |app: &App| app.registration.not_found || app.registration.hooks;
+                owner = match owner.map(|owner| &self.apps[usize::from(owner.0)]) {
+                    Some(first) if first.spec.mount != found.spec.mount || has_page(first) => owner,
+                    Some(_) if !has_page(found) => owner,
+                    _ => Some(app),
+                };
                 if !found.is_loaded() && found.broken.is_none() {
                     return answer(own_answer(503, None), self.traffic.beside(app, Beside::Other));
                 }

@@ -25,6 +25,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(problem) => return Err(wrong_input(problem)),
         };
         let mount = app.spec.mount.trim_end_matches('/');
+        if registration.takes_everything() {
+            let path = format!("everything under {}", app.spec.mount);
+            rows.push((app.spec.name.clone(), vec!["ANY".into()], path, app.spec.name.clone()));
+        }
         for route in registration.routes {
             rows.push((app.spec.name.clone(), route.methods, format!("{mount}{}", route.path), route.place));
         }

@@ -4,6 +4,7 @@ use super::check::with_traceback;
 use crate::addresses::Addresses;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
+use crate::cgi;
 use crate::config::Uploads;
 use crate::existing;
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
@@ -71,6 +72,17 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
 
+    let public = match &site {
+        Some(site) => site.public(),
+        None => public_folder(&apps),
+    };
+    // Before the others: its addresses are few and exact, and an app under `/` may take everything.
+    if let Some(public) = public.as_deref().filter(|_| existing.is_empty() || config.cgi.enabled)
+        && let Some(scripts) = cgi::app(&config.cgi, public, &limits)?
+    {
+        apps.insert(0, scripts);
+    }
+
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     // Named from the root: scripts may change their directory.
     let scratch = files.make_folder(SCRATCH).context("cannot make the folder of workers' files")?;
@@ -86,10 +98,6 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
             let ways = Ways {
                 flow_control: config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
-            };
-            let public = match &site {
-                Some(site) => site.public(),
-                None => public_folder(&apps),
             };
             (Some(OwnServer::start(files, address, ways, public.as_deref())?), None)
         }
@@ -110,10 +118,12 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     }
     pipe::register(SIGHUP, reload_signal.try_clone()?)?;
     let folders: Vec<_> = apps.iter().map(|app| apps::folder(&app.start.source)).collect();
+    let programs: Vec<_> = apps.iter().filter_map(apps::program).collect();
     let _watch = match mode {
-        Mode::Dev => {
-            Some(watch::start(&folders, reload_signal.try_clone()?).context("cannot watch for changes")?)
-        }
+        Mode::Dev => Some(
+            watch::start(&folders, &programs, reload_signal.try_clone()?)
+                .context("cannot watch for changes")?,
+        ),
         Mode::Run => None,
     };
 
