@@ -185,25 +185,17 @@ impl Session {
     /// A message of the script, finished by [`element::of_message`](super::element::of_message). It goes at once when a
     /// request waits for it. After [`close`](Self::close) or the end it is dropped, and the answer is false.
     pub fn send(&mut self, element: Arc<[u8]>, now: Instant) -> bool {
-        let open = self.enqueue(element);
-        self.flush(now);
-        open
+        self.send_all([element], now)
     }
 
-    /// A message of the script that may wait for others: [`flush`](Self::flush) sends them, as one answer. False as for
-    /// [`send`](Self::send).
-    pub fn enqueue(&mut self, element: Arc<[u8]>) -> bool {
+    /// The same for several, which go together as far as one answer takes them.
+    pub fn send_all(&mut self, elements: impl IntoIterator<Item = Arc<[u8]>>, now: Instant) -> bool {
         let open = self.stage == Stage::Open;
         if open {
-            self.queued_bytes += element.len();
-            self.queue.push_back(element);
+            elements.into_iter().for_each(|element| self.enqueue(element));
+            self.settle(now);
         }
         open
-    }
-
-    /// Sends what waits, if a request waits for it.
-    pub fn flush(&mut self, now: Instant) {
-        self.settle(now);
     }
 
     /// How many messages wait for an answer to carry them, and their bytes, those in answers that may have been lost
@@ -224,7 +216,8 @@ impl Session {
 
     /// Ends the session with an element that says more than the condition does, such as `<stream:error/>`.
     pub fn close_with(&mut self, element: Arc<[u8]>, condition: Condition, now: Instant) {
-        if self.enqueue(element) {
+        if self.stage == Stage::Open {
+            self.enqueue(element);
             self.close(Some(condition), now);
         }
     }
@@ -445,6 +438,11 @@ impl Session {
             self.answer(request, answer.body());
         }
         self.window.keep(answer, self.terms.kept());
+    }
+
+    fn enqueue(&mut self, element: Arc<[u8]>) {
+        self.queued_bytes += element.len();
+        self.queue.push_back(element);
     }
 
     /// As many messages as one answer takes, and their bytes.

@@ -137,11 +137,8 @@ fn messages_are_unwrapped_on_the_way_in() {
 fn messages_that_are_sent_together_go_by_one_answer() {
     let mut talk = Talk::new();
     talk.ask(101);
-    for element in [b"<a/>", b"<b/>"] {
-        assert!(talk.session.enqueue(element[..].into()));
-    }
-    assert!(talk.answers().is_empty());
-    talk.session.flush(talk.now);
+    let both = [b"<a/>", b"<b/>"].map(|element| element[..].into());
+    assert!(talk.session.send_all(both, talk.now));
     talk.look();
     assert_eq!(talk.answers(), of([(101, "<body><a/><b/></body>")]));
 }
