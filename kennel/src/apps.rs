@@ -4,7 +4,7 @@ use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
-use crate::role::{WORKER_EXEC, WORKER_LUA};
+use crate::role::{WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
@@ -89,6 +89,40 @@ pub(crate) fn resolve(
         });
     }
     Ok(apps)
+}
+
+/// The same for the handlers of a directory: one that cannot be served becomes an app that does not load and says why, so
+/// that the others are.
+pub(crate) fn resolve_each(
+    named: &[String],
+    config: &Config,
+    python: &args::Python,
+    workers: Option<u32>,
+    limits: &Limits,
+    dev: bool,
+    run_folder: Option<&Path>,
+) -> anyhow::Result<Vec<App>> {
+    let mut apps = Vec::new();
+    for source in named {
+        let one = std::slice::from_ref(source);
+        match resolve(one, config, python, workers, limits, dev, run_folder) {
+            Ok(resolved) => apps.extend(resolved),
+            Err(problem) => apps.push(unable(source, config, &problem)?),
+        }
+    }
+    Ok(apps)
+}
+
+/// An app whose worker says only why it cannot be served.
+fn unable(source: &str, config: &Config, problem: &anyhow::Error) -> anyhow::Result<App> {
+    let settings = config.app.iter().find(|app| Path::new(&app.source) == Path::new(source));
+    let mount = settings.and_then(|settings| settings.mount.clone()).unwrap_or_else(|| "/".to_owned());
+    let arguments = vec![WORKER_UNABLE.into(), format!("{problem:#}").into()];
+    Ok(App {
+        spec: AppSpec { name: source.to_owned(), mount: mount.clone(), workers: 1 },
+        command: WorkerCommand { program: std::env::current_exe()?.into_os_string(), arguments },
+        start: Start { source: source.to_owned(), mount, ..Start::default() },
+    })
 }
 
 /// How the worker of a program is started.

@@ -3,6 +3,8 @@
 
 use crate::commands::test::ENVIRONMENT;
 use crate::exit::wrong_input;
+use handler_core::worker::link;
+use handler_core::worker::protocol::{Action, LoadFailure};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +17,8 @@ pub(crate) const WORKER_LUA: &str = "worker-lua";
 pub(crate) const WORKER_EXEC: &str = "worker-exec";
 /// The first argument of a worker of CGI scripts; then its settings.
 pub(crate) const WORKER_CGI: &str = "worker-cgi";
+/// The first argument of a worker that cannot serve its app; then why.
+pub(crate) const WORKER_UNABLE: &str = "worker-unable";
 /// The first argument of a process that runs a file of tests.
 pub(crate) const TEST_LUA: &str = "test-lua";
 /// The first argument of a guard; then its parent's process id, then the program and its arguments.
@@ -26,6 +30,7 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
         WORKER_LUA if arguments.len() == 2 => Some(worker()),
         WORKER_EXEC if arguments.len() == 3 => Some(worker_of_programs(&arguments[2])),
         WORKER_CGI if arguments.len() == 3 => Some(worker_of_scripts(&arguments[2])),
+        WORKER_UNABLE if arguments.len() == 3 => Some(worker_that_is_unable(&arguments[2])),
         TEST_LUA if arguments.len() == 2 => Some(test()),
         COMPANION => Some(companion(&arguments[2..])),
         _ => None,
@@ -46,6 +51,15 @@ fn worker_of_programs(settings: &OsStr) -> anyhow::Result<ExitCode> {
 fn worker_of_scripts(settings: &OsStr) -> anyhow::Result<ExitCode> {
     let settings = serde_json::from_slice(settings.as_bytes())?;
     handler_exec::cgi::run(settings, &guard()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says why, and ends.
+fn worker_that_is_unable(why: &OsStr) -> anyhow::Result<ExitCode> {
+    let (_, mut actions) = link::from_environment()?;
+    let failure = LoadFailure { message: why.to_string_lossy().into_owned(), ..LoadFailure::default() };
+    actions.push(&Action::Failed(failure))?;
+    actions.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -62,8 +62,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
-    let mut apps =
-        apps::resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
+    let resolve = if site.is_some() { apps::resolve_each } else { apps::resolve };
+    let mut apps = resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
     let set_level = log::start(args.log_format, args.log_level);
     site.iter().for_each(SiteFolder::warn);
     secret::look(&config.sessions)?;

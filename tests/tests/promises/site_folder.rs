@@ -135,6 +135,31 @@ fn a_handler_may_be_mounted_elsewhere_and_have_more_workers() {
 }
 
 #[test]
+fn programs_are_handlers_too_and_one_that_cannot_be_served_stops_no_other() {
+    let echo = "#!/bin/sh\nwhile read -r line; do id=${line#*:}; printf '{\"id\":%s,\"body\":\"sh\"}\\n' \"${id%%,*}\"; done\n";
+    let site = plan()
+        .program("site/handlers/shell", echo)
+        .program("site/handlers/gone", "#!/nowhere/interpreter\n")
+        .program("site/handlers/ends", "#!/bin/sh\necho no luck >&2\nexit 3\n")
+        .file("site/kennel.toml", "[[app]]\nsource = \"handlers/python.py\"\npython = \"/nowhere/python\"\n[[app]]\nsource = \"handlers/talk.lua\"\n[app.config]\nplace = \"home\"\n")
+        .behind_warm()
+        .start();
+    let ready = site.log().expect("ready:");
+    assert!(ready.contains("2 of 5 loaded: "), "{ready}");
+    assert_eq!(site.get("/shell/any").text(), "sh");
+    assert_eq!(site.get("/talk").text(), "talk at home");
+    for path in ["/gone", "/ends/x", "/python"] {
+        assert_eq!(site.get(path).status, 500, "{path}");
+    }
+    for words in ["no luck", "/nowhere/interpreter", "/nowhere/python"] {
+        site.log().expect(words);
+    }
+    // It has an address as the others have.
+    assert_eq!(ask(&mut connect(&site, "python"), r#"{"do": "stats"}"#)["result"]["state"], "failed");
+    assert_eq!(ask(&mut connect(&site, "shell"), r#"{"do": "stats"}"#)["result"]["state"], "serving");
+}
+
+#[test]
 fn one_that_does_not_load_stops_no_other_and_a_reload_puts_it_right() {
     let site = plan().file("site/handlers/bad.lua", BROKEN).behind_warm().start();
     let ready = site.log().expect("ready:");
@@ -497,14 +522,17 @@ fn the_example_serves_its_page_its_handlers_and_a_shell() {
         let text = std::fs::read(example.join(file)).expect("the example has it");
         folder.write(&format!("site/{file}"), text);
     }
+    let shell = std::fs::read(example.join("handlers/echo")).expect("the example has it");
+    folder.write_program("site/handlers/echo", shell);
     let port = Port::free();
     let (mut kennel, log) = another(folder.path(), &port);
-    log.expect("2 of 2 loaded: ");
+    log.expect("3 of 3 loaded: ");
     let get = |path| tests::client::Client::connect(port.number()).get(path);
     assert!(get("/").text().contains("A board"));
     assert!(get("/clock").json()["time"].is_string());
     assert!(get("/clock/2").json()["time"].as_str().is_some_and(|time| time.ends_with("+02:00")));
     assert_eq!(get("/clock/noon").status, 400);
+    assert_eq!(get("/echo/a/b").json(), json!({ "path": "/echo/a/b" }));
     let mut board = tests::websocket::WebSocket::open(port.number(), "/board/live");
     assert_eq!(board.read_text(), "nothing yet");
     let arguments = ["console", "--socket", "site/run/board", "-c", "broadcast hello from a shell"];
