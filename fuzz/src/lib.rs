@@ -4,6 +4,7 @@
 //! [`TARGETS`] lists them. `tests/corpus.rs` tries the inputs that were kept, in every `make test`;
 //! `scripts/fuzz` looks for new ones, led by which code they reach, and keeps those that got further.
 
+mod bosh;
 mod configuration;
 pub mod corpus;
 mod talk;
@@ -33,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     talk::INFLATE,
     talk::HANDSHAKE,
     talk::FIELDS,
+    bosh::BOSH,
+    bosh::BOSH_SESSION,
     web::MULTIPART,
     web::FILES,
     work::ORDERS,

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use fastrand::Rng;
+use handler_core::channel::bosh::{self, Body, element};
+use handler_core::channel::ticket::Tickets;
 use handler_core::console;
 use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
 use handler_core::http::part::{Part, base_name};
@@ -543,19 +545,62 @@ fn registration() -> Registration {
     Registration { routes: vec![route], channels: vec![channel], ..Registration::default() }
 }
 
+/// A request to the channel by a client of some session, or by one that opens one.
+fn of_a_session(rng: &mut Rng) -> Vec<u8> {
+    // Numbers as the hub gives them: a generation, and a place in the table.
+    let session = Tickets::new(&[7; 32]).write(rng.u64(1..30) << 22 | rng.u64(..8));
+    let (rid, number) = (rng.u64(100..106), rng.u64(..4));
+    let bosh = "xmlns='http://jabber.org/protocol/httpbind'";
+    let (method, query, accept, body) = match rng.u8(..9) {
+        0 => ("POST", String::new(), "*/*", String::new()),
+        1 => ("GET", String::new(), "text/event-stream", String::new()),
+        2 => ("GET", format!("session={session}&after={number}&wait={number}"), "*/*", String::new()),
+        3 => ("GET", format!("session={session}&after={number}"), "text/event-stream", String::new()),
+        4 => ("POST", format!("session={session}&number={number}"), "*/*", "hello".to_owned()),
+        5 => ("DELETE", format!("session={session}"), "*/*", String::new()),
+        6 => ("POST", String::new(), "*/*", format!("<body rid='100' wait='5' hold='1' ver='1.11' {bosh}/>")),
+        7 => ("POST", String::new(), "*/*", format!("<body rid='{rid}' sid='{session}' {bosh}><a/></body>")),
+        _ => (
+            "POST",
+            String::new(),
+            "*/*",
+            format!("<body rid='{rid}' sid='{session}' type='terminate' {bosh}/>"),
+        ),
+    };
+    let fields = [("METHOD", method), ("VERSION", "HTTP/1.1"), ("QUERY", &query), ("accept", accept)];
+    let mut headers = Vec::new();
+    for (name, value) in fields {
+        netstring::encode(&mut headers, name.as_bytes());
+        netstring::encode(&mut headers, value.as_bytes());
+    }
+    let mut message = format!("m2cap {} /ws {}:", rng.u8(1..20), headers.len()).into_bytes();
+    message.extend_from_slice(&headers);
+    message.push(b'}');
+    netstring::encode(&mut message, body.as_bytes());
+    message
+}
+
 #[test]
 fn the_hub_outlives_whatever_servers_and_workers_say() {
     let captures = captures();
     let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
-    let mut replies = 0;
+    let (mut replies, mut opened) = (0, 0);
     try_all(300, |rng| {
         let mut now = Instant::now();
         let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app.clone()]);
+        hub.set_session_key(&[7; 32]);
         hub.handle_server_up(LinkId(0), b"");
         hub.load_app(AppId(0), now);
         let mut workers = Vec::new();
         for _ in 0..100 {
             now += Duration::from_millis(rng.u64(..2000));
+            if rng.u8(..3) == 0 {
+                let mut message = of_a_session(rng);
+                if rng.u8(..3) == 0 {
+                    change(rng, &mut message);
+                }
+                hub.handle_message(LinkId(0), &message, now);
+            }
             if rng.u8(..4) == 0 && !workers.is_empty() {
                 let worker = workers[rng.usize(..workers.len())];
                 let (mut batch, serial) = (Vec::new(), rng.u64(..6));
@@ -598,8 +643,9 @@ fn the_hub_outlives_whatever_servers_and_workers_say() {
                 hub.take_orders(*worker).unwrap().0.clear();
             }
         }
+        opened += hub.counters().opened;
     });
-    assert!(replies > 1000, "{replies} replies");
+    assert!(replies > 1000 && opened > 1000, "{replies} replies, {opened} connections");
 }
 
 #[test]
@@ -618,4 +664,120 @@ fn any_answer_is_read_by_the_client_of_a_rehearsal_or_is_none() {
         let answer = Answer::read(&bytes, rng.bool(), rng.bool());
         assert!(answer.is_none_or(|answer| answer.body.len() <= bytes.len()));
     });
+}
+
+#[test]
+fn bodies_of_bosh_with_something_changed_are_read_or_refused() {
+    const BODIES: [&[u8]; 3] = [
+        b"<body content='text/xml; charset=utf-8' hold='1' rid='1573741820' to='a.example' ver='1.6' wait='60' ack='1' \
+          xml:lang='en' xmlns='http://jabber.org/protocol/httpbind'/>",
+        b"<b:body rid='2' sid='s' xmlns:b='http://jabber.org/protocol/httpbind' xmlns='urn:a' xmlns:p='urn:p'>\
+          <message to=\"&#65;&amp;\"><body>hi<![CDATA[<]]></body></message> <p:x p:y='1'/></b:body>",
+        b"<body rid='3' sid='s' type='terminate' xmlns='http://jabber.org/protocol/httpbind'>\
+          <text xmlns='urn:kennel:channel'>a&lt;b</text><binary xmlns='urn:kennel:channel'>/w==</binary></body>",
+    ];
+    let mut good = 0;
+    try_all(20_000, |rng| {
+        let mut bytes = BODIES[rng.usize(..BODIES.len())].to_vec();
+        if rng.bool() {
+            change(rng, &mut bytes);
+        }
+        if let Ok(body) = Body::parse(&bytes, 1000) {
+            good += 1;
+            for (binary, payload) in body.messages() {
+                let sent = element::of_message(binary, &payload);
+                element::check(std::str::from_utf8(&sent).unwrap()).unwrap();
+            }
+        }
+        for binary in [false, true] {
+            let payload = anything(rng, 50);
+            let sent = element::wrap(binary, &payload);
+            let (kind, back) = element::unwrap(std::str::from_utf8(&sent).unwrap()).unwrap();
+            assert!(back == payload && (kind || !binary));
+        }
+    });
+    assert!(good > 10_000, "{good} bodies");
+}
+
+#[test]
+fn sessions_of_bosh_answer_every_request_once_whatever_is_said() {
+    const ATTRIBUTES: [&str; 9] = [
+        "",
+        "",
+        "",
+        "pause='5'",
+        "type='terminate'",
+        "ack='100'",
+        "ack='102'",
+        "key='x'",
+        "newkey='ca393b51b682f61f98e7877d61146407f3d0a770'",
+    ];
+    let (mut messages, mut ended) = (0, 0);
+    try_all(2000, |rng| {
+        let mut now = Instant::now();
+        let settings = bosh::Settings { polling: rng.u16(..3), ..bosh::Settings::default() };
+        let opening = format!(
+            "<body rid='100' hold='{}' wait='{}' {} xmlns='{}'/>",
+            rng.u8(..4),
+            rng.u8(..30),
+            ["ver='1.6'", "ack='1'", ""][rng.usize(..3)],
+            bosh::NAMESPACE
+        );
+        let opening = Body::parse(opening.as_bytes(), 1000).unwrap();
+        let mut session = bosh::Session::begin(&settings, &opening, 0, "s", now).unwrap();
+        // Requests without answer.
+        assert!(matches!(session.poll_output(), Some(bosh::Output::Answer { request: 0, status: 200, .. })));
+        let (mut open, mut rid) = (Vec::new(), 101);
+        for request in 1..200 {
+            match rng.u8(..10) {
+                0..3 => _ = session.send(element::of_message(false, &anything(rng, 20)).into(), now),
+                3 if !open.is_empty() => {
+                    let gone = open.swap_remove(rng.usize(..open.len()));
+                    session.request_gone(gone, now);
+                }
+                4 => {
+                    now += Duration::from_millis(rng.u64(..9000));
+                    session.handle_timeout(now);
+                }
+                _ => {
+                    let (own, attributes) = (rid + rng.u64(..20) / 16 - rng.u64(..20) / 15, rng.usize(..80));
+                    rid = rid.max(own + 1);
+                    let attributes = ATTRIBUTES.get(attributes).unwrap_or(&"");
+                    let content = ["", "<a/>", "<b>&lt;</b><c/>"][rng.usize(..3)];
+                    let mut text = format!(
+                        "<body rid='{own}' sid='s' {attributes} xmlns='{}'>{content}</body>",
+                        bosh::NAMESPACE
+                    )
+                    .into_bytes();
+                    if rng.u8(..200) == 0 {
+                        change(rng, &mut text);
+                    }
+                    open.push(request);
+                    match Body::parse(&text, 1000) {
+                        Ok(body) => session.receive(&body, request, now),
+                        Err(_) => session.refuse(request),
+                    }
+                }
+            }
+            while let Some(output) = session.poll_output() {
+                match output {
+                    bosh::Output::Answer { request, status, body, .. } => {
+                        let at = open.iter().position(|known| *known == request);
+                        open.swap_remove(at.expect("a request without answer"));
+                        assert!(status != 200 || Body::parse(&body, usize::MAX).is_ok());
+                    }
+                    bosh::Output::Message { .. } => messages += 1,
+                    bosh::Output::Ended { .. } => ended += 1,
+                }
+            }
+            let due = session.next_timeout();
+            assert!(!open.is_empty() || session.is_over() || due.is_some(), "nobody waits for the client");
+            assert!(open.is_empty() || due.is_some(), "{open:?} wait for ever");
+            if session.is_over() {
+                assert!(open.is_empty(), "{open:?} have no answer");
+                break;
+            }
+        }
+    });
+    assert!(messages > 5000 && ended > 1000, "{messages} messages, {ended} ends");
 }

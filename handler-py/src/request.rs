@@ -7,7 +7,7 @@ use crate::headers::{Args, Headers};
 use crate::job::Job;
 use crate::session::{self, Session};
 use crate::text::text;
-use handler_core::http::{charset, cookies, query};
+use handler_core::http::{charset, cookies};
 use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
@@ -263,13 +263,6 @@ impl Request {
     /// Whether a form's token is of this visitor.
     fn _allows(&self, py: Python<'_>, token: &str) -> PyResult<bool> {
         Ok(self.opened(py)?.allows(self.job.link.jar(), token))
-    }
-
-    /// The first value of a field of the body, which is a urlencoded form.
-    fn _urlencoded_field<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyString>>> {
-        let body = self.whole_body()?;
-        let found = query::pairs(&body).find(|(found, _)| **found == *name.as_bytes());
-        Ok(found.map(|(_, value)| text(py, &value)))
     }
 
     /// The fields of the form that the body is: `form["name"]`, `.get(name)`, `.getall(name)`, `.items()`. Empty when the

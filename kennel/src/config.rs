@@ -234,6 +234,14 @@ struct LimitSettings {
     rooms: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     keep_alive: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    poll_wait: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    inactivity: Option<Duration>,
+    #[serde(default, deserialize_with = "size")]
+    mailbox: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    resume: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     handler_targets: Option<usize>,
     #[serde(default, deserialize_with = "size")]
@@ -305,6 +313,8 @@ impl Config {
             (&mut limits.load_time, set.load_time),
             (&mut limits.stop_time, set.stop_time),
             (&mut limits.keep_alive, set.keep_alive),
+            (&mut limits.poll_wait, set.poll_wait),
+            (&mut limits.inactivity, set.inactivity),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
         let assign = [
@@ -317,6 +327,8 @@ impl Config {
             (&mut limits.upload, set.upload),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
+            (&mut limits.mailbox, set.mailbox),
+            (&mut limits.resume, set.resume),
             (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
             (&mut limits.exec_line, set.exec_line),

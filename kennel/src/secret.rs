@@ -91,7 +91,7 @@ fn given(variable: Option<&str>, config: &Sessions) -> anyhow::Result<Option<(Ve
 fn secrets<'a>(texts: impl Iterator<Item = &'a str>, place: &str) -> anyhow::Result<Vec<Secret>> {
     let secret = |(at, text): (usize, &str)| {
         Secret::new(text.as_bytes()).map_err(|problem| {
-            wrong_input(format!("{place} cannot be used: of secret number {}, {problem}", at + 1))
+            wrong_input(format!("{place} cannot be used: secret number {} is too short: {problem}", at + 1))
         })
     };
     texts.enumerate().map(secret).collect()
@@ -178,7 +178,7 @@ mod tests {
         let problem = |variable, text: &str| given(variable, &config(text)).unwrap_err().to_string();
         let text = problem(Some("aaaaaaaaaaaaaaaa,hunter2"), "");
         assert!(
-            text.starts_with("KENNEL_SECRET cannot be used: of secret number 2, it has 7 bytes"),
+            text.starts_with("KENNEL_SECRET cannot be used: secret number 2 is too short: it has 7 bytes"),
             "{text}"
         );
         assert!(text.contains("openssl rand") && !text.contains("hunter2"), "{text}");

@@ -19,6 +19,7 @@ pub mod binary;
 pub mod browser;
 pub mod client;
 pub mod command;
+pub mod events;
 pub mod fake;
 pub mod folder;
 pub mod language;

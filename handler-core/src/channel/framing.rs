@@ -11,6 +11,10 @@ pub enum Framing {
     /// A NUL behind each message, as Flash's XMLSocket has it. A Mongrel2 Handler without `raw_payload` takes the
     /// last NUL of a reply off and sends the rest in base64, so the same bytes serve both.
     Nul,
+    /// The message as it is, for whoever writes each by itself.
+    Letter,
+    /// The message as an element of its own, or in one, the same.
+    Element,
 }
 
 impl Framing {
@@ -22,6 +26,7 @@ impl Framing {
                 out.extend_from_slice(payload);
                 out.push(0);
             }
+            Self::Letter | Self::Element => out.extend_from_slice(payload),
         }
     }
 }

@@ -1,8 +1,18 @@
 //! One live conversation, whatever carries it.
 //!
-//! Mongrel2 holds sockets that stay open: WebSockets, and JSON and XML sockets of TCP and Flash clients.
-//! Here is what differs between them: how a
-//! message is written for it ([`framing`]), and how its opening request is kept small ([`opening`]).
+//! Mongrel2 holds sockets that stay open: WebSockets, and JSON and XML sockets of TCP and Flash clients. Of these, here
+//! is what differs: how a message is written for it ([`framing`]), and how its opening request is kept small
+//! ([`opening`]).
+//!
+//! Whoever can only ask and be answered holds a conversation too: a session, which outlives each of its connections.
+//! [`call`] reads what a request wants of one, [`ticket`] names it, [`mailbox`] keeps what its client has still to get,
+//! and [`event_stream`] and [`poll`] write that. [`bosh`] is the same as a protocol of its own.
 
+pub mod bosh;
+pub mod call;
+pub mod event_stream;
 pub mod framing;
+pub mod mailbox;
 pub mod opening;
+pub mod poll;
+pub mod ticket;

@@ -4,6 +4,7 @@
 pub fn text(status: u16) -> &'static str {
     match status {
         400 => "400 Bad Request: this server does not understand the request.\n",
+        403 => "403 Forbidden: a page from elsewhere may not use this channel.\n",
         404 => "404 Not Found: there is nothing at this address.\n",
         405 => "405 Method Not Allowed: this address does not take that method; see the Allow header.\n",
         413 => "413 Content Too Large: the body is larger than this server takes.\n",

@@ -184,17 +184,19 @@ impl Hub {
         let streams = self.apps[usize::from(app.0)].streams(handler);
         Some(match asked.body {
             Body::Parts if streams => (Body::Parts, None),
-            Body::Parts => {
-                let folder = self.arriving.folder.as_ref()?;
-                self.arriving.last_file += 1;
-                let name = format!("{}-{}", self.boot, self.arriving.last_file);
-                (Body::Collected, Some(folder.join(name)))
-            }
+            Body::Parts => (Body::Collected, Some(self.next_body_file()?)),
             Body::Growing if streams => (Body::Growing, None),
             // It comes again when the file is whole.
             Body::Growing => (Body::Whole, None),
             body => (body, asked.spool.clone()),
         })
+    }
+
+    /// A new file for a body; `None`: there is no folder for them.
+    pub(super) fn next_body_file(&mut self) -> Option<PathBuf> {
+        let folder = self.arriving.folder.as_ref()?;
+        self.arriving.last_file += 1;
+        Some(folder.join(format!("{}-{}", self.boot, self.arriving.last_file)))
     }
 
     /// A request whose body is not there, or not measured, is about to take its place.
@@ -341,12 +343,12 @@ impl Hub {
                 conn.deaf = persistence == Persistence::Close && !request.raw;
             }
         }
-        if waited
-            && conn.current == Some(key)
-            && request.place == Place::Pipeline
-            && let Plan::Run { app, .. } = request.plan
-        {
-            self.submit(key, app, now);
+        if waited && conn.current == Some(key) && request.place == Place::Pipeline {
+            match request.plan {
+                Plan::Run { app, .. } => self.submit(key, app, now),
+                Plan::Call(_) => self.handle_call(key, now),
+                Plan::Answer { .. } | Plan::Held(_) => {}
+            }
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Conn {
     pub pacer: Pacer,
     /// It is a live connection.
     pub live: Option<LiveId>,
+    /// The session whose events it gets; what waits for that is behind `out`.
+    pub carries: Option<LiveId>,
     /// The body of the answer that has begun; what of it has not left yet is behind `out`.
     pub stream: Option<Box<Stream>>,
     /// Messages behind `out`.
@@ -104,6 +106,7 @@ impl Conn {
             && self.waiting.is_empty()
             && self.out.is_empty()
             && self.backlog.is_none()
+            && self.carries.is_none()
             && !self.dirty
             && !self.closing
     }

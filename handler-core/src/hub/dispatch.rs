@@ -34,9 +34,11 @@ impl Hub {
             conn.advancing = true;
             match self.requests[request].plan {
                 // It goes on when its body is in its file.
-                Plan::Run { .. } if self.requests[request].body == Body::Collected => {}
+                Plan::Run { .. } | Plan::Call(_) if self.requests[request].body == Body::Collected => {}
                 Plan::Run { app, .. } => self.submit(request, app, now),
                 Plan::Answer { .. } => self.answer_by_plan(request, now),
+                Plan::Call(_) => self.handle_call(request, now),
+                Plan::Held(_) => {}
             }
             if let Some(conn) = self.conns.map.get_mut(&key) {
                 conn.advancing = false;
@@ -293,7 +295,7 @@ impl Hub {
         self.answer_by_plan(request, now);
     }
 
-    fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
+    pub(super) fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
         let plan = std::mem::replace(&mut self.requests[request].plan, Plan::NONE);
         if let Plan::Answer { status, head, body } = plan {
             let response = Response { status, head: head.as_bytes(), body: body.as_bytes() };

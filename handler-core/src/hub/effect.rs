@@ -61,6 +61,15 @@ pub enum Effect {
         /// The file.
         path: PathBuf,
     },
+    /// Read at most so many bytes of this file, and tell [`handle_read`](super::Hub::handle_read).
+    ReadFile {
+        /// Whose body it is.
+        request: usize,
+        /// The file.
+        path: PathBuf,
+        /// The most bytes.
+        max: usize,
+    },
     /// A stop is complete: no worker is left.
     Stopped,
 }

@@ -6,6 +6,7 @@
 use super::Hub;
 use super::app::App;
 use super::ids::WorkerId;
+use super::live::NO_LINK;
 use super::request::{Place, Plan};
 use crate::protocol::Envelope;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct ConnectionFilter {
 pub struct ConnectionView {
     /// Its `conn.id`.
     pub id: String,
-    /// Which server, from 0 in the order of the addresses given.
-    pub server: u16,
+    /// Which server, from 0 in the order of the addresses given; none holds a session.
+    pub server: Option<u16>,
     /// Its number there.
     pub conn: u32,
     /// The app's name.
@@ -278,7 +279,7 @@ impl Hub {
         let worker = glimpse.worker.and_then(|worker| self.workers.get(worker.0));
         Some(ConnectionView {
             id: self.conn_name(glimpse.key),
-            server: glimpse.key.link.0,
+            server: (glimpse.key.link != NO_LINK).then_some(glimpse.key.link.0),
             conn: glimpse.key.id.get(),
             app: self.apps[usize::from(glimpse.app.0)].spec.name.clone(),
             path,
@@ -289,7 +290,8 @@ impl Hub {
             worker: worker.map(|worker| worker.number),
             rooms: rooms.collect(),
             unsent: conn
-                .map_or(0, |conn| conn.out.len() + conn.backlog.as_ref().map_or(0, |backlog| backlog.bytes)),
+                .map_or(0, |conn| conn.out.len() + conn.backlog.as_ref().map_or(0, |backlog| backlog.bytes))
+                + glimpse.unsent,
             unread: glimpse.unread,
         })
     }

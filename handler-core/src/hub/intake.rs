@@ -271,7 +271,7 @@ impl Hub {
         self.note_request(request_key, number, key, asked.envelope.path, method, now);
         let mut body = planned.body;
         let mut deadline = Some(now + self.limits.request_timeout);
-        if let Plan::Run { .. } = planned.plan {
+        if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
             self.begin_body(asked, &planned, request_key, persistence, now);
             if let Body::Collected | Body::Growing = body {
                 // The client's time is not the script's.
@@ -322,6 +322,11 @@ impl Hub {
         if self.stopping.is_some() {
             return answer(own_answer(503, None), MeterId::NOBODY);
         }
+        if self.is_call(envelope)
+            && let Some(planned) = self.plan_call(asked, method, now)
+        {
+            return planned;
+        }
         let path = normal_path(envelope.path);
         // Mongrel2 also hands over paths that end inside a route's key.
         let below_route = head.pattern.is_none_or(|pattern| {
@@ -366,6 +371,9 @@ impl Hub {
                     }
                     Target::NotFound => {}
                 }
+            }
+            if let Some(planned) = self.plan_call(asked, method, now) {
+                return planned;
             }
             if let Some((app, handler, allow)) = allowed {
                 if self.apps[usize::from(app.0)].registration.hooks {
@@ -458,6 +466,9 @@ impl Hub {
     pub(super) fn take_request(&mut self, key: RequestKey) -> Request {
         let mut request = self.requests.remove(key);
         let plan = std::mem::replace(&mut request.plan, Plan::NONE);
+        if let Plan::Held(session) = plan {
+            self.poll_gone(session, key);
+        }
         self.recycle(plan);
         self.effects.extend(request.spool.take().map(Effect::DeleteFile));
         self.forget_body(key, &request);
@@ -568,6 +579,9 @@ impl Hub {
     pub(super) fn drop_connection(&mut self, key: ConnKey) {
         self.uploads.forget(key);
         self.drop_requests(key);
+        if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) {
+            self.stream_gone(id, key);
+        }
         let Some(conn) = self.conns.map.remove(&key) else { return };
         self.conns.released.extend(conn.live);
         if conn.current.is_some() || !conn.waiting.is_empty() {
@@ -607,6 +621,12 @@ impl Hub {
                     conn.current = None;
                 }
                 self.apps[usize::from(app.0)].queue.retain(|waiting| *waiting != current);
+                self.remove_request(current);
+            }
+            Plan::Call(_) | Plan::Held(_) => {
+                if let Some(conn) = self.conns.map.get_mut(&key) {
+                    conn.current = None;
+                }
                 self.remove_request(current);
             }
             _ => self.lose_client(current),

@@ -5,7 +5,7 @@
 //! take the seats, and the old ones finish what they run. Code that does not load changes nothing.
 
 use super::Hub;
-use super::app::{Incoming, Seat};
+use super::app::{App, Incoming, Seat};
 use super::connection::Conn;
 use super::effect::Effect;
 use super::ids::{AppId, WorkerId};
@@ -197,6 +197,10 @@ impl Hub {
         app.streaming = registration.routes.iter().filter(|r| r.streams).map(|r| r.handler).collect();
         app.registration = registration;
         app.broken = None;
+        let serves_http =
+            |app: &App| app.registration.channels.iter().any(|c| c.path.starts_with('/') && !c.asks);
+        self.has_channels = self.apps.iter().any(serves_http);
+        let app = &mut self.apps[usize::from(app_id.0)];
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();
         let old = std::mem::replace(&mut app.seats, seats);

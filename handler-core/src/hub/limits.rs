@@ -40,6 +40,14 @@ pub struct Limits {
     /// Conversations (`kennel.prompt`) that may wait for their visitors in one worker; one more ends the one that was silent
     /// for longest.
     pub conversations: usize,
+    /// How long a client's poll of a session is held when nothing comes; less than what proxies and Mongrel2 bear.
+    pub poll_wait: Duration,
+    /// For how long a session lives without a poll or a stream of its client.
+    pub inactivity: Duration,
+    /// Messages that wait for a session's client; more closes it, or drops the oldest, as the channel says.
+    pub mailbox: usize,
+    /// Bytes of what was written to a stream of events that are kept for a client that comes back.
+    pub resume: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
     /// The longest line that a program may write, bytes; one that writes a longer one is killed.
@@ -93,6 +101,10 @@ impl Limits {
                 self.conversations.to_string(),
                 "conversations that wait for their visitors in one worker",
             ),
+            ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
+            ("inactivity", time(self.inactivity), "a session lives without a poll or a stream"),
+            ("mailbox", self.mailbox.to_string(), "messages that wait for a session's client"),
+            ("resume", size(self.resume), "events kept for a client that comes back to its stream"),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
             ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
             ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
@@ -121,6 +133,10 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             conversations: 1000,
+            poll_wait: Duration::from_secs(25),
+            inactivity: Duration::from_secs(60),
+            mailbox: 16_384,
+            resume: 1 << 20,
             worker_memory: 256 << 20,
             exec_line: 64 << 20,
             form: FormLimits::default(),

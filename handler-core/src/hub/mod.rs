@@ -89,6 +89,8 @@ pub struct Hub {
     date: String,
     links: Vec<Link>,
     apps: Vec<App>,
+    /// Some app has channels: only then a request may be for one.
+    has_channels: bool,
     /// The longest mount point first: it owns a path that fits several.
     app_order: Vec<AppId>,
     workers: Slab<Worker>,
@@ -131,6 +133,7 @@ impl Hub {
             links: (0..links).map(|_| Link::default()).collect(),
             traffic: Traffic::new(apps.len() as u16),
             apps: apps.into_iter().map(App::new).collect(),
+            has_channels: false,
             workers: Slab::new(),
             conns: Connections::default(),
             requests: Slab::new(),
@@ -209,7 +212,9 @@ impl Hub {
         }
         self.give_up_queues(now);
         self.grant_credits(now);
+        self.pass_time_of_sessions(now);
         self.flush_publishing(now);
+        self.answer_ready_polls(now);
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
             self.next_deadline_check = Some(now + Self::PULSE);
@@ -235,6 +240,7 @@ impl Hub {
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .chain(self.live.decisions.next_timeout())
+            .chain(self.live.sessions.next_timeout())
             .min()
     }
 }

@@ -163,6 +163,7 @@ impl Hub {
         let targets = Targets::one(&key.id);
         loop {
             if conn.out.is_empty() {
+                self.live.fill_stream(conn, &self.limits, now);
                 let dropped = conn.refill();
                 if dropped > 1 {
                     warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
@@ -238,6 +239,9 @@ impl Hub {
                 // A live connection ends before its close is sent; but others can close it too: an answer to
                 // HTTP that came by the same connection, a raw script.
                 self.live_disconnected(key, now);
+                if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) {
+                    self.stream_gone(id, key);
+                }
                 self.drop_requests(key);
                 break;
             }

@@ -6,6 +6,7 @@
 //! each of them, and until the script has had them all, nothing that it delivers to that server is sent.
 
 use super::ids::{ConnKey, LinkId, RequestKey};
+use crate::protocol::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 
@@ -17,6 +18,11 @@ pub(super) struct RawClients {
     notices: VecDeque<(ConnKey, Vec<u8>)>,
     /// Those that the script has not finished with.
     telling: FxHashMap<RequestKey, LinkId>,
+}
+
+/// The message by which Mongrel2 says that a client is gone.
+pub(super) fn disconnect(sender: &str, id: ConnId) -> Vec<u8> {
+    format!("{sender} {id} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},").into_bytes()
 }
 
 impl RawClients {
@@ -33,9 +39,7 @@ impl RawClients {
     /// All clients of this link are gone; `sender` is how the script knows their server.
     pub fn lose(&mut self, link: LinkId, sender: &str) {
         for key in self.known.extract_if(|key| key.link == link) {
-            let notice =
-                format!("{sender} {} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},", key.id);
-            self.notices.push_back((key, notice.into_bytes()));
+            self.notices.push_back((key, disconnect(sender, key.id)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
 
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
-use super::live::LiveId;
+use super::live::{Asking, LiveId};
 use super::traffic::MeterId;
 use crate::http::Persistence;
 use std::path::PathBuf;
@@ -22,6 +22,10 @@ pub(super) enum Plan {
     /// A worker of this app runs this job. The frame is complete but for its serial, and is kept
     /// until the answer: a worker that dies before it starts the job leaves it to another.
     Run { app: AppId, job: Vec<u8> },
+    /// The hub itself, for a session of this client: it is its turn, or its body has yet to come.
+    Call(Box<Asking>),
+    /// It is held for the session with this number.
+    Held(u64),
     /// The hub itself.
     Answer { status: u16, head: String, body: String },
 }

@@ -200,7 +200,7 @@ impl Hub {
         } else {
             self.plan(asked, &method, now)
         };
-        if let Plan::Run { .. } = planned.plan {
+        if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
             if planned.body != Body::Growing {
                 self.recycle(planned.plan);
                 return;

@@ -114,7 +114,7 @@ impl Stage {
             // This server has no control port, nothing here puts a body into a file, and nobody stops this hub.
             Effect::AskWhoIsThere(_) | Effect::DeleteFile(_) | Effect::Stopped => {}
             // Bodies arrive whole here.
-            Effect::WriteFile { .. } | Effect::Measure { .. } => {}
+            Effect::WriteFile { .. } | Effect::ReadFile { .. } | Effect::Measure { .. } => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! Files of bodies: written and deleted. A disk may take longer than the loop may wait, so a thread of its own does
+//! Files of bodies: written, read and deleted. A disk may take longer than the loop may wait, so a thread of its own does
 //! it, one thing after the other; so a file is not deleted before what was written to it.
 
 use crate::hub::ConnKey;
@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{read, write};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,18 +15,19 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use tracing::warn;
 
-/// What became of bytes that were to be written.
+/// What was done.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub key: ConnKey,
-    pub path: PathBuf,
-    /// How many, or why not.
-    pub result: Result<usize, String>,
+pub(super) enum Done {
+    /// Bytes were to be written: how many were, or why not.
+    Written { key: ConnKey, path: PathBuf, result: Result<usize, String> },
+    /// A file was to be read: its bytes, or why there are none.
+    Read { request: usize, path: PathBuf, result: Result<Vec<u8>, String> },
 }
 
 #[derive(Debug)]
 enum Task {
     Write { key: ConnKey, path: PathBuf, bytes: Vec<u8>, last: bool },
+    Read { request: usize, path: PathBuf, max: usize },
     Delete(PathBuf),
 }
 
@@ -34,14 +35,14 @@ enum Task {
 #[derive(Debug)]
 pub(super) struct Files {
     thread: Option<Thread>,
-    /// Readable when something was written.
+    /// Readable when something was done.
     wake: Arc<OwnedFd>,
 }
 
 #[derive(Debug)]
 struct Thread {
     tasks: Sender<Task>,
-    written: Receiver<Written>,
+    done: Receiver<Done>,
     handle: JoinHandle<()>,
 }
 
@@ -54,7 +55,7 @@ impl Files {
         Ok(Self { thread: None, wake: Arc::new(wake) })
     }
 
-    /// Readable when [`take_written`](Self::take_written) has something.
+    /// Readable when [`take_done`](Self::take_done) has something.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
@@ -69,22 +70,27 @@ impl Files {
         self.give(Task::Write { key, path, bytes, last });
     }
 
+    /// Reads at most so many bytes of a file, soon.
+    pub(super) fn read(&mut self, request: usize, path: PathBuf, max: usize) {
+        self.give(Task::Read { request, path, max });
+    }
+
     fn give(&mut self, task: Task) {
         let thread = self.thread.get_or_insert_with(|| {
             let (tasks, inbox) = channel();
-            let (done, written) = channel();
+            let (outbox, done) = channel();
             let wake = Arc::clone(&self.wake);
-            let handle = std::thread::spawn(move || work(inbox, &done, &wake));
-            Thread { tasks, written, handle }
+            let handle = std::thread::spawn(move || work(inbox, &outbox, &wake));
+            Thread { tasks, done, handle }
         });
         // The thread ends before this end of the channel only by a panic.
         let _ = thread.tasks.send(task);
     }
 
-    /// What was written since the last time.
-    pub(super) fn take_written(&self) -> impl Iterator<Item = Written> {
+    /// What was done since the last time.
+    pub(super) fn take_done(&self) -> impl Iterator<Item = Done> {
         let _ = read(&*self.wake, &mut [0; 8]);
-        self.thread.iter().flat_map(|thread| thread.written.try_iter())
+        self.thread.iter().flat_map(|thread| thread.done.try_iter())
     }
 }
 
@@ -98,7 +104,7 @@ impl Drop for Files {
 }
 
 /// Does what there is to do until nobody can ask for more.
-fn work(tasks: Receiver<Task>, done: &Sender<Written>, wake: &OwnedFd) {
+fn work(tasks: Receiver<Task>, done: &Sender<Done>, wake: &OwnedFd) {
     let mut open_files: HashMap<PathBuf, File> = HashMap::new();
     for task in tasks {
         match task {
@@ -111,7 +117,12 @@ fn work(tasks: Receiver<Task>, done: &Sender<Written>, wake: &OwnedFd) {
                 if last || result.is_err() {
                     open_files.remove(&path);
                 }
-                let _ = done.send(Written { key, path, result });
+                let _ = done.send(Done::Written { key, path, result });
+                let _ = write(wake, &1_u64.to_ne_bytes());
+            }
+            Task::Read { request, path, max } => {
+                let result = whole(&path, max).map_err(|problem| problem.to_string());
+                let _ = done.send(Done::Read { request, path, result });
                 let _ = write(wake, &1_u64.to_ne_bytes());
             }
         }
@@ -131,6 +142,18 @@ fn append(files: &mut HashMap<PathBuf, File>, path: &PathBuf, bytes: &[u8]) -> i
 fn create(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// The beginning of a file that is one, without following links.
+fn whole(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn remove(path: &Path) {
@@ -194,7 +217,10 @@ mod tests {
             assert!(Instant::now() < deadline, "only {all:?}");
             let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
             let _ = poll(&mut [PollFd::from_borrowed_fd(files.descriptor(), PollFlags::IN)], Some(&timeout));
-            all.extend(files.take_written().map(|written| written.result));
+            all.extend(files.take_done().filter_map(|done| match done {
+                Done::Written { result, .. } => Some(result),
+                Done::Read { .. } => None,
+            }));
         }
         all
     }
@@ -229,6 +255,31 @@ mod tests {
         files.delete(file.clone());
         drop(files);
         assert_eq!(size(&file).unwrap(), None);
+    }
+
+    #[test]
+    fn a_body_is_read_behind_what_was_written_to_it_and_only_from_a_file() {
+        let folder = Folder::new("read");
+        let (file, link) = (folder.0.join("body"), folder.0.join("link"));
+        symlink(&file, &link).unwrap();
+        let mut files = Files::new().unwrap();
+        files.write(key(), file.clone(), b"hello".to_vec(), true);
+        for (path, max) in [(&file, 5), (&file, 4), (&link, 5), (&folder.0, 5)] {
+            files.read(7, path.clone(), max);
+        }
+        let (mut all, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+        while all.len() < 4 {
+            assert!(Instant::now() < deadline, "only {all:?}");
+            let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::from_borrowed_fd(files.descriptor(), PollFlags::IN)], Some(&timeout));
+            all.extend(files.take_done().filter_map(|done| match done {
+                Done::Read { request: 7, result, .. } => Some(result),
+                _ => None,
+            }));
+        }
+        assert_eq!(all[0], Ok(b"hello".to_vec()));
+        assert_eq!(all[1], Ok(b"hell".to_vec()));
+        assert!(all[2..].iter().all(Result::is_err), "{all:?}");
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
+use crate::worker::surroundings::entropy;
 use console::{Console, Desk};
-use files::Files;
+use files::{Done, Files};
 use numbers::Turns;
 pub use roll_calls::AskWhoIsThere;
 use roll_calls::RollCalls;
@@ -189,6 +190,7 @@ impl Loop {
         let own_link = LinkId(plan.endpoints.len() as u16);
         let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len() + 1, specs);
         hub.open_own_link(own_link);
+        hub.set_session_key(&entropy()?);
         for (link, endpoint) in plan.endpoints.iter().enumerate() {
             if let Some(folder) = &endpoint.upload_store {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
@@ -383,6 +385,7 @@ impl Loop {
             }
             Effect::DeleteFile(path) => self.files.delete(path),
             Effect::WriteFile { key, path, bytes, last } => self.files.write(key, path, bytes, last),
+            Effect::ReadFile { request, path, max } => self.files.read(request, path, max),
             Effect::Measure { key, path } => match files::size(&path) {
                 Ok(size) => self.hub.handle_measured(key, &path, size, now),
                 Err(problem) => {
@@ -446,8 +449,15 @@ impl Loop {
                 }
             }
             FILES => {
-                for written in self.files.take_written() {
-                    self.hub.handle_written(written.key, &written.path, written.result, now);
+                for done in self.files.take_done() {
+                    match done {
+                        Done::Written { key, path, result } => {
+                            self.hub.handle_written(key, &path, result, now);
+                        }
+                        Done::Read { request, path, result } => {
+                            self.hub.handle_read(request, &path, result, now);
+                        }
+                    }
                 }
             }
             METRICS.. => {

@@ -3,20 +3,19 @@
 use super::State;
 use handler_core::http::HeadLines;
 use handler_core::worker::protocol::Action;
+use handler_core::worker::surroundings::entropy;
 use mlua::{ExternalError, Lua, LuaString, Table};
-use std::fs::File;
-use std::io::Read;
 use std::rc::Rc;
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {
     // 32 hexadecimal digits by chance
-    let entropy = |_: &Lua, ()| {
-        let mut bytes = [0; 16];
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-        read.map_err(|problem| format!("there is no chance to be had: {problem}").into_lua_err())?;
+    let digits = |_: &Lua, ()| {
+        let bytes = entropy::<16>();
+        let bytes =
+            bytes.map_err(|problem| format!("there is no chance to be had: {problem}").into_lua_err())?;
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     };
-    native.set("entropy", lua.create_function(entropy)?)?;
+    native.set("entropy", lua.create_function(digits)?)?;
 
     // (serial, number of a worker, status, content type, body): the answer is for the case that this worker is gone
     let shared = Rc::clone(state);

@@ -3,7 +3,6 @@
 
 use super::request::first;
 use super::{State, message_of};
-use handler_core::http::query;
 use handler_core::protocol::{Envelope, Text};
 use handler_core::sessions::{Jar, Options, Visit, cache_control, csrf, vary};
 use handler_core::worker::surroundings::{entropy, unix_time};
@@ -148,15 +147,7 @@ fn register_forms(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<
     native.set("csrf_applies", lua.create_function(applies)?)?;
     native.set("csrf_header", csrf::HEADER)?;
     native.set("csrf_field", csrf::FIELD)?;
-    native.set("csrf_refusal", csrf::REFUSAL)?;
-
-    // (body, name): the first value of a urlencoded form, or nil
-    let field = |lua: &Lua, (body, name): (LuaString, LuaString)| {
-        let (body, name) = (body.as_bytes(), name.as_bytes());
-        let found = query::pairs(&body).find(|(found, _)| **found == *name);
-        found.map(|(_, value)| lua.create_string(value)).transpose()
-    };
-    native.set("urlencoded_field", lua.create_function(field)?)
+    native.set("csrf_refusal", csrf::REFUSAL)
 }
 
 /// Reads `{ name =, max_age =, domain =, same_site =, secure = }`.

@@ -99,24 +99,13 @@ local function look_back(req)
   end
 end
 
--- The token that a form carries. The one place that reads forms here.
-local function form_token(req)
-  local kind = (req.headers["content-type"] or ""):lower()
-  local form = req.form
-  if form ~= nil then
-    return form[native.csrf_field]
-  elseif kind:find("^%s*application/x%-www%-form%-urlencoded") then
-    return native.urlencoded_field(req.body, native.csrf_field)
-  end
-end
-
 -- Refuses what may come from a form of another site.
 local function check_form(req)
   if not native.csrf_applies(request.job_of(req)) then
     return
   end
   local visit = opened(req)[1]
-  local token = req.headers[native.csrf_header] or form_token(req)
+  local token = req.headers[native.csrf_header] or req.form[native.csrf_field]
   if type(token) ~= "string" or not native.visit_allows(visit, token) then
     request.fail(403, native.csrf_refusal)
   end

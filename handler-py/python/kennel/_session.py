@@ -58,22 +58,11 @@ def look_back(req: Any) -> None:
         _log.write("warn", "the session was changed after the answer had begun, and that is lost")
 
 
-def _form_token(req: Any) -> Any:
-    """The token that a form carries. The one place that reads forms here."""
-    kind = req.headers.get("content-type", "").lower().lstrip()
-    form = getattr(req, "form", None)
-    if form is not None:
-        return form.get(_native.CSRF_FIELD)
-    if kind.startswith("application/x-www-form-urlencoded"):
-        return req._urlencoded_field(_native.CSRF_FIELD)
-    return None
-
-
 def check_form(req: Any) -> None:
     """Refuses what may come from a form of another site."""
     if not req._needs_token():
         return
-    token = req.headers.get(_native.CSRF_HEADER) or _form_token(req)
+    token = req.headers.get(_native.CSRF_HEADER) or req.form.get(_native.CSRF_FIELD)
     if not isinstance(token, str) or not req._allows(token):
         raise _native.Refused(403, _native.CSRF_REFUSAL)
 

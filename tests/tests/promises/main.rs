@@ -19,6 +19,8 @@ mod arriving;
 mod asgi;
 /// WebSockets of ASGI applications.
 mod asgi_websockets;
+/// Carriers: channels by event streams and long polls, whose connections may break.
+mod carriers;
 /// CGI: scripts that are started for each request.
 mod cgi;
 /// Channels: open, messages, close, and what a script can do with a live connection.

@@ -16,7 +16,7 @@ use crate::websocket::CloseCode;
 use std::time::{Duration, Instant};
 
 /// How long a client has to answer our close.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Hub {
     /// Closes from our side: the client is told why, and has a moment to say goodbye.
@@ -29,10 +29,17 @@ impl Hub {
         let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
-        let Carrier::WebSocket(session) = &mut channel.carrier else {
-            // Sockets have no close of their own.
-            self.finish_live(id, code, reason, now);
-            return;
+        let session = match &mut channel.carrier {
+            Carrier::WebSocket(session) => session,
+            Carrier::Http(_) | Carrier::Bosh(_) => {
+                self.close_session(id, code, reason, now);
+                return;
+            }
+            Carrier::Json | Carrier::Xml => {
+                // Sockets have no close of their own.
+                self.finish_live(id, code, reason, now);
+                return;
+            }
         };
         let mut frame = Vec::new();
         session.close(CloseCode(code), reason, &mut frame);
@@ -50,6 +57,11 @@ impl Hub {
             return;
         };
         let key = channel.key;
+        if matches!(channel.carrier, Carrier::Http(_) | Carrier::Bosh(_)) {
+            self.dismiss(id, code, reason, now);
+            self.end_live(id, code, reason, now);
+            return;
+        }
         // The close is one of the messages that Mongrel2 bears: what was sent before it counts.
         let _ = self.live_conn(id, now);
         self.end_live(id, code, reason, now);

@@ -1,7 +1,7 @@
 //! A live connection as seen from outside.
 
 use super::Live;
-use super::table::{LiveId, Lives, Stage};
+use super::table::{Carrier, LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::traffic::ChannelMeterId;
@@ -18,6 +18,8 @@ pub(in crate::hub) struct Glimpse<'a> {
     pub worker: Option<WorkerId>,
     /// Messages that the script has not done with.
     pub unread: usize,
+    /// Bytes that wait for the client of a session.
+    pub unsent: usize,
     /// `conn.data`, JSON.
     pub data: Option<&'a [u8]>,
     pub resumed: bool,
@@ -41,6 +43,11 @@ impl Live {
             heard: channel.heard,
             worker: channel.worker.worker(),
             unread,
+            unsent: match &channel.carrier {
+                Carrier::Http(session) => session.unsent(),
+                Carrier::Bosh(session) => session.unsent(),
+                Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => 0,
+            },
             data: channel.data.as_ref().map(|data| &***data),
             resumed: channel.resumed,
         })

@@ -67,7 +67,7 @@ impl Hub {
         }
     }
 
-    fn count_received(&mut self, id: LiveId) {
+    pub(super) fn count_received(&mut self, id: LiveId) {
         if let Some(meter) = self.channel_meter(id) {
             meter.received += 1;
         }

@@ -1,4 +1,4 @@
-//! Live connections: those that stay and speak, WebSockets and JSON and XML sockets.
+//! Live connections: those that stay and speak, WebSockets and JSON and XML sockets, and sessions of those who only ask.
 //!
 //! * `table`: all of them, small; `routes`: which channel takes one
 //! * `opening`: how one begins, also when the hub was restarted and the client was not; `intake`: what comes from it
@@ -7,9 +7,11 @@
 //! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
 //! * `ending`: every way to end, and `close` exactly once
 //! * `heartbeat`: pings, and Mongrel2's idle clock
+//! * `by_http`: sessions by event streams, long polls and BOSH
 //! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
 mod asking;
+mod by_http;
 mod deciding;
 mod ending;
 mod glimpse;
@@ -22,6 +24,7 @@ mod sending;
 mod table;
 mod work;
 
+pub(super) use by_http::{Asking, NO_LINK};
 pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
 pub(super) use roll_call::RollCall;
@@ -32,6 +35,7 @@ pub(super) use work::Pending;
 use crate::channel::opening::Keeper;
 use crate::rooms::Rooms;
 use crate::websocket::Codec;
+use by_http::Sessions;
 
 /// All that the hub keeps for live connections.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub(super) struct Live {
     pub roll_call: RollCall,
     pub decisions: Decisions,
     pub publishing: Publishing,
+    pub sessions: Sessions,
 }
 
 impl Live {
@@ -57,6 +62,7 @@ impl Live {
             roll_call: RollCall::default(),
             decisions: Decisions::default(),
             publishing: Publishing::default(),
+            sessions: Sessions::default(),
         }
     }
 }

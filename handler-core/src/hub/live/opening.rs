@@ -18,7 +18,7 @@ const ACCEPT: usize = 28;
 
 /// How a live connection begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Beginning {
+pub(super) enum Beginning {
     /// Both sides speak from now on.
     Accepted,
     /// The script decides whether it does.
@@ -75,7 +75,8 @@ impl Hub {
             let accepted = offer.accept(protocol.as_deref(), b"");
             let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
             let beginning = Beginning::Accepted;
-            let Some(id) = self.open_live(key, (app, route), carrier, &opening, beginning, now) else {
+            let opened = self.open_live(Some(key), (app, route), |_| carrier, &opening, beginning, now);
+            let Some(id) = opened else {
                 return true;
             };
             self.send_bytes(id, &accepted.response, now);
@@ -87,7 +88,8 @@ impl Hub {
     /// The script decides about a handshake that keeps the rules.
     fn ask(&mut self, key: ConnKey, place: (AppId, u16), offer: Offer, opening: &[u8], now: Instant) {
         let carrier = Carrier::WebSocket(Session::new(None));
-        let Some(id) = self.open_live(key, place, carrier, opening, Beginning::Asked, now) else { return };
+        let opened = self.open_live(Some(key), place, |_| carrier, opening, Beginning::Asked, now);
+        let Some(id) = opened else { return };
         let Some(channel) = self.live.lives.get(id) else { return };
         let due = now + self.limits.request_timeout;
         self.live.decisions.expect(channel.number, id, offer, due);
@@ -129,13 +131,13 @@ impl Hub {
         };
         // What the message says is a message of its own; the opening is only who says it.
         let opening = without_body(message, envelope);
-        let id = self.open_live(key, (app, route), carrier, &opening, beginning, now)?;
+        let id = self.open_live(Some(key), (app, route), |_| carrier, &opening, beginning, now)?;
         self.begin_work(id, now);
         Some(id)
     }
 
     /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
-    fn takes_clients(&self, app: AppId) -> bool {
+    pub(super) fn takes_clients(&self, app: AppId) -> bool {
         let state = &self.apps[usize::from(app.0)];
         let mut workers = state.seats.iter().filter_map(|seat| seat.worker);
         let mut works = || workers.any(|worker| self.workers[worker.0].takes_jobs());
@@ -177,11 +179,12 @@ impl Hub {
         self.app_order.iter().find_map(find)
     }
 
-    fn open_live(
+    /// `key`: the connection that it is; none for a session.
+    pub(super) fn open_live(
         &mut self,
-        key: ConnKey,
+        key: Option<ConnKey>,
         (app, route): (AppId, u16),
-        carrier: Carrier,
+        carrier: impl FnOnce(u64) -> Carrier,
         message: &[u8],
         beginning: Beginning,
         now: Instant,
@@ -190,14 +193,14 @@ impl Hub {
         let opening = self.live.keeper.keep(message);
         let heard = self.live.lives.second(now);
         let meter = self.channel_meter_of(app, route);
-        let made = self.live.lives.insert(key, |number| Channel {
-            key,
+        let made = self.live.lives.insert(|number, own| Channel {
+            key: key.unwrap_or(own),
             app,
             route,
             meter,
             number,
             heard,
-            carrier,
+            carrier: carrier(number),
             stage: if asked { Stage::Asked } else { Stage::Open },
             asked,
             opened: false,
@@ -212,7 +215,9 @@ impl Hub {
         let Some(id) = made else {
             self.counters.overloaded += 1;
             warn!("{} live connections are open, no more fit", Lives::MAX);
-            self.close_connection(key);
+            if let Some(key) = key {
+                self.close_connection(key);
+            }
             return None;
         };
         self.counters.opened += 1;
@@ -221,7 +226,7 @@ impl Hub {
         }
         self.note_live(id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
-        if self.conns.map.contains_key(&key) {
+        if key.is_some_and(|key| self.conns.map.contains_key(&key)) {
             let _ = self.live_conn(id, now);
         }
         if asked {
@@ -233,14 +238,14 @@ impl Hub {
     }
 
     /// Its first order for a worker: open.
-    fn begin_work(&mut self, id: LiveId, now: Instant) {
+    pub(super) fn begin_work(&mut self, id: LiveId, now: Instant) {
         self.give(id, Pending::Open { fresh: true }, now);
     }
 }
 
 /// A message without its body: what a script sees as the opening request. A socket's is a message of its own, a
 /// handshake's is Mongrel2's answer to the client's key.
-fn without_body(message: &[u8], envelope: &Envelope<'_>) -> Vec<u8> {
+pub(super) fn without_body(message: &[u8], envelope: &Envelope<'_>) -> Vec<u8> {
     let body = envelope.body.len();
     if body == 0 {
         return message.to_vec();

@@ -6,6 +6,7 @@
 
 use crate::hub::Hub;
 use crate::hub::ids::{ConnKey, LinkId};
+use crate::hub::raw_clients::disconnect;
 use crate::protocol::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::Instant;
@@ -35,8 +36,7 @@ impl Hub {
             let key = ConnKey { link, incarnation, id };
             if self.is_held(key) {
                 found += 1;
-                let notice = format!("{sender} {id} @* 16:6:METHOD,4:JSON,}}21:{{\"type\":\"disconnect\"}},");
-                self.handle_disconnect(key, notice.as_bytes(), now);
+                self.handle_disconnect(key, &disconnect(sender.as_str(), id), now);
             }
         }
         if found > 0 {

@@ -4,15 +4,17 @@
 //! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
+use super::by_http::{NO_LINK, element_of};
 use super::table::{Backlog, Carrier, LiveId, Stage, Waiting};
 use crate::channel::framing::Framing;
+use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::pacing::Allowance;
 use crate::hub::taps::Passing;
-use crate::protocol::{ConnId, Targets, reply};
+use crate::protocol::{ConnId, Sender, Targets, reply};
 use crate::rooms::{MemberId, Place};
 use crate::websocket::Deflate;
 use crate::worker::protocol::Slow;
@@ -35,12 +37,19 @@ pub(crate) struct Publishing {
     bytes: usize,
 }
 
+/// The form of members that get each message by itself.
+const LETTER: u8 = 31;
+/// The same, each as an element.
+const ELEMENT: u8 = 32;
+
 /// The forms that members can have, as the rooms' plans know them.
 fn class_of(framing: Framing) -> u8 {
     match framing {
         Framing::WebSocket(None) => 0,
         Framing::WebSocket(Some(deflate)) => deflate.window_bits(),
         Framing::Nul => 30,
+        Framing::Letter => LETTER,
+        Framing::Element => ELEMENT,
     }
 }
 
@@ -48,6 +57,8 @@ fn framing_of(class: u8) -> Framing {
     match class {
         0 => Framing::WebSocket(None),
         30 => Framing::Nul,
+        LETTER => Framing::Letter,
+        ELEMENT => Framing::Element,
         bits => Framing::WebSocket(Deflate::new(bits)),
     }
 }
@@ -69,6 +80,14 @@ impl Hub {
         }
         let Some(channel) = self.live.lives.get(id) else { return };
         let framing = channel.framing();
+        if framing == Framing::Letter {
+            self.post(id, Letter { binary, payload: payload.into() }, None, now);
+            return;
+        }
+        if framing == Framing::Element {
+            self.post_element(id, element_of(binary, payload), now);
+            return;
+        }
         let mut framed = Vec::with_capacity(payload.len() + 10);
         framing.encode(binary, payload, &mut self.live.codec, &mut framed);
         self.send_bytes(id, &framed, now);
@@ -234,12 +253,25 @@ impl Hub {
             let class = class_of(channel.framing());
             Some(Place { link: channel.key.link.0, class, id: channel.key.id })
         };
-        let sender = |link: u16| links[usize::from(link)].sender.as_ref();
+        let nobody = Sender::new("-").expect("a dash is a sender");
+        let sender = |link: u16| match LinkId(link) {
+            NO_LINK => Some(&nobody),
+            _ => links[usize::from(link)].sender.as_ref(),
+        };
         let max = self.limits.handler_targets;
         let Some(plan) = live.rooms.plan(room, max, describe, sender) else { return };
         let mut behind: Vec<(LiveId, Arc<[u8]>)> = Vec::new();
         let mut recipients = 0;
+        let (mut in_mailboxes, mut in_bodies): (Vec<LiveId>, Vec<LiveId>) = Default::default();
         for group in plan.groups() {
+            if matches!(group.class(), LETTER | ELEMENT) {
+                let list = if group.class() == LETTER { &mut in_mailboxes } else { &mut in_bodies };
+                for chunk in group.chunks() {
+                    recipients += chunk.members().len();
+                    list.extend(chunk.members().iter().filter(|member| Some(**member) != except));
+                }
+                continue;
+            }
             let link = &links[usize::from(group.link())];
             let Some(sender) = &link.sender else { continue };
             let mut framed = Vec::new();
@@ -283,6 +315,23 @@ impl Hub {
             }
         }
         self.counters.recipients += (recipients * messages.len()) as u64;
+        if !in_bodies.is_empty() {
+            let elements: Vec<_> =
+                messages.iter().map(|(binary, payload)| element_of(*binary, payload)).collect();
+            for id in in_bodies {
+                elements.iter().for_each(|element| self.post_element(id, Arc::clone(element), now));
+            }
+        }
+        if !in_mailboxes.is_empty() {
+            let letter =
+                |(binary, payload): &(bool, Vec<u8>)| Letter { binary: *binary, payload: payload[..].into() };
+            let letters: Vec<Letter> = messages.iter().map(letter).collect();
+            for id in in_mailboxes {
+                for letter in &letters {
+                    self.post(id, letter.clone(), Some(room), now);
+                }
+            }
+        }
         let room = Arc::from(room);
         self.send_to_waiting(behind, Some(&room), now);
     }

@@ -3,9 +3,11 @@
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::live::by_http::{ByBosh, ByHttp, NO_LINK};
 use crate::hub::live::work::Work;
 use crate::hub::pacing::Pacer;
 use crate::hub::traffic::ChannelMeterId;
+use crate::protocol::ConnId;
 use crate::websocket::Session;
 use crate::worker::protocol::Slow;
 use rustc_hash::FxHashMap;
@@ -18,7 +20,7 @@ use std::time::Instant;
 pub(crate) type LiveId = u32;
 
 /// What carries a conversation.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Carrier {
     /// A WebSocket, and how far its conversation is.
     WebSocket(Session),
@@ -26,6 +28,10 @@ pub(super) enum Carrier {
     Json,
     /// An XML socket.
     Xml,
+    /// Requests, one after the other, and a connection of its own for none of them.
+    Http(Box<ByHttp>),
+    /// The same, by the rules of BOSH.
+    Bosh(Box<ByBosh>),
 }
 
 impl Carrier {
@@ -35,6 +41,8 @@ impl Carrier {
             Self::WebSocket(_) => "websocket",
             Self::Json => "json",
             Self::Xml => "xml",
+            Self::Http(session) => session.name(),
+            Self::Bosh(_) => "bosh",
         }
     }
 }
@@ -152,16 +160,20 @@ impl Lives {
     /// The most live connections: Mongrel2 itself has at most 65,536 descriptors.
     pub const MAX: usize = 1 << PLACE_BITS;
 
-    /// Takes in a connection; `make` gets its number. `None`: the table is full.
-    pub(super) fn insert(&mut self, key: ConnKey, make: impl FnOnce(u64) -> Channel) -> Option<LiveId> {
+    /// Takes in a connection; `make` gets its number, and the key that one has which no server holds. `None`: the table
+    /// is full.
+    pub(super) fn insert(&mut self, make: impl FnOnce(u64, ConnKey) -> Channel) -> Option<LiveId> {
         if self.slab.len() >= Self::MAX {
             return None;
         }
         let entry = self.slab.vacant_entry();
         let id = entry.key();
         self.generation += 1;
-        entry.insert(make(self.generation << PLACE_BITS | id as u64));
-        self.by_key.insert(key, id as LiveId);
+        let place = ConnId::try_from(id as i64).expect("places are below 2^22");
+        let own = ConnKey { link: NO_LINK, incarnation: self.generation as u32, id: place };
+        let channel = make(self.generation << PLACE_BITS | id as u64, own);
+        self.by_key.insert(channel.key, id as LiveId);
+        entry.insert(channel);
         if self.lanes.len() <= id {
             self.lanes.resize(id + 1, Lane::default());
         }
@@ -288,6 +300,8 @@ impl Channel {
         match &self.carrier {
             Carrier::WebSocket(session) => Framing::WebSocket(session.deflate()),
             Carrier::Json | Carrier::Xml => Framing::Nul,
+            Carrier::Http(_) => Framing::Letter,
+            Carrier::Bosh(_) => Framing::Element,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod arriving;
+mod bosh;
 mod code;
 mod decisions;
 mod handshakes;
@@ -16,6 +17,8 @@ mod order;
 mod raw;
 mod sending;
 mod servers;
+mod sessions;
+mod sessions_by_chance;
 mod simulation;
 mod site;
 mod stopping;

@@ -7,7 +7,7 @@
 //! worker may do).
 
 mod client;
-mod random;
+pub(super) mod random;
 mod talker;
 mod wire;
 mod worker;

@@ -1,6 +1,6 @@
 //! Chance from a seed: xorshift64*.
 
-pub(super) struct Random(u64);
+pub(in crate::hub::tests) struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {

@@ -1,0 +1,32 @@
+//! What is due when, of many sessions: each changes its mind with every request, so entries are put in when something is
+//! due earlier than they say, and looked at again when it turned out to be later.
+
+use super::super::table::LiveId;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// Sessions by when to look at them.
+#[derive(Debug, Default)]
+pub(in crate::hub::live) struct Agenda(BinaryHeap<Reverse<(Instant, LiveId, u64)>>);
+
+impl Agenda {
+    /// The session with this number is to be looked at then. `planned` is what it knows of its entry here.
+    pub fn plan(&mut self, due: Instant, id: LiveId, number: u64, planned: &mut Option<Instant>) {
+        if planned.is_none_or(|planned| due < planned) {
+            *planned = Some(due);
+            self.0.push(Reverse((due, id, number)));
+        }
+    }
+
+    /// The next one to look at, with the time that was planned.
+    pub fn pop(&mut self, now: Instant) -> Option<(Instant, LiveId, u64)> {
+        self.0.peek().filter(|entry| entry.0.0 <= now)?;
+        self.0.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// When to look.
+    pub fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|entry| entry.0.0)
+    }
+}

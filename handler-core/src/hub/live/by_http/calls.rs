@@ -1,0 +1,202 @@
+//! Requests to a channel's path: which they are, and whether they may.
+
+use super::super::table::{LiveId, Stage};
+use crate::channel::call::{self, Call};
+use crate::hub::answers;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::intake::{Asked, Planned, own_answer};
+use crate::hub::live::table::Carrier;
+use crate::hub::request::{Body, Plan};
+use crate::hub::traffic::Beside;
+use crate::hub::{Effect, Hub};
+use crate::protocol::Envelope;
+use crate::websocket::origin;
+use crate::worker::protocol::ChannelSpec;
+use std::path::Path;
+use std::time::Instant;
+use tracing::{error, warn};
+
+/// A request of a session's client, until it is its turn on its connection.
+#[derive(Debug)]
+pub(in crate::hub) struct Asking {
+    pub(super) call: Call,
+    /// Header lines for pages of other hosts.
+    pub(super) cors: String,
+    /// Mongrel2's message.
+    pub(super) message: Vec<u8>,
+    /// The body that was in a file.
+    pub(super) body: Option<Vec<u8>>,
+}
+
+impl Hub {
+    /// Whether a request is for a channel even if a route would take it.
+    pub(in crate::hub) fn is_call(&self, envelope: &Envelope<'_>) -> bool {
+        self.live.sessions.tickets.is_some() && self.has_channels && call::is_meant(envelope)
+    }
+
+    /// What becomes of a request to a channel's path. `None`: it is none for a channel.
+    pub(in crate::hub) fn plan_call(
+        &mut self,
+        asked: &Asked<'_>,
+        method: &[u8],
+        now: Instant,
+    ) -> Option<Planned> {
+        self.live.sessions.tickets.as_ref().filter(|_| self.has_channels)?;
+        let envelope = asked.envelope;
+        let (app, route) = self.channel_at(envelope.path)?;
+        let spec = self.apps[usize::from(app.0)].channels.get(route)?;
+        if spec.asks {
+            // Its script answers plain HTTP itself.
+            return None;
+        }
+        let max = spec.max_message as u64;
+        let cors = cors(spec, envelope);
+        let call = call::read(method, envelope).transpose()?;
+        let meter = self.traffic.beside(app, Beside::Other);
+        let Some(cors) = cors else {
+            self.counters.refused += 1;
+            if self.complaints.pass(Complaint::Refused, now) {
+                let path = envelope.path.escape_ascii();
+                warn!(link = asked.key.link.0, conn = %asked.key.id, %path, "refused: a page from elsewhere, see the channel's origins");
+            }
+            return Some(Planned::own(own_answer(403, None), meter));
+        };
+        let call = match call {
+            Ok(call) => call,
+            Err(problem) => return Some(Planned::own(explain(400, &cors, &problem.to_string()), meter)),
+        };
+        let announced = asked.head.spool_size.map_or(0, u64::from);
+        if announced > max {
+            let plan = explain(413, &cors, &format!("a message to this channel has at most {max} bytes"));
+            return Some(Planned::own(plan, meter));
+        }
+        let Some((body, spool)) = self.place_call_body(asked) else {
+            return Some(Planned::own(own_answer(413, None), meter));
+        };
+        let asking = Asking { call, cors, message: asked.message.to_vec(), body: None };
+        Some(Planned { plan: Plan::Call(Box::new(asking)), raw: false, meter, body, spool })
+    }
+
+    /// It is the turn of a request to a channel's path.
+    pub(in crate::hub) fn handle_call(&mut self, request: RequestKey, now: Instant) {
+        let Plan::Call(asking) = &self.requests[request].plan else { return };
+        if asking.body.is_none()
+            && let Some(path) = self.requests[request].spool.clone()
+        {
+            let max = self.longest_message(asking) + 1;
+            self.effects.push_back(Effect::ReadFile { request, path, max });
+            return;
+        }
+        let plan = std::mem::replace(&mut self.requests[request].plan, Plan::NONE);
+        let Plan::Call(asking) = plan else { return };
+        self.answer_call(request, *asking, now);
+    }
+
+    /// The largest message that the channel takes, bytes.
+    fn longest_message(&self, asking: &Asking) -> usize {
+        let envelope = Envelope::parse(&asking.message).ok();
+        let place = envelope.and_then(|envelope| self.channel_at(envelope.path));
+        let spec = place.and_then(|(app, route)| self.apps[usize::from(app.0)].channels.get(route));
+        spec.map_or(0, |spec| spec.max_message)
+    }
+
+    /// What [`Effect::ReadFile`] came to: what is in the file, or why that cannot be had.
+    pub fn handle_read(
+        &mut self,
+        request: RequestKey,
+        path: &Path,
+        result: Result<Vec<u8>, String>,
+        now: Instant,
+    ) {
+        let Some(state) = self.requests.get_mut(request) else { return };
+        let is_meant = state.spool.as_deref() == Some(path);
+        let Plan::Call(asking) = &mut state.plan else { return };
+        if !is_meant {
+            return;
+        }
+        match result {
+            Ok(bytes) => {
+                asking.body = Some(bytes);
+                self.handle_call(request, now);
+            }
+            Err(problem) => {
+                error!("cannot read a body from {}: {problem}", path.display());
+                self.answer_with(request, 500, now);
+            }
+        }
+    }
+
+    /// Answers in words of our own.
+    pub(super) fn answer_call_with(
+        &mut self,
+        request: RequestKey,
+        (status, cors): (u16, &str),
+        words: &str,
+        now: Instant,
+    ) {
+        self.requests[request].plan = explain(status, cors, words);
+        self.answer_by_plan(request, now);
+    }
+
+    /// Answers with JSON, or with nothing.
+    pub(super) fn answer_call_by(
+        &mut self,
+        request: RequestKey,
+        (status, cors): (u16, &str),
+        body: String,
+        now: Instant,
+    ) {
+        let mut head = format!("Cache-Control: no-store\r\n{cors}");
+        if status != 204 {
+            head.push_str("Content-Type: application/json\r\n");
+        }
+        self.requests[request].plan = Plan::Answer { status, head, body };
+        self.answer_by_plan(request, now);
+    }
+
+    /// The session with this ticket, if it is one of this channel and not over.
+    pub(super) fn session(&self, ticket: &[u8], place: (AppId, u16)) -> Option<LiveId> {
+        let id = self.live.lives.by_number(self.live.sessions.tickets.as_ref()?.read(ticket)?)?;
+        let channel = self.live.lives.get(id)?;
+        let is_meant = matches!(channel.carrier, Carrier::Http(_)) && (channel.app, channel.route) == place;
+        (is_meant && channel.stage != Stage::Over).then_some(id)
+    }
+
+    /// Where the body of a request to a channel will be, and its file. `None`: there is no place for it.
+    fn place_call_body(&mut self, asked: &Asked<'_>) -> Option<(Body, Option<std::path::PathBuf>)> {
+        Some(match asked.body {
+            Body::Parts => (Body::Collected, Some(self.next_body_file()?)),
+            // It comes again when the file is whole.
+            Body::Growing => (Body::Whole, None),
+            body => (body, asked.spool.clone()),
+        })
+    }
+}
+
+/// The header lines by which a browser lets a page of another host read the answer. `None`: that page may not come.
+fn cors(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Option<String> {
+    let value = |name: &[u8]| Some(envelope.headers.get(name)?.first()?.bytes().into_owned());
+    let Some(from) = value(b"origin") else { return Some(String::new()) };
+    if spec.origins.is_empty() {
+        let host = value(b"host").unwrap_or_default();
+        return origin::is_same(&from, &host).then(String::new);
+    }
+    let text = String::from_utf8(from).ok().filter(|from| from.bytes().all(|b| b.is_ascii_graphic()))?;
+    if !origin::is_listed(text.as_bytes(), &spec.origins) {
+        return None;
+    }
+    // With `*` any page may ask, but in nobody's name.
+    let credentials = match spec.origins.iter().any(|origin| origin == "*") {
+        true => "",
+        false => "Access-Control-Allow-Credentials: true\r\n",
+    };
+    Some(format!("Access-Control-Allow-Origin: {text}\r\nVary: Origin\r\n{credentials}"))
+}
+
+/// An answer that says what is wrong.
+fn explain(status: u16, cors: &str, words: &str) -> Plan {
+    let head = answers::head(status, None) + "Cache-Control: no-store\r\n" + cors;
+    let reason = crate::http::response::reason(status);
+    Plan::Answer { status, head, body: format!("{status} {reason}: {words}.\n") }
+}

@@ -1,0 +1,223 @@
+//! Messages to the clients of sessions.
+
+use super::super::table::{Carrier, LiveId, Stage};
+use super::ByHttp;
+use crate::channel::mailbox::{Bounds, Letter, Posted};
+use crate::channel::{event_stream, poll};
+use crate::hub::Hub;
+use crate::hub::connection::Conn;
+use crate::hub::counters::Complaint;
+use crate::hub::ids::{ConnKey, RequestKey};
+use crate::hub::limits::Limits;
+use crate::hub::live::Live;
+use crate::hub::live::ending::PATIENCE;
+use crate::worker::protocol::Slow;
+use std::time::Instant;
+use tracing::warn;
+
+/// Bytes of events that are written to a connection before it has sent those that were.
+const TOGETHER: usize = 64 << 10;
+
+impl Live {
+    /// The session of a live connection, if it is one.
+    pub(in crate::hub::live) fn by_http(&self, id: LiveId) -> Option<&ByHttp> {
+        match &self.lives.get(id)?.carrier {
+            Carrier::Http(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(super) fn by_http_mut(&mut self, id: LiveId) -> Option<&mut ByHttp> {
+        match &mut self.lives.get_mut(id)?.carrier {
+            Carrier::Http(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Writes what waits for a session to the connection that has its events, if that has sent all before.
+    pub(in crate::hub) fn fill_stream(&mut self, conn: &mut Conn, limits: &Limits, now: Instant) {
+        let Some(id) = conn.carries.filter(|_| conn.out.is_empty() && !conn.is_ending()) else { return };
+        let Some(channel) = self.lives.get_mut(id) else { return };
+        let (number, is_closing) = (channel.number, channel.stage == Stage::Closing);
+        let Carrier::Http(session) = &mut channel.carrier else { return };
+        while conn.out.len() < TOGETHER
+            && let Some((number, letter)) = session.mailbox.hand_out()
+        {
+            event_stream::message(&session.ticket, number, letter, &mut conn.out);
+        }
+        session.mailbox.forget_sent(limits.mailbox, limits.resume);
+        if is_closing && session.mailbox.is_all_sent() {
+            let (code, reason) = channel.our_close.as_deref().map_or((1000, ""), |(code, why)| (*code, why));
+            conn.out.extend_from_slice(&event_stream::close(code, reason));
+            conn.closing = true;
+            conn.carries = None;
+            session.stream = None;
+            session.told = true;
+            session.due = now + PATIENCE;
+            let due = session.due;
+            self.sessions.agenda.plan(due, id, number, &mut session.planned);
+        }
+    }
+}
+
+impl Hub {
+    /// What a session's mailbox holds at most.
+    pub(super) fn bounds_of(&self, id: LiveId) -> Bounds {
+        let limit = self.limits.connection_output;
+        let channel = self.live.lives.get(id);
+        let spec = channel.and_then(|c| self.apps[usize::from(c.app.0)].channels.get(c.route));
+        let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
+        let bytes = if slow == Slow::Wait { limit } else { buffer.min(limit) };
+        Bounds { letters: self.limits.mailbox, bytes, slow }
+    }
+
+    /// Puts a message into a session's mailbox.
+    pub(in crate::hub::live) fn post(
+        &mut self,
+        id: LiveId,
+        letter: Letter,
+        room: Option<&[u8]>,
+        now: Instant,
+    ) {
+        let bounds = self.bounds_of(id);
+        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
+            return;
+        };
+        let key = channel.key;
+        let Carrier::Http(session) = &mut channel.carrier else { return };
+        let posted = session.mailbox.post(letter, bounds);
+        let (ready, stream, waiting) = (session.poll.is_some(), session.stream, session.mailbox.size().1);
+        match posted {
+            Posted::Kept => {}
+            Posted::Dropped(count) => {
+                self.counters.dropped += count as u64;
+                if self.complaints.pass(Complaint::Overflow, now) {
+                    let room = room.map(|room| String::from_utf8_lossy(room).into_owned());
+                    warn!(conn = %key.id, room, "dropped a message: the client does not come for it, and more than the channel's buffer waits");
+                }
+            }
+            Posted::Full => {
+                self.counters.overflowed += 1;
+                if self.complaints.pass(Complaint::Overflow, now) {
+                    warn!(conn = %key.id, waiting, "dropped and closed: the client does not come for what is sent to it");
+                }
+                self.finish_live(id, 1008, "too slow", now);
+                return;
+            }
+        }
+        if ready {
+            self.live.sessions.ready.push(id);
+        }
+        if let Some(stream) = stream {
+            self.mark_dirty(stream);
+        }
+    }
+
+    /// Answers the polls for which something has come in this turn.
+    pub(in crate::hub) fn answer_ready_polls(&mut self, now: Instant) {
+        for id in std::mem::take(&mut self.live.sessions.ready) {
+            self.answer_poll(id, now);
+            self.send_elements(id, now);
+        }
+    }
+
+    /// Answers a session's poll, if one is held, with all that waits.
+    pub(super) fn answer_poll(&mut self, id: LiveId, now: Instant) {
+        let inactivity = self.limits.inactivity;
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let closing = channel.stage == Stage::Closing;
+        let close = channel.our_close.as_deref().filter(|_| closing).map(|(code, why)| (*code, &**why));
+        let Carrier::Http(session) = &mut channel.carrier else { return };
+        let Some(poll) = session.poll.take() else { return };
+        let (answer, told) = poll::answer(&mut session.mailbox, close);
+        session.told |= told;
+        session.due = now + if told { PATIENCE } else { inactivity };
+        let due = session.due;
+        self.look_at(id, due);
+        self.answer_call_by(poll.request, (200, &poll.cors), answer, now);
+    }
+
+    /// Whatever carries a session now makes way for what comes.
+    pub(super) fn make_way(&mut self, id: LiveId, now: Instant) {
+        let Some(session) = self.live.by_http_mut(id) else { return };
+        let (poll, stream) = (session.poll.take(), session.stream.take());
+        let nothing = poll::nothing(&session.mailbox);
+        if let Some(poll) = poll {
+            self.answer_call_by(poll.request, (200, &poll.cors), nothing, now);
+        }
+        if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
+            conn.carries = None;
+        }
+        if let Some(key) = stream {
+            self.close_connection(key);
+        }
+    }
+
+    /// We close a session: its client hears that behind what waits, now or when it comes.
+    pub(in crate::hub::live) fn close_session(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        channel.stage = Stage::Closing;
+        channel.our_close = Some(Box::new((code, reason.into())));
+        let stream = match &channel.carrier {
+            Carrier::Http(session) => session.stream,
+            _ => None,
+        };
+        self.live.rooms.leave_all(id);
+        self.close_bosh(id, code, now);
+        match stream {
+            Some(key) => self.mark_dirty(key),
+            None => self.answer_poll(id, now),
+        }
+    }
+
+    /// The last words to a session's client, if it listens: what waits, and the close.
+    pub(in crate::hub::live) fn dismiss(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let ours = channel.our_close.as_deref().map(|(code, reason)| (*code, reason.to_string()));
+        let (code, reason) = ours.unwrap_or_else(|| (code, reason.to_owned()));
+        let Carrier::Http(session) = &mut channel.carrier else {
+            self.dismiss_bosh(id, code, now);
+            return;
+        };
+        let (poll, stream) = (session.poll.take(), session.stream.take());
+        if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
+            while let Some((number, letter)) = session.mailbox.hand_out() {
+                event_stream::message(&session.ticket, number, letter, &mut conn.out);
+            }
+            conn.out.extend_from_slice(&event_stream::close(code, &reason));
+            conn.carries = None;
+        }
+        let answer = poll.map(|poll| (poll, poll::answer(&mut session.mailbox, Some((code, &reason))).0));
+        if let Some(key) = stream {
+            self.close_connection(key);
+        }
+        if let Some((poll, answer)) = answer {
+            self.answer_call_by(poll.request, (200, &poll.cors), answer, now);
+        }
+    }
+
+    /// A request that was held for a session is gone.
+    pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestKey) {
+        let Some(id) = self.live.lives.by_number(number) else { return };
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        match &mut channel.carrier {
+            Carrier::Http(session) => {
+                if session.poll.take_if(|poll| poll.request == request).is_some() {
+                    self.live.sessions.alone.push(id);
+                }
+            }
+            Carrier::Bosh(session) => {
+                self.live.sessions.gone.extend(session.forget(request).map(|number| (id, number)));
+            }
+            Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => {}
+        }
+    }
+
+    /// The connection that had a session's events is gone.
+    pub(in crate::hub) fn stream_gone(&mut self, id: LiveId, key: ConnKey) {
+        let Some(session) = self.live.by_http_mut(id) else { return };
+        if session.stream.take_if(|stream| *stream == key).is_some() {
+            self.live.sessions.alone.push(id);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Sessions: conversations of clients that can only ask and be answered, by event streams, long polls and BOSH.
+//!
+//! A session is a live connection without a connection of its own. What its script sends lies in a
+//! [mailbox](crate::channel::mailbox) until a request comes that can carry it: a poll that is held until there is something,
+//! or a stream of events that stays open. Both end at any time, and the session does not: it waits for the next one for
+//! `limits.inactivity`, also when Mongrel2 itself was restarted meanwhile.
+//!
+//! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
+//! * `delivering`: messages to polls and streams
+//! * `bosh`: the same for BOSH, whose state is a protocol of its own
+//! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
+
+mod agenda;
+mod asking;
+mod bosh;
+mod calls;
+mod delivering;
+mod passing;
+
+pub(super) use agenda::Agenda;
+pub(super) use bosh::{ByBosh, element_of};
+pub(in crate::hub) use calls::Asking;
+
+use super::table::LiveId;
+use crate::channel::mailbox::Mailbox;
+use crate::channel::ticket::Tickets;
+use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use std::time::Instant;
+
+/// The link of connections that no server holds: their clients come and go.
+pub(in crate::hub) const NO_LINK: LinkId = LinkId(u16::MAX);
+
+/// A poll that waits for something to be said.
+#[derive(Debug)]
+struct Poll {
+    request: RequestKey,
+    /// Header lines for pages of other hosts.
+    cors: String,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(in crate::hub) struct ByHttp {
+    ticket: Box<str>,
+    mailbox: Mailbox,
+    /// The number of the last message that its client has numbered.
+    received: u64,
+    poll: Option<Poll>,
+    /// The connection that has its events.
+    stream: Option<ConnKey>,
+    /// It was opened by a stream.
+    is_stream: bool,
+    /// The client was told that it is over, and may have missed it.
+    told: bool,
+    /// When something is to be done for it if nothing comes.
+    due: Instant,
+    /// When the agenda looks at it next.
+    planned: Option<Instant>,
+}
+
+impl ByHttp {
+    fn new(ticket: String, is_stream: bool, due: Instant) -> Self {
+        Self {
+            ticket: ticket.into(),
+            mailbox: Mailbox::default(),
+            received: 0,
+            poll: None,
+            stream: None,
+            is_stream,
+            told: false,
+            due,
+            planned: None,
+        }
+    }
+
+    /// `conn.transport`.
+    pub fn name(&self) -> &'static str {
+        if self.is_stream { "sse" } else { "poll" }
+    }
+
+    /// Bytes that wait for the client.
+    pub fn unsent(&self) -> usize {
+        self.mailbox.size().1
+    }
+}
+
+/// What the hub keeps for all sessions.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Sessions {
+    /// None: there are no sessions, since their names could be guessed.
+    tickets: Option<Tickets>,
+    agenda: Agenda,
+    /// Those with a poll to answer at the end of the turn, and some others.
+    ready: Vec<LiveId>,
+    /// Those that nobody listens to any more, and some others: their time runs.
+    alone: Vec<LiveId>,
+    /// Requests of BOSH sessions that are gone, by their numbers.
+    gone: Vec<(LiveId, u64)>,
+}
+
+impl Sessions {
+    /// When there is something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.agenda.next()
+    }
+}
+
+impl crate::hub::Hub {
+    /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
+    pub fn set_session_key(&mut self, key: &[u8; 32]) {
+        self.live.sessions.tickets = Some(Tickets::new(key));
+    }
+}

@@ -1,0 +1,90 @@
+//! How a session's time passes: polls that were held long enough, signs of life, and the end of those for whom nobody
+//! comes.
+
+use super::super::table::{Carrier, LiveId, Stage};
+use crate::channel::poll;
+use crate::http::events;
+use crate::hub::Hub;
+use std::time::{Duration, Instant};
+
+/// The shortest time between two signs of life, seconds: what a script sets below is this.
+const LEAST: f64 = 0.05;
+
+impl Hub {
+    /// There may be something to do for a session then.
+    pub(super) fn look_at(&mut self, id: LiveId, due: Instant) {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let number = channel.number;
+        let Carrier::Http(session) = &mut channel.carrier else { return };
+        self.live.sessions.agenda.plan(due, id, number, &mut session.planned);
+    }
+
+    /// How often the client of a stream gets a sign of life.
+    pub(super) fn ping_of(&self, id: LiveId) -> Option<Duration> {
+        let channel = self.live.lives.get(id)?;
+        let ping = self.apps[usize::from(channel.app.0)].channels.get(channel.route)?.ping;
+        (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
+    }
+
+    /// Does what is due for sessions.
+    pub(in crate::hub) fn pass_time_of_sessions(&mut self, now: Instant) {
+        let inactivity = self.limits.inactivity;
+        for id in std::mem::take(&mut self.live.sessions.alone) {
+            let Some(session) = self.live.by_http_mut(id) else { continue };
+            if session.poll.is_none() && session.stream.is_none() {
+                session.due = now + inactivity;
+                self.look_at(id, now + inactivity);
+            }
+        }
+        for (id, number) in std::mem::take(&mut self.live.sessions.gone) {
+            self.bosh_request_gone(id, number, now);
+        }
+        while let Some((planned, id, number)) = self.live.sessions.agenda.pop(now) {
+            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+            if channel.number != number || channel.stage == Stage::Over {
+                continue;
+            }
+            let (its_plan, due) = match &mut channel.carrier {
+                Carrier::Http(session) => (&mut session.planned, session.due),
+                Carrier::Bosh(session) => {
+                    let due = session.next_timeout();
+                    (&mut session.planned, due.unwrap_or(now))
+                }
+                Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => continue,
+            };
+            if *its_plan == Some(planned) {
+                *its_plan = None;
+            }
+            if matches!(channel.carrier, Carrier::Bosh(_)) {
+                self.bosh_is_due(id, now);
+            } else if due > now {
+                self.look_at(id, due);
+            } else {
+                self.session_is_due(id, now);
+            }
+        }
+    }
+
+    fn session_is_due(&mut self, id: LiveId, now: Instant) {
+        let ping = self.ping_of(id);
+        let inactivity = self.limits.inactivity;
+        let Some(session) = self.live.by_http_mut(id) else { return };
+        if let Some(held) = session.poll.take() {
+            session.due = now + inactivity;
+            let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
+            self.look_at(id, due);
+            self.answer_call_by(held.request, (200, &held.cors), nothing, now);
+        } else if let Some(key) = session.stream {
+            session.due = now + ping.unwrap_or(Duration::from_secs(86_400));
+            let due = session.due;
+            self.look_at(id, due);
+            if let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
+                conn.out.extend_from_slice(events::COMMENT);
+                self.mark_dirty(key);
+            }
+        } else {
+            // Nobody has come for it; or for the end of it, of which its script hears what it said itself.
+            self.finish_live(id, 1006, "", now);
+        }
+    }
+}
