@@ -1,5 +1,6 @@
 use std::path::Path;
 use tests::command;
+use tests::events::Events;
 use tests::process::{self, Signal};
 use tests::site::{Plan, Site};
 use tests::wait;
@@ -203,4 +204,23 @@ fn the_chat_in_perl_talks() {
     wait::until("the next process knows them", || site.get("/who").text() == r#"{"here":["Ann","Bob"]}"#);
     bob.close(1000, "");
     assert_eq!(ann.read_text(), r#"{"text":"Bob leaves"}"#);
+}
+
+#[test]
+fn an_event_stream_is_a_connection_like_any_other() {
+    let site = plan().start();
+    let mut stream = Events::open(site.port(), "/ws/x", &[]);
+    site.log().expect(r#"open [{"room":"x"},"sse",false,null,""]"#);
+    let name = wait::until_some("the program's greeting", || {
+        Some(stream.read()).filter(|event| event.name.is_empty()).map(|event| event.data)
+    });
+    let order = format!(r#"{{"do":"join","conn":"{name}","room":"r"}}"#);
+    assert_eq!(site.send(tests::client::request("POST", "/do", &[], order.as_bytes())).status, 200);
+    let (mut socket, _) = open(&site, "/ws/x");
+    socket.send(r#"{"do":"join","room":"r"}"#);
+    socket.send(r#"{"do":"publish","room":"r","data":{"to":"both"}}"#);
+    assert_eq!(
+        (socket.read_text(), stream.read().data),
+        (r#"{"to":"both"}"#.to_owned(), r#"{"to":"both"}"#.to_owned())
+    );
 }

@@ -140,6 +140,19 @@ fn the_longest_mount_point_owns_a_path() {
 }
 
 #[test]
+fn of_two_apps_with_one_mount_point_the_one_with_a_page_says_what_is_not_there() {
+    let spec = |name: &str| AppSpec { name: name.into(), mount: "/".into(), workers: 1 };
+    let mut site = Site::empty(Limits::default(), 1, vec![spec("plain"), spec("page")]);
+    site.hub.handle_server_up(LINK, b"");
+    site.load(AppId(0), &registration());
+    site.load(AppId(1), &Registration { not_found: true, ..registration() });
+    site.request(1, "GET /a");
+    site.request(2, "GET /nowhere");
+    assert_eq!(site.jobs(0).iter().map(|j| j.path.as_str()).collect::<Vec<_>>(), ["/a"]);
+    assert_eq!(site.jobs(1).iter().map(|j| j.path.as_str()).collect::<Vec<_>>(), ["/nowhere"]);
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_closed() {
     let mut site = Site::new(1);
     for (id, method) in [(1, "JSON"), (2, "XML"), (3, "WEBSOCKET")] {
