@@ -14,6 +14,7 @@ pub struct Proxy {
     refuses_upgrades: AtomicBool,
     keeps_events: AtomicBool,
     refuses_all: AtomicBool,
+    swallows: AtomicBool,
     /// Both ends of all connections that there were since the last cut.
     ends: Mutex<Vec<TcpStream>>,
 }
@@ -27,9 +28,9 @@ impl Proxy {
     pub fn start(target: u16) -> Arc<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("it listens").port();
-        let [refuses_upgrades, keeps_events, refuses_all] = Default::default();
+        let [refuses_upgrades, keeps_events, refuses_all, swallows] = Default::default();
         let ends = Mutex::default();
-        let proxy = Arc::new(Self { port, refuses_upgrades, keeps_events, refuses_all, ends });
+        let proxy = Arc::new(Self { port, refuses_upgrades, keeps_events, refuses_all, swallows, ends });
         let shared = Arc::clone(&proxy);
         std::thread::spawn(move || {
             for client in listener.incoming().filter_map(Result::ok) {
@@ -61,6 +62,11 @@ impl Proxy {
         self.refuses_all.store(yes, Ordering::SeqCst);
     }
 
+    /// Whether it loses all that the server says, while what clients say arrives.
+    pub fn swallow(&self, yes: bool) {
+        self.swallows.store(yes, Ordering::SeqCst);
+    }
+
     /// Breaks off all connections that there are.
     pub fn cut(&self) {
         for end in self.ends.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -69,7 +75,7 @@ impl Proxy {
         }
     }
 
-    fn serve(&self, mut client: TcpStream, mut server: TcpStream) {
+    fn serve(self: Arc<Self>, mut client: TcpStream, mut server: TcpStream) {
         let (Ok(client_end), Ok(server_end)) = (client.try_clone(), server.try_clone()) else { return };
         let (Ok(to), Ok(from)) = (client.try_clone(), server.try_clone()) else { return };
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).extend([client_end, server_end]);
@@ -77,8 +83,8 @@ impl Proxy {
             self.cut();
         }
         let keeps = Arc::new(AtomicBool::default());
-        let shared = Arc::clone(&keeps);
-        std::thread::spawn(move || pass_back(from, to, &shared));
+        let (proxy, shared) = (Arc::clone(&self), Arc::clone(&keeps));
+        std::thread::spawn(move || proxy.pass_back(from, to, &shared));
         // A browser asks for one thing at a time: what arrives together is of one request.
         let mut piece = [0; 65_536];
         while let Ok(size @ 1..) = client.read(&mut piece) {
@@ -95,15 +101,15 @@ impl Proxy {
         }
         let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
     }
-}
-
-/// Passes on what the server says, unless that is to be kept.
-fn pass_back(mut from: TcpStream, mut to: TcpStream, keeps: &AtomicBool) {
-    let mut piece = [0; 65_536];
-    while let Ok(size @ 1..) = from.read(&mut piece) {
-        if !keeps.load(Ordering::SeqCst) && to.write_all(&piece[..size]).is_err() {
-            break;
+    /// Passes on what the server says, unless that is kept or lost.
+    fn pass_back(&self, mut from: TcpStream, mut to: TcpStream, keeps: &AtomicBool) {
+        let mut piece = [0; 65_536];
+        while let Ok(size @ 1..) = from.read(&mut piece) {
+            let is_lost = keeps.load(Ordering::SeqCst) || self.swallows.load(Ordering::SeqCst);
+            if !is_lost && to.write_all(&piece[..size]).is_err() {
+                break;
+            }
         }
+        let _ = to.shutdown(Shutdown::Both);
     }
-    let _ = to.shutdown(Shutdown::Both);
 }

@@ -19,6 +19,7 @@ local talk = {
     elseif verb == "close" then conn:close(tonumber(number), rest)
     elseif verb == "count" then for n = 1, tonumber(number) do conn:send(n) end
     elseif verb == "slowly" then for n = 1, tonumber(number) do conn:send(n) kennel.sleep(0.02) end
+    elseif verb == "note" then print("[noted " .. msg .. "]")
     elseif verb == "transport" then conn:send(conn.transport)
     else conn:send(msg) end
   end,
@@ -220,6 +221,45 @@ fn connections_that_are_cut_lose_and_double_nothing_in_sessions() {
         page.evaluate("channel.close(1000)");
         site.log().expect_exactly(&format!("[close {carrier} 1000 ]"), 1);
     }
+}
+
+#[test]
+fn what_got_lost_on_its_way_comes_again_and_what_arrived_does_not() {
+    let site = plan(Language::Lua).behind_warm().start();
+    let proxy = Proxy::start(site.port());
+    let mut browser = Browser::start();
+    for carrier in ["sse", "poll"] {
+        let mut page = connected(&mut browser, proxy.port(), carrier);
+        page.evaluate("channel.send('slowly 50')");
+        page.until("got.length > 5");
+        proxy.swallow(true);
+        page.evaluate(&format!("channel.send('note {carrier}'); say(1, 3)"));
+        // What the script says meanwhile is lost, and so is the answer to what has arrived.
+        site.log().expect(&format!("[noted note {carrier}]"));
+        assert_eq!(page.evaluate("got.length < 50 && channel.bufferedAmount > 0"), true);
+        proxy.cut();
+        proxy.swallow(false);
+        page.until("got.length >= 53");
+        let numbers: Vec<_> = (1..=50).map(|n| n.to_string()).collect();
+        let expected = format!("'{},' + said(1, 3)", numbers.join(","));
+        assert_eq!(page.evaluate(&format!("got.join() == {expected}")), true, "{carrier}");
+        site.log().expect_exactly(&format!("[noted note {carrier}]"), 1);
+        page.close();
+    }
+}
+
+#[test]
+fn a_module_may_import_it() {
+    let site = plan(Language::Lua).behind_warm().start();
+    let mut browser = Browser::start();
+    let mut page = browser.open(&format!("http://127.0.0.1:{}/elsewhere", site.port()), Screen::Desktop);
+    let talk = "import('/kennel.js').then(() => new Promise((done) => {
+        const channel = new KennelChannel('/talk', 'v1');
+        channel.addEventListener('open', () => channel.send('hello'));
+        channel.addEventListener('message', (event) => done([event.data, event.origin, channel.url, channel.protocol]));
+    }))";
+    let url = format!("ws://127.0.0.1:{}", site.port());
+    assert_eq!(page.evaluate(talk), json!(["hello", url, format!("{url}/talk"), ""]));
 }
 
 /// A Mongrel2 of the test's own, so that it can be ended, and a site behind it.
