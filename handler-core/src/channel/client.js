@@ -357,6 +357,8 @@
       this._state = OPEN;
       this._worked = link.name;
       this._wasOpen = true;
+      // Nothing is sent twice: what an ended session has perhaps received, the next one does not get.
+      if (!resumed && this._queue.length && this._queue[0].doubt) this._unqueue();
       // What is said when a conversation begins comes before what has waited for that.
       const waiting = resumed ? [] : this._queue.splice(0);
       this.dispatchEvent(new CustomEvent("open", { detail: { transport: link.name, resumed } }));
@@ -416,12 +418,10 @@
       return minDelay + Math.random() * (Math.min(maxDelay, minDelay * 2 ** (failures + 1)) - minDelay);
     }
 
-    /** The session is over, and whether what was on its way has arrived is not known. */
+    /** The session is over. */
     _forget() {
-      if (!this._session) return;
+      if (this._session) this._worked = "";
       this._session = null;
-      this._worked = "";
-      if (this._queue.length && this._queue[0].doubt) this._unqueue();
     }
 
     /** @param {number} code @param {string} reason @param {boolean} wasClean */
@@ -477,19 +477,18 @@
         const query = { session: session.name, number: session.said + 1 };
         message.doubt = true;
         const { status, text, after } = await this._ask("POST", query, timeout + size / 10, { body: data, headers });
+        if ([409, 410, 429, 503].includes(status)) message.doubt = doubt;
         if (this._session !== session) break;
         if (status === 204) {
           session.said += 1;
           failures = 0;
           this._unqueue();
         } else if (status === 503 || status === 429) {
-          message.doubt = doubt;
           await pause(after);
         } else if (status === 409 || status === 410) {
-          message.doubt = doubt;
           this._forget();
           if (this._link) this._down(this._link, text);
-          else this._end(1006, text, false);
+          else if (this._state === CLOSING) this._end(1006, text, false);
         } else if (isRefusal(status)) {
           this._ask("POST", { session: session.name, close: "" }, timeout);
           this._end(status === 413 ? 1009 : 1008, text.slice(0, 123), true);

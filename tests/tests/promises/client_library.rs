@@ -169,8 +169,9 @@ fn close_codes_arrive_on_the_other_side(language: Language) {
         site.log().expect(&format!("[close {carrier} 4001 that is enough]"));
 
         let mut page = connected(&mut browser, site.port(), carrier);
-        page.evaluate("say(1, 50); channel.close(4002, 'last words & \\u{e9}'); channel.close()");
-        assert_eq!(page.evaluate("channel.readyState"), 2);
+        let close =
+            "say(1, 50); channel.close(4002, 'last words & \\u{e9}'); channel.close(); channel.readyState";
+        assert_eq!(page.evaluate(close), 2, "closing");
         page.until("closes.length == 1");
         assert_eq!(page.evaluate("closes"), json!([[4002, "last words & \u{e9}", true]]), "{carrier}");
         site.log().expect_exactly(&format!("[close {carrier} 4002 last words & \u{e9}]"), 1);
