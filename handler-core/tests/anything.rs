@@ -8,6 +8,7 @@
 
 use fastrand::Rng;
 use handler_core::channel::bosh::{self, Body, element};
+use handler_core::channel::ticket::Tickets;
 use handler_core::console;
 use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
 use handler_core::http::part::{Part, base_name};
@@ -544,19 +545,62 @@ fn registration() -> Registration {
     Registration { routes: vec![route], channels: vec![channel], ..Registration::default() }
 }
 
+/// A request to the channel by a client of some session, or by one that opens one.
+fn of_a_session(rng: &mut Rng) -> Vec<u8> {
+    // Numbers as the hub gives them: a generation, and a place in the table.
+    let session = Tickets::new(&[7; 32]).write(rng.u64(1..30) << 22 | rng.u64(..8));
+    let (rid, number) = (rng.u64(100..106), rng.u64(..4));
+    let bosh = "xmlns='http://jabber.org/protocol/httpbind'";
+    let (method, query, accept, body) = match rng.u8(..9) {
+        0 => ("POST", String::new(), "*/*", String::new()),
+        1 => ("GET", String::new(), "text/event-stream", String::new()),
+        2 => ("GET", format!("session={session}&after={number}&wait={number}"), "*/*", String::new()),
+        3 => ("GET", format!("session={session}&after={number}"), "text/event-stream", String::new()),
+        4 => ("POST", format!("session={session}&number={number}"), "*/*", "hello".to_owned()),
+        5 => ("DELETE", format!("session={session}"), "*/*", String::new()),
+        6 => ("POST", String::new(), "*/*", format!("<body rid='100' wait='5' hold='1' ver='1.11' {bosh}/>")),
+        7 => ("POST", String::new(), "*/*", format!("<body rid='{rid}' sid='{session}' {bosh}><a/></body>")),
+        _ => (
+            "POST",
+            String::new(),
+            "*/*",
+            format!("<body rid='{rid}' sid='{session}' type='terminate' {bosh}/>"),
+        ),
+    };
+    let fields = [("METHOD", method), ("VERSION", "HTTP/1.1"), ("QUERY", &query), ("accept", accept)];
+    let mut headers = Vec::new();
+    for (name, value) in fields {
+        netstring::encode(&mut headers, name.as_bytes());
+        netstring::encode(&mut headers, value.as_bytes());
+    }
+    let mut message = format!("m2cap {} /ws {}:", rng.u8(1..20), headers.len()).into_bytes();
+    message.extend_from_slice(&headers);
+    message.push(b'}');
+    netstring::encode(&mut message, body.as_bytes());
+    message
+}
+
 #[test]
 fn the_hub_outlives_whatever_servers_and_workers_say() {
     let captures = captures();
     let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
-    let mut replies = 0;
+    let (mut replies, mut opened) = (0, 0);
     try_all(300, |rng| {
         let mut now = Instant::now();
         let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app.clone()]);
+        hub.set_session_key(&[7; 32]);
         hub.handle_server_up(LinkId(0), b"");
         hub.load_app(AppId(0), now);
         let mut workers = Vec::new();
         for _ in 0..100 {
             now += Duration::from_millis(rng.u64(..2000));
+            if rng.u8(..3) == 0 {
+                let mut message = of_a_session(rng);
+                if rng.u8(..3) == 0 {
+                    change(rng, &mut message);
+                }
+                hub.handle_message(LinkId(0), &message, now);
+            }
             if rng.u8(..4) == 0 && !workers.is_empty() {
                 let worker = workers[rng.usize(..workers.len())];
                 let (mut batch, serial) = (Vec::new(), rng.u64(..6));
@@ -599,8 +643,9 @@ fn the_hub_outlives_whatever_servers_and_workers_say() {
                 hub.take_orders(*worker).unwrap().0.clear();
             }
         }
+        opened += hub.counters().opened;
     });
-    assert!(replies > 1000, "{replies} replies");
+    assert!(replies > 1000 && opened > 1000, "{replies} replies, {opened} connections");
 }
 
 #[test]

@@ -4,12 +4,15 @@ use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
-use crate::role::WORKER_LUA;
+use crate::role::{WORKER_EXEC, WORKER_LUA};
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
 use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
+use handler_exec::Settings;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
@@ -49,15 +52,22 @@ pub(crate) fn resolve(
         let source = Source::read(&source)?;
         let named = python.python.as_deref().or(settings.python.as_deref());
         let command = match source.language {
-            Language::Lua => WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] },
-            Language::Python => python::worker_command(named, &folder(&source.file), run_folder)?,
+            Some(Language::Lua) => {
+                WorkerCommand { program: program.clone(), arguments: vec![WORKER_LUA.into()] }
+            }
+            Some(Language::Python) => python::worker_command(named, &folder(&source.file), run_folder)?,
+            None => program_command(&program, settings, limits)?,
         };
         let interface = python.interface.or(settings.interface);
         apps.push(App {
             spec: AppSpec {
                 name: source.typed,
                 mount: mount.clone(),
-                workers: workers.or(settings.workers).unwrap_or_else(default_workers),
+                workers: workers.or(settings.workers).unwrap_or_else(|| match source.language {
+                    // Its processes are many by themselves.
+                    None => 1,
+                    Some(_) => default_workers(),
+                }),
             },
             command,
             start: Start {
@@ -81,6 +91,29 @@ pub(crate) fn resolve(
     Ok(apps)
 }
 
+/// How the worker of a program is started.
+fn program_command(
+    program: &OsStr,
+    settings: &config::App,
+    limits: &Limits,
+) -> anyhow::Result<WorkerCommand> {
+    let default = Settings::default();
+    let settings = Settings {
+        processes: settings.processes.unwrap_or(default.processes),
+        at_once: settings.at_once.unwrap_or(default.at_once),
+        line: limits.exec_line,
+        patience: limits.request_timeout,
+    };
+    let arguments = vec![WORKER_EXEC.into(), serde_json::to_string(&settings)?.into()];
+    Ok(WorkerCommand { program: program.to_owned(), arguments })
+}
+
+/// The file of an app that is a program.
+pub(crate) fn program(app: &App) -> Option<PathBuf> {
+    let is_program = app.command.arguments.first().is_some_and(|first| first == WORKER_EXEC);
+    is_program.then(|| PathBuf::from(&app.start.source))
+}
+
 /// The folder that an app's code is in: a script's own, a module's the one that kennel was started in.
 pub(crate) fn folder(source: &str) -> PathBuf {
     match Path::new(source).parent() {
@@ -96,8 +129,8 @@ pub(crate) enum Language {
     Python,
 }
 
-/// What the app that was typed is written in.
-pub(crate) fn language(typed: &str) -> anyhow::Result<Language> {
+/// What the app that was typed is written in; `None`: it is a program that speaks JSON lines.
+pub(crate) fn language(typed: &str) -> anyhow::Result<Option<Language>> {
     Ok(Source::read(typed)?.language)
 }
 
@@ -105,7 +138,8 @@ pub(crate) fn language(typed: &str) -> anyhow::Result<Language> {
 #[derive(Debug)]
 struct Source {
     typed: String,
-    language: Language,
+    /// None: any other program.
+    language: Option<Language>,
     /// The script's path, or a module's name.
     file: String,
     /// The name in it, perhaps empty.
@@ -113,7 +147,7 @@ struct Source {
 }
 
 impl Source {
-    /// `app.lua`, `app.py`, `app.py:name`, `module`, `module:name`.
+    /// `app.lua`, `app.py`, `app.py:name`, `module`, `module:name`, or any other file that can be executed.
     fn read(typed: &str) -> anyhow::Result<Self> {
         let wrong = |problem: &str| Err(wrong_input(format!("cannot serve `{typed}`: {problem}")));
         let source = |language, file: &str, object: &str| {
@@ -127,15 +161,19 @@ impl Source {
         let extension = path.extension().and_then(|extension| extension.to_str());
         match (path.metadata(), extension) {
             (Ok(found), _) if found.is_dir() => wrong("it is a directory; name a script in it"),
-            (Ok(_), Some("lua")) if object.is_empty() => source(Language::Lua, file, ""),
+            (Ok(_), Some("lua")) if object.is_empty() => source(Some(Language::Lua), file, ""),
             (Ok(_), Some("lua")) => wrong("a Lua script returns its app, which has no name"),
-            (Ok(_), Some("py")) => source(Language::Python, file, object),
+            (Ok(_), Some("py")) => source(Some(Language::Python), file, object),
             (Err(_), Some("lua" | "py")) => wrong("there is no such file"),
-            (Err(_), _) if is_dotted_name(file) => source(Language::Python, file, object),
+            (Err(_), _) if is_dotted_name(file) => source(Some(Language::Python), file, object),
             (Err(_), _) => wrong("there is no such file"),
-            (Ok(_), _) => wrong(
-                "this version of kennel runs scripts in Lua and Python, whose names end in `.lua` or `.py`",
-            ),
+            (Ok(found), _) if !found.is_file() => wrong("it is no file"),
+            (Ok(found), _) if found.permissions().mode() & 0o111 == 0 => wrong(&format!(
+                "it is no script in Lua or Python (`.lua`, `.py`) and may not be executed; a program that speaks JSON \
+                 lines may after `chmod +x {file}`"
+            )),
+            (Ok(_), _) if object.is_empty() => source(None, file, ""),
+            (Ok(_), _) => wrong("a program has no names in it"),
         }
     }
 }

@@ -28,13 +28,15 @@ pub(crate) enum Command {
   kennel run app.py                            with the Python of .venv, or python3
   kennel run --threads 8 mysite.wsgi:application    a WSGI or ASGI application, by its module
   kennel run --listen 0.0.0.0:80 app.lua
+  kennel run site/                             every script in site/handlers, each at its name
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
   kennel run --mongrel2 config.sqlite --route /chat app.lua    behind yours, found in its database
   kennel run                                   what kennel.toml says")]
     Run(Serve),
     /// Serve apps while you write them: reload on change, errors in the browser
     #[command(after_help = "Examples:
-  kennel dev app.lua                           then open http://127.0.0.1:6767")]
+  kennel dev app.lua                           then open http://127.0.0.1:6767
+  kennel dev site/                             every script in site/handlers")]
     Dev(Serve),
     /// Make an app to begin with: a page, a chat room and tests that pass
     #[command(after_help = "Examples:
@@ -45,12 +47,14 @@ pub(crate) enum Command {
     /// Load everything, serve nothing: say what is wrong, all of it, and what is in force
     #[command(after_help = "Examples:
   kennel check app.lua
+  kennel check site/                           every script in site/handlers
   kennel check --json                          what kennel.toml says, for machines
   kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there")]
     Check(CheckAll),
     /// Show what an app answers to
     #[command(after_help = "Examples:
   kennel routes app.lua
+  kennel routes site/                          every script in site/handlers
   kennel routes --json app.lua | jq -r '.[].path'")]
     Routes(Check),
     /// Run an app's tests: no server, no waiting
@@ -129,6 +133,7 @@ pub(crate) enum Command {
   kennel console                               a prompt; `help` lists the commands
   kennel console -c 'connections room=lobby'   one command
   kennel console --json -c workers             for machines
+  kennel console --socket site/run/chat -c stats    one handler of a directory
   echo 'broadcast room=lobby back soon' | kennel console")]
     Console(Console),
     /// Print a completion script for a shell
@@ -160,10 +165,11 @@ pub(crate) enum LogLevel {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Scripts (.lua, .py, .py:NAME) or Python modules (MODULE:NAME); those of kennel.toml if there is none
+    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME) or a directory of handlers; the apps of kennel.toml if
+    /// there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
-    /// Workers of each app [default: one per core]
+    /// Workers of each app [default: one per core, and one for each handler of a directory]
     #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) workers: Option<u32>,
     #[command(flatten)]
@@ -253,7 +259,7 @@ impl Interface {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ConfigFile {
-    /// The settings file [default: kennel.toml, if it is there]
+    /// The settings file [default: that of a directory of handlers, or kennel.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "KENNEL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -282,7 +288,8 @@ pub(crate) struct Addresses {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
-    /// Scripts (.lua, .py, .py:NAME) or Python modules (MODULE:NAME); those of kennel.toml if there is none
+    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME) or a directory of handlers; the apps of kennel.toml if
+    /// there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
     #[command(flatten)]

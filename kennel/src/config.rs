@@ -3,6 +3,7 @@
 use crate::args::{self, Interface};
 use crate::exit::plain;
 use handler_core::hub::Limits;
+use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub(crate) struct Config {
     /// What sessions are signed with.
     #[serde(default)]
     pub(crate) sessions: Sessions,
+    /// The CGI scripts among public files.
+    #[serde(default)]
+    pub(crate) cgi: Cgi,
     /// Bounds that differ from their defaults.
     #[serde(default)]
     limits: LimitSettings,
@@ -73,6 +77,24 @@ pub(crate) enum Uploads {
     File,
     /// In parts.
     Stream,
+}
+
+/// The CGI scripts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cgi {
+    /// Whether they are run.
+    #[serde(default)]
+    pub(crate) enabled: bool,
+    /// How long one may run.
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) timeout: Option<Duration>,
+    /// How many run at once.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) at_once: Option<u32>,
+    /// What one may write, bytes.
+    #[serde(default, deserialize_with = "answer_size")]
+    pub(crate) output: Option<usize>,
 }
 
 /// The console.
@@ -158,7 +180,7 @@ impl TryFrom<Mongrel2Table> for Mongrel2 {
 }
 
 /// An app.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct App {
     pub(crate) source: String,
@@ -169,6 +191,12 @@ pub(crate) struct App {
     pub(crate) python: Option<String>,
     /// What an app in Python is.
     pub(crate) interface: Option<Interface>,
+    /// Copies of a program in each of its workers.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) processes: Option<u32>,
+    /// Requests that each copy of a program is given at once.
+    #[serde(default, deserialize_with = "positive")]
+    pub(crate) at_once: Option<u32>,
     /// Threads of each worker of an app in Python.
     #[serde(default, deserialize_with = "positive")]
     pub(crate) threads: Option<u32>,
@@ -220,6 +248,8 @@ struct LimitSettings {
     conversations: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
+    #[serde(default, deserialize_with = "answer_size")]
+    exec_line: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     form_parts: Option<usize>,
     #[serde(default, deserialize_with = "size")]
@@ -301,6 +331,7 @@ impl Config {
             (&mut limits.resume, set.resume),
             (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
+            (&mut limits.exec_line, set.exec_line),
             (&mut limits.form.parts, set.form_parts),
             (&mut limits.form.field, set.form_field),
             (&mut limits.form.header, set.form_header),
@@ -402,11 +433,23 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::
     }
 }
 
+/// The same for what has to go to the hub in one piece.
+fn answer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    // Beside the answer itself there is its head.
+    const MOST: usize = MAX_BATCH - (1 << 20);
+    match size(deserializer)? {
+        Some(value) if value > MOST => {
+            Err(serde::de::Error::custom(format!("expected at most {}MiB", MOST >> 20)))
+        }
+        value => Ok(value),
+    }
+}
+
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
         Ok(number @ 1..=256) => Ok(Some(number)),
-        _ => Err(serde::de::Error::custom("`workers` must be from 1 to 256")),
+        _ => Err(serde::de::Error::custom("expected a number from 1 to 256")),
     }
 }
 
@@ -503,6 +546,9 @@ mod tests {
         assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
+        assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));
+        assert!(problem("[cgi]\noutput = \"1GiB\"\n").contains("at most 255MiB"));
+        assert!(problem("[cgi]\nenable = true\n").contains("did you mean `enabled`?"));
         assert!(problem("[limits\n").starts_with("kennel.toml:1:"));
     }
 }

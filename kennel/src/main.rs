@@ -3,8 +3,10 @@
 //! `args` says what can be typed, `commands` has one file for each command, `exit` what the program
 //! ends with. `role` is what kennel starts itself as.
 
+mod addresses;
 mod apps;
 mod args;
+mod cgi;
 mod commands;
 mod config;
 mod existing;
@@ -12,11 +14,13 @@ mod exit;
 mod listen;
 mod log;
 mod own_server;
+mod private_socket;
 mod python;
 mod role;
 mod run_files;
 mod secret;
 mod servers;
+mod site_folder;
 mod table;
 mod watch;
 

@@ -52,6 +52,11 @@ const SETTINGS: [(&str, &str); 7] = [
     ("disable.access_logging", "1"),
 ];
 
+/// What fits the paths of CGI scripts, in all the ways in which they can be encoded (an encoded dot never reaches a
+/// folder anyway): their text is nobody's business, whether they are run or not.
+const SCRIPTS: [&str; 6] =
+    [r"/(cgi\-bin)", r"/(cgi%2[dD]bin)", r"/(.*\.cgi)", r"/(.*\.%)", r"/(.*\.c%)", r"/(.*\.cg%)"];
+
 /// What may be chosen about the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ways {
@@ -229,7 +234,9 @@ fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&P
                 warn!("asking for {} would stop mongrel2: it cannot be read as a file", danger.display());
             }
             let base = format!("{}/", public.canonicalize()?.display());
-            public_files::routes(public, &Dir::new(&base), &handler)?
+            let mut routes = public_files::routes(public, &Dir::new(&base), &handler)?;
+            public_files::keep_for_handler(&mut routes, &handler, &SCRIPTS);
+            routes
         }
         None => vec![Route::new("/", Target::Handler(handler))],
     };

@@ -5,9 +5,11 @@
 use crate::exit::{plain, unreachable, wrong_input};
 use handler_core::worker::process::WorkerCommand;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// What a worker's interpreter runs.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
@@ -36,7 +38,7 @@ print(json.dumps({
 /// The oldest version whose stable ABI the module is made for.
 const OLDEST: (u32, u32) = (3, 9);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Probe {
     version: (u32, u32),
     implementation: Option<String>,
@@ -115,7 +117,21 @@ fn find(named: Option<&str>, folder: &Path) -> (PathBuf, String) {
     ("python3".into(), "from PATH".to_owned())
 }
 
+/// What an interpreter says of itself. It is asked once, since that takes as long as Python takes to start, and the handlers of a
+/// directory may be many.
 fn ask(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Probe> {
+    static ASKED: Mutex<BTreeMap<(PathBuf, bool), Probe>> = Mutex::new(BTreeMap::new());
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (program.to_owned(), has_module);
+    if let Some(known) = asked.get(&key) {
+        return Ok(known.clone());
+    }
+    let probe = ask_now(program, origin, has_module)?;
+    asked.insert(key, probe.clone());
+    Ok(probe)
+}
+
+fn ask_now(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Probe> {
     let mut command = Command::new(program);
     command.args(["-c", PROBE]).stdin(Stdio::null());
     if has_module {

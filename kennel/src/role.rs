@@ -4,12 +4,17 @@
 use crate::commands::test::ENVIRONMENT;
 use crate::exit::wrong_input;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 /// The first argument of a worker.
 pub(crate) const WORKER_LUA: &str = "worker-lua";
+/// The first argument of a worker of programs; then its settings.
+pub(crate) const WORKER_EXEC: &str = "worker-exec";
+/// The first argument of a worker of CGI scripts; then its settings.
+pub(crate) const WORKER_CGI: &str = "worker-cgi";
 /// The first argument of a process that runs a file of tests.
 pub(crate) const TEST_LUA: &str = "test-lua";
 /// The first argument of a guard; then its parent's process id, then the program and its arguments.
@@ -19,6 +24,8 @@ pub(crate) const COMPANION: &str = "companion";
 pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
     match arguments.get(1)?.to_str()? {
         WORKER_LUA if arguments.len() == 2 => Some(worker()),
+        WORKER_EXEC if arguments.len() == 3 => Some(worker_of_programs(&arguments[2])),
+        WORKER_CGI if arguments.len() == 3 => Some(worker_of_scripts(&arguments[2])),
         TEST_LUA if arguments.len() == 2 => Some(test()),
         COMPANION => Some(companion(&arguments[2..])),
         _ => None,
@@ -28,6 +35,23 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
 fn worker() -> anyhow::Result<ExitCode> {
     handler_lua::run().map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn worker_of_programs(settings: &OsStr) -> anyhow::Result<ExitCode> {
+    let settings = serde_json::from_slice(settings.as_bytes())?;
+    handler_exec::run(settings, &guard()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn worker_of_scripts(settings: &OsStr) -> anyhow::Result<ExitCode> {
+    let settings = serde_json::from_slice(settings.as_bytes())?;
+    handler_exec::cgi::run(settings, &guard()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The beginning of a companion's command.
+fn guard() -> anyhow::Result<[OsString; 2]> {
+    Ok([std::env::current_exe()?.into_os_string(), COMPANION.into()])
 }
 
 /// Runs a file of tests, which the environment names.

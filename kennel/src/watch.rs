@@ -2,6 +2,7 @@
 
 use notify::{EventKind, RecursiveMode, Watcher};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,18 @@ pub(crate) struct Watch {
     _watcher: notify::RecommendedWatcher,
 }
 
-/// Writes a byte to `reload` whenever something below the apps' folders has changed.
-pub(crate) fn start(folders: &[PathBuf], mut reload: UnixStream) -> notify::Result<Watch> {
+/// Writes a byte to `reload` whenever something below the apps' folders has changed. `programs` are files that are
+/// code whatever they are called.
+pub(crate) fn start(
+    folders: &[PathBuf],
+    programs: &[PathBuf],
+    mut reload: UnixStream,
+) -> notify::Result<Watch> {
+    let programs: Vec<_> = programs.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
     let (sender, changes) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if let Ok(event) = event
-            && matters(&event)
+            && matters(&event, &programs)
         {
             let _ = sender.send(());
         }
@@ -45,14 +52,16 @@ pub(crate) fn start(folders: &[PathBuf], mut reload: UnixStream) -> notify::Resu
     Ok(Watch { _watcher: watcher })
 }
 
-fn matters(event: &notify::Event) -> bool {
+fn matters(event: &notify::Event, programs: &[OsString]) -> bool {
     let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
     let is_code = |path: &PathBuf| {
         // What kennel itself keeps while it runs is nobody's code, nor is what was installed for the app.
         let ours = path
             .components()
             .any(|part| part.as_os_str() == crate::run_files::FOLDER || part.as_os_str() == ".venv");
-        !ours && path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e))
+        let is_program = path.file_name().is_some_and(|name| programs.iter().any(|program| program == name));
+        let is_code = || path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e));
+        !ours && (is_program || is_code())
     };
     changed && event.paths.iter().any(is_code)
 }

@@ -108,6 +108,16 @@ pub fn routes(public: &Path, dir: &Dir, handler: &Handler) -> io::Result<Vec<Rou
     Ok(routes)
 }
 
+/// Lets the handler have paths that fit one of these patterns, though they lie in a folder of `routes`, which
+/// [`routes`] has made. A pattern begins with `/(`.
+pub fn keep_for_handler(routes: &mut Vec<Route>, handler: &Handler, patterns: &[&str]) {
+    // A single route has everything already. Behind the folders' routes is before them.
+    if routes.len() > 1 {
+        let target = Arc::new(Target::Handler(handler.clone()));
+        routes.extend(patterns.iter().map(|pattern| Route::new(*pattern, Arc::clone(&target))));
+    }
+}
+
 /// Finds what kills or freezes Mongrel2 when somebody asks for it, anywhere in the folders of
 /// `public`: files that may not be read (it crashes) and FIFOs and the like (it waits for ever,
 /// and for everybody).

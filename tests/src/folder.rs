@@ -1,6 +1,7 @@
 //! A folder that lives as long as its test.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,6 +44,20 @@ impl Folder {
         let Ok(entries) = fs::read_dir(self.path.join(".kennel")) else { return Vec::new() };
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "secret").collect()
+    }
+
+    /// The same, and it may be executed.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write_program(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path.join(name);
+        // Beside under another name, so that nobody sees it without its mode.
+        let draft = self.write(&format!("{name}.new"), content);
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("a file of the test");
+        fs::rename(&draft, &path).expect("a file of the test");
+        path
     }
 
     /// Writes a file below it, as editors do: beside, then renamed over the old one.

@@ -74,6 +74,16 @@ impl Plan {
         self
     }
 
+    /// With a program beside the app.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn program(self, name: &str, content: &str) -> Self {
+        self.folder.write_program(name, content);
+        self
+    }
+
     /// Where it will be.
     pub fn folder(&self) -> &Folder {
         &self.folder
@@ -298,7 +308,9 @@ impl Site {
     /// The processes of its workers.
     pub fn workers(&self) -> Vec<u32> {
         let mut children = process::children(self.hub());
-        let is_worker = |line: &str| ["worker-lua", "kennel._serve"].iter().any(|sign| line.contains(sign));
+        let is_worker = |line: &str| {
+            ["worker-lua", "worker-exec", "kennel._serve"].iter().any(|sign| line.contains(sign))
+        };
         children.retain(|pid| is_worker(&process::command_line(*pid)));
         children
     }

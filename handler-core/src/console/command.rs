@@ -3,7 +3,7 @@
 use super::arguments;
 use crate::hub::TapFilter;
 use crate::hub::inspect::ConnectionFilter;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,11 @@ pub enum Command {
     Rooms,
     /// List workers.
     Workers,
+    /// Say how each app is.
+    Stats {
+        /// Only this one.
+        app: Option<String>,
+    },
     /// Say what waits where.
     Queues,
     /// Tell what is counted, in numbers.
@@ -154,6 +159,32 @@ pub struct Described {
     pub(super) read: fn(Map<String, Value>) -> Result<Command, String>,
 }
 
+/// What the address of one handler takes, where it is about that handler's app alone.
+const FOR_HANDLERS: [&str; 15] = [
+    "help",
+    "stats",
+    "connections",
+    "connection",
+    "rooms",
+    "workers",
+    "queues",
+    "send",
+    "broadcast",
+    "publish",
+    "close",
+    "kick",
+    "reload",
+    "tail",
+    "quiet",
+];
+
+impl Described {
+    /// Whether the address of one handler takes it.
+    pub fn is_for_handlers(&self) -> bool {
+        FOR_HANDLERS.contains(&self.name)
+    }
+}
+
 /// All commands, in the order of `help`.
 pub const COMMANDS: &[Described] = &[
     Described {
@@ -176,6 +207,20 @@ pub const COMMANDS: &[Described] = &[
         does: "how long it has run, how much it has to do, and all counters",
         example: r#"{"do": "status"}"#,
         read: |object| arguments(object).map(|Nothing {}| Command::Status),
+    },
+    Described {
+        name: "stats",
+        arguments: &["[app]"],
+        does: "apps: whether they serve, what they have to do and what they have done",
+        example: r#"{"do": "stats"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Stats {
+                app: Option<String>,
+            }
+            arguments(object).map(|Stats { app }| Command::Stats { app })
+        },
     },
     Described {
         name: "connections",
@@ -242,7 +287,9 @@ pub const COMMANDS: &[Described] = &[
             #[derive(Deserialize)]
             #[serde(deny_unknown_fields)]
             struct Send {
+                #[serde(alias = "conn")]
                 id: String,
+                #[serde(alias = "data", deserialize_with = "text")]
                 text: String,
             }
             arguments(object).map(|Send { id, text }| Command::Send { id, text })
@@ -258,9 +305,27 @@ pub const COMMANDS: &[Described] = &[
             #[serde(deny_unknown_fields)]
             struct Broadcast {
                 room: Option<String>,
+                #[serde(alias = "data", deserialize_with = "text")]
                 text: String,
             }
             arguments(object).map(|Broadcast { room, text }| Command::Broadcast { room, text })
+        },
+    },
+    Described {
+        name: "publish",
+        arguments: &["room", "text"],
+        does: "sends a text to all in a room",
+        example: r#"{"do": "publish", "room": "lobby", "data": "back in a minute"}"#,
+        read: |object| {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Publish {
+                room: String,
+                #[serde(alias = "data", deserialize_with = "text")]
+                text: String,
+            }
+            let read = |Publish { room, text }| Command::Broadcast { room: Some(room), text };
+            arguments(object).map(read)
         },
     },
     Described {
@@ -272,6 +337,7 @@ pub const COMMANDS: &[Described] = &[
             #[derive(Deserialize)]
             #[serde(deny_unknown_fields)]
             struct Close {
+                #[serde(alias = "conn")]
                 id: String,
                 #[serde(default = "normal")]
                 code: u16,
@@ -342,7 +408,9 @@ pub const COMMANDS: &[Described] = &[
             #[derive(Deserialize)]
             #[serde(deny_unknown_fields)]
             struct Message {
+                #[serde(alias = "conn")]
                 id: String,
+                #[serde(alias = "data", deserialize_with = "text")]
                 text: String,
             }
             arguments(object).map(|Message { id, text }| Command::Message { id, text })
@@ -387,5 +455,14 @@ struct Nothing {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Id {
+    #[serde(alias = "conn")]
     id: String,
+}
+
+/// A text; of anything else its JSON is the text.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
 }

@@ -6,7 +6,7 @@
 //! {"do": "sned"}                                           {"ok": false, "error": "there is no command `sned`; did you mean `send`?"}
 //! ```
 //!
-//! `ref` may be anything; it comes back with the answer. Behind `tail` come lines with `event`, in between answers. Here is the language alone; [`serve`](crate::serve) has the socket, and
+//! `data` may stand for `text`, which may be any JSON then, and `conn` for `id`. `ref` may be anything; it comes back with the answer. Behind `tail` come lines with `event`, in between answers. Here is the language alone; [`serve`](crate::serve) has the socket, and
 //! [`hub::inspect`](crate::hub::inspect) what there is to see.
 
 mod command;
@@ -115,15 +115,17 @@ pub fn event(event: &Value) -> String {
     format!("{event}\n")
 }
 
-/// What `help` answers: all commands, or one.
+/// What `help` answers: all commands, or one; those that the address of one handler takes, or all there are.
 ///
 /// # Errors
 ///
 /// [`CommandError::Unknown`].
-pub fn help(name: Option<&str>) -> Result<Value, CommandError> {
+pub fn help(name: Option<&str>, for_handlers: bool) -> Result<Value, CommandError> {
+    let is_there = |command: &&Described| !for_handlers || command.is_for_handlers();
     let describe = |command: &Described| json!({ "command": command.name, "arguments": command.arguments, "does": command.does, "example": command.example });
-    let Some(name) = name else { return Ok(COMMANDS.iter().map(describe).collect()) };
-    match COMMANDS.iter().find(|command| command.name == name) {
+    let mut commands = COMMANDS.iter().filter(is_there);
+    let Some(name) = name else { return Ok(commands.map(describe).collect()) };
+    match commands.find(|command| command.name == name) {
         Some(command) => Ok(json!([describe(command)])),
         None => {
             Err(CommandError::Unknown { name: name.to_owned(), suggestion: "; `help` lists them".into() })
@@ -156,6 +158,29 @@ mod tests {
         assert!(problem("hello").starts_with("a line is one JSON object"));
         assert!(problem("[]").starts_with("a line is one JSON object"));
         assert!(problem("{}").starts_with("what is to be done?"));
+    }
+
+    #[test]
+    fn programs_may_say_conn_and_data_and_data_may_be_any_json() {
+        let said = |line: &str| read_line(line.as_bytes()).command;
+        let send = Command::Send { id: "a-0.0.1".into(), text: r#"{"n":1}"#.into() };
+        assert_eq!(said(r#"{"do":"send","conn":"a-0.0.1","data":{"n":1}}"#), Ok(send));
+        let publish = Command::Broadcast { room: Some("r".into()), text: "hi".into() };
+        assert_eq!(said(r#"{"do":"publish","room":"r","data":"hi"}"#), Ok(publish));
+        assert!(problem(r#"{"do":"publish","data":"hi"}"#).starts_with("publish: missing field `room`"));
+    }
+
+    #[test]
+    fn help_at_the_address_of_a_handler_lists_what_that_takes() {
+        let names = |help: Value| {
+            let names = help.as_array().expect("a list").iter().map(|row| row["command"].clone());
+            names.collect::<Vec<_>>()
+        };
+        let some = names(help(None, true).expect("it is fine"));
+        let all = names(help(None, false).expect("it is fine"));
+        assert!(some.contains(&json!("publish")) && !some.contains(&json!("eval")), "{some:?}");
+        assert!(all.contains(&json!("eval")) && all.len() == COMMANDS.len(), "{all:?}");
+        assert!(help(Some("eval"), true).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The answers that the hub gives itself, and their words.
+//! The answers that the hub gives itself, and their words; workers that answer for a program that died use the same.
 
 /// Text for a status: one line for people, which names no internals.
-pub(super) fn text(status: u16) -> &'static str {
+pub fn text(status: u16) -> &'static str {
     match status {
         400 => "400 Bad Request: this server does not understand the request.\n",
         403 => "403 Forbidden: a page from elsewhere may not use this channel.\n",
@@ -19,7 +19,7 @@ pub(super) fn text(status: u16) -> &'static str {
 }
 
 /// The header lines of such an answer; `allow` for 405 and OPTIONS.
-pub(super) fn head(status: u16, allow: Option<&str>) -> String {
+pub fn head(status: u16, allow: Option<&str>) -> String {
     let mut lines = String::from("Content-Type: text/plain; charset=utf-8\r\n");
     if let Some(allow) = allow {
         lines.push_str("Allow: ");

@@ -78,7 +78,7 @@ pub(super) struct App {
     pub queue: VecDeque<RequestKey>,
     /// The worker that runs the timers.
     pub lead: Option<WorkerId>,
-    /// Shown to every client instead of answers, under `kennel dev`, while the code does not load.
+    /// Shown to every client instead of answers while the code does not load.
     pub broken: Option<String>,
 }
 
@@ -90,11 +90,11 @@ impl App {
 
     pub fn new(spec: AppSpec) -> Self {
         Self {
+            routes: Routes::below(&spec.mount),
             spec,
             seats: Vec::new(),
             incoming: None,
             registration: Registration::default(),
-            routes: Routes::default(),
             meters: Vec::new(),
             channels: Channels::default(),
             channel_meters: Vec::new(),

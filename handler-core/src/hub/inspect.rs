@@ -5,9 +5,10 @@
 
 use super::Hub;
 use super::app::App;
-use super::ids::WorkerId;
-use super::live::NO_LINK;
+use super::ids::{AppId, WorkerId};
+use super::live::{LiveId, NO_LINK};
 use super::request::{Place, Plan};
+use super::traffic::Meter;
 use crate::protocol::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +30,9 @@ pub struct ConnectionFilter {
     pub limit: Option<usize>,
     /// Goes on behind the [`next`](ConnectionList::next) of the list before.
     pub after: Option<u64>,
+    /// Those of this app alone. Nobody can say so in a line: it is what the line's address is for.
+    #[serde(skip)]
+    pub only: Option<AppId>,
 }
 
 /// A live connection.
@@ -67,7 +71,7 @@ pub struct ConnectionView {
 pub struct ConnectionList {
     /// Those that fit.
     pub connections: Vec<ConnectionView>,
-    /// How many live connections there are in all.
+    /// How many live connections there are in all; of an app, if it is about one alone.
     pub total: usize,
     /// Where the next page begins, if there may be more.
     pub next: Option<u64>,
@@ -119,6 +123,29 @@ pub struct WorkerView {
     pub leads: bool,
 }
 
+/// An app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppView {
+    /// Its name.
+    pub app: String,
+    /// Where its routes begin.
+    pub mount: String,
+    /// `serving`, `loading` its first code, or `failed`: no code of it has loaded yet.
+    pub state: &'static str,
+    /// Workers that take jobs.
+    pub workers: usize,
+    /// Live connections.
+    pub connections: usize,
+    /// Requests that have no answer yet.
+    pub unanswered: usize,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Messages of clients.
+    pub received: u64,
+    /// Messages to single clients.
+    pub sent: u64,
+}
+
 /// What waits where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueView {
@@ -145,7 +172,10 @@ const ROOMS: usize = 1_000;
 impl Hub {
     /// A page of live connections, by their place in the table.
     pub fn list_connections(&self, filter: &ConnectionFilter, now: Instant) -> ConnectionList {
-        let total = self.live.lives.len();
+        let total = match filter.only {
+            None => self.live.lives.len(),
+            Some(app) => self.lives_of(app).count(),
+        };
         let limit = filter.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
         let first = filter.after.map_or(0, |after| after + 1);
         let mut candidates: Vec<u32> = match &filter.room {
@@ -197,10 +227,15 @@ impl Hub {
         })
     }
 
-    /// Rooms by size, the largest first; the most of them that a list has.
-    pub fn list_rooms(&self) -> Vec<RoomView> {
-        let rooms = self.live.rooms.names().map(|room| (self.live.rooms.count(room), room));
-        let mut rooms: Vec<_> = rooms.collect();
+    /// Rooms by size, the largest first; the most of them that a list has. Of an app alone: those that it has
+    /// somebody in, and how many.
+    pub fn list_rooms(&self, only: Option<AppId>) -> Vec<RoomView> {
+        let count = |room: &[u8]| match only {
+            None => self.live.rooms.count(room),
+            Some(app) => self.members_of(room, app).count(),
+        };
+        let rooms = self.live.rooms.names().map(|room| (count(room), room));
+        let mut rooms: Vec<_> = rooms.filter(|(members, _)| *members > 0).collect();
         rooms.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
         rooms.truncate(ROOMS);
         let view = |(members, room): (usize, &[u8])| RoomView {
@@ -210,8 +245,54 @@ impl Hub {
         rooms.into_iter().map(view).collect()
     }
 
-    /// All workers, those that load or drain too. Each with the number by which the loop knows it.
-    pub fn list_workers(&self, now: Instant) -> Vec<(WorkerId, WorkerView)> {
+    /// The live connections of an app, by their place in the table.
+    pub(super) fn lives_of(&self, app: AppId) -> impl Iterator<Item = LiveId> {
+        let is_its = move |id: &LiveId| self.live.lives.app_of(*id) == Some(app);
+        self.live.lives.ids_from(0).filter(is_its)
+    }
+
+    /// The members of a room that are an app's connections.
+    pub(super) fn members_of(&self, room: &[u8], app: AppId) -> impl Iterator<Item = LiveId> {
+        let is_its = move |id: &LiveId| self.live.lives.app_of(*id) == Some(app);
+        self.live.rooms.members(room).iter().copied().filter(is_its)
+    }
+
+    /// Whose a live connection is, by its `conn.id`.
+    pub fn app_of(&self, id: &str) -> Option<AppId> {
+        self.live.lives.app_of(self.live_by_name(id)?)
+    }
+
+    /// All apps in their order, each with what it has to do and has done.
+    pub fn list_apps(&self) -> Vec<(AppId, AppView)> {
+        let queues = self.list_queues(None);
+        let view = |(id, queue): (AppId, QueueView)| {
+            let app = &self.apps[usize::from(id.0)];
+            let seated = app.seats.iter().filter_map(|seat| seat.worker);
+            let meters = self.traffic.meters.iter().filter(|meter| meter.app == Some(id));
+            let channels = self.traffic.channels.iter().filter(|meter| meter.app == Some(id));
+            let (received, sent) = channels.fold((0, 0), |(a, b), c| (a + c.received, b + c.sent));
+            let view = AppView {
+                app: queue.app,
+                mount: app.spec.mount.clone(),
+                state: match (app.is_loaded(), &app.incoming) {
+                    (true, _) => "serving",
+                    (false, Some(_)) => "loading",
+                    (false, None) => "failed",
+                },
+                workers: seated.filter(|id| self.workers[id.0].takes_jobs()).count(),
+                connections: self.lives_of(id).count(),
+                unanswered: queue.queued + queue.running + queue.pipelined,
+                answered: meters.map(Meter::answers).sum(),
+                received,
+                sent,
+            };
+            (id, view)
+        };
+        self.app_ids().zip(queues).map(view).collect()
+    }
+
+    /// All workers, or those of an app, that load or drain too. Each with the number by which the loop knows it.
+    pub fn list_workers(&self, only: Option<AppId>, now: Instant) -> Vec<(WorkerId, WorkerView)> {
         let view = |(id, worker): (usize, &super::worker::Worker)| {
             let app = &self.apps[usize::from(worker.app.0)];
             let view = WorkerView {
@@ -226,13 +307,14 @@ impl Hub {
             };
             (WorkerId(id), view)
         };
-        let mut workers: Vec<_> = self.workers.iter().map(view).collect();
+        let chosen = self.workers.iter().filter(|(_, worker)| only.is_none_or(|app| worker.app == app));
+        let mut workers: Vec<_> = chosen.map(view).collect();
         workers.sort_by(|(_, a), (_, b)| a.app.cmp(&b.app).then(a.number.cmp(&b.number)));
         workers
     }
 
-    /// What waits, by app.
-    pub fn list_queues(&self) -> Vec<QueueView> {
+    /// What waits, by app, or for one alone.
+    pub fn list_queues(&self, only: Option<AppId>) -> Vec<QueueView> {
         let empty = |state: &App| QueueView {
             app: state.spec.name.clone(),
             queued: state.queue.len(),
@@ -250,11 +332,17 @@ impl Hub {
                 Place::Queue => {}
             }
         }
+        if let Some(app) = only {
+            return views.into_iter().skip(usize::from(app.0)).take(1).collect();
+        }
         views
     }
 
     fn view_connection(&self, id: u32, filter: &ConnectionFilter, now: Instant) -> Option<ConnectionView> {
         let glimpse = self.live.glimpse(id)?;
+        if filter.only.is_some_and(|app| glimpse.app != app) {
+            return None;
+        }
         let idle = self.live.lives.second_at(now).saturating_sub(glimpse.heard);
         if filter.idle.is_some_and(|least| idle < least) {
             return None;

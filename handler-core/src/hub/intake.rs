@@ -1,5 +1,6 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
+use super::app::App;
 use super::connection::Conn;
 use super::counters::Complaint;
 use super::effect::Effect;
@@ -165,7 +166,10 @@ impl Hub {
                 self.answer_at_once(key, 413, now);
             }
             Kind::UploadDone | Kind::UploadPart => {}
-            Kind::Handshake => self.answer_at_once(key, 404, now),
+            Kind::Handshake => {
+                let status = self.status_without_channel(envelope.path);
+                self.answer_at_once(key, status, now);
+            }
             Kind::Frame { .. } | Kind::Json | Kind::Xml => {
                 self.refuse(link, &envelope, "no channel takes it", now);
                 self.close_in_turn(key);
@@ -267,7 +271,8 @@ impl Hub {
     ) {
         let (key, number) = (asked.key, self.traffic.begin());
         let request_key = self.requests.vacant_key();
-        self.note_request(request_key, number, key, asked.envelope.path, method, now);
+        let app = self.traffic.app_of(planned.meter);
+        self.note_request(request_key, number, app, asked, method, now);
         let mut body = planned.body;
         let mut deadline = Some(now + self.limits.request_timeout);
         if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
@@ -341,7 +346,13 @@ impl Hub {
                 if !found.routes.is_under_mount(&path) {
                     continue;
                 }
-                owner = owner.or(Some(app));
+                // Of several apps with the mount point that fits best, the one that has a page.
+                let has_page = |app: &App| app.registration.not_found || app.registration.hooks;
+                owner = match owner.map(|owner| &self.apps[usize::from(owner.0)]) {
+                    Some(first) if first.spec.mount != found.spec.mount || has_page(first) => owner,
+                    Some(_) if !has_page(found) => owner,
+                    _ => Some(app),
+                };
                 if !found.is_loaded() && found.broken.is_none() {
                     return answer(own_answer(503, None), self.traffic.beside(app, Beside::Other));
                 }

@@ -13,6 +13,7 @@ use super::live::routes::Channels;
 use super::request::Job;
 use super::routes::Routes;
 use super::worker::{Stage, Worker};
+use crate::http::percent::normal_path;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
@@ -37,6 +38,23 @@ impl Hub {
     /// Shows `page` (HTML) to every client of the app until newer code is in charge; none: answers again.
     pub fn set_broken(&mut self, app: AppId, page: Option<String>) {
         self.apps[usize::from(app.0)].broken = page;
+    }
+
+    /// What a handshake on a path (raw as in a request) without a channel is answered: the path may be that of an app of which
+    /// no code has loaded.
+    pub(super) fn status_without_channel(&self, path: &[u8]) -> u16 {
+        let path = normal_path(path);
+        let mut owners = self.app_order.iter().map(|app| &self.apps[usize::from(app.0)]);
+        match owners.find(|app| app.routes.is_under_mount(&path)).filter(|app| !app.is_loaded()) {
+            None => 404,
+            Some(app) if app.broken.is_some() => 500,
+            Some(_) => 503,
+        }
+    }
+
+    /// Whether an app's code is, or has been, in charge.
+    pub fn is_loaded(&self, app: AppId) -> bool {
+        self.apps[usize::from(app.0)].is_loaded()
     }
 
     /// Begins to stop: nothing new is taken, what runs may finish.

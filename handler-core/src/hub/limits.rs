@@ -50,6 +50,8 @@ pub struct Limits {
     pub resume: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
+    /// The longest line that a program may write, bytes; one that writes a longer one is killed.
+    pub exec_line: usize,
     /// What one form of a client may have; `form_parts` and so on in `kennel.toml`.
     pub form: FormLimits,
 }
@@ -104,6 +106,7 @@ impl Limits {
             ("mailbox", self.mailbox.to_string(), "messages that wait for a session's client"),
             ("resume", size(self.resume), "events kept for a client that comes back to its stream"),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
+            ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
             ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
             ("form_field", size(self.form.field), "one field of a form, then 413"),
             ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
@@ -135,6 +138,7 @@ impl Default for Limits {
             mailbox: 16_384,
             resume: 1 << 20,
             worker_memory: 256 << 20,
+            exec_line: 64 << 20,
             form: FormLimits::default(),
         }
     }

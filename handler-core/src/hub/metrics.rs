@@ -68,7 +68,7 @@ impl Hub {
             Family::gauge("kennel_requests_in_flight", "HTTP requests without an answer, by where they are.");
         let mut orphans =
             Family::gauge("kennel_connections_without_worker", "Live connections that wait for a worker.");
-        for (view, app) in self.list_queues().into_iter().zip(&self.apps) {
+        for (view, app) in self.list_queues(None).into_iter().zip(&self.apps) {
             let name = &*app.spec.name;
             let states = [("queued", view.queued), ("running", view.running), ("pipelined", view.pipelined)];
             for (state, count) in states {

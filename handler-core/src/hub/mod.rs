@@ -21,7 +21,7 @@
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
-mod answers;
+pub mod answers;
 mod app;
 mod arriving;
 mod client_library;

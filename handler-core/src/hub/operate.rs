@@ -2,8 +2,8 @@
 
 use super::Hub;
 use super::effect::Effect;
-use super::ids::{LinkId, WorkerId};
-use super::live::Pending;
+use super::ids::{AppId, LinkId, WorkerId};
+use super::live::{LiveId, Pending};
 use super::taps::Passing;
 use crate::websocket::CloseCode;
 use crate::worker::protocol::encode_evaluate;
@@ -65,13 +65,24 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends a text to all in a room, or to all live connections. Says to how many.
-    pub fn broadcast(&mut self, room: Option<&str>, text: &str, now: Instant) -> usize {
-        if let Some(room) = room {
-            self.publish(room.as_bytes(), None, false, text.as_bytes(), now);
-            return self.live.rooms.count(room.as_bytes());
-        }
-        let all: Vec<_> = self.live.lives.ids_from(0).collect();
+    /// Sends a text to all in a room, or to all live connections; of an app alone, if one is given. Says to how many.
+    pub fn broadcast(&mut self, room: Option<&str>, only: Option<AppId>, text: &str, now: Instant) -> usize {
+        let all: Vec<LiveId> = match (room.map(str::as_bytes), only) {
+            (Some(room), only) => {
+                let members = self.live.rooms.count(room);
+                let its = only.map(|app| self.members_of(room, app).collect::<Vec<_>>());
+                match its {
+                    // Others are in it, too.
+                    Some(its) if its.len() < members => its,
+                    _ => {
+                        self.publish(room, None, false, text.as_bytes(), now);
+                        return members;
+                    }
+                }
+            }
+            (None, Some(app)) => self.lives_of(app).collect(),
+            (None, None) => self.live.lives.ids_from(0).collect(),
+        };
         for id in &all {
             self.send_live(*id, false, text.as_bytes(), now);
         }

@@ -72,6 +72,14 @@ impl Methods {
         names.sort_unstable();
         names.join(", ")
     }
+
+    fn target<'p>(&self, method: &[u8], values: impl FnOnce() -> Vec<&'p str>) -> Target<'p> {
+        match self.get(method).or_else(|| self.get(b"GET").filter(|_| method == b"HEAD")) {
+            Some(handler) => Target::Handler(handler, values()),
+            None if method == b"OPTIONS" => Target::Options(self.allow()),
+            None => Target::MethodNotAllowed(self.allow()),
+        }
+    }
 }
 
 /// What a path and a method lead to.
@@ -95,13 +103,18 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// No routes yet, below `mount`; `/` means none.
+    pub fn below(mount: &str) -> Self {
+        Self { tree: Router::new(), mount: mount.trim_end_matches('/').to_owned() }
+    }
+
     /// Builds the tree. `mount` is put before every path; `/` means none.
     ///
     /// # Errors
     ///
     /// [`RouteError`] for the first route that cannot be served.
     pub fn new(mount: &str, specs: &[RouteSpec]) -> Result<Self, RouteError> {
-        let mut routes = Self { tree: Router::new(), mount: mount.trim_end_matches('/').to_owned() };
+        let mut routes = Self::below(mount);
         for spec in specs {
             routes.add(spec)?;
         }
@@ -150,16 +163,15 @@ impl Routes {
         Ok(())
     }
 
-    /// Finds who answers. `path` is in its [normal form](normal_path).
+    /// Finds who answers. `path` is in its [normal form](normal_path). The mount point itself is the route `/`.
     pub fn find<'p>(&self, method: &[u8], path: &'p str) -> Target<'p> {
-        let Ok(found) = self.tree.at(path) else { return Target::NotFound };
-        let methods = found.value;
-        let handler = methods.get(method).or_else(|| methods.get(b"GET").filter(|_| method == b"HEAD"));
-        match handler {
-            Some(handler) => Target::Handler(handler, found.params.iter().map(|(_, v)| v).collect()),
-            None if method == b"OPTIONS" => Target::Options(methods.allow()),
-            None => Target::MethodNotAllowed(methods.allow()),
+        if path == self.mount && !path.is_empty() {
+            // It has no values: those are never empty.
+            let root = self.tree.at(&format!("{path}/")).map(|found| found.value.target(method, Vec::new));
+            return root.unwrap_or(Target::NotFound);
         }
+        let Ok(found) = self.tree.at(path) else { return Target::NotFound };
+        found.value.target(method, || found.params.iter().map(|(_, value)| value).collect())
     }
 
     /// What is put before every path; nothing for `/`.
@@ -274,6 +286,20 @@ mod tests {
         let routes = Routes::new("/shop/", &[spec(&["GET"], "/{id}", 1)]).unwrap();
         assert_eq!(routes.find(b"GET", "/shop/7"), Target::Handler(1, vec!["7"]));
         assert!(routes.is_under_mount("/shop/x") && !routes.is_under_mount("/shopping"));
+    }
+
+    #[test]
+    fn the_mount_point_itself_is_the_route_of_the_root() {
+        let routes = Routes::new("/shop", &[spec(&["GET"], "/", 1), spec(&["GET"], "/{id}", 2)]).unwrap();
+        for path in ["/shop", "/shop/"] {
+            assert_eq!(routes.find(b"GET", path), Target::Handler(1, vec![]), "{path}");
+            assert!(matches!(routes.find(b"PUT", path), Target::MethodNotAllowed(_)), "{path}");
+        }
+        let rootless = Routes::new("/shop", &[spec(&["GET"], "/{*rest}", 1)]).unwrap();
+        assert_eq!(rootless.find(b"GET", "/shop"), Target::NotFound);
+        let empty = Routes::below("/shop");
+        assert_eq!(empty.find(b"GET", "/shop"), Target::NotFound);
+        assert!(empty.is_under_mount("/shop/x") && !empty.is_under_mount("/"));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Nobody watches as a rule, and then each of these places costs one look at an empty list.
 
 use super::Hub;
-use super::ids::{ConnKey, RequestKey};
+use super::ids::{AppId, ConnKey, RequestKey};
+use super::intake::Asked;
 use super::live::LiveId;
 use super::operate::OperateError;
 use crate::protocol::Envelope;
@@ -23,6 +24,9 @@ pub struct TapFilter {
     pub room: Option<String>,
     /// Requests and connections whose path begins so.
     pub path: Option<String>,
+    /// What concerns this app alone. Nobody can say so in a line: it is what the line's address is for.
+    #[serde(skip)]
+    pub only: Option<AppId>,
 }
 
 /// All who watch.
@@ -97,23 +101,24 @@ impl Hub {
         }
     }
 
-    /// A request is about to be enqueued under this number.
+    /// A request is about to be enqueued under this number; `app`: whose it is, if it is known.
     pub(super) fn note_request(
         &mut self,
         request: RequestKey,
         number: u64,
-        key: ConnKey,
-        path: &[u8],
+        app: Option<AppId>,
+        asked: &Asked<'_>,
         method: &[u8],
         now: Instant,
     ) {
         if self.taps.taps.is_empty() {
             return;
         }
-        let path = String::from_utf8_lossy(path);
+        let (key, path) = (asked.key, String::from_utf8_lossy(asked.envelope.path));
         let fits = |tap: &&Tap| {
             tap.key.is_none()
                 && tap.filter.room.is_none()
+                && (tap.filter.only.is_none() || tap.filter.only == app)
                 && tap.filter.path.as_ref().is_none_or(|begin| path.starts_with(begin.as_str()))
         };
         let tokens: Vec<u64> = self.taps.taps.iter().filter(fits).map(|tap| tap.token).collect();
@@ -143,10 +148,13 @@ impl Hub {
         if self.taps.taps.is_empty() {
             return;
         }
-        let Some(key) = self.live.glimpse(id).map(|glimpse| glimpse.key) else { return };
+        let Some((key, app)) = self.live.glimpse(id).map(|glimpse| (glimpse.key, glimpse.app)) else {
+            return;
+        };
         let mut path = None;
         let fits = |tap: &&Tap| {
             tap.key.is_none_or(|watched| watched == key)
+                && tap.filter.only.is_none_or(|only| only == app)
                 && tap.filter.room.as_ref().is_none_or(|room| self.live.rooms.contains(room.as_bytes(), id))
                 && tap.filter.path.as_ref().is_none_or(|begin| {
                     path.get_or_insert_with(|| self.path_of(id)).starts_with(begin.as_str())
@@ -180,6 +188,7 @@ impl Hub {
             tap.key.is_none()
                 && tap.filter.path.is_none()
                 && tap.filter.room.as_ref().is_none_or(|wanted| wanted.as_bytes() == room)
+                && tap.filter.only.is_none_or(|app| self.members_of(room, app).next().is_some())
         };
         let tokens: Vec<u64> = self.taps.taps.iter().filter(fits).map(|tap| tap.token).collect();
         let mut event = shown(binary, payload);

@@ -102,6 +102,11 @@ impl Meter {
         }
     }
 
+    /// How many were answered.
+    pub fn answers(&self) -> u64 {
+        self.statuses.iter().map(|(_, count)| count).sum()
+    }
+
     /// How often each status was answered, in its written form, and how often none.
     pub fn outcomes(&self) -> impl Iterator<Item = (String, u64)> {
         let written = |(status, count): &(u16, u64)| match *status {
@@ -146,6 +151,11 @@ impl Traffic {
         }
         let channels = vec![ChannelMeter::new(None, "other")];
         Self { meters, channels, begun: 0 }
+    }
+
+    /// Whose requests are counted here.
+    pub fn app_of(&self, meter: MeterId) -> Option<AppId> {
+        self.meters.get(meter.0 as usize)?.app
     }
 
     /// Where requests beside an app's routes are counted.

@@ -1,60 +1,47 @@
 //! The sockets of the console: lines in, answers out.
 //!
-//! Whoever may open the socket may do everything, so its file is the operator's own. What is asked for is done between two turns of
-//! the loop, at once; a client that does not read its answers is let go before they fill the memory.
+//! The operator's socket takes everything, that of a handler what concerns its app; [`orders`](super::orders) does it, between two
+//! turns of the loop. Whoever says much at once is heard a few lines at a time, so that the loop goes on, and a client that does not
+//! read its answers is let go before they fill the memory.
 
-use super::numbers::{self, Turns};
-use super::seats::Seats;
+use super::ConsoleSocket;
+use super::orders::{self, Desk};
 use super::simulated::Simulated;
-use super::{App, Observer};
 use crate::console::{self, Command, CommandError, MAX_LINE};
-use crate::hub::{Hub, LinkId};
-use crate::metrics;
-use crate::transport::Mongrel2s;
+use crate::hub::{AppId, Hub};
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use serde_json::{Value, json};
 use slab::Slab;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::warn;
 
-/// Clients at a time.
-const CLIENTS: usize = 64;
-/// Bytes of answers that may wait for a client.
+/// Clients of one socket at a time.
+const CLIENTS: usize = 128;
+/// Bytes of answers that may wait for a client of the operator's socket, and of a handler's: of those there are more.
 const UNREAD: usize = 16 << 20;
+const UNREAD_OF_HANDLER: usize = 1 << 20;
 /// When nobody can be taken in, nobody is for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 64 << 10;
 /// So often in one turn of the loop.
 const READS: usize = 4;
+/// Lines of one client that are done in one turn of the loop.
+const LINES: usize = 16;
 
-/// Everything that commands may need.
-pub(super) struct Desk<'a> {
-    pub hub: &'a mut Hub,
-    pub seats: &'a Seats,
-    pub apps: &'a [App],
-    pub servers: &'a Mongrel2s,
-    pub turns: &'a Turns,
-    pub observer: &'a mut dyn Observer,
-    /// The link of made-up requests.
-    pub link: LinkId,
-    /// Who asks: what was begun to be watched is told to them.
-    pub token: u64,
-    pub started: Instant,
-    pub now: Instant,
-}
-
-/// The socket and those who are connected to it.
+/// The sockets and those who are connected to them.
 pub(super) struct Console {
-    listener: UnixListener,
+    sockets: Vec<ConsoleSocket>,
     clients: Slab<Client>,
     later: Later,
     /// Clients for whom there is something that was not written yet.
     answered: Vec<u64>,
-    /// Of the listener; the clients' come behind.
+    /// Clients who have said more than was done in one turn.
+    unfinished: Vec<u64>,
+    /// Of the first socket; the others' come behind, then the clients'.
     token: u64,
     /// Nobody is taken in before.
     pause: Option<Instant>,
@@ -78,6 +65,10 @@ impl Later {
 
 struct Client {
     stream: UnixStream,
+    /// The place of the socket it came to.
+    socket: usize,
+    /// The app that this one is the address of.
+    only: Option<AppId>,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     /// What the poller tells of it.
@@ -91,26 +82,47 @@ struct Client {
 }
 
 impl Console {
-    /// Takes a socket that listens. It uses `token` and as many behind it as there are clients.
-    pub(super) fn new(listener: UnixListener, token: u64, poller: &OwnedFd) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        epoll::add(poller, &listener, EventData::new_u64(token), EventFlags::IN)?;
+    /// Takes sockets that listen. It uses `token` and as many behind it as there are sockets and clients.
+    pub(super) fn new(sockets: Vec<ConsoleSocket>, token: u64, poller: &OwnedFd) -> io::Result<Self> {
+        for (at, socket) in sockets.iter().enumerate() {
+            socket.listener.set_nonblocking(true)?;
+            let data = EventData::new_u64(token + at as u64);
+            epoll::add(poller, &socket.listener, data, EventFlags::IN)?;
+        }
         let (clients, later) = (Slab::new(), Later::default());
-        Ok(Self { listener, clients, later, answered: Vec::new(), token, pause: None })
+        let (answered, unfinished) = (Vec::new(), Vec::new());
+        Ok(Self { sockets, clients, later, answered, unfinished, token, pause: None })
+    }
+
+    /// The first client's.
+    fn first(&self) -> u64 {
+        self.token + self.sockets.len() as u64
+    }
+
+    fn key(&self, token: u64) -> usize {
+        (token - self.first()) as usize
     }
 
     /// Something has happened at one of its sockets.
     pub(super) fn service(&mut self, token: u64, poller: &OwnedFd, desk: &mut Desk<'_>) {
-        if token == self.token {
-            self.accept(poller, desk.now);
+        if token < self.first() {
+            self.accept((token - self.token) as usize, poller, desk.now);
             return;
         }
-        let key = (token - self.token - 1) as usize;
+        let key = self.key(token);
         let Some(client) = self.clients.get_mut(key) else { return };
+        desk.only = client.only;
         let alive = client.read(desk, &mut self.later) && client.write(poller, token);
         if !alive {
             self.remove(key, desk.hub);
+        } else if client.has_line() {
+            self.unfinished.push(token);
         }
+    }
+
+    /// Those who have said more than was done yet: they are to be serviced without waiting for anything.
+    pub(super) fn take_unfinished(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unfinished)
     }
 
     /// A reply of the hub to a made-up request.
@@ -128,7 +140,8 @@ impl Console {
     }
 
     fn answer(&mut self, token: u64, reference: Option<&Value>, answer: Result<Value, String>) {
-        if let Some(client) = self.clients.get_mut((token - self.token - 1) as usize) {
+        let key = self.key(token);
+        if let Some(client) = self.clients.get_mut(key) {
             client.awaits -= 1;
             client.outbox.extend_from_slice(console::answer(reference, answer).as_bytes());
             self.answered.push(token);
@@ -141,7 +154,8 @@ impl Console {
             self.set_listening(true, poller);
         }
         let mut touched = std::mem::take(&mut self.answered);
-        let (clients, base) = (&mut self.clients, self.token + 1);
+        let base = self.first();
+        let clients = &mut self.clients;
         hub.drain_taps(|token, event| {
             if let Some(client) = clients.get_mut((token - base) as usize) {
                 client.show(&event);
@@ -158,28 +172,34 @@ impl Console {
         }
     }
 
-    /// When others may come again.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.pause
+    /// When others may come again, or that somebody is not done with.
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.unfinished.is_empty() { self.pause } else { Some(now) }
     }
 
     fn set_listening(&self, yes: bool, poller: &OwnedFd) {
         let flags = if yes { EventFlags::IN } else { EventFlags::empty() };
-        if let Err(problem) = epoll::modify(poller, &self.listener, EventData::new_u64(self.token), flags) {
-            warn!("the console's socket cannot be watched: {problem}");
+        for (at, socket) in self.sockets.iter().enumerate() {
+            let data = EventData::new_u64(self.token + at as u64);
+            if let Err(problem) = epoll::modify(poller, &socket.listener, data, flags) {
+                warn!("the console's socket cannot be watched: {problem}");
+            }
         }
     }
 
     /// Closing it takes it off the poller.
     fn remove(&mut self, key: usize, hub: &mut Hub) {
-        hub.untap(self.token + 1 + key as u64);
-        self.later.forget(self.token + 1 + key as u64);
+        let token = self.first() + key as u64;
+        hub.untap(token);
+        self.later.forget(token);
         self.clients.remove(key);
     }
 
-    fn accept(&mut self, poller: &OwnedFd, now: Instant) {
+    fn accept(&mut self, socket: usize, poller: &OwnedFd, now: Instant) {
+        let first = self.first();
+        let only = self.sockets[socket].only;
         loop {
-            let mut stream = match self.listener.accept() {
+            let mut stream = match self.sockets[socket].listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(problem) if problem.kind() == ErrorKind::WouldBlock => return,
                 Err(problem) if problem.kind() == ErrorKind::ConnectionAborted => continue,
@@ -191,13 +211,14 @@ impl Console {
                     return;
                 }
             };
-            if self.clients.len() >= CLIENTS {
-                let line = console::answer(None, Err(format!("{CLIENTS} consoles are open, no more fit")));
+            if self.clients.iter().filter(|(_, client)| client.socket == socket).count() >= CLIENTS {
+                let full = format!("{CLIENTS} are connected to this address, no more fit: try again");
+                let line = console::answer(None, Err(full));
                 let _ = stream.write_all(line.as_bytes());
                 continue;
             }
             let entry = self.clients.vacant_entry();
-            let data = EventData::new_u64(self.token + 1 + entry.key() as u64);
+            let data = EventData::new_u64(first + entry.key() as u64);
             let prepared = stream
                 .set_nonblocking(true)
                 .and_then(|()| Ok(epoll::add(poller, &stream, data, EventFlags::IN)?));
@@ -205,6 +226,8 @@ impl Console {
                 Ok(()) => {
                     entry.insert(Client {
                         stream,
+                        socket,
+                        only,
                         inbox: Vec::new(),
                         outbox: Vec::new(),
                         interest: EventFlags::IN,
@@ -220,9 +243,14 @@ impl Console {
 }
 
 impl Client {
+    /// Bytes that may wait for it.
+    fn most_unread(&self) -> usize {
+        if self.only.is_some() { UNREAD_OF_HANDLER } else { UNREAD }
+    }
+
     /// Shows what has passed, or counts it when much is unread.
     fn show(&mut self, event: &Value) {
-        if self.outbox.len() > UNREAD / 16 {
+        if self.outbox.len() > self.most_unread() / 16 {
             self.missed += 1;
             return;
         }
@@ -235,35 +263,54 @@ impl Client {
 
     /// Reads what is there, and does whole lines. `false`: it has to go.
     fn read(&mut self, desk: &mut Desk<'_>, later: &mut Later) -> bool {
+        let mut lines = LINES;
+        self.obey_lines(&mut lines, desk, later);
         let mut chunk = vec![0; READ_SIZE];
         // The rest is read in the next turns: others have something to say, too.
         for _ in 0..READS {
-            if self.is_done || self.outbox.len() > UNREAD {
+            if self.is_done || self.has_line() || self.outbox.len() > self.most_unread() {
                 break;
             }
             match self.stream.read(&mut chunk) {
-                Ok(0) => self.is_done = true,
+                Ok(0) => {
+                    self.is_done = true;
+                    // The end is the end of the last line, too.
+                    self.inbox.push(b'\n');
+                }
                 Ok(size) => self.inbox.extend_from_slice(&chunk[..size]),
                 Err(problem) if problem.kind() == ErrorKind::Interrupted => {}
                 Err(problem) if problem.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
-            if !self.obey_lines(desk, later) {
-                return true;
-            }
+            self.obey_lines(&mut lines, desk, later);
         }
-        self.outbox.len() <= UNREAD
+        self.outbox.len() <= self.most_unread()
     }
 
-    /// `false`: it says nothing more that counts.
-    fn obey_lines(&mut self, desk: &mut Desk<'_>, later: &mut Later) -> bool {
+    /// Whether it has said something that was not done yet.
+    fn has_line(&self) -> bool {
+        memchr::memchr(b'\n', &self.inbox).is_some()
+    }
+
+    /// Does so many lines at most, and counts them.
+    fn obey_lines(&mut self, left: &mut usize, desk: &mut Desk<'_>, later: &mut Later) {
         let mut begin = 0;
-        while let Some(length) = memchr::memchr(b'\n', &self.inbox[begin..]) {
+        while *left > 0
+            && self.outbox.len() <= self.most_unread()
+            && let Some(length) = memchr::memchr(b'\n', &self.inbox[begin..])
+        {
+            *left -= 1;
             let line = self.inbox[begin..begin + length].trim_ascii();
             begin += length + 1;
             if !line.is_empty() {
                 let line = console::read_line(line);
-                let result = match line.command {
+                let refused = |command: &Command| orders::refusal(command, desk.only?, desk.hub, desk.apps);
+                let refusal = line.command.as_ref().ok().and_then(refused);
+                let command = match refusal {
+                    Some(problem) => Err(problem),
+                    None => line.command.map_err(|problem| problem.to_string()),
+                };
+                let result = match command {
                     Ok(Command::Request(request)) => {
                         match later.simulated.begin(&request, desk.token, line.reference.clone()) {
                             Ok(message) => {
@@ -285,20 +332,19 @@ impl Client {
                             Err(problem) => Err(problem.to_string()),
                         }
                     }
-                    Ok(command) => obey(command, desk),
-                    Err(problem) => Err(problem.to_string()),
+                    Ok(command) => orders::obey(command, desk),
+                    Err(problem) => Err(problem),
                 };
                 self.outbox.extend_from_slice(console::answer(line.reference.as_ref(), result).as_bytes());
             }
         }
         self.inbox.drain(..begin);
-        if self.inbox.len() > MAX_LINE {
+        if self.inbox.len() > MAX_LINE && !self.has_line() {
             self.outbox
                 .extend_from_slice(console::answer(None, Err(CommandError::TooLong.to_string())).as_bytes());
             self.inbox.clear();
             self.is_done = true;
         }
-        !self.is_done
     }
 
     /// Writes what waits. `false`: all is said, or nobody listens.
@@ -321,87 +367,6 @@ impl Client {
                 return false;
             }
         }
-        waits || !self.is_done || self.awaits > 0
-    }
-}
-
-/// Does what was asked for.
-fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, String> {
-    let now = desk.now;
-    let hub = &mut *desk.hub;
-    let value = |value: Result<Value, serde_json::Error>| value.map_err(|problem| problem.to_string());
-    let done = |result: Result<(), crate::hub::OperateError>| match result {
-        Ok(()) => Ok(Value::Null),
-        Err(problem) => Err(problem.to_string()),
-    };
-    match command {
-        Command::Help { about } => console::help(about.as_deref()).map_err(|problem| problem.to_string()),
-        Command::Status => {
-            let (waiting, requests) = hub.load();
-            Ok(json!({
-                "process": std::process::id(),
-                "version": env!("CARGO_PKG_VERSION"),
-                "uptime": now.saturating_duration_since(desk.started).as_secs(),
-                "connections_waiting": waiting,
-                "requests_unanswered": requests,
-                "live_connections": hub.live(),
-                "counters": hub.counters(),
-            }))
-        }
-        Command::Connections(filter) => value(serde_json::to_value(hub.list_connections(&filter, now))),
-        Command::Connection { id } => match hub.connection_story(&id, now) {
-            Some(story) => value(serde_json::to_value(story)),
-            None => Err(format!("no live connection is called `{id}`; `connections` lists them")),
-        },
-        Command::Rooms => value(serde_json::to_value(hub.list_rooms())),
-        Command::Workers => {
-            let mut workers = hub.list_workers(now);
-            for (id, view) in &mut workers {
-                view.process = desk.seats.process(*id);
-            }
-            let views: Vec<_> = workers.into_iter().map(|(_, view)| view).collect();
-            value(serde_json::to_value(views))
-        }
-        Command::Queues => value(serde_json::to_value(hub.list_queues())),
-        Command::Metrics { name } => {
-            let families = numbers::gather(hub, desk.servers, desk.turns);
-            Ok(metrics::rows(&families, name.as_deref().unwrap_or_default()))
-        }
-        Command::Limits => {
-            let limits = hub.limits().described();
-            let each = |(name, value, means): (&str, String, &str)| json!({ "limit": name, "value": value, "means": means });
-            Ok(limits.into_iter().map(each).collect())
-        }
-        Command::Send { id, text } => done(hub.send_to(&id, &text, now)),
-        Command::Broadcast { room, text } => {
-            Ok(json!({ "recipients": hub.broadcast(room.as_deref(), &text, now) }))
-        }
-        Command::Close { id, code, reason } => done(hub.close_by_name(&id, code, &reason, now)),
-        Command::Kick { id } => done(hub.kick(&id, now)),
-        Command::Reload { app } => {
-            let named = |at: &usize| app.as_ref().is_none_or(|app| desk.apps[*at].spec.name == *app);
-            let chosen: Vec<_> = (0..desk.apps.len()).filter(named).collect();
-            if chosen.is_empty() {
-                let names: Vec<_> = desk.apps.iter().map(|app| format!("`{}`", app.spec.name)).collect();
-                return Err(format!("there is no such app; there is {}", names.join(", ")));
-            }
-            info!("loading the newest code, as the console asked");
-            for app in hub.app_ids().filter(|app| chosen.contains(&usize::from(app.0))) {
-                hub.load_app(app, now);
-            }
-            Ok(Value::Null)
-        }
-        Command::Tail(filter) => done(hub.tap(desk.token, filter)),
-        Command::Quiet => {
-            hub.untap(desk.token);
-            Ok(Value::Null)
-        }
-        Command::Message { id, text } => done(hub.simulate_message(&id, &text, now)),
-        Command::Request(_) | Command::Eval { .. } => unreachable!("their answers come later"),
-        Command::Log { level } => {
-            desk.observer.set_log_level(level);
-            Ok(Value::Null)
-        }
-        Command::Drain(name) => done(hub.drain_worker(name.app.as_deref(), name.worker, now)),
+        waits || !self.is_done || self.awaits > 0 || self.has_line()
     }
 }

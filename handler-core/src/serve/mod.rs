@@ -9,6 +9,7 @@ mod console;
 mod date;
 mod files;
 mod numbers;
+mod orders;
 mod roll_calls;
 mod scrapers;
 mod seats;
@@ -19,9 +20,10 @@ use crate::transport::{Endpoint, Event, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use crate::worker::surroundings::entropy;
-use console::{Console, Desk};
+use console::Console;
 use files::{Done, Files};
 use numbers::Turns;
+use orders::Desk;
 pub use roll_calls::AskWhoIsThere;
 use roll_calls::RollCalls;
 use rustix::buffer::spare_capacity;
@@ -61,6 +63,9 @@ pub struct Plan {
     /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
     /// none: such bodies get 413.
     pub bodies: Option<PathBuf>,
+    /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
+    /// have loaded wait some seconds at most for one that does neither.
+    pub partial: bool,
 }
 
 /// The program's ways to say something to the loop: each byte read is one word.
@@ -71,16 +76,26 @@ pub struct Inputs {
     /// Load the apps' newest code.
     pub reload: UnixStream,
     /// Where [consoles](crate::console) connect.
-    pub console: Option<UnixListener>,
+    pub consoles: Vec<ConsoleSocket>,
     /// Where [metrics](crate::metrics) are read, by HTTP.
     pub metrics: Option<TcpListener>,
 }
 
+/// A socket that takes the [console's](crate::console) lines.
+#[derive(Debug)]
+pub struct ConsoleSocket {
+    /// It listens.
+    pub listener: UnixListener,
+    /// Which app alone can be seen and touched there; none: everything.
+    pub only: Option<AppId>,
+}
+
 /// What the program learns while the loop runs, and decides.
 pub trait Observer {
-    /// Every server listens and every app's workers are ready. Called once.
+    /// Every server listens and every app's workers are ready, or as many as there will be (see [`Plan::partial`]).
+    /// Called once.
     fn ready(&mut self, hub: &Hub);
-    /// Newer code of an app is in charge.
+    /// Newer code of an app is in charge, or after all was ready its first.
     fn reloaded(&mut self, hub: &Hub, app: AppId);
     /// An app's code did not load. `first`: there is no older code that serves. `Break` ends the loop.
     fn load_failed(
@@ -121,6 +136,9 @@ pub enum Ending {
     Broken,
 }
 
+/// How long those that have loaded wait for one that has neither loaded nor failed, if the plan is [partial](Plan::partial).
+const START_PATIENCE: Duration = Duration::from_secs(3);
+
 const STOP: u64 = 0;
 const RELOAD: u64 = 1;
 const COMPANION: u64 = 2;
@@ -151,7 +169,7 @@ struct Loop {
     roll_calls: RollCalls,
     files: Files,
     inputs: Inputs,
-    console: Option<Console>,
+    console: Console,
     scrapers: Option<Scrapers>,
     turns: Turns,
     /// The link that has no server.
@@ -162,6 +180,7 @@ struct Loop {
     decided_apps: Vec<bool>,
     /// Servers are connected to.
     connects: bool,
+    partial: bool,
     ready: bool,
     started: Instant,
     told_waiting: bool,
@@ -202,8 +221,7 @@ impl Loop {
         let files = Files::new()?;
         let data = epoll::EventData::new_u64(FILES);
         epoll::add(&poller, files.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let console = inputs.console.take();
-        let console = console.map(|listener| Console::new(listener, CONSOLE, &poller)).transpose()?;
+        let console = Console::new(std::mem::take(&mut inputs.consoles), CONSOLE, &poller)?;
         let metrics = inputs.metrics.take();
         let scrapers = metrics.map(|listener| Scrapers::new(listener, METRICS, &poller)).transpose()?;
         let turns = Turns { began: date::unix_nanos() as f64 / 1e9, ..Turns::default() };
@@ -222,6 +240,7 @@ impl Loop {
             ready_apps: vec![false; plan.apps.len()],
             decided_apps: vec![false; plan.apps.len()],
             connects: false,
+            partial: plan.partial,
             apps: plan.apps,
             ready: false,
             started: now,
@@ -252,7 +271,7 @@ impl Loop {
                 return Ok(ending);
             }
             // Until the first code is there (or is known to be broken), requests wait in Mongrel2.
-            if !self.connects && self.decided_apps.iter().all(|decided| *decided) {
+            if !self.connects && self.may_connect(now) {
                 self.connects = true;
                 continue;
             }
@@ -272,6 +291,9 @@ impl Loop {
             self.update_date();
             for event in &events {
                 self.handle_token(event.data.u64(), observer, now)?;
+            }
+            for token in self.console.take_unfinished() {
+                self.service_console(token, observer, now);
             }
         }
     }
@@ -293,9 +315,7 @@ impl Loop {
             let (console, own_link) = (&mut self.console, self.own_link);
             self.hub.drain_replies(|link, reply| {
                 if link == own_link {
-                    if let Some(console) = console {
-                        console.take_reply(reply);
-                    }
+                    console.take_reply(reply);
                     return;
                 }
                 if let Err(dropped) = servers.send(usize::from(link.0), reply) {
@@ -323,9 +343,7 @@ impl Loop {
                 break;
             }
         }
-        if let Some(console) = &mut self.console {
-            console.finish_turn(&mut self.hub, &self.poller, now);
-        }
+        self.console.finish_turn(&mut self.hub, &self.poller, now);
         if let Some(scrapers) = &mut self.scrapers {
             scrapers.finish_turn(&self.poller, now);
         }
@@ -360,7 +378,7 @@ impl Loop {
             }
             Effect::AppReady(app) => {
                 self.decided_apps[usize::from(app.0)] = true;
-                if std::mem::replace(&mut self.ready_apps[usize::from(app.0)], true) {
+                if std::mem::replace(&mut self.ready_apps[usize::from(app.0)], true) || self.ready {
                     observer.reloaded(&self.hub, app);
                 }
             }
@@ -373,9 +391,7 @@ impl Loop {
                 }
             }
             Effect::Evaluated { query, result } => {
-                if let Some(console) = &mut self.console {
-                    console.take_evaluated(query, result);
-                }
+                self.console.take_evaluated(query, result);
             }
             Effect::AskWhoIsThere(link) => {
                 let endpoint = self.servers.endpoints().nth(usize::from(link.0));
@@ -398,11 +414,18 @@ impl Loop {
         Ok(())
     }
 
+    /// Whether it is known of each app that it serves or does not, or of enough.
+    fn may_connect(&self, now: Instant) -> bool {
+        let waited = self.partial && now.saturating_duration_since(self.started) >= START_PATIENCE;
+        self.decided_apps.iter().all(|decided| *decided) || (waited && self.ready_apps.contains(&true))
+    }
+
     fn check_ready(&mut self, observer: &mut dyn Observer, now: Instant) {
         if self.ready {
             return;
         }
-        if self.servers.all_up() && self.ready_apps.iter().all(|ready| *ready) {
+        let apps = if self.partial { &self.decided_apps } else { &self.ready_apps };
+        if self.servers.all_up() && apps.iter().all(|ready| *ready) {
             self.ready = true;
             observer.ready(&self.hub);
         } else if !self.told_waiting && now.duration_since(self.started) >= Duration::from_secs(1) {
@@ -467,20 +490,19 @@ impl Loop {
                     scrapers.service(token, &self.poller, now, page);
                 }
             }
-            CONSOLE.. => {
-                if let Some(console) = &mut self.console {
-                    let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
-                    let (servers, turns) = (&self.servers, &self.turns);
-                    let (started, link) = (self.started, self.own_link);
-                    let mut desk =
-                        Desk { hub, seats, apps, servers, turns, observer, link, token, started, now };
-                    console.service(token, &self.poller, &mut desk);
-                }
-            }
+            CONSOLE.. => self.service_console(token, observer, now),
             WORKERS.. => self.seats.read(token - WORKERS, &mut self.hub, &mut self.files, now),
             token => self.service_link(token, now),
         }
         Ok(())
+    }
+
+    fn service_console(&mut self, token: u64, observer: &mut dyn Observer, now: Instant) {
+        let (hub, seats, apps) = (&mut self.hub, &self.seats, &self.apps);
+        let (servers, turns) = (&self.servers, &self.turns);
+        let (started, link, only) = (self.started, self.own_link, None);
+        let mut desk = Desk { hub, seats, apps, servers, turns, observer, link, token, started, now, only };
+        self.console.service(token, &self.poller, &mut desk);
     }
 
     fn service_link(&mut self, token: u64, now: Instant) {
@@ -523,9 +545,11 @@ impl Loop {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         let servers = self.servers.next_timeout().filter(|_| self.connects);
-        let console = self.console.as_ref().and_then(Console::next_timeout);
+        let console = self.console.next_timeout(now);
         let scrapers = self.scrapers.as_ref().and_then(Scrapers::next_timeout);
-        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, scrapers, console]
+        let begins = (self.partial && !self.connects && self.ready_apps.contains(&true))
+            .then(|| self.started + START_PATIENCE);
+        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, begins, scrapers, console]
             .into_iter()
             .flatten()
             .min()

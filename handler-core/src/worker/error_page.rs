@@ -37,6 +37,12 @@ pub fn render(title: &str, failure: &LoadFailure) -> String {
     page
 }
 
+/// A page for everybody: that something is wrong, and nothing of what.
+pub fn without_details() -> &'static str {
+    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>500 Internal Server Error</title>\
+     <h1>500 Internal Server Error</h1><p>This part of the site does not work at the moment.</html>\n"
+}
+
 /// The lines around `line`, the line itself marked; nothing when the file cannot be read.
 fn excerpt(file: &str, line: usize) -> String {
     let Ok(source) = std::fs::read(file) else { return String::new() };

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -196,6 +196,14 @@ impl Orders {
     /// process.
     pub fn descriptor(&self) -> i32 {
         self.hub.descriptor()
+    }
+
+    /// The same to be polled beside others; none when the hub is in this process.
+    pub fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.hub {
+            Far::Socket(socket) => Some(socket.as_fd()),
+            Far::Near(_) => None,
+        }
     }
 
     /// The next whole order that was read, as kind and payload for [`protocol::Order::read`].

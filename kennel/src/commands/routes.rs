@@ -1,21 +1,34 @@
 //! `kennel routes`: what apps answer to.
 
-use super::check::probe;
+use super::check::{full, probe};
 use crate::apps;
 use crate::args::Check as Args;
-use crate::config::Config;
-use crate::exit::wrong_input;
+use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::site_folder::{self, Typed};
 use crate::table;
 use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
+    let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
-    let mut rows = Vec::new();
-    for app in apps::resolve(&args.apps, &config, &args.python, Some(1), &limits, false, None)? {
-        let registration = probe(&app, &limits).map_err(wrong_input)?;
+    let (mut rows, mut failed) = (Vec::new(), false);
+    for app in apps::resolve(&named, &config, &args.python, Some(1), &limits, false, None)? {
+        let registration = match probe(&app, &limits) {
+            Ok(registration) => registration,
+            // The other handlers of a directory have routes all the same.
+            Err(problem) if site.is_some() => {
+                eprintln!("error: {}", full(&problem));
+                failed = true;
+                continue;
+            }
+            Err(problem) => return Err(wrong_input(problem)),
+        };
         let mount = app.spec.mount.trim_end_matches('/');
+        if registration.takes_everything() {
+            let path = format!("everything under {}", app.spec.mount);
+            rows.push((app.spec.name.clone(), vec!["ANY".into()], path, app.spec.name.clone()));
+        }
         for route in registration.routes {
             rows.push((app.spec.name.clone(), route.methods, format!("{mount}{}", route.path), route.place));
         }
@@ -39,9 +52,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|(_, methods, path, place)| [methods.join(","), path.clone(), place.clone()])
         .collect();
-    table::listing(args.json, &["method", "path", "handler"], &lines, || {
+    let listed = table::listing(args.json, &["method", "path", "handler"], &lines, || {
         rows.iter()
             .map(|(app, methods, path, place)| json!({ "app": app, "methods": methods, "path": path, "place": place }))
             .collect()
-    })
+    })?;
+    Ok(if failed { ExitCode::from(WRONG_INPUT) } else { listed })
 }

@@ -1,31 +1,35 @@
 //! `kennel run` and `kennel dev`.
 
 use super::check::with_traceback;
+use crate::addresses::Addresses;
 use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
-use crate::config::{Config, Uploads};
+use crate::cgi;
+use crate::config::Uploads;
 use crate::existing;
-use crate::exit::{WRONG_INPUT, plain, unreachable, wrong_input};
+use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways};
+use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
+use crate::site_folder::{self, SiteFolder, Typed};
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
 use handler_core::hub::{AppId, Hub};
-use handler_core::serve::{self, App, AskWhoIsThere, Ending, Inputs, Observer, Plan};
+use handler_core::serve::{self, App, AskWhoIsThere, ConsoleSocket, Ending, Inputs, Observer, Plan};
 use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use mongrel2_conf::control::Control;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +46,9 @@ const SCRATCH: &str = "scratch";
 /// The folder of bodies that Mongrel2 sends in parts.
 const BODIES: &str = "bodies";
 
+/// The sockets for operators, and what of them is to be removed.
+type Consoles = (Vec<ConsoleSocket>, Option<Addresses>);
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -52,17 +59,29 @@ pub(super) enum Mode {
 }
 
 pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
-    let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
+    let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
     let mut apps =
-        apps::resolve(&args.apps, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
+        apps::resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
     let set_level = log::start(args.log_format, args.log_level);
+    site.iter().for_each(SiteFolder::warn);
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
 
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
+
+    let public = match &site {
+        Some(site) => site.public(),
+        None => public_folder(&apps),
+    };
+    // Before the others: its addresses are few and exact, and an app under `/` may take everything.
+    if let Some(public) = public.as_deref().filter(|_| existing.is_empty() || config.cgi.enabled)
+        && let Some(scripts) = cgi::app(&config.cgi, public, &limits)?
+    {
+        apps.insert(0, scripts);
+    }
 
     let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
     // Named from the root: scripts may change their directory.
@@ -71,6 +90,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     apps.iter_mut().for_each(|app| app.start.scratch.clone_from(&scratch));
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
     let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
+    let (consoles, _addresses) = consoles(console, site.as_ref(), &apps)?;
     let bodies = Some(files.make_folder(BODIES).context("cannot make the folder of bodies")?);
     let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let (own, _files) = match existing.is_empty() {
@@ -79,7 +99,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
                 flow_control: config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
             };
-            (Some(OwnServer::start(files, address, ways, public_folder(&apps).as_deref())?), None)
+            (Some(OwnServer::start(files, address, ways, public.as_deref())?), None)
         }
         false => (None, Some(files)),
     };
@@ -98,17 +118,20 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     }
     pipe::register(SIGHUP, reload_signal.try_clone()?)?;
     let folders: Vec<_> = apps.iter().map(|app| apps::folder(&app.start.source)).collect();
+    let programs: Vec<_> = apps.iter().filter_map(apps::program).collect();
     let _watch = match mode {
-        Mode::Dev => {
-            Some(watch::start(&folders, reload_signal.try_clone()?).context("cannot watch for changes")?)
-        }
+        Mode::Dev => Some(
+            watch::start(&folders, &programs, reload_signal.try_clone()?)
+                .context("cannot watch for changes")?,
+        ),
         Mode::Run => None,
     };
 
     let (format, failure) = (args.log_format, None);
-    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), failure };
-    let plan = Plan { limits, endpoints, apps, bodies };
-    match serve::run(plan, Inputs { stop, reload, console: Some(console), metrics }, &mut observer) {
+    let (partial, failed) = (site.is_some(), BTreeSet::new());
+    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), site, failed, failure };
+    let plan = Plan { limits, endpoints, apps, bodies, partial };
+    match serve::run(plan, Inputs { stop, reload, consoles, metrics }, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
             Some(failure) => Err(failure),
@@ -118,27 +141,31 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The console's socket, which nobody but this user can open. What a killed kennel left in its place goes.
+/// The console's socket. What a killed kennel left in its place goes.
 fn listen_for_consoles(path: &Path) -> anyhow::Result<UnixListener> {
-    if path.metadata().is_ok_and(|file| file.file_type().is_socket()) {
-        if UnixStream::connect(path).is_ok() {
+    match private_socket::look(path) {
+        Found::Alive => {
             let path = path.display();
             return Err(unreachable(format!(
                 "the console's socket {path} is another kennel's; --console names another"
             )));
         }
-        std::fs::remove_file(path)?;
+        Found::Dead => std::fs::remove_file(path)?,
+        Found::None => {}
     }
-    // The mode has to be right from the first moment on. No other thread makes files yet.
-    let usual = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(usual);
-    bound.map_err(|problem| {
-        let (path, problem) = (path.display(), plain(&problem));
-        wrong_input(format!(
-            "the console's socket cannot be made at {path}: {problem}; --console names another place"
-        ))
-    })
+    private_socket::listen(path, "the console's socket", "--console names another place")
+}
+
+/// All sockets for operators: the console's, and the handlers' addresses.
+fn consoles(own: UnixListener, site: Option<&SiteFolder>, apps: &[App]) -> anyhow::Result<Consoles> {
+    let mut sockets = vec![ConsoleSocket { listener: own, only: None }];
+    let Some(site) = site else { return Ok((sockets, None)) };
+    let (addresses, listeners) = Addresses::make(site)?;
+    for (handler, listener) in site.handlers.iter().zip(listeners) {
+        let at = apps.iter().position(|app| app.spec.name == handler.source);
+        sockets.push(ConsoleSocket { listener, only: at.map(|at| AppId(at as u16)) });
+    }
+    Ok((sockets, Some(addresses)))
 }
 
 /// The socket of the metrics. Port 0 lets the system choose one; the log says which.
@@ -160,12 +187,52 @@ struct Host {
     format: LogFormat,
     set_level: log::SetLevel,
     apps: Vec<App>,
+    site: Option<SiteFolder>,
+    /// Handlers of the site whose first code did not load.
+    failed: BTreeSet<u16>,
     failure: Option<anyhow::Error>,
+}
+
+impl Host {
+    /// A handler of the site did not load, and nothing of it ever has: the others serve without it.
+    fn go_on_without(&mut self, hub: &mut Hub, app: AppId, text: &str) -> ControlFlow<()> {
+        let name = &self.apps[usize::from(app.0)].spec.name;
+        error!("{name} did not load, so its paths answer 500 until `kennel reload` finds it better: {text}");
+        hub.set_broken(app, Some(error_page::without_details().to_owned()));
+        self.failed.insert(app.0);
+        if self.failed.len() < self.apps.len() || hub.app_ids().any(|app| hub.is_loaded(app)) {
+            return ControlFlow::Continue(());
+        }
+        let folder = self.site.as_ref().map_or(Path::new("."), SiteFolder::folder);
+        self.failure = Some(wrong_input(format!(
+            "none of the handlers of `{}` loaded; what is wrong with each is said above",
+            folder.display()
+        )));
+        ControlFlow::Break(())
+    }
+
+    /// Whether it is one of several that may fail alone.
+    fn is_handler(&self, app: AppId) -> bool {
+        let name = &self.apps[usize::from(app.0)].spec.name;
+        self.site.iter().flat_map(|site| &site.handlers).any(|handler| handler.source == *name)
+    }
 }
 
 impl Observer for Host {
     fn ready(&mut self, hub: &Hub) {
-        let apps: Vec<_> = hub.app_ids().map(|app| hub.describe(app)).collect();
+        let (loaded, failed): (Vec<_>, Vec<_>) = hub.app_ids().partition(|app| hub.is_loaded(*app));
+        let describe = |app: &AppId| hub.describe(*app);
+        let mut apps = loaded.iter().map(describe).collect::<Vec<_>>().join(", ");
+        if self.site.is_some() {
+            apps = format!("{} of {} loaded: {apps}", loaded.len(), self.apps.len());
+        }
+        if !failed.is_empty() {
+            let name = |app: &AppId| self.apps[usize::from(app.0)].spec.name.as_str();
+            apps.push_str(&format!(
+                "; not loaded: {}",
+                failed.iter().map(name).collect::<Vec<_>>().join(", ")
+            ));
+        }
         let place = match &self.own {
             Some(own) => {
                 own.await_answer();
@@ -173,7 +240,7 @@ impl Observer for Host {
             }
             None => "mongrel2 is connected".to_owned(),
         };
-        log::ready(self.format, &format!("{place}, {}", apps.join(", ")));
+        log::ready(self.format, &format!("{place}, {apps}"));
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -192,6 +259,7 @@ impl Observer for Host {
         let name = &self.apps[usize::from(app.0)].spec.name;
         let text = with_traceback(failure);
         match (self.mode, first) {
+            (Mode::Run, true) if self.is_handler(app) => return self.go_on_without(hub, app, &text),
             (Mode::Run, true) => {
                 self.failure = Some(wrong_input(text));
                 return ControlFlow::Break(());

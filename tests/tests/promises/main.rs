@@ -21,6 +21,8 @@ mod asgi;
 mod asgi_websockets;
 /// Carriers: channels by event streams and long polls, whose connections may break.
 mod carriers;
+/// CGI: scripts that are started for each request.
+mod cgi;
 /// Channels: open, messages, close, and what a script can do with a live connection.
 mod channels;
 /// The chat example: pages that talk to each other, in a real browser.
@@ -47,6 +49,10 @@ mod ctl;
 mod decode;
 /// Examples: each one starts and answers.
 mod examples;
+/// Programs in any language: JSON lines, and what becomes of bad ones.
+mod exec;
+/// Programs with live connections.
+mod exec_channels;
 /// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
 mod existing_server;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
@@ -90,6 +96,8 @@ mod script_errors;
 mod servers;
 /// Sessions: what a visitor carries in a signed cookie, and nobody else can write.
 mod sessions;
+/// A directory of handlers, and an address for each.
+mod site_folder;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.

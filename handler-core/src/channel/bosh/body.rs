@@ -10,7 +10,7 @@ use std::ops::Range;
 pub const MAX_RID: u64 = (1 << 53) - 1;
 
 /// Elements that one body may carry.
-const MAX_ELEMENTS: usize = 10_000;
+const MAX_ELEMENTS: usize = 30_000;
 
 /// Why bytes are no body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -65,6 +65,11 @@ impl Live {
 }
 
 impl Lives {
+    /// Whose the connection is.
+    pub(in crate::hub) fn app_of(&self, id: LiveId) -> Option<AppId> {
+        self.get(id).map(|channel| channel.app)
+    }
+
     /// Those from this place on, in order.
     pub(in crate::hub) fn ids_from(&self, first: LiveId) -> impl Iterator<Item = LiveId> {
         self.iter().map(|(id, _)| id).filter(move |id| *id >= first)

@@ -29,7 +29,11 @@ fn answer(site: &Site, id: u32) -> String {
 
 /// Opens a session by connection 1: its sid and its number at the worker.
 fn open(site: &mut Site) -> (String, u64) {
-    post(site, 1, &format!("<body rid='100' to='localhost' wait='20' hold='1' ver='1.6' xml:lang='en' xmlns='{NS}'/>"));
+    post(
+        site,
+        1,
+        &format!("<body rid='100' to='localhost' wait='20' hold='1' ver='1.6' xml:lang='en' xmlns='{NS}'/>"),
+    );
     let created = answer(site, 1);
     let sid = created.split("sid=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     let told = site.told(FIRST);
@@ -53,7 +57,10 @@ fn a_request_is_held_until_the_script_says_something() {
     site.pass(seconds(19));
     assert_eq!(site.sent(2), b"");
     send(&mut site, conn, "<message xmlns='jabber:client'>hi</message>");
-    assert_eq!(answer(&site, 2), format!("<body xmlns=\"{NS}\"><message xmlns='jabber:client'>hi</message></body>"));
+    assert_eq!(
+        answer(&site, 2),
+        format!("<body xmlns=\"{NS}\"><message xmlns='jabber:client'>hi</message></body>")
+    );
     // The answer was lost: the same bytes again.
     post(&mut site, 3, &body(&sid, 101, ""));
     assert_eq!(answer(&site, 3), answer(&site, 2));
@@ -63,12 +70,18 @@ fn a_request_is_held_until_the_script_says_something() {
     assert!(answer(&site, 4).ends_with("/>"), "{}", answer(&site, 4));
     // A text that is no element comes in one.
     post(&mut site, 5, &body(&sid, 103, ""));
-    site.act(FIRST, &[
-        Action::Send { conn, binary: false, payload: b"1 < 2" },
-        Action::Send { conn, binary: true, payload: b"\0" },
-    ]);
+    site.act(
+        FIRST,
+        &[
+            Action::Send { conn, binary: false, payload: b"1 < 2" },
+            Action::Send { conn, binary: true, payload: b"\0" },
+        ],
+    );
     let text = answer(&site, 5);
-    assert!(text.contains(">1 &lt; 2</text>") && text.contains(">AA==</binary>"), "one answer for both: {text}");
+    assert!(
+        text.contains(">1 &lt; 2</text>") && text.contains(">AA==</binary>"),
+        "one answer for both: {text}"
+    );
 }
 
 #[test]
@@ -81,7 +94,9 @@ fn each_element_is_a_message_in_the_order_of_requests() {
     let payloads: Vec<_> = told
         .iter()
         .map(|told| match told {
-            Told::Message { conn: c, payload, .. } if *c == conn => String::from_utf8(payload.clone()).unwrap(),
+            Told::Message { conn: c, payload, .. } if *c == conn => {
+                String::from_utf8(payload.clone()).unwrap()
+            }
             other => panic!("{other:?}"),
         })
         .collect();
@@ -120,10 +135,13 @@ fn either_side_ends_it() {
 
     let mut site = self::site();
     let (sid, conn) = open(&mut site);
-    site.act(FIRST, &[
-        Action::Send { conn, binary: false, payload: b"<last xmlns='x'/>" },
-        Action::CloseConn { conn, code: 4000, reason: b"enough" },
-    ]);
+    site.act(
+        FIRST,
+        &[
+            Action::Send { conn, binary: false, payload: b"<last xmlns='x'/>" },
+            Action::CloseConn { conn, code: 4000, reason: b"enough" },
+        ],
+    );
     post(&mut site, 2, &body(&sid, 101, ""));
     let text = answer(&site, 2);
     assert!(text.contains("type=\"terminate\"") && text.contains("<last xmlns='x'/>"), "{text}");
@@ -166,7 +184,8 @@ fn what_is_no_body_of_a_session_is_refused() {
     assert!(answer(&site, 3).contains("condition=\"item-not-found\""));
     post(&mut site, 4, &format!("<body rid='1' hold='x' ver='1.6' xmlns='{NS}'/>"));
     assert!(answer(&site, 4).contains("condition=\"bad-request\""));
-    let bomb = format!("<!DOCTYPE b [<!ENTITY a 'aaaa'>]><body rid='101' sid='{sid}' xmlns='{NS}'>&a;</body>");
+    let bomb =
+        format!("<!DOCTYPE b [<!ENTITY a 'aaaa'>]><body rid='101' sid='{sid}' xmlns='{NS}'>&a;</body>");
     post(&mut site, 5, &bomb);
     assert_eq!(site.statuses(5), [400]);
     // A request far outside the window ends the session.

@@ -20,6 +20,7 @@ mod sending;
 mod servers;
 mod sessions;
 mod sessions_by_chance;
+mod several;
 mod simulation;
 mod site;
 mod stopping;

@@ -91,9 +91,9 @@ fn texts_reach_one_a_room_or_all() {
         &conns[..2].iter().map(|(conn, _)| Action::Join { conn: *conn, room: b"r" }).collect::<Vec<_>>(),
     );
     site.hub.send_to(&conns[2].1, "one", site.now).unwrap();
-    assert_eq!(site.hub.broadcast(Some("r"), "room", site.now), 2);
-    assert_eq!(site.hub.broadcast(Some("nobody's"), "room", site.now), 0);
-    assert_eq!(site.hub.broadcast(None, "all", site.now), 3);
+    assert_eq!(site.hub.broadcast(Some("r"), None, "room", site.now), 2);
+    assert_eq!(site.hub.broadcast(Some("nobody's"), None, "room", site.now), 0);
+    assert_eq!(site.hub.broadcast(None, None, "all", site.now), 3);
     assert!(site.hub.send_to("nobody", "x", site.now).is_err());
     site.turn();
     let texts = |id| {

@@ -152,11 +152,12 @@ impl Registration {
     /// Whether the script has no routes because it takes every request under its mount point, with any method, as
     /// ASGI and WSGI applications do. Then its channels leave plain HTTP alone.
     pub fn is_all_page(&self) -> bool {
-        self.routes.is_empty()
-            && self.not_found
-            && self.hooks
-            && !self.raw
-            && self.channels.iter().all(|c| c.asks)
+        self.takes_everything() && !self.raw && self.channels.iter().all(|c| c.asks)
+    }
+
+    /// Whether it has no routes and gets all the same what no other app takes, with any method.
+    pub fn takes_everything(&self) -> bool {
+        self.routes.is_empty() && self.not_found && self.hooks
     }
 }
 

@@ -87,6 +87,8 @@ impl<'a> Fields<'a> {
 impl<'a> Order<'a> {
     /// The kind of a job's frame.
     pub const JOB: u8 = 2;
+    /// The kind of an open's frame.
+    pub const OPEN: u8 = 5;
     /// The kind of a message's frame.
     pub const MESSAGE: u8 = 6;
     /// The kind of an answer's frame.

@@ -6,9 +6,9 @@ mod sockets;
 
 use crate::apps;
 use crate::args::CheckAll as Args;
-use crate::config::Config;
-use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::exit::WRONG_INPUT;
 use crate::secret;
+use crate::site_folder::{self, SiteFolder, Typed};
 use crate::table::print_json;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
@@ -34,14 +34,14 @@ pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeErr
 
 pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     let Args { check: args, database } = all;
-    let config = Config::load(args.config.config.as_deref()).map_err(wrong_input)?;
+    let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let mut problems: Vec<String> = Vec::new();
     let mut loaded = Vec::new();
     // One app at a time, so that one wrong name does not hide what is wrong elsewhere.
-    let sources: Vec<String> = match args.apps.is_empty() {
+    let sources: Vec<String> = match named.is_empty() {
         true => config.app.iter().map(|app| app.source.clone()).collect(),
-        false => args.apps.clone(),
+        false => named,
     };
     for source in sources {
         match apps::resolve(&[source], &config, &args.python, None, &limits, false, None) {
@@ -106,6 +106,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             writeln!(out, "\nsessions are signed with the secret of {origin}")?;
         }
         out.flush()?;
+        if let Some(text) = site.as_ref().and_then(SiteFolder::left_out) {
+            eprintln!("note: {text}");
+        }
         for finding in findings.iter().filter(|finding| finding.severity != Severity::Error) {
             eprintln!("{}: {}", finding.severity.word(), finding.text());
         }

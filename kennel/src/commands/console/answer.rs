@@ -5,11 +5,15 @@ use serde_json::{Map, Value};
 use std::fmt::Write;
 
 /// The columns of each list, in the order in which they are read.
-const COLUMNS: [(&str, &[&str]); 7] = [
+const COLUMNS: [(&str, &[&str]); 8] = [
     ("help", &["command", "arguments", "does"]),
     (
         "connections",
         &["id", "path", "transport", "address", "state", "idle", "worker", "unsent", "unread", "rooms"],
+    ),
+    (
+        "stats",
+        &["app", "mount", "state", "workers", "connections", "unanswered", "answered", "received", "sent"],
     ),
     ("rooms", &["members", "room"]),
     ("workers", &["app", "number", "process", "state", "age", "jobs", "connections", "leads"]),

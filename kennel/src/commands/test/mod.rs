@@ -115,7 +115,7 @@ fn default_app(args: &Args, config: &Config, found: &Found) -> anyhow::Result<Op
     let flags = crate::args::Python { python: args.python.clone(), ..crate::args::Python::default() };
     let limits = config.limits();
     for app in &config.app {
-        if apps::language(&app.source)? == found.language {
+        if apps::language(&app.source)? == Some(found.language) {
             let resolved = apps::resolve(
                 std::slice::from_ref(&app.source),
                 config,

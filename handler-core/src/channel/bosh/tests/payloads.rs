@@ -132,3 +132,13 @@ fn messages_are_unwrapped_on_the_way_in() {
     talk.say(101, "", content);
     assert_eq!(talk.heard, ["a < b", "bytes \\xff"]);
 }
+
+#[test]
+fn messages_that_are_sent_together_go_by_one_answer() {
+    let mut talk = Talk::new();
+    talk.ask(101);
+    let both = [b"<a/>", b"<b/>"].map(|element| element[..].into());
+    assert!(talk.session.send_all(both, talk.now));
+    talk.look();
+    assert_eq!(talk.answers(), of([(101, "<body><a/><b/></body>")]));
+}

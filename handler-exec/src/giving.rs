@@ -1,0 +1,148 @@
+//! What processes are given: requests to the least busy one, and to each what concerns its connections.
+
+use crate::ask;
+use crate::conns::Conn;
+use crate::copy::{Copy, Task};
+use crate::worker::{Waiting, Worker, WorkerError};
+use handler_core::worker::protocol::{Action, Open, Order};
+use std::time::Instant;
+
+impl Worker {
+    /// Writes what waits to whoever takes it.
+    pub(crate) fn give_what_waits(&mut self, now: Instant) -> Result<(), WorkerError> {
+        for number in 0..self.copies.len() {
+            self.give_tasks(number)?;
+        }
+        while let Some(copy) = self.least_busy() {
+            let Some(Waiting { serial, job, .. }) = self.queue.pop_front() else { break };
+            if !self.hub.begin(serial)? {
+                continue;
+            }
+            let names = match Order::read_job(&job) {
+                Ok(Order::Job { handler, .. }) => self.registered.names_of(handler),
+                _ => &[],
+            };
+            self.last_given = self.last_given.max(serial);
+            self.copies[copy].give(serial, job, now, |out, job| {
+                ask::request(out, job, names);
+            });
+        }
+        self.send_away_if_hopeless()?;
+        for number in 0..self.copies.len() {
+            let Some(running) = &mut self.copies[number].running else { continue };
+            if running.is_behind() && !running.write() {
+                // It cannot be asked anything any more, so it is of no use.
+                self.bury(number, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process with the fewest requests among those that take more.
+    fn least_busy(&self) -> Option<usize> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let at_once = self.settings.at_once.max(1) as usize;
+        let with_room = self.copies.iter().enumerate().filter(|(_, copy)| copy.has_room(at_once));
+        with_room.min_by_key(|(_, copy)| copy.given.len()).map(|(number, _)| number)
+    }
+
+    /// A connection is this worker's from now on.
+    pub(crate) fn take_in(&mut self, open: &Open<'_>, opening: Box<[u8]>) {
+        self.forget(open.conn);
+        let busy = |copy: &Copy| (copy.running.is_none(), copy.conns, copy.given.len());
+        let copy = self.copies.iter().enumerate().min_by_key(|(_, copy)| busy(copy));
+        let copy = copy.map_or(0, |(number, _)| number);
+        self.copies[copy].conns += 1;
+        let name = String::from_utf8_lossy(open.name).into();
+        self.conns.insert(open.conn, Conn { name, copy, opening, data: open.data.into(), is_told: false });
+    }
+
+    /// Something for a connection, behind what its copy was given before.
+    pub(crate) fn hand_task(
+        &mut self,
+        serial: u64,
+        conn: u64,
+        kind: u8,
+        payload: Box<[u8]>,
+    ) -> Result<(), WorkerError> {
+        let Some(known) = self.conns.get(conn) else {
+            // It was let go, and comes back as somebody's own.
+            self.hub.skip(serial)?;
+            return Ok(());
+        };
+        self.copies[known.copy].tasks.push_back(Task { serial, conn, kind, payload });
+        Ok(())
+    }
+
+    /// Writes a copy's tasks as far as its process takes them.
+    fn give_tasks(&mut self, number: usize) -> Result<(), WorkerError> {
+        loop {
+            let copy = &mut self.copies[number];
+            let Some(running) = copy.running.as_mut().filter(|running| running.has_room()) else {
+                return Ok(());
+            };
+            let Some(task) = copy.tasks.pop_front() else { return Ok(()) };
+            if !self.hub.begin(task.serial)? {
+                if task.kind == Order::OPEN {
+                    self.forget(task.conn);
+                }
+                continue;
+            }
+            let registered = &self.registered;
+            let Some(conn) = self.conns.get_mut(task.conn) else {
+                self.hub.act(&Action::Done { serial: task.serial })?;
+                continue;
+            };
+            match Order::read(task.kind, &task.payload)? {
+                Order::Open(open) => {
+                    let names = registered.names_of_channel(open.handler);
+                    let resumed = open.resumed || !open.fresh;
+                    running.put(|out| ask::open(out, &open, names, &conn.data, resumed));
+                    conn.is_told = true;
+                }
+                Order::Message { binary, payload, .. } => {
+                    running.put(|out| ask::message(out, &conn.name, binary, payload));
+                }
+                Order::Close { code, reason, .. } => {
+                    running.put(|out| ask::close(out, &conn.name, code, reason));
+                    self.forget(task.conn);
+                }
+                _ => {}
+            }
+            self.hub.act(&Action::Done { serial: task.serial })?;
+        }
+    }
+
+    /// Tells a copy's new process of the connections that the one before it had.
+    pub(crate) fn reopen(&mut self, number: usize) -> Result<(), WorkerError> {
+        for conn in self.conns.of_copy(number) {
+            let Some(conn) = self.conns.get(conn) else { continue };
+            let Some(running) = &mut self.copies[number].running else { return Ok(()) };
+            if let Order::Open(open) = Order::read(Order::OPEN, &conn.opening)? {
+                let names = self.registered.names_of_channel(open.handler);
+                running.put(|out| ask::open(out, &open, names, &conn.data, true));
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection is another worker's from now on.
+    pub(crate) fn let_go(&mut self, conn: u64) -> Result<(), WorkerError> {
+        let Some(known) = self.forget(conn) else { return Ok(()) };
+        let tasks = &mut self.copies[known.copy].tasks;
+        let (its, others): (Vec<_>, Vec<_>) = tasks.drain(..).partition(|task| task.conn == conn);
+        tasks.extend(others);
+        for task in its {
+            self.hub.skip(task.serial)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, conn: u64) -> Option<Conn> {
+        let known = self.conns.remove(conn)?;
+        self.copies[known.copy].conns -= 1;
+        Some(known)
+    }
+}
