@@ -4,7 +4,7 @@
 //! * [`site`]: a folder with scripts and a `kennel run` in it, from start to end.
 //! * [`language`]: the languages in which a script may be, and tests for each of them.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
-//! * [`browser`]: a real browser, for what a page does.
+//! * [`browser`]: a real browser, for what a page does; [`proxy`]: what may stand in its way.
 //! * [`websocket`]: a WebSocket client that sends exactly the frames it is given; [`socket`]: a client of JSON and
 //!   XML sockets.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
@@ -27,6 +27,7 @@ pub mod log;
 pub mod metrics;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod site;
 pub mod socket;

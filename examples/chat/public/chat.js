@@ -1,4 +1,4 @@
-// The page's half of the chat; chat.lua has the other one. Both speak JSON over one WebSocket:
+// The page's half of the chat; chat.lua has the other one. Both speak JSON over one channel:
 //
 //   to the server     hello {name, room}   say {text}   typing
 //   from the server   welcome {name, room, here, history}   joined {name, at}   left {name, at}
@@ -36,26 +36,29 @@ function remember(store, key, value) {
   }
 }
 
-// The connection
+// The connection, by kennel.js: a WebSocket, or whatever gets through. It comes back by itself.
 
-let socket = null, failures = 0, retry_at = 0, retry_timer = 0;
+let channel = null, retry_at = 0, retry_timer = 0;
 
 function connect() {
-  clearTimeout(retry_timer);
-  socket?.close();
-  const address = new URL("chat", location.href);
-  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  address.hash = "";
-  const mine = (socket = new WebSocket(address));
+  channel = new KennelChannel("chat");
   show_state("connecting");
-  mine.onopen = () => mine === socket && hello();
-  mine.onmessage = (event) => mine === socket && receive(JSON.parse(event.data));
-  mine.onclose = () => mine === socket && lost();
+  channel.onopen = (event) => {
+    clearTimeout(retry_timer);
+    if (event.detail.resumed && inside) show_state("online");
+    else hello();
+  };
+  channel.onmessage = (event) => receive(JSON.parse(event.data));
+  channel.onerror = (event) => lost(event.detail.delay || 15000);
+  channel.onclose = () => {
+    channel = null;
+    lost(15000);
+  };
 }
 
 function send(message) {
-  if (socket?.readyState !== WebSocket.OPEN) return false;
-  socket.send(JSON.stringify(message));
+  if (channel?.readyState !== KennelChannel.OPEN) return false;
+  channel.send(JSON.stringify(message));
   return true;
 }
 
@@ -64,27 +67,27 @@ function hello() {
   send({ type: "hello", name: me.wanted, room: me.room });
 }
 
-// Tries again after 0.5 s, 1 s, 2 s ... 15 s, each somewhat shuffled so that not all pages come at once.
-function lost() {
-  socket = null;
-  inside = false;
+function lost(delay) {
   forget_typing();
-  const pause = Math.min(15, 0.5 * 2 ** failures) * (0.75 + Math.random() / 2);
-  failures += 1;
-  retry_at = Date.now() + pause * 1000;
+  clearTimeout(retry_timer);
+  retry_at = Date.now() + delay;
   show_state("offline");
   count_down();
 }
 
 function count_down() {
   const left = retry_at - Date.now();
-  if (left <= 0) return connect();
+  if (left <= 0) return connect_now();
   $("lost-text").textContent = `Connection lost, next try in ${Math.ceil(left / 1000)}\u00a0s.`;
   retry_timer = setTimeout(count_down, Math.min(left, 1000));
 }
 
 function connect_now() {
-  if (me.wanted && !socket) connect();
+  if (!me.wanted || document.body.dataset.state !== "offline") return;
+  clearTimeout(retry_timer);
+  show_state("connecting");
+  if (channel) channel.retry();
+  else connect();
 }
 
 const states = { connecting: "Connecting", online: "Online", offline: "Offline" };
@@ -105,7 +108,6 @@ const on = {
   welcome(message) {
     if (message.room !== me.room) return; // we have gone elsewhere meanwhile
     inside = true;
-    failures = 0;
     me.name = message.name;
     here = message.here;
     log.setAttribute("aria-busy", "true"); // old lines are not read out
@@ -432,7 +434,7 @@ $("join-form").addEventListener("submit", (event) => {
   remember("localStorage", "name", name);
   join.close();
   words.focus();
-  if (socket) hello();
+  if (channel) hello();
   else connect();
 });
 join.addEventListener("cancel", (event) => !me.name && event.preventDefault());
@@ -445,7 +447,7 @@ $("self").addEventListener("click", open_door);
 let told_typing = 0;
 
 function show_send() {
-  $("send").disabled = !inside || !words.value.trim();
+  $("send").disabled = !inside || document.body.dataset.state !== "online" || !words.value.trim();
   words.style.height = "auto";
   words.style.height = words.scrollHeight + "px";
   const left = 1000 - words.value.length;
@@ -481,7 +483,6 @@ $("composer").addEventListener("submit", (event) => {
 // The world around
 
 $("retry").addEventListener("click", connect_now);
-addEventListener("online", connect_now);
 addEventListener("hashchange", enter_room);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -70,7 +70,7 @@ pub enum CallError {
         value: String,
     },
     /// A code that nobody may close with.
-    #[error("close={code}: 1000, or 3000 to 4999")]
+    #[error("close={code}: 1000, 1001, or 3000 to 4999")]
     BadCode {
         /// The code.
         code: u64,
@@ -156,7 +156,7 @@ pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, Call
 fn code(code: Option<u64>) -> Result<Option<u16>, CallError> {
     match code {
         None | Some(0) => Ok(None),
-        Some(code @ (1000 | 3000..=4999)) => Ok(u16::try_from(code).ok()),
+        Some(code @ (1000 | 1001 | 3000..=4999)) => Ok(u16::try_from(code).ok()),
         Some(code) => Err(CallError::BadCode { code }),
     }
 }
@@ -220,6 +220,7 @@ mod tests {
         };
         assert_eq!(call("DELETE", "session=S", &[]), close(None, ""));
         assert_eq!(call("POST", "session=S&close=1000&reason=a+b", &[]), close(Some(1000), "a b"));
+        assert_eq!(call("POST", "session=S&close=1001", &[]), close(Some(1001), ""), "a page that is left");
         assert_eq!(call("POST", "session=S&close", &[]), close(None, ""));
         assert_eq!(call("PUT", "session=S", &[]), Ok(None));
         let asks = ("access-control-request-method", "POST");
@@ -232,6 +233,6 @@ mod tests {
         assert_eq!(problem("session=S&after=x"), "`after=x` is no number");
         assert_eq!(problem("session=S&wait=-1"), "`wait=-1` is no number");
         let problem = call("DELETE", "session=S&close=1006", &[]).unwrap_err().to_string();
-        assert_eq!(problem, "close=1006: 1000, or 3000 to 4999");
+        assert_eq!(problem, "close=1006: 1000, 1001, or 3000 to 4999");
     }
 }

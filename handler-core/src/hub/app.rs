@@ -83,6 +83,11 @@ pub(super) struct App {
 }
 
 impl App {
+    /// Whether there are channels that clients of plain HTTP may come to.
+    pub fn has_channels(&self) -> bool {
+        self.registration.channels.iter().any(|channel| channel.path.starts_with('/') && !channel.asks)
+    }
+
     pub fn new(spec: AppSpec) -> Self {
         Self {
             routes: Routes::below(&spec.mount),

@@ -386,6 +386,9 @@ impl Hub {
                 let status = if handler == Handler::Options { 204 } else { 405 };
                 return answer(own_answer(status, Some(&allow)), self.meter_of(app, handler));
             }
+            if let Some(planned) = self.plan_client_library(envelope, method, &path) {
+                return planned;
+            }
         } else {
             self.refuse(key.link, envelope, "the path ends inside its route's key", now);
         }

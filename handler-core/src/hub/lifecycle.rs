@@ -215,9 +215,7 @@ impl Hub {
         app.streaming = registration.routes.iter().filter(|r| r.streams).map(|r| r.handler).collect();
         app.registration = registration;
         app.broken = None;
-        let serves_http =
-            |app: &App| app.registration.channels.iter().any(|c| c.path.starts_with('/') && !c.asks);
-        self.has_channels = self.apps.iter().any(serves_http);
+        self.has_channels = self.apps.iter().any(App::has_channels);
         let app = &mut self.apps[usize::from(app_id.0)];
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();

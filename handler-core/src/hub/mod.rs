@@ -24,6 +24,7 @@
 pub mod answers;
 mod app;
 mod arriving;
+mod client_library;
 mod connection;
 mod counters;
 mod dispatch;

@@ -174,6 +174,11 @@ impl Routes {
         found.value.target(method, || found.params.iter().map(|(_, value)| value).collect())
     }
 
+    /// What is put before every path; nothing for `/`.
+    pub fn mount(&self) -> &str {
+        &self.mount
+    }
+
     /// Whether `path` lies below the mount point.
     pub fn is_under_mount(&self, path: &str) -> bool {
         path.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

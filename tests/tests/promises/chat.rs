@@ -5,6 +5,7 @@ use tests::browser::{Browser, Colours, Page, Screen};
 use tests::in_each_language;
 use tests::language::Language;
 use tests::process;
+use tests::proxy::Proxy;
 use tests::site::{Plan, Site};
 use tests::wait::{self, PATIENCE};
 use tungstenite::{Message, WebSocket};
@@ -85,9 +86,10 @@ fn two_windows_talk_to_each_other(language: Language) {
 in_each_language!(a_page_that_lost_its_connection_comes_back);
 fn a_page_that_lost_its_connection_comes_back(language: Language) {
     let site = chat(language);
+    let proxy = Proxy::start(site.port());
     let mut browser = Browser::start();
     let mut ann =
-        come_in(&mut browser, &format!("http://127.0.0.1:{}/", site.port()), "Ann", Screen::Desktop);
+        come_in(&mut browser, &format!("http://127.0.0.1:{}/", proxy.port()), "Ann", Screen::Desktop);
     say(&mut ann, "Is anybody here?");
     ann.sees("Is anybody here?");
     ann.click("#words");
@@ -95,15 +97,36 @@ fn a_page_that_lost_its_connection_comes_back(language: Language) {
     ann.evaluate(
         "window.seen = [];
         new MutationObserver(() => seen.push(document.body.dataset.state + ' ' + $('state').textContent))
-            .observe(document.body, {attributes: true});
-        socket.close()",
+            .observe(document.body, {attributes: true})",
     );
-    ann.until("seen.join() == 'offline Offline,connecting Connecting,online Online'");
+    proxy.cut();
+    ann.until("seen[0] == 'offline Offline' && seen[seen.length - 1] == 'online Online'");
     assert_eq!(people(&mut ann), ["Ann"], "she has the room and the name that she had");
     assert_eq!(ann.evaluate("document.querySelectorAll('.said').length"), 1, "no line stands there twice");
     ann.press_enter();
     ann.until("document.querySelectorAll('.said').length == 2");
     assert_eq!(ann.complaints(), Vec::<String>::new());
+}
+
+in_each_language!(the_page_talks_by_whatever_gets_through);
+fn the_page_talks_by_whatever_gets_through(language: Language) {
+    let site = chat(language);
+    let proxy = Proxy::start(site.port());
+    let mut browser = Browser::start();
+    let url = |port: u16| format!("http://127.0.0.1:{port}/");
+    let mut ann = come_in(&mut browser, &url(site.port()), "Ann", Screen::Desktop);
+    proxy.refuse_upgrades(true);
+    let mut ben = come_in(&mut browser, &url(proxy.port()), "Ben", Screen::Phone);
+    ann.sees("Ben joined");
+    assert_eq!(ben.evaluate("channel.transport"), "sse");
+    say(&mut ben, "The proxy here lets no WebSocket through.");
+    ann.sees("lets no WebSocket through.");
+    proxy.cut();
+    ben.until("document.body.dataset.state == 'offline'");
+    say(&mut ann, "And what do you miss?");
+    ben.sees("And what do you miss?");
+    assert_eq!(people(&mut ben), ["Ben", "Ann"], "he has never left");
+    assert_eq!(ann.evaluate("document.body.innerText.includes('Ben left')"), false);
 }
 
 in_each_language!(the_script_keeps_to_its_rules_whatever_a_client_sends);

@@ -27,6 +27,8 @@ mod cgi;
 mod channels;
 /// The chat example: pages that talk to each other, in a real browser.
 mod chat;
+/// The client library: the same conversation by each carrier, in a real browser.
+mod client_library;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// `kennel conf`: Mongrel2's configuration, files and databases.

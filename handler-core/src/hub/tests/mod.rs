@@ -6,6 +6,7 @@
 mod answers;
 mod arriving;
 mod bosh;
+mod client_library;
 mod code;
 mod decisions;
 mod handshakes;

@@ -1,0 +1,555 @@
+// KennelChannel: a connection to a channel of Kennel, used like a WebSocket. It opens a WebSocket, or else an event
+// stream, or else long polls, and comes back by itself when it was cut off. What it promises: docs/channels.md.
+//
+//   <script src="/kennel.js"></script>        or, in a module,        import "/kennel.js";
+//   const channel = new KennelChannel("/chat");
+//   channel.onopen = (event) => channel.send("hello by " + event.detail.transport);
+//   channel.onmessage = (event) => console.log(event.data);
+
+(() => {
+  "use strict";
+
+  const CONNECTING = 0, OPEN = 1, CLOSING = 2, CLOSED = 3;
+  const patience = 3; // how often what has worked is tried before something else is
+  const steady = 5000; // ms after which a connection is taken to hold
+  const temporary = [1001, 1006, 1012, 1013]; // ends after which a new connection is made
+
+  const defaults = {
+    /** Subprotocols, for WebSockets. @type {string | string[]} */
+    protocols: [],
+    /** What may carry it, the best first. */
+    carriers: ["websocket", "sse", "poll"],
+    /** ms in which a carrier has to open, before the next one is tried. */
+    timeout: 5000,
+    /** Whether it comes back by itself, */
+    reconnect: true,
+    /** after how many ms at least, */
+    minDelay: 500,
+    /** and at most: by chance between the least and a bound that doubles each time. */
+    maxDelay: 30000,
+    /** Bytes that may wait to be sent; one message alone may have more. */
+    maxQueue: 4 << 20,
+    /** Whether cookies go to another origin than the page's. */
+    withCredentials: false,
+  };
+
+  /**
+   * An attempt to connect, and what comes of it.
+   * @typedef {{name: string, isUp: boolean, since: number, stop: () => void, socket?: WebSocket}} Link
+   *
+   * A conversation by event streams and long polls: its name, the numbers of the last message that came and of the last
+   * that arrived there, the seconds that a poll may wait, and the work of sending, if there is some.
+   * @typedef {{name: string, after: number, said: number, wait: number, saying: Promise<void> | null}} Session
+   *
+   * A message that waits to be sent. `doubt`: it may have arrived already.
+   * @typedef {{data: any, size: number, doubt: boolean}} Waiting
+   */
+
+  /** @param {number} status */
+  const isRefusal = (status) => status >= 400 && status < 500 && ![408, 425, 429].includes(status);
+
+  /** @param {number} ms */
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  /** The bytes that a text takes. @param {string} text */
+  const utf8 = (text) => new TextEncoder().encode(text).length;
+
+  /** @param {string} base64 */
+  const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
+
+  /** @param {string} name */
+  const newSession = (name, wait = 25) => ({ name, after: 0, said: 0, wait, saying: null });
+
+  /** What a text says as JSON, if it is an object; else an empty one. @param {string} text */
+  function object(text) {
+    try {
+      return Object(JSON.parse(text));
+    } catch (problem) {
+      return {};
+    }
+  }
+
+  class KennelChannel extends EventTarget {
+    /**
+     * @param {string | URL} url of the channel: relative, or by http, https, ws or wss
+     * @param {Partial<typeof defaults> | string | string[]} [options] or, as with a WebSocket, the subprotocols
+     */
+    constructor(url, options = {}) {
+      super();
+      if (typeof options === "string" || Array.isArray(options)) options = { protocols: options };
+      this._options = Object.assign({}, defaults, options);
+      const unknown = this._options.carriers.filter((name) => !defaults.carriers.includes(name));
+      if (unknown.length) throw new TypeError(`no such carrier: ${unknown}; there are ${defaults.carriers}`);
+      this._carriers = this._options.carriers.filter((name) => name !== "sse" || typeof EventSource === "function");
+      if (!this._carriers.length) throw new TypeError("no carrier that this browser has");
+      this._url = new URL(String(url), typeof document === "object" ? document.baseURI : location.href);
+      this._url.protocol = this._url.protocol.replace("ws", "http");
+      this._url.hash = "";
+
+      /** What bytes come as. @type {"blob" | "arraybuffer"} */
+      this.binaryType = "blob";
+      /** @type {((event: CustomEvent<{transport: string, resumed: boolean}>) => any) | null} */
+      this.onopen = null;
+      /** @type {((event: MessageEvent) => any) | null} */
+      this.onmessage = null;
+      /** @type {((event: CustomEvent<{message: string, delay: number | null}>) => any) | null} */
+      this.onerror = null;
+      /** @type {((event: CloseEvent) => any) | null} */
+      this.onclose = null;
+      for (const type of ["open", "message", "error", "close"]) {
+        this.addEventListener(type, (event) => {
+          const handler = /** @type {any} */ (this)["on" + type];
+          if (typeof handler === "function") handler.call(this, event);
+        });
+      }
+
+      this._state = CONNECTING;
+      /** @type {Link | null} */
+      this._link = null;
+      /** @type {Session | null} */
+      this._session = null;
+      /** @type {Waiting[]} */
+      this._queue = [];
+      this._queued = 0; // bytes
+      /** The carriers to try before the next delay. @type {string[]} */
+      this._round = [];
+      this._worked = ""; // the carrier that opened last
+      this._wasOpen = false;
+      this._failures = 0; // one behind the other
+      this._reason = ""; // of our close
+      this._outside = {
+        online: () => this.retry(),
+        pageshow: () => this.retry(),
+        pagehide: (/** @type {any} */ event) => this._leave(event.persisted),
+      };
+      for (const [type, listener] of Object.entries(this._outside)) addEventListener(type, listener);
+      /** Set while it waits to try; now, for those who have yet to listen. @type {any} */
+      this._timer = setTimeout(() => this.retry());
+    }
+
+    get url() {
+      return this._url.href.replace("http", "ws");
+    }
+
+    get readyState() {
+      return this._state;
+    }
+
+    /** What carries it: `websocket`, `sse` or `poll`; empty while it is not open. */
+    get transport() {
+      return this._link && this._link.isUp ? this._link.name : "";
+    }
+
+    get protocol() {
+      return this._link && this._link.socket ? this._link.socket.protocol : "";
+    }
+
+    get extensions() {
+      return this._link && this._link.socket ? this._link.socket.extensions : "";
+    }
+
+    /** Bytes that were given to `send` and have not left. */
+    get bufferedAmount() {
+      return this._queued + (this._link && this._link.socket ? this._link.socket.bufferedAmount : 0);
+    }
+
+    /**
+     * Sends a message, or keeps it until there is a connection. When closed, it is dropped, as by a WebSocket.
+     * @param {string | ArrayBuffer | ArrayBufferView | Blob} data
+     * @throws {DOMException} QuotaExceededError: more than `maxQueue` bytes would wait.
+     */
+    send(data) {
+      if (this._state >= CLOSING) return;
+      const socket = this._link && this._link.socket;
+      if (socket && this._state === OPEN && socket.readyState === OPEN) {
+        socket.send(/** @type {any} */ (data));
+        return;
+      }
+      /** @type {any} */
+      let kept = data;
+      if (ArrayBuffer.isView(data)) kept = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice().buffer;
+      else if (data instanceof ArrayBuffer) kept = data.slice(0);
+      else if (!(data instanceof Blob)) kept = String(data);
+      const size = typeof kept === "string" ? utf8(kept) : kept.size || kept.byteLength || 0;
+      if (this._queued && this._queued + size > this._options.maxQueue) {
+        throw new DOMException(`${this._queued} bytes wait to be sent; ${size} more are too many`, "QuotaExceededError");
+      }
+      this._queue.push({ data: kept, size, doubt: false });
+      this._queued += size;
+      this._flush();
+    }
+
+    /**
+     * Closes it, behind what waits to be sent.
+     * @param {number} [code] 1000, or 3000 to 4999
+     */
+    close(code, reason = "") {
+      if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) {
+        throw new DOMException(`close code ${code}: 1000, or 3000 to 4999`, "InvalidAccessError");
+      }
+      if (utf8(reason) > 123) {
+        throw new DOMException("a close reason has at most 123 bytes", "SyntaxError");
+      }
+      if (this._state >= CLOSING) return;
+      this._state = CLOSING;
+      this._reason = reason;
+      clearTimeout(this._timer);
+      const link = this._link;
+      if (link && link.socket) {
+        if (code === undefined) link.socket.close();
+        else link.socket.close(code, reason);
+        return;
+      }
+      if (link) link.stop();
+      this._link = null;
+      if (this._session) this._finish(this._session, code);
+      else setTimeout(() => this._end(1006, "closed before it was open", false));
+    }
+
+    /** Tries to connect now, if it waits to do that later. */
+    retry() {
+      if (this._state !== CONNECTING || this._timer === null) return;
+      clearTimeout(this._timer);
+      this._timer = null;
+      const known = this._worked && this._failures < patience;
+      // A session lives on where requests go, and nowhere else.
+      const usable = this._carriers.filter((name) => name !== "websocket" || !this._session);
+      this._round = known ? [this._worked] : usable;
+      this._try();
+    }
+
+    _try() {
+      /** @type {Link} */
+      const link = { name: String(this._round.shift()), isUp: false, since: 0, stop() {} };
+      this._link = link;
+      if (link.name === "websocket") this._openSocket(link);
+      else if (link.name === "sse") this._openEvents(link);
+      else this._poll(link);
+    }
+
+    // The three carriers
+
+    /** @param {Link} link */
+    _openSocket(link) {
+      /** @type {WebSocket} */
+      let socket;
+      try {
+        socket = new WebSocket(this.url, this._options.protocols);
+      } catch (problem) {
+        this._down(link, String(problem));
+        return;
+      }
+      const timer = setTimeout(() => this._down(link, "the WebSocket does not open"), this._options.timeout);
+      link.socket = socket;
+      link.stop = () => {
+        clearTimeout(timer);
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close();
+      };
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => {
+        clearTimeout(timer);
+        this._up(link, false);
+      };
+      socket.onmessage = (event) => this._receive(event.data);
+      socket.onclose = (event) => {
+        if (link.isUp) this._closed(link, event.code, event.reason, event.wasClean);
+        else this._down(link, "the WebSocket was refused");
+      };
+    }
+
+    /** @param {Link} link */
+    _openEvents(link) {
+      const session = this._session;
+      const where = this._at(session ? { session: session.name, after: session.after } : {});
+      const source = new EventSource(where, { withCredentials: this._options.withCredentials });
+      /** @param {string} why */
+      const fail = (why) => {
+        if (this._link !== link) return;
+        link.stop();
+        // What is wrong with a session is said to polls only.
+        if (session && !link.isUp) this._poll(link);
+        else this._down(link, why);
+      };
+      const timer = setTimeout(fail, this._options.timeout, "the event stream does not begin");
+      link.stop = () => {
+        clearTimeout(timer);
+        source.close();
+      };
+      source.onerror = () => fail("the event stream broke off");
+      /** @type {(type: string, act: (event: MessageEvent) => void) => void} */
+      const on = (type, act) => {
+        source.addEventListener(type, (event) => {
+          // An `open` without data is the browser's.
+          if (this._link === link && /** @type {any} */ (event).data !== undefined) act(/** @type {any} */ (event));
+        });
+      };
+      /** @param {MessageEvent} event */
+      const number = (event) => Number(event.lastEventId.split(".").pop());
+      on("open", (event) => {
+        clearTimeout(timer);
+        const opened = object(event.data);
+        this._session = session || newSession(opened.session);
+        this._up(link, opened.resumed);
+      });
+      on("message", (event) => this._receive(event.data, number(event)));
+      on("encoded", (event) => this._receive(JSON.parse(event.data), number(event)));
+      on("binary", (event) => this._receive(bytes(event.data), number(event)));
+      on("close", (event) => {
+        const { code, reason } = object(event.data);
+        this._closed(link, code, reason, true);
+      });
+    }
+
+    /**
+     * Polls for as long as the link stands; once, where polls are no carrier, and a stream wants to know what is wrong.
+     * @param {Link} link
+     */
+    async _poll(link) {
+      const timeout = this._options.timeout;
+      if (!this._session) {
+        const { status, text, json } = await this._ask("POST", {}, timeout);
+        if (this._link !== link) {
+          if (json.session) this._ask("POST", { session: json.session, close: "" }, timeout);
+          return;
+        }
+        if (status !== 201 || !json.session) {
+          this._down(link, text, status);
+          return;
+        }
+        this._session = newSession(json.session, json.wait);
+        this._up(link, false);
+      }
+      while (this._link === link && this._session) {
+        const session = this._session;
+        const wait = link.isUp ? session.wait : 0;
+        const asked = Date.now();
+        const query = { session: session.name, after: session.after, wait };
+        const { status, text, json } = await this._ask("GET", query, wait * 1000 + timeout, {}, link);
+        if (this._link !== link) return;
+        if (status !== 200 || !Array.isArray(json.messages)) {
+          if (isRefusal(status)) this._forget();
+          // Something on the way may not bear to wait so long.
+          if (status >= 500) session.wait = Math.max(5, Math.ceil(session.wait / 2));
+          this._down(link, text);
+          return;
+        }
+        // The way of streams is closed, that of polls is not: the same session goes on there.
+        if (this._carriers.includes("poll")) link.name = "poll";
+        if (!link.isUp) this._up(link, true);
+        const before = json.after - json.messages.length;
+        json.messages.forEach((/** @type {any} */ message, /** @type {number} */ at) => {
+          this._receive(typeof message === "string" ? message : bytes(message.base64), before + at + 1);
+        });
+        if (json.close) this._closed(link, json.close.code, json.close.reason, true);
+        else if (link.name !== "poll") this._down(link, "the event stream does not open");
+        // Whoever shares a session with another one would be answered with nothing, again and again.
+        else if (wait && !json.messages.length && Date.now() - asked < 200) await pause(500);
+      }
+    }
+
+    // What becomes of a link
+
+    /** @param {Link} link @param {boolean} resumed */
+    _up(link, resumed) {
+      if (this._link !== link) return;
+      Object.assign(link, { isUp: true, since: Date.now() });
+      this._state = OPEN;
+      this._worked = link.name;
+      this._wasOpen = true;
+      // Nothing is sent twice: what an ended session has perhaps received, the next one does not get.
+      if (!resumed && this._queue.length && this._queue[0].doubt) this._unqueue();
+      // What is said when a conversation begins comes before what has waited for that.
+      const waiting = resumed ? [] : this._queue.splice(0);
+      this.dispatchEvent(new CustomEvent("open", { detail: { transport: link.name, resumed } }));
+      this._queue = this._queue.concat(waiting);
+      this._flush();
+    }
+
+    /** @param {any} data @param {number} [number] */
+    _receive(data, number) {
+      if (number !== undefined && this._session) {
+        if (number <= this._session.after) return;
+        this._session.after = number;
+      }
+      if (this._state !== OPEN) return;
+      if (data instanceof ArrayBuffer && this.binaryType === "blob") data = new Blob([data]);
+      this.dispatchEvent(new MessageEvent("message", { data, origin: new URL(this.url).origin }));
+    }
+
+    /**
+     * The server closed it, or a WebSocket ended.
+     * @param {Link} link @param {number} code @param {string} reason @param {boolean} clean
+     */
+    _closed(link, code, reason, clean) {
+      if (this._link !== link) return;
+      if (this._state === CLOSING || !this._options.reconnect || !temporary.includes(code)) {
+        this._end(code, reason || this._reason, clean);
+        return;
+      }
+      this._forget();
+      this._down(link, `closed with ${code} ${reason}`);
+    }
+
+    /** A link is gone, or did not come about. @param {Link} link @param {string} message @param {number} [status] */
+    _down(link, message, status = 0) {
+      if (this._link !== link) return;
+      link.stop();
+      this._link = null;
+      if (this._state === CLOSING || !this._options.reconnect && link.isUp) {
+        this._end(1006, message, false);
+      } else if (!link.isUp && this._round.length) {
+        this._try();
+      } else if (!this._options.reconnect || !this._wasOpen && isRefusal(status)) {
+        this._end(1006, message, false);
+      } else {
+        if (link.isUp && Date.now() - link.since > steady) this._failures = 0;
+        const delay = this._delay(this._failures);
+        this._failures += 1;
+        this._state = CONNECTING;
+        this._timer = setTimeout(() => this.retry(), delay);
+        this.dispatchEvent(new CustomEvent("error", { detail: { message, delay } }));
+      }
+    }
+
+    /** @param {number} failures */
+    _delay(failures) {
+      const { minDelay, maxDelay } = this._options;
+      return minDelay + Math.random() * (Math.min(maxDelay, minDelay * 2 ** (failures + 1)) - minDelay);
+    }
+
+    /** The session is over. */
+    _forget() {
+      if (this._session) this._worked = "";
+      this._session = null;
+    }
+
+    /** @param {number} code @param {string} reason @param {boolean} wasClean */
+    _end(code, reason, wasClean) {
+      if (this._state === CLOSED) return;
+      this._state = CLOSED;
+      clearTimeout(this._timer);
+      if (this._link) this._link.stop();
+      this._link = this._session = null;
+      for (const [type, listener] of Object.entries(this._outside)) removeEventListener(type, listener);
+      if (!wasClean) this.dispatchEvent(new CustomEvent("error", { detail: { message: reason, delay: null } }));
+      this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));
+    }
+
+    /** The page is left. @param {boolean} isKept the browser may show it again */
+    _leave(isKept) {
+      if (this._state >= CLOSING) return;
+      if (this._session) navigator.sendBeacon(this._at({ session: this._session.name, close: 1001 }));
+      else if (!isKept) return; // browsers close WebSockets themselves
+      this._forget();
+      if (this._link) this._link.stop();
+      this._link = null;
+      this._state = CONNECTING;
+      clearTimeout(this._timer);
+      this._timer = setTimeout(() => this.retry(), this._options.maxDelay);
+    }
+
+    // Sending
+
+    /** Lets go what waits, where there is somebody to take it. */
+    _flush() {
+      const socket = this._link && this._link.isUp && this._link.socket;
+      if (socket) {
+        while (this._queue.length && socket.readyState === OPEN) socket.send(this._unqueue());
+      } else if (this._session && !this._session.saying && this._queue.length && this._state !== CONNECTING) {
+        this._session.saying = this._say(this._session);
+      }
+    }
+
+    _unqueue() {
+      const { data, size } = /** @type {Waiting} */ (this._queue.shift());
+      this._queued -= size;
+      return data;
+    }
+
+    /** Sends what waits by requests, one at a time, each until it is known to have arrived. @param {Session} session */
+    async _say(session) {
+      const timeout = Math.max(this._options.timeout, 10000);
+      for (let failures = 0; this._session === session && this._queue.length && this._state !== CONNECTING; ) {
+        const message = this._queue[0];
+        const { data, size, doubt } = message;
+        const headers = new Headers(typeof data === "string" ? [] : [["Content-Type", "application/octet-stream"]]);
+        const query = { session: session.name, number: session.said + 1 };
+        message.doubt = true;
+        const { status, text, after } = await this._ask("POST", query, timeout + size / 10, { body: data, headers });
+        if ([409, 410, 429, 503].includes(status)) message.doubt = doubt;
+        if (this._session !== session) break;
+        if (status === 204) {
+          session.said += 1;
+          failures = 0;
+          this._unqueue();
+        } else if (status === 503 || status === 429) {
+          await pause(after);
+        } else if (status === 409 || status === 410) {
+          this._forget();
+          if (this._link) this._down(this._link, text);
+          else if (this._state === CLOSING) this._end(1006, text, false);
+        } else if (isRefusal(status)) {
+          this._ask("POST", { session: session.name, close: "" }, timeout);
+          this._end(status === 413 ? 1009 : 1008, text.slice(0, 123), true);
+        } else if (++failures < patience) {
+          await pause(this._delay(failures));
+        } else if (this._link) {
+          this._down(this._link, text);
+        } else if (this._state === CLOSING) {
+          this._end(1006, text, false);
+        }
+      }
+      session.saying = null;
+    }
+
+    /** Says what waits, and that this was all. @param {Session} session @param {number} [code] */
+    async _finish(session, code) {
+      this._flush();
+      await session.saying;
+      if (this._state !== CLOSING) return;
+      const query = { session: session.name, close: code || "", reason: this._reason };
+      const { status, text } = await this._ask("POST", query, this._options.timeout, { keepalive: true });
+      if (status === 204) this._end(code || 1005, this._reason, true);
+      else this._end(1006, text, false);
+    }
+
+    /** The channel's address with these values. @param {{[name: string]: string | number}} query */
+    _at(query) {
+      const url = new URL(this._url.href);
+      for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+      return url.href;
+    }
+
+    /**
+     * Asks the server, for so many ms. Status 0: there was no answer, and `text` says why; `after`: ms after which a
+     * request that came too early may come again.
+     * @param {string} method @param {{[name: string]: string | number}} query @param {number} time
+     * @param {RequestInit} [more] @param {Link} [link] the request ends with it
+     */
+    async _ask(method, query, time, more, link) {
+      const abort = new AbortController();
+      const timer = setTimeout(() => abort.abort(), time);
+      if (link) link.stop = () => abort.abort();
+      const credentials = this._options.withCredentials ? "include" : "same-origin";
+      const request = Object.assign({ method, credentials, cache: "no-store", signal: abort.signal }, more);
+      const answer = { status: 0, text: "", json: object(""), after: 1000 };
+      try {
+        const response = await fetch(this._at(query), /** @type {RequestInit} */ (request));
+        answer.text = (await response.text()).trim();
+        answer.json = object(answer.text);
+        answer.after *= Number(response.headers.get("Retry-After")) || 1;
+        answer.status = response.status;
+      } catch (problem) {
+        answer.text = String(problem);
+      }
+      clearTimeout(timer);
+      return answer;
+    }
+  }
+
+  for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSING, CLOSED })) {
+    for (const holder of [KennelChannel, KennelChannel.prototype]) Object.defineProperty(holder, name, { value });
+  }
+  Object.assign(globalThis, { KennelChannel });
+})();
