@@ -234,6 +234,8 @@ struct LimitSettings {
     rooms: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     keep_alive: Option<Duration>,
+    #[serde(default, deserialize_with = "size")]
+    sessions: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     poll_wait: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
@@ -327,6 +329,7 @@ impl Config {
             (&mut limits.upload, set.upload),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
+            (&mut limits.sessions, set.sessions),
             (&mut limits.mailbox, set.mailbox),
             (&mut limits.resume, set.resume),
             (&mut limits.conversations, set.conversations),

@@ -40,6 +40,8 @@ pub struct Limits {
     /// Conversations (`kennel.prompt`) that may wait for their visitors in one worker; one more ends the one that was silent
     /// for longest.
     pub conversations: usize,
+    /// Sessions by event streams, long polls and BOSH at once; one more gets 503. WebSockets are as many as Mongrel2 has descriptors.
+    pub sessions: usize,
     /// How long a client's poll of a session is held when nothing comes; less than what proxies and Mongrel2 bear.
     pub poll_wait: Duration,
     /// For how long a session lives without a poll or a stream of its client.
@@ -101,6 +103,11 @@ impl Limits {
                 self.conversations.to_string(),
                 "conversations that wait for their visitors in one worker",
             ),
+            (
+                "sessions",
+                self.sessions.to_string(),
+                "sessions by event streams, long polls and BOSH, then 503",
+            ),
             ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
             ("inactivity", time(self.inactivity), "a session lives without a poll or a stream"),
             ("mailbox", self.mailbox.to_string(), "messages that wait for a session's client"),
@@ -133,6 +140,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             conversations: 1000,
+            sessions: 50_000,
             poll_wait: Duration::from_secs(25),
             inactivity: Duration::from_secs(60),
             mailbox: 16_384,

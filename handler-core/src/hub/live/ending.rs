@@ -5,6 +5,7 @@
 //! on the connection is over, its rooms know it no more, and behind all its messages the script's
 //! `close` runs.
 
+use super::by_http::NO_LINK;
 use super::routes::Channels;
 use super::table::{Carrier, Channel, LiveId, Stage};
 use super::work::Pending;
@@ -96,6 +97,7 @@ impl Hub {
         }
         channel.stage = Stage::Over;
         let key = channel.key;
+        self.live.sessions.open -= usize::from(key.link == NO_LINK);
         self.counters.closed += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.closed += 1;

@@ -190,6 +190,13 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
+        if key.is_none() && self.live.sessions.open >= self.limits.sessions {
+            self.counters.overloaded += 1;
+            if self.complaints.pass(Complaint::Overflow, now) {
+                warn!("{} sessions are open, no more are taken: limits.sessions", self.limits.sessions);
+            }
+            return None;
+        }
         let opening = self.live.keeper.keep(message);
         let heard = self.live.lives.second(now);
         let meter = self.channel_meter_of(app, route);
@@ -220,6 +227,7 @@ impl Hub {
             }
             return None;
         };
+        self.live.sessions.open += usize::from(key.is_none());
         self.counters.opened += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.opened += 1;

@@ -487,3 +487,21 @@ fn a_dead_workers_sessions_go_on_elsewhere() {
     site.act(SECOND, &[Action::Send { conn, binary: false, payload: b"I am another" }]);
     assert_eq!(answer(&site, 2).1["messages"], json!(["I am another"]));
 }
+
+#[test]
+fn no_more_sessions_are_opened_than_the_limit_says() {
+    let spec = ChannelSpec { path: "/chat".into(), ..ChannelSpec::default() };
+    let limits = Limits { sessions: 2, ..Limits::default() };
+    let mut site = Site::with(limits, 1, Registration { channels: vec![spec], ..registration() });
+    site.hub.set_session_key(&[7; 32]);
+    let (ticket, _) = open(&mut site);
+    ask(&mut site, 2, "GET /chat", &[EVENTS], b"");
+    ask(&mut site, 3, "POST /chat", &[], b"");
+    ask(&mut site, 4, "GET /chat", &[EVENTS], b"");
+    let bosh = "<body rid='1' ver='1.11' xmlns='http://jabber.org/protocol/httpbind'/>";
+    ask(&mut site, 5, "POST /chat", &[], bosh.as_bytes());
+    assert_eq!([site.statuses(3), site.statuses(4), site.statuses(5)], [[503], [503], [503]]);
+    ask(&mut site, 6, &format!("DELETE /chat?session={ticket}"), &[], b"");
+    ask(&mut site, 7, "POST /chat", &[], b"");
+    assert_eq!(site.statuses(7), [201]);
+}

@@ -89,6 +89,8 @@ impl ByHttp {
 pub(in crate::hub) struct Sessions {
     /// None: there are no sessions, since their names could be guessed.
     tickets: Option<Tickets>,
+    /// How many are not over.
+    pub(super) open: usize,
     agenda: Agenda,
     /// Those with a poll to answer at the end of the turn, and some others.
     ready: Vec<LiveId>,
