@@ -172,7 +172,7 @@
       else if (!(data instanceof Blob)) kept = String(data);
       const size = typeof kept === "string" ? utf8(kept) : kept.size || kept.byteLength || 0;
       if (this._queued && this._queued + size > this._options.maxQueue) {
-        throw new DOMException(`${this._queued} bytes wait to be sent; ${size} more are too many`, "QuotaExceededError");
+        throw new DOMException(`${this._queued} bytes wait already; ${size} more are too many`, "QuotaExceededError");
       }
       this._queue.push({ data: kept, size, doubt: false });
       this._queued += size;

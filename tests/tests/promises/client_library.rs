@@ -250,6 +250,22 @@ fn what_got_lost_on_its_way_comes_again_and_what_arrived_does_not() {
 }
 
 #[test]
+fn a_script_that_does_not_keep_up_gets_everything_nevertheless() {
+    let site = plan(Language::Lua).config("[limits]\nchannel_queue = 1000\n").behind_warm().start();
+    let mut browser = Browser::start();
+    for carrier in ["sse", "poll"] {
+        let mut page = connected(&mut browser, site.port(), carrier);
+        // It sleeps for 200 ms, and behind that there is room for two of these.
+        page.evaluate("channel.send('slowly 10'); long = 'x'.repeat(400); say(1, 2)");
+        page.evaluate("for (let n = 1; n <= 5; n++) channel.send(long + n)");
+        page.until("got.length == 17");
+        let last = "got.slice(10).join() == said(1, 2) + [1, 2, 3, 4, 5].map((n) => ',' + long + n).join('')";
+        assert_eq!(page.evaluate(last), true, "{carrier}");
+        assert!(page.complaints().iter().any(|line| line.contains("503")), "it was refused at first");
+    }
+}
+
+#[test]
 fn a_module_may_import_it() {
     let site = plan(Language::Lua).behind_warm().start();
     let mut browser = Browser::start();
