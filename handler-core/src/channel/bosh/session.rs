@@ -281,7 +281,7 @@ impl Session {
             (Err(condition), _) | (_, Err(condition)) => return self.fail(Some(rid), request, condition),
         };
         let leaving = pause.is_some() || is_terminate(body);
-        if self.stage == Stage::Open && self.is_overactive(body.is_empty(), leaving, now) {
+        if self.stage == Stage::Open && self.is_overactive(rid, body.is_empty(), leaving, now) {
             return self.fail(Some(rid), request, Condition::PolicyViolation);
         }
         (self.last_came, self.last_idle) = (now, body.is_empty() && !leaving);
@@ -303,7 +303,7 @@ impl Session {
     }
 
     /// Whether a new request is one too many, or too soon.
-    fn is_overactive(&self, empty: bool, leaving: bool, now: Instant) -> bool {
+    fn is_overactive(&self, rid: u64, empty: bool, leaving: bool, now: Instant) -> bool {
         let early = self.window.early.iter().filter(|early| early.request.is_some()).count();
         let under_way = self.window.live() + early + 1;
         let most = usize::from(self.terms.requests);
@@ -312,7 +312,9 @@ impl Session {
             return true;
         }
         let only_asks = empty && !leaving && soon;
-        only_asks && if self.terms.is_polling() { self.last_idle } else { under_way == most }
+        // One that was overtaken is not the last, and was no poll too many when it was sent.
+        let is_last = self.window.early.iter().all(|early| early.rid < rid);
+        only_asks && if self.terms.is_polling() { self.last_idle } else { under_way == most && is_last }
     }
 
     /// The request whose turn it is.

@@ -73,6 +73,15 @@ fn section_11_it_is_not_too_soon_after_the_polling_time_or_with_something_to_say
 }
 
 #[test]
+fn section_11_a_poll_that_was_overtaken_by_a_message_is_not_the_last_request() {
+    let mut talk = Talk::new();
+    talk.say(102, "", "<a/>");
+    talk.ask(101);
+    assert_eq!((talk.ended, talk.heard.len()), (None, 1));
+    assert_eq!(talk.answers(), of([(101, EMPTY)]));
+}
+
+#[test]
 fn section_11_without_polling_a_client_must_be_allowed_any_frequency() {
     let settings = Settings { polling: 0, ..Settings::default() };
     let (mut talk, answer) = Talk::answered(&settings, "hold='1' wait='60'").unwrap();
