@@ -147,6 +147,14 @@ impl Page {
         self.session.call("Emulation.setEmulatedMedia", features);
     }
 
+    /// Takes the network away from it, or gives it back. What is under way breaks.
+    pub fn be_offline(&mut self, offline: bool) {
+        self.session.call("Network.enable", json!({}));
+        let conditions =
+            json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.session.call("Network.emulateNetworkConditions", conditions);
+    }
+
     /// The value of a JavaScript expression in the page; of a promise, what it leads to.
     ///
     /// # Panics

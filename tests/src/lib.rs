@@ -12,7 +12,7 @@
 //! * [`metrics`]: Prometheus' text format, strictly.
 //! * [`command`]: `kennel` run to its end, with what it printed.
 //! * [`process`], [`log`], [`wait`]: processes, log lines and events, always with a deadline.
-//! * [`venv`]: packages from PyPI, for what tests do with Python.
+//! * [`venv`]: packages from PyPI, for what tests do with Python; [`npm`]: packages from npm, for pages.
 //! * [`binary`], [`folder`], [`port`]: where the program is, and what a test has for itself alone.
 
 pub mod binary;
@@ -25,6 +25,7 @@ pub mod folder;
 pub mod language;
 pub mod log;
 pub mod metrics;
+pub mod npm;
 pub mod port;
 pub mod process;
 pub mod proxy;

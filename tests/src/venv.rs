@@ -34,7 +34,7 @@ pub fn python(requirements: &Path) -> PathBuf {
 }
 
 /// Cargo's folder for what can be made again.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let deps =
         test.ancestors().find(|folder| folder.ends_with("deps")).expect("a test lies in target/PROFILE/deps");
@@ -42,7 +42,7 @@ fn target() -> PathBuf {
 }
 
 /// Runs a command to its good end, and returns what it printed.
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");

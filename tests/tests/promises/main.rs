@@ -19,6 +19,8 @@ mod arriving;
 mod asgi;
 /// WebSockets of ASGI applications.
 mod asgi_websockets;
+/// BOSH: channels for XMPP clients, whose connections may break, and the example with strophe.js.
+mod bosh;
 /// Carriers: channels by event streams and long polls, whose connections may break.
 mod carriers;
 /// CGI: scripts that are started for each request.
