@@ -300,8 +300,15 @@ fn a_close_is_told_behind_what_waits_whoever_carries_it() {
     assert_eq!(site.statuses(2), [410]);
     poll(&mut site, 3, &ticket, "");
     assert_eq!(answer(&site, 3).1["close"]["code"], json!(1000));
+    // The answer was lost.
     poll(&mut site, 4, &ticket, "&after=1");
-    assert_eq!(site.statuses(4), [410], "it has heard all");
+    assert_eq!(
+        answer(&site, 4).1,
+        json!({"after": 1, "messages": [], "close": {"code": 1000, "reason": ""}})
+    );
+    site.pass(seconds(5));
+    poll(&mut site, 5, &ticket, "&after=1");
+    assert_eq!(site.statuses(5), [410]);
     assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 1000, .. }]));
     site.settles();
 

@@ -167,11 +167,6 @@ impl Hub {
             Err(Lost::Past) => return Err((409, "messages behind that number are not kept any more")),
             Err(Lost::Future) => return Err((400, "that many messages were never sent")),
         }
-        if session.told && session.mailbox.size().0 == 0 {
-            self.finish_live(id, 1006, "", now);
-            return Err((410, GONE));
-        }
-        session.told = false;
         Ok(())
     }
 
@@ -224,7 +219,7 @@ impl Hub {
         let queued = channel.work.as_ref().map_or(0, |work| work.bytes);
         let is_open = channel.stage == Stage::Open;
         let Carrier::Http(session) = &mut channel.carrier else { return (410, GONE.into()) };
-        if session.poll.is_none() && session.stream.is_none() && !session.told {
+        if session.poll.is_none() && session.stream.is_none() && session.told.is_none() {
             session.due = now + inactivity;
         }
         if number.is_some_and(|number| number <= session.received) {

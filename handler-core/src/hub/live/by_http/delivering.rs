@@ -52,8 +52,7 @@ impl Live {
             conn.closing = true;
             conn.carries = None;
             session.stream = None;
-            session.told = true;
-            session.due = now + PATIENCE;
+            session.due = *session.told.get_or_insert(now + PATIENCE);
             let due = session.due;
             self.sessions.agenda.plan(due, id, number, &mut session.planned);
         }
@@ -130,8 +129,10 @@ impl Hub {
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let Some(poll) = session.poll.take() else { return };
         let (answer, told) = poll::answer(&mut session.mailbox, close);
-        session.told |= told;
-        session.due = now + if told { PATIENCE } else { inactivity };
+        session.due = match told {
+            true => *session.told.get_or_insert(now + PATIENCE),
+            false => now + inactivity,
+        };
         let due = session.due;
         self.look_at(id, due);
         self.answer_call_by(poll.request, (200, &poll.cors), answer, now);

@@ -50,8 +50,8 @@ pub(in crate::hub) struct ByHttp {
     stream: Option<ConnKey>,
     /// It was opened by a stream.
     is_stream: bool,
-    /// The client was told that it is over, and may have missed it.
-    told: bool,
+    /// The client was told that it is over: until then it may come again and be told once more, since it may have missed it.
+    told: Option<Instant>,
     /// When something is to be done for it if nothing comes.
     due: Instant,
     /// When the agenda looks at it next.
@@ -67,7 +67,7 @@ impl ByHttp {
             poll: None,
             stream: None,
             is_stream,
-            told: false,
+            told: None,
             due,
             planned: None,
         }
