@@ -1,4 +1,4 @@
-//! What live connections cost the hub: a room's message for each who gets it, an echo, and memory.
+//! What live connections cost the hub: a room's message for each who gets it, an echo, and memory, of BOSH sessions too.
 //!
 //! ```text
 //! cargo bench -p handler-core --bench live [-- --check]
@@ -54,6 +54,7 @@ impl World {
     fn new() -> Self {
         let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
         let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
+        hub.set_session_key(&[7; 32]);
         let now = Instant::now();
         hub.handle_server_up(LINK, b"");
         hub.load_app(AppId(0), now);
@@ -80,6 +81,49 @@ impl World {
         let mut bytes = 0;
         self.hub.drain_replies(|_, reply| bytes += black_box(reply).len());
         bytes
+    }
+
+    /// One turn; the session that is named in each answer, in the order of the clients' connections.
+    fn turn_for_names(&mut self) -> Vec<String> {
+        self.hub.finish_turn(self.now);
+        let mut names = Vec::new();
+        self.hub.drain_replies(|_, reply| {
+            let reply = String::from_utf8_lossy(reply);
+            let id = reply.split([':', ',']).nth(1).and_then(|id| id.parse().ok()).unwrap_or(0_usize);
+            if let Some((_, sid)) = reply.split_once("sid=\"") {
+                names.push((id, sid.split('"').next().unwrap_or_default().to_owned()));
+            }
+        });
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Opens BOSH sessions, each of which says something, reads the echo, and has a request that waits.
+    fn open_bosh(&mut self, count: usize) {
+        const SIZE: usize = 50;
+        assert!(count.is_multiple_of(SIZE), "whole groups");
+        for first in (1..=count).step_by(SIZE) {
+            let ids = first..first + SIZE;
+            for id in ids.clone() {
+                let opening = "to='chat.example.org' xml:lang='en' wait='25' hold='1' ver='1.6'";
+                self.hub.handle_message(LINK, &post(id, 1, opening, ""), self.now);
+            }
+            let names = self.turn_for_names();
+            assert_eq!(names.len(), SIZE);
+            self.obey();
+            for (rid, content) in
+                [(2, "<message xmlns='jabber:client'><body>hello</body></message>"), (3, "")]
+            {
+                for (id, sid) in ids.clone().zip(&names) {
+                    let message = post(id, rid, &format!("sid='{sid}'"), content);
+                    self.hub.handle_message(LINK, &message, self.now);
+                }
+                self.turn();
+                self.obey();
+                self.turn();
+            }
+        }
+        self.rest();
     }
 
     /// Does what the worker was told, and tells the hub so.
@@ -169,6 +213,40 @@ fn message(id: usize, flags: Option<u8>, body: &[u8]) -> Vec<u8> {
     message.extend_from_slice(body);
     message.push(b',');
     message
+}
+
+/// A page's request of a BOSH session.
+fn post(id: usize, rid: usize, attributes: &str, content: &str) -> Vec<u8> {
+    let body = format!(
+        "<body rid='{rid}' {attributes} xmlns='http://jabber.org/protocol/httpbind'>{content}</body>"
+    );
+    let size = body.len().to_string();
+    let all = [
+        ("REMOTE_ADDR", "127.0.0.1"),
+        ("METHOD", "POST"),
+        ("URL_SCHEME", "http"),
+        ("PATTERN", "/"),
+        ("URI", "/ws"),
+        ("VERSION", "HTTP/1.1"),
+        ("PATH", "/ws"),
+        ("host", "chat.example.org"),
+        ("connection", "keep-alive"),
+        ("content-length", &size),
+        ("content-type", "text/xml; charset=UTF-8"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+        ),
+        ("accept", "*/*"),
+        ("origin", "http://chat.example.org"),
+        ("referer", "http://chat.example.org/"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("accept-language", "en-US,en;q=0.9"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ];
+    let headers: String =
+        all.iter().map(|(name, value)| format!("{}:{name},{}:{value},", name.len(), value.len())).collect();
+    format!("m2 {id} /ws {}:{headers}}}{}:{body},", headers.len(), body.len()).into_bytes()
 }
 
 /// Nanoseconds for each of `count` in a turn, the median of many.
@@ -269,6 +347,16 @@ fn main() {
     world.rest();
     let each = (ALLOCATED.load(Ordering::Relaxed) - before - most.len() * 8) as f64 / HELD as f64;
     println!("{:<58} {each:>8.1} bytes", "the same in all four rooms");
+    const SESSIONS: usize = 10_000;
+    drop(world);
+    let mut world = World::new();
+    world.conns.reserve(SESSIONS);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    world.open_bosh(SESSIONS);
+    assert_eq!(world.conns.len(), SESSIONS);
+    let each = (ALLOCATED.load(Ordering::Relaxed) - before) as f64 / SESSIONS as f64;
+    judge("memory of a BOSH session with a request that waits", each, 2048.0, "bytes");
+
     if check && missed {
         std::process::exit(1);
     }

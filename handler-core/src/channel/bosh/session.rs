@@ -340,6 +340,7 @@ impl Session {
         self.window.next = rid + 1;
         self.pause = None;
         self.forward(body);
+        self.window.held.reserve_exact(1);
         self.window.held.push(held);
         if is_terminate(body) {
             return self.terminated();

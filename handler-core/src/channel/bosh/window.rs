@@ -125,10 +125,15 @@ impl Window {
         if answer.pause {
             self.answers.retain(|answer| !answer.pause);
         }
-        self.answers.push_back(answer);
-        while self.answers.iter().filter(|answer| !answer.pause).count() > most {
+        let more = usize::from(!answer.pause);
+        while !self.answers.is_empty()
+            && self.answers.iter().filter(|answer| !answer.pause).count() + more > most
+        {
             self.answers.pop_front();
         }
+        // Every session has some, so there is room for no more than needed.
+        self.answers.reserve_exact(1);
+        self.answers.push_back(answer);
     }
 
     /// The answer to a request that was answered.

@@ -169,7 +169,13 @@ impl Hub {
         request.plan = Plan::Held(session);
         request.deadline = None;
         let number = request.number;
+        // It may wait for long: the room of the answer before is not kept for it.
+        if let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| conn.out.is_empty()) {
+            conn.out = Vec::new();
+        }
         if let Carrier::Bosh(bosh) = &mut channel.carrier {
+            // Most have one, so there is room for no more than needed.
+            bosh.held.reserve_exact(1);
             bosh.held.push((number, key, cors.to_owned()));
         }
         number
