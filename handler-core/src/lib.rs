@@ -16,7 +16,7 @@
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub;
 //! * [`rehearsal`]: the hub, clients and workers in one thread, on made-up time, for tests of apps.
 //!
-//! [`templates`] (with the feature of that name) makes pages for workers; the hub makes none.
+//! `templates` (with the feature of that name) makes pages for workers; the hub makes none.
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
 

@@ -25,8 +25,11 @@ def main() -> int:
     # What tests print is none of what is told.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # What was printed is there whatever becomes of this process.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def tell(event: str, **fields: Any) -> None:
+        sys.stdout.flush()
         out.write(f"\n{_MARK}{json.dumps({'event': event, **fields})}\n")
         out.flush()
 

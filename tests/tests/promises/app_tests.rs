@@ -492,7 +492,7 @@ fn a_test_that_hangs_fails_and_the_others_are_run(language: Language) {
     let tests = Scripts {
         lua: r#"
 testing.test("before", function() end)
-testing.test("hangs", function() while true do end end)
+testing.test("hangs", function() print("I hang") while true do end end)
 testing.test("between", function() end)
 testing.test("dies", function() os.exit(7) end)
 testing.test("after", function() print("I was here") end)
@@ -502,6 +502,7 @@ import os
 
 def test_before(): pass
 def test_hangs():
+    print("I hang")
     while True: pass
 def test_between(): pass
 def test_dies(): os._exit(7)
@@ -517,7 +518,11 @@ def test_after(): print("I was here")
     let message = |at: usize| told["tests"][at]["failure"]["message"].as_str().expect("a text").to_owned();
     assert!(message(1).starts_with("it took longer than 500ms"), "{}", message(1));
     assert!(message(3).contains("exit status: 7"), "{}", message(3));
-    assert!(finished.stderr.contains("I was here"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("I was here") && finished.stderr.contains("I hang"),
+        "{}",
+        finished.stderr
+    );
 }
 
 in_each_language!(an_app_that_never_comes_to_rest_fails_its_test);
