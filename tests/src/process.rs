@@ -56,6 +56,16 @@ pub fn resident_memory(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// The memory of its own that it occupies now, in bytes: without the program's file, of which more is read with all that it
+/// does for the first time.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn own_memory(pid: u32) -> u64 {
+    status(pid, "RssAnon:")
+}
+
 /// The most that it has occupied at a time, in bytes.
 ///
 /// # Panics

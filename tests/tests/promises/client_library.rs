@@ -255,11 +255,12 @@ fn a_script_that_does_not_keep_up_gets_everything_nevertheless() {
     let mut browser = Browser::start();
     for carrier in ["sse", "poll"] {
         let mut page = connected(&mut browser, site.port(), carrier);
-        // It sleeps for 200 ms, and behind that there is room for two of these.
-        page.evaluate("channel.send('slowly 10'); long = 'x'.repeat(400); say(1, 2)");
+        // It sleeps for two seconds, and behind that there is room for two of these.
+        page.evaluate("channel.send('slowly 100'); long = 'x'.repeat(400); say(1, 2)");
         page.evaluate("for (let n = 1; n <= 5; n++) channel.send(long + n)");
-        page.until("got.length == 17");
-        let last = "got.slice(10).join() == said(1, 2) + [1, 2, 3, 4, 5].map((n) => ',' + long + n).join('')";
+        page.until("got.length == 107");
+        let last =
+            "got.slice(100).join() == said(1, 2) + [1, 2, 3, 4, 5].map((n) => ',' + long + n).join('')";
         assert_eq!(page.evaluate(last), true, "{carrier}");
         assert!(page.complaints().iter().any(|line| line.contains("503")), "it was refused at first");
     }
