@@ -45,7 +45,7 @@ impl Hub {
         let mut frame = Vec::new();
         session.close(CloseCode(code), reason, &mut frame);
         channel.stage = Stage::Closing;
-        channel.our_close = Some(Box::new((code, reason.into())));
+        self.live.our_closes.insert(id, (code, reason.into()));
         self.live.rooms.leave_all(id);
         self.live.heartbeat.expect_close(now + PATIENCE, id, channel.number);
         self.send_bytes(id, &frame, now);
@@ -81,8 +81,8 @@ impl Hub {
             self.forget_live(id);
             return;
         }
-        let ours = channel.our_close.take();
-        let (code, reason) = ours.map_or((code, reason.into()), |ours| *ours);
+        let ours = self.live.our_closes.remove(&id);
+        let (code, reason) = ours.unwrap_or_else(|| (code, reason.into()));
         self.note_live(id, Passing::Closed { code, reason: &reason });
         self.give(id, Pending::Close { code, reason }, now);
     }
@@ -122,6 +122,7 @@ impl Hub {
                 worker.jobs.remove(serial);
             }
         }
+        self.live.our_closes.remove(&id);
         self.live.lives.remove(id);
     }
 

@@ -36,6 +36,7 @@ use crate::channel::opening::Keeper;
 use crate::rooms::Rooms;
 use crate::websocket::Codec;
 use by_http::Sessions;
+use rustc_hash::FxHashMap;
 
 /// All that the hub keeps for live connections.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(super) struct Live {
     pub decisions: Decisions,
     pub publishing: Publishing,
     pub sessions: Sessions,
+    /// Closes of our own, code and reason, until those conversations are over. Apart from them, since few have one.
+    pub our_closes: FxHashMap<LiveId, (u16, Box<str>)>,
 }
 
 impl Live {
@@ -63,6 +66,7 @@ impl Live {
             decisions: Decisions::default(),
             publishing: Publishing::default(),
             sessions: Sessions::default(),
+            our_closes: FxHashMap::default(),
         }
     }
 }

@@ -213,7 +213,6 @@ impl Hub {
             opened: false,
             resumed: beginning == Beginning::Adopted,
             orphan: false,
-            our_close: None,
             worker: Attached::NONE,
             work: None,
             opening,

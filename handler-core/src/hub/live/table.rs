@@ -99,8 +99,6 @@ pub(crate) struct Channel {
     pub(super) resumed: bool,
     /// It is on its app's list of connections without a worker.
     pub(super) orphan: bool,
-    /// Our own close, code and reason, until the conversation is over.
-    pub(super) our_close: Option<Box<(u16, Box<str>)>>,
     pub(super) worker: Attached,
     /// What its worker has to do, or does. Nothing for an idle one.
     pub(super) work: Option<Box<Work>>,
@@ -306,4 +304,4 @@ impl Channel {
     }
 }
 
-const _: () = assert!(size_of::<Channel>() <= 104, "a hundred thousand of them are the usual case");
+const _: () = assert!(size_of::<Channel>() <= 88, "a hundred thousand of them are the usual case");

@@ -47,7 +47,7 @@ impl Live {
         }
         session.mailbox.forget_sent(limits.mailbox, limits.resume);
         if is_closing && session.mailbox.is_all_sent() {
-            let (code, reason) = channel.our_close.as_deref().map_or((1000, ""), |(code, why)| (*code, why));
+            let (code, reason) = self.our_closes.get(&id).map_or((1000, ""), |(code, why)| (*code, why));
             conn.out.extend_from_slice(&event_stream::close(code, reason));
             conn.closing = true;
             conn.carries = None;
@@ -125,7 +125,7 @@ impl Hub {
         let inactivity = self.limits.inactivity;
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let closing = channel.stage == Stage::Closing;
-        let close = channel.our_close.as_deref().filter(|_| closing).map(|(code, why)| (*code, &**why));
+        let close = self.live.our_closes.get(&id).filter(|_| closing).map(|(code, why)| (*code, &**why));
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let Some(poll) = session.poll.take() else { return };
         let (answer, told) = poll::answer(&mut session.mailbox, close);
@@ -158,7 +158,7 @@ impl Hub {
     pub(in crate::hub::live) fn close_session(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         channel.stage = Stage::Closing;
-        channel.our_close = Some(Box::new((code, reason.into())));
+        self.live.our_closes.insert(id, (code, reason.into()));
         let stream = match &channel.carrier {
             Carrier::Http(session) => session.stream,
             _ => None,
@@ -174,7 +174,7 @@ impl Hub {
     /// The last words to a session's client, if it listens: what waits, and the close.
     pub(in crate::hub::live) fn dismiss(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let ours = channel.our_close.as_deref().map(|(code, reason)| (*code, reason.to_string()));
+        let ours = self.live.our_closes.get(&id).map(|(code, reason)| (*code, reason.to_string()));
         let (code, reason) = ours.unwrap_or_else(|| (code, reason.to_owned()));
         let Carrier::Http(session) = &mut channel.carrier else {
             self.dismiss_bosh(id, code, now);
