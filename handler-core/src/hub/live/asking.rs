@@ -69,8 +69,10 @@ impl Hub {
                     let problem =
                         format!("dropped {size} bytes of data: a connection has at most {MAX_DATA}");
                     self.refuse_order(id, &problem, now);
-                } else if let Some(channel) = self.live.lives.get_mut(id) {
-                    channel.data = (!json.is_empty()).then(|| Box::new(json.into()));
+                } else if json.is_empty() {
+                    self.live.data.remove(&id);
+                } else {
+                    self.live.data.insert(id, json.into());
                 }
             }
             Action::Query { query, question, subject } => {
@@ -108,7 +110,7 @@ impl Hub {
                 .and_then(|id| self.introduce(id))
                 .unwrap_or_default(),
             Question::Data => {
-                let data = by_decimal().and_then(|id| self.live.lives.get(id)?.data.as_ref());
+                let data = by_decimal().and_then(|id| self.live.data.get(&id));
                 data.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default()
             }
             Question::Rooms => {

@@ -122,6 +122,7 @@ impl Hub {
                 worker.jobs.remove(serial);
             }
         }
+        self.live.data.remove(&id);
         self.live.our_closes.remove(&id);
         self.live.lives.remove(id);
     }

@@ -48,7 +48,7 @@ impl Live {
                 Carrier::Bosh(session) => session.unsent(),
                 Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => 0,
             },
-            data: channel.data.as_ref().map(|data| &***data),
+            data: self.data.get(&id).map(|data| &**data),
             resumed: channel.resumed,
         })
     }

@@ -50,6 +50,8 @@ pub(super) struct Live {
     pub decisions: Decisions,
     pub publishing: Publishing,
     pub sessions: Sessions,
+    /// `conn.data` as JSON, of those that have some.
+    pub data: FxHashMap<LiveId, Box<[u8]>>,
     /// Closes of our own, code and reason, until those conversations are over. Apart from them, since few have one.
     pub our_closes: FxHashMap<LiveId, (u16, Box<str>)>,
 }
@@ -66,6 +68,7 @@ impl Live {
             decisions: Decisions::default(),
             publishing: Publishing::default(),
             sessions: Sessions::default(),
+            data: FxHashMap::default(),
             our_closes: FxHashMap::default(),
         }
     }

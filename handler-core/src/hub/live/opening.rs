@@ -216,7 +216,6 @@ impl Hub {
             worker: Attached::NONE,
             work: None,
             opening,
-            data: None,
         });
         let Some(id) = made else {
             self.counters.overloaded += 1;

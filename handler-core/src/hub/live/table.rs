@@ -103,8 +103,6 @@ pub(crate) struct Channel {
     /// What its worker has to do, or does. Nothing for an idle one.
     pub(super) work: Option<Box<Work>>,
     pub(super) opening: Kept,
-    /// `conn.data` as JSON. Boxed twice, since most have none.
-    pub(super) data: Option<Box<Box<[u8]>>>,
 }
 
 /// What was sent to a connection in the current window, where Mongrel2 does not say when a message was
@@ -304,4 +302,4 @@ impl Channel {
     }
 }
 
-const _: () = assert!(size_of::<Channel>() <= 88, "a hundred thousand of them are the usual case");
+const _: () = assert!(size_of::<Channel>() <= 80, "a hundred thousand of them are the usual case");

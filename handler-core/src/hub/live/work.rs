@@ -217,7 +217,7 @@ impl Hub {
             asked: channel.stage == Stage::Asked,
             transport: channel.carrier.name(),
             name: name.as_bytes(),
-            data: channel.data.as_deref().map_or(&b""[..], |json| json),
+            data: self.live.data.get(&id).map_or(&b""[..], |json| json),
             rooms: protocol::Params::EMPTY,
             params: protocol::Params::EMPTY,
             message: &message,
