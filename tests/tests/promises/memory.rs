@@ -29,12 +29,14 @@ fn ten_thousand_open_connections_cost_the_hub_nearly_nothing() {
         for client in &mut clients[first..] {
             assert_eq!(client.read().text(), "hello");
         }
+        if clients.len().is_multiple_of(1000) {
+            // The hub forgets an answered request within a second. A rush of ten thousand is not what is measured here.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+        }
     }
     let full = own_memory(site.hub());
     println!("idle {} KiB, with {CONNECTIONS} connections {} KiB", idle >> 10, full >> 10);
-    // They come within two or three seconds; what the hub notes of each for up to a second it forgets, and the allocator
-    // keeps the room.
-    assert!(full - idle.min(full) < 16 << 20, "{} KiB more than before", (full - idle) >> 10);
+    assert!(full - idle.min(full) < 10 << 20, "{} KiB more than before", (full - idle) >> 10);
     // They are all still there.
     for client in clients.iter_mut().step_by(97) {
         assert_eq!(client.get("/").text(), "hello");
