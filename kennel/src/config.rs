@@ -224,6 +224,7 @@ struct LimitSettings {
     pipeline: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     spill: Option<usize>,
+    server_output: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     connection_output: Option<usize>,
     #[serde(default, deserialize_with = "size")]
@@ -324,6 +325,7 @@ impl Config {
             (&mut limits.worker_jobs, set.worker_jobs),
             (&mut limits.pipeline, set.pipeline),
             (&mut limits.spill, set.spill),
+            (&mut limits.server_output, set.server_output),
             (&mut limits.connection_output, set.connection_output),
             (&mut limits.channel_queue, set.channel_queue),
             (&mut limits.upload, set.upload),

@@ -12,8 +12,8 @@ use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::intake::{Asked, Planned, own_answer};
 use super::request::{Body, Job, Place, Plan, Request};
 use crate::http::Persistence;
-use crate::protocol::reply::{self, Control};
-use crate::protocol::{Envelope, Head, Part, Targets};
+use crate::protocol::reply::Control;
+use crate::protocol::{Envelope, Head, Part};
 use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
@@ -391,7 +391,7 @@ impl Hub {
                 continue;
             };
             let flow_control = self.links[usize::from(key.link.0)].flow_control;
-            self.control(key, Control::UploadCredits(bytes));
+            self.control_one(key, Control::UploadCredits(bytes));
             if let Some(conn) = self.conns.map.get_mut(&key) {
                 // It takes a place among those that Mongrel2 holds for the connection. No more than a few are under
                 // way at a time: what they grant has to come first.
@@ -403,18 +403,13 @@ impl Hub {
 
     /// Drops a connection at once, with what is under way to it.
     fn cancel(&mut self, key: ConnKey) {
-        self.control(key, Control::Cancel);
+        self.control_one(key, Control::Cancel);
     }
 
-    fn control(&mut self, key: ConnKey, control: Control) {
-        let link = &self.links[usize::from(key.link.0)];
-        let Some(sender) = link.sender.as_ref().filter(|_| link.up && link.incarnation == key.incarnation)
-        else {
-            return;
-        };
-        let start = self.outgoing.bytes.len();
-        reply::encode_control(&mut self.outgoing.bytes, sender, Targets::one(&key.id), control);
-        self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
+    fn control_one(&mut self, key: ConnKey, control: Control) {
+        if self.links[usize::from(key.link.0)].incarnation == key.incarnation {
+            self.control(key.link, &[key.id], control);
+        }
     }
 
     /// Ends a connection whose body makes no sense any more, as if its client had left.

@@ -5,8 +5,9 @@
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
 use super::ids::{ConnKey, RequestKey};
-use super::live::{Backlog, LiveId};
-use super::pacing::Pacer;
+use super::live::LiveId;
+use super::outbox::Outbox;
+use super::pacing::{Allowance, Pacer};
 use super::stream::Stream;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -19,8 +20,8 @@ pub(super) struct Conn {
     pub current: Option<RequestKey>,
     /// Requests behind it, in order.
     pub waiting: VecDeque<RequestKey>,
-    /// Bytes to send.
-    pub out: Vec<u8>,
+    /// What is to be sent.
+    pub out: Outbox,
     /// Close it once `out` is sent. Nothing further is read from it.
     pub closing: bool,
     /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.
@@ -43,8 +44,10 @@ pub(super) struct Conn {
     pub carries: Option<LiveId>,
     /// The body of the answer that has begun; what of it has not left yet is behind `out`.
     pub stream: Option<Box<Stream>>,
-    /// Messages behind `out`.
-    pub backlog: Option<Box<Backlog>>,
+    /// It is on a list of those that wait for their server.
+    pub queued: bool,
+    /// The round in which it last joined a batch.
+    pub batch: u32,
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
     pub is_socket: bool,
     /// What messages to a socket count for, until a notice says that they are written.
@@ -53,8 +56,6 @@ pub(super) struct Conn {
 
 /// Memory for so many entries is kept, however few there are.
 const SHRINK: usize = 4096;
-/// Bytes that move from the backlog to `out` at a time.
-const REFILL: usize = 64 << 10;
 
 impl Conn {
     /// What so many bytes count for under flow control, at most: whether Mongrel2 writes base64 to sockets is the
@@ -79,20 +80,13 @@ impl Conn {
         self.pacer.credited(bill, now);
     }
 
-    /// Moves messages from the backlog into an empty `out`. Returns the number of those that were dropped from it,
-    /// once it is empty.
-    pub fn refill(&mut self) -> u64 {
-        let Some(backlog) = &mut self.backlog else { return 0 };
-        while let Some(message) = backlog.messages.front() {
-            let framed = &message.framed;
-            if !self.out.is_empty() && self.out.len() + framed.len() > REFILL {
-                return 0;
-            }
-            self.out.extend_from_slice(framed);
-            backlog.bytes -= framed.len();
-            backlog.messages.pop_front();
-        }
-        self.backlog.take().map_or(0, |backlog| backlog.dropped)
+    /// Whether a message of this size can be sent at once, before anything else.
+    pub fn is_free_for(&self, bytes: usize, flow_control: bool, now: Instant) -> bool {
+        let allowance = self.pacer.allowance(flow_control, now);
+        self.out.is_empty()
+            && !self.closing
+            && !self.queued
+            && matches!(allowance, Allowance::Send(allowed) if allowed >= self.bill(bytes))
     }
 
     /// Whether everything for it is sent, and written as far as Mongrel2 tells.
@@ -105,9 +99,9 @@ impl Conn {
         self.current.is_none()
             && self.waiting.is_empty()
             && self.out.is_empty()
-            && self.backlog.is_none()
             && self.carries.is_none()
             && !self.dirty
+            && !self.queued
             && !self.closing
     }
 
@@ -126,10 +120,24 @@ impl Conn {
         !self.closing && self.stream.as_ref().is_some_and(|stream| stream.waiting() > 0)
     }
 
+    /// Bytes of memory that what waits for it takes, without messages that others wait for, too.
+    pub fn memory(&self) -> usize {
+        self.out.own_memory() + self.stream.as_ref().map_or(0, |stream| stream.waiting())
+    }
+
     /// Whether only credits can help it.
     pub fn is_stalled(&self) -> bool {
-        (!self.out.is_empty() || self.has_pieces()) && !self.dirty
+        (!self.out.is_empty() || self.has_pieces()) && !self.dirty && !self.queued
     }
+}
+
+/// Connections that wait for credits.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// Their credits are overdue for so long that the client is given up.
+    pub lost: Vec<ConnKey>,
+    /// Their credits are late.
+    pub stalled: Vec<ConnKey>,
 }
 
 /// The entries, and when the idle ones may go.
@@ -156,11 +164,10 @@ impl Connections {
         }
     }
 
-    /// Drops idle entries that nobody needs: open ones after their pacing window, closed ones
-    /// once nothing of them can be under way any more. Returns those whose credits are overdue for
-    /// so long that Mongrel2 has cut them off.
-    pub fn sweep(&mut self, now: Instant) -> Vec<ConnKey> {
-        let mut lost = Vec::new();
+    /// Drops idle entries that are not needed: open ones after their pacing window, closed ones
+    /// once nothing of them can be under way any more. Returns those that wait for credits.
+    pub fn sweep(&mut self, now: Instant) -> Swept {
+        let mut swept = Swept::default();
         for (fresh, age) in [(true, Pacer::SHORT), (false, Pacer::SWEEP)] {
             let due = |list: &VecDeque<(Instant, ConnKey)>| {
                 list.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= age)
@@ -171,13 +178,16 @@ impl Connections {
                 let Some(conn) = self.map.get_mut(&key) else { continue };
                 conn.listed = false;
                 if conn.pacer.is_lost(now) {
-                    lost.push(key);
+                    swept.lost.push(key);
                 } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
                     self.released.extend(conn.live);
                     self.map.remove(&key);
                 } else if conn.is_idle() || conn.is_stalled() {
                     conn.listed = true;
                     self.kept.push_back((now, key));
+                    if conn.is_stalled() && conn.pacer.silence(now) >= Pacer::SILENCE {
+                        swept.stalled.push(key);
+                    }
                 }
             }
         }
@@ -186,7 +196,7 @@ impl Connections {
             self.idle.shrink_to(self.map.len() * 2);
             self.kept.shrink_to(self.map.len() * 2);
         }
-        lost
+        swept
     }
 
     /// When [`sweep`](Self::sweep) is worth a wake-up: it is no hurry.

@@ -108,11 +108,13 @@ pub(super) enum Complaint {
     Target,
     /// Clients that do not read what is delivered to them.
     Overflow,
+    /// Replies to a server that is gone.
+    Undelivered,
 }
 
 /// The brakes of all kinds.
 #[derive(Debug, Default)]
-pub(super) struct Complaints([Brake; 5]);
+pub(super) struct Complaints([Brake; 6]);
 
 impl Complaints {
     /// Whether this complaint may be logged.
@@ -122,8 +124,8 @@ impl Complaints {
 
     /// The number of complaints of each kind that were held back in a second that is over.
     pub fn take_held(&mut self, now: Instant) -> impl Iterator<Item = (Complaint, u64)> {
-        use Complaint::{Malformed, Overflow, Refused, Sender, Target};
-        let kinds = [Malformed, Refused, Sender, Target, Overflow];
+        use Complaint::{Malformed, Overflow, Refused, Sender, Target, Undelivered};
+        let kinds = [Malformed, Refused, Sender, Target, Overflow, Undelivered];
         kinds.into_iter().filter_map(move |kind| Some((kind, self.0[kind as usize].take_held(now)?)))
     }
 

@@ -325,7 +325,7 @@ impl Hub {
             _ => request.persistence,
         };
         let form = Form { head_only: request.head_only, persistence, date: &self.date };
-        if response.encode(&mut conn.out, form) == Persistence::Close {
+        if conn.out.append(|out| response.encode(out, form)) == Persistence::Close {
             conn.closing = true;
             for waiting in std::mem::take(&mut conn.waiting) {
                 self.remove_request(waiting);

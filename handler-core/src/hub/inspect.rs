@@ -217,12 +217,11 @@ impl Hub {
             });
             flat.collect()
         });
-        let backlog = self.conns.map.get(&glimpse.key).and_then(|conn| conn.backlog.as_ref());
         Some(ConnectionStory {
             view,
             data: glimpse.data.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default(),
             headers: headers.unwrap_or_default(),
-            dropped: backlog.map_or(0, |backlog| backlog.dropped),
+            dropped: self.conns.map.get(&glimpse.key).map_or(0, |conn| conn.out.dropped()),
             resumed: glimpse.resumed,
         })
     }
@@ -377,9 +376,7 @@ impl Hub {
             idle,
             worker: worker.map(|worker| worker.number),
             rooms: rooms.collect(),
-            unsent: conn
-                .map_or(0, |conn| conn.out.len() + conn.backlog.as_ref().map_or(0, |backlog| backlog.bytes))
-                + glimpse.unsent,
+            unsent: conn.map_or(0, |conn| conn.out.len()) + glimpse.unsent,
             unread: glimpse.unread,
         })
     }

@@ -68,8 +68,15 @@ impl Hub {
         info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
     }
 
-    /// So many bytes of replies wait for a server because the system does not take them yet. While they are many, answers
-    /// in pieces wait.
+    /// A reply could not be handed to a server, since that is gone. Its connections end when the hub hears of it.
+    pub fn handle_undelivered(&mut self, link: LinkId, now: Instant) {
+        if self.complaints.pass(Complaint::Undelivered, now) {
+            warn!(link = link.0, "dropped a reply: mongrel2 is gone");
+        }
+    }
+
+    /// So many bytes of replies wait for a server because the system does not take them yet. While there are more than
+    /// `limits.spill`, everything else waits with its connection.
     pub fn handle_backlog(&mut self, link: LinkId, bytes: usize) {
         self.links[usize::from(link.0)].backlog = bytes;
     }
@@ -572,10 +579,12 @@ impl Hub {
     }
 
     fn handle_credits(&mut self, key: ConnKey, bytes: u64, now: Instant) {
-        self.links[usize::from(key.link.0)].flow_control = true;
+        let link = &mut self.links[usize::from(key.link.0)];
+        link.flow_control = true;
+        link.under_way.credited(bytes);
         if let Some(conn) = self.conns.map.get_mut(&key) {
             conn.credited(bytes, now);
-            if !conn.out.is_empty() || conn.backlog.is_some() || conn.has_pieces() || conn.closing {
+            if !conn.out.is_empty() || conn.has_pieces() || conn.closing {
                 self.mark_dirty(key);
             }
         }

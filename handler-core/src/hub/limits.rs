@@ -23,8 +23,12 @@ pub struct Limits {
     pub worker_jobs: usize,
     /// Requests that one connection may have waiting behind the one that runs (pipelining).
     pub pipeline: usize,
-    /// Bytes of replies that wait for one Mongrel2 because the system does not take them yet.
+    /// Bytes of replies that one Mongrel2 was handed and has not taken yet. While there are more, what is to be sent
+    /// waits with its connections.
     pub spill: usize,
+    /// Bytes that wait for all connections of one Mongrel2 together. While there are more, clients that have read
+    /// nothing for longest are dropped.
+    pub server_output: usize,
     /// Bytes that wait for one connection, of messages, raw deliveries and answers in pieces; more closes it.
     pub connection_output: usize,
     /// Bytes of one live connection's messages that wait for the script; more closes it.
@@ -83,7 +87,16 @@ impl Limits {
             ("queue", self.queue.to_string(), "requests of an app that wait for a worker, then 503"),
             ("worker_jobs", self.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
             ("pipeline", self.pipeline.to_string(), "requests waiting on one connection, then 503"),
-            ("spill", size(self.spill), "replies that wait for one Mongrel2"),
+            (
+                "spill",
+                size(self.spill),
+                "handed to one Mongrel2 and not taken yet, then the rest waits with its connections",
+            ),
+            (
+                "server_output",
+                size(self.server_output),
+                "what waits for all connections of one Mongrel2, then the slowest are closed",
+            ),
             (
                 "connection_output",
                 size(self.connection_output),
@@ -132,7 +145,8 @@ impl Default for Limits {
             queue: 1000,
             worker_jobs: 1024,
             pipeline: 64,
-            spill: 64 << 20,
+            spill: 8 << 20,
+            server_output: 512 << 20,
             connection_output: 16 << 20,
             channel_queue: 4 << 20,
             upload: 1 << 30,

@@ -24,6 +24,7 @@
 pub mod answers;
 mod app;
 mod arriving;
+mod batches;
 mod client_library;
 mod connection;
 mod counters;
@@ -38,17 +39,20 @@ mod link;
 mod live;
 mod metrics;
 mod operate;
+mod outbox;
 mod output;
 mod pacing;
 mod raw_clients;
 mod request;
 pub mod routes;
+mod stalled;
 mod stream;
 mod streaming;
 mod taps;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod under_way;
 mod uploads;
 mod worker;
 
@@ -204,13 +208,7 @@ impl Hub {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
         self.fill_seats(now);
-        for key in self.conns.sweep(now) {
-            self.live_disconnected(key, now);
-            self.drop_connection(key);
-        }
-        for id in self.conns.released.drain(..) {
-            self.live.lives.stop_waiting(id);
-        }
+        self.look_at_idle(now);
         self.give_up_queues(now);
         self.grant_credits(now);
         self.pass_time_of_sessions(now);
@@ -240,6 +238,7 @@ impl Hub {
             .chain(self.arriving.next_look)
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
+            .chain(self.links.iter().filter_map(Link::next_timeout))
             .chain(self.live.decisions.next_timeout())
             .chain(self.live.sessions.next_timeout())
             .min()

@@ -118,8 +118,7 @@ impl Hub {
         let live = self.named(id)?;
         let Some(key) = self.live.glimpse(live).map(|glimpse| glimpse.key) else { return Ok(()) };
         if let Some(conn) = self.conns.map.get_mut(&key) {
-            conn.out = Vec::new();
-            conn.backlog = None;
+            conn.out = Default::default();
         }
         self.end_live(live, 1006, "kicked", now);
         self.close_connection(key);

@@ -1,28 +1,48 @@
 //! Bytes to connections, within what Mongrel2 bears.
 //!
-//! Answers grow in their connection's buffer during a turn. At its end each connection that has
-//! something gets one message, if its [pacer](super::pacing) lets it; the rest waits for its
-//! window or its credits. A close is a message of its own, behind everything else.
+//! Responses grow in their connection's [outbox](super::outbox) during a turn. At its end each connection that has
+//! something gets one message, if its [pacer](super::pacing) lets it; the rest waits for its window or its credits.
+//! A close is a message of its own, behind everything else.
+//!
+//! Nothing is handed to a server that has not taken what it was handed before: beyond `limits.spill` bytes,
+//! connections wait in a queue of their [link](super::link), those with bytes of their own before those with a room's
+//! message. A room's message also waits while the server is [busy](super::under_way) with others.
 
 use super::Hub;
+use super::batches::Batches;
 use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId};
+use super::link::Link;
+use super::outbox::{Bound, Front, Merger, Pushed, Shared};
 use super::pacing::{Allowance, Pacer};
 use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
 use crate::websocket::{Opcode, frame};
-use crate::worker::protocol::encode_taken;
+use crate::worker::protocol::{Slow, encode_taken};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::warn;
+
+/// The most of a room's message in one reply, under flow control: two of them may be under way to a client, one that is
+/// being written and one behind it.
+const PORTION: usize = Pacer::CREDITS / 2;
+/// Fewer credits are not worth a message while more bytes wait: with each notice of credits the next message would be as
+/// small as the one that it reports.
+const WORTH: usize = 16 << 10;
 
 /// Encoded replies, and who is to be looked at.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     /// The replies of this turn, one after the other.
-    pub(super) bytes: Vec<u8>,
-    pub(super) replies: Vec<(LinkId, Range<usize>)>,
+    bytes: Vec<u8>,
+    replies: Vec<(LinkId, Range<usize>)>,
+    /// By link: bytes of this turn's replies.
+    fresh: Vec<usize>,
+    /// Shared messages that leave with others.
+    batches: Batches,
+    merger: Merger,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections that wait for their pacing window, oldest first.
@@ -39,6 +59,58 @@ impl Outgoing {
     pub fn forget(&mut self, link: LinkId) {
         self.replies.retain(|(to, _)| *to != link);
     }
+
+    /// Adds the reply that `write` writes, if it writes one.
+    pub fn reply(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let size = self.bytes.len() - start;
+        if size == 0 {
+            return;
+        }
+        self.replies.push((link, start..start + size));
+        let number = usize::from(link.0);
+        if self.fresh.len() <= number {
+            self.fresh.resize(number + 1, 0);
+        }
+        self.fresh[number] += size;
+    }
+
+    /// Bytes of this turn's replies to a server.
+    pub fn fresh(&self, link: LinkId) -> usize {
+        self.fresh.get(usize::from(link.0)).copied().unwrap_or(0) + self.batches.bytes()
+    }
+
+    /// Sends the same bytes to connections of one server.
+    pub fn multicast(&mut self, link: LinkId, state: &Link, ids: &[ConnId], max: usize, payload: &[u8]) {
+        let Some(sender) = &state.sender else { return };
+        for targets in Targets::split(ids, max) {
+            self.reply(link, |out| {
+                reply::encode(out, sender, targets, payload);
+            });
+        }
+    }
+
+    /// Writes the batches of this round.
+    fn write_batches(&mut self, links: &[Link], max: usize) {
+        for batch in self.batches.take() {
+            let state = &links[usize::from(batch.link.0)];
+            self.multicast(batch.link, state, &batch.ids, max, &batch.message[batch.part]);
+        }
+    }
+}
+
+/// What came of trying to send a connection's next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is on its way.
+    Sent,
+    /// There is none.
+    Nothing,
+    /// It waits for something.
+    Waits,
+    /// The connection's close is on its way.
+    Closed,
 }
 
 impl Hub {
@@ -49,6 +121,14 @@ impl Hub {
         }
         self.outgoing.bytes.clear();
         self.outgoing.bytes.shrink_to(1 << 20);
+        self.outgoing.fresh.fill(0);
+    }
+
+    /// Whether connections wait for a server that takes more now: another turn is worth it, though nothing happened.
+    pub fn has_work(&mut self, now: Instant) -> bool {
+        let limit = self.limits.spill;
+        let links = self.links.iter_mut().any(|link| link.has_work(limit, now));
+        links || self.has_polls_to_answer()
     }
 
     pub(super) fn mark_dirty(&mut self, key: ConnKey) {
@@ -84,50 +164,52 @@ impl Hub {
         }
     }
 
-    /// Sends the same bytes to many connections: to those that are free in as few replies as
-    /// possible, to the others behind what they are waiting for.
+    /// Sends the same bytes to many connections of one server: to those that are free in as few replies as possible, to
+    /// the others behind what they are waiting for.
     pub(super) fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
         let Some(link) = keys.first().map(|key| key.link) else { return };
-        let flow_control = self.links[usize::from(link.0)].flow_control;
+        let bound = Bound { slow: Slow::Wait, bytes: self.limits.connection_output };
+        let mut shared: Option<Arc<[u8]>> = None;
         let mut free: Vec<ConnId> = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some(live) = self.live.lives.at(*key) {
                 // What it is sent as a live connection counts too.
                 let _ = self.live_conn(live, now);
             }
+            let has_room = self.has_room(link, now);
+            let state = &mut self.links[usize::from(link.0)];
             let conn = self.conns.map.entry(*key).or_default();
             if conn.is_ending() {
                 continue;
             }
-            let room = match conn.pacer.allowance(flow_control, now) {
-                Allowance::Send(bytes) => bytes >= payload.len(),
-                Allowance::Wait(_) | Allowance::WaitForCredits => false,
-            };
-            if room && conn.out.is_empty() {
-                conn.pacer.sent(payload.len(), flow_control, now);
+            if has_room && conn.is_free_for(payload.len(), state.flow_control, now) {
+                conn.sent(payload.len(), state.flow_control, now);
+                state.sent(payload.len(), now);
                 free.push(key.id);
                 self.conns.list_if_idle(*key, now);
-            } else if conn.out.len() + payload.len() <= self.limits.connection_output {
-                conn.out.extend_from_slice(payload);
-                self.mark_dirty(*key);
-            } else {
+                continue;
+            }
+            let bytes = Arc::clone(shared.get_or_insert_with(|| payload.into()));
+            if let Pushed::TooMuch { waiting } = conn.out.push(Shared { bytes, room: None }, bound) {
                 // A client that does not read must not fill our memory; it is not left in the dark either.
-                let waiting = conn.out.len();
-                conn.out = Vec::new();
+                conn.out = Default::default();
                 conn.closing = true;
                 self.counters.overflowed += 1;
-                self.mark_dirty(*key);
                 if self.complaints.pass(Complaint::Overflow, now) {
                     warn!(link = link.0, conn = %key.id, waiting, "closed: too much waits for this client");
                 }
             }
+            self.mark_dirty(*key);
         }
-        let Some(sender) = &self.links[usize::from(link.0)].sender else { return };
-        for targets in Targets::split(&free, self.limits.handler_targets) {
-            let start = self.outgoing.bytes.len();
-            reply::encode(&mut self.outgoing.bytes, sender, targets, payload);
-            self.outgoing.replies.push((link, start..self.outgoing.bytes.len()));
-        }
+        let state = &self.links[usize::from(link.0)];
+        self.outgoing.multicast(link, state, &free, self.limits.handler_targets, payload);
+    }
+
+    /// Whether a message to many may be handed to this server now.
+    pub(super) fn has_room(&mut self, link: LinkId, now: Instant) -> bool {
+        let fresh = self.outgoing.fresh(link);
+        let state = &mut self.links[usize::from(link.0)];
+        state.waiting_for_room.is_empty() && !state.is_full(fresh, self.limits.spill) && state.has_room(now)
     }
 
     /// Puts together what connections have to send.
@@ -139,116 +221,222 @@ impl Hub {
             self.outgoing.paced.pop_front();
             self.mark_dirty(key);
         }
-        // Flushing may let a connection go on, and its next answer may be the hub's own.
-        while !self.outgoing.dirty.is_empty() {
-            let mut dirty = std::mem::take(&mut self.outgoing.dirty);
-            for key in dirty.drain(..) {
-                self.flush_connection(key, now);
+        loop {
+            // Flushing may let a connection go on, and its next answer may be the hub's own.
+            while !self.outgoing.dirty.is_empty() {
+                let mut dirty = std::mem::take(&mut self.outgoing.dirty);
+                for key in dirty.drain(..) {
+                    self.flush_connection(key, false, now);
+                }
+                if self.outgoing.dirty.is_empty() {
+                    self.outgoing.dirty = dirty;
+                }
+            }
+            for link in 0..self.links.len() {
+                self.flush_waiting(LinkId(link as u16), now);
             }
             if self.outgoing.dirty.is_empty() {
-                self.outgoing.dirty = dirty;
+                break;
+            }
+        }
+        self.outgoing.write_batches(&self.links, self.limits.handler_targets);
+        self.outgoing.merger.clear();
+    }
+
+    /// Goes on with the connections that wait for a server, as far as it takes more: first those with bytes of their own.
+    fn flush_waiting(&mut self, link: LinkId, now: Instant) {
+        loop {
+            let fresh = self.outgoing.fresh(link);
+            let state = &mut self.links[usize::from(link.0)];
+            if (state.waiting.is_empty() && state.waiting_for_room.is_empty())
+                || state.is_full(fresh, self.limits.spill)
+            {
+                return;
+            }
+            let next = match state.waiting.pop_front() {
+                None if state.has_room(now) => state.waiting_for_room.pop_front(),
+                next => next,
+            };
+            let Some(key) = next else { return };
+            if let Some(conn) = self.conns.map.get_mut(&key) {
+                conn.queued = false;
+                self.flush_connection(key, true, now);
             }
         }
     }
 
-    fn flush_connection(&mut self, key: ConnKey, now: Instant) {
+    /// Sends what a connection may be sent now. `in_turn`: it has waited for its server, and its turn has come.
+    fn flush_connection(&mut self, key: ConnKey, in_turn: bool, now: Instant) {
         let link = &self.links[usize::from(key.link.0)];
         let Some(conn) = self.conns.map.get_mut(&key) else { return };
         conn.dirty = false;
-        let Some(sender) = link.sender.as_ref().filter(|_| link.incarnation == key.incarnation && !conn.gone)
-        else {
-            self.advance(key, now);
+        if conn.queued {
             return;
-        };
-        let targets = Targets::one(&key.id);
-        loop {
-            if conn.out.is_empty() {
-                self.live.fill_stream(conn, &self.limits, now);
-                let dropped = conn.refill();
-                if dropped > 1 {
-                    warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
-                }
-            }
-            let mut allowance = conn.pacer.allowance(link.flow_control, now);
-            if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
-                if let Allowance::Send(room) = allowance
-                    && conn.out.is_empty()
-                {
-                    // What waits here goes on at its pace; what waits before the server is lost when it is too much.
-                    if stream.waiting() > 0
-                        && link.backlog + self.outgoing.bytes.len() > self.limits.spill / 4
-                    {
-                        allowance = Allowance::Wait(now + Pacer::WINDOW);
-                    } else if !stream.fill(&mut conn.out, room) {
-                        allowance = Allowance::WaitForCredits;
+        }
+        if link.sender.is_some() && link.incarnation == key.incarnation && !conn.gone {
+            let mut in_turn = in_turn;
+            loop {
+                match self.send_next(key, in_turn, now) {
+                    Step::Sent => in_turn = false,
+                    Step::Waits => return,
+                    Step::Nothing => break,
+                    Step::Closed => {
+                        // A live connection ends before its close is sent; but others can close it too: an answer to
+                        // HTTP that came by the same connection, a raw script.
+                        self.live_disconnected(key, now);
+                        if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) {
+                            self.stream_gone(id, key);
+                        }
+                        self.drop_requests(key);
+                        break;
                     }
                 }
-                if let Some(worker) = self.workers.get_mut(stream.worker.0)
-                    && let Some(bytes) = stream.take_report()
-                {
-                    encode_taken(&mut worker.orders, stream.serial, bytes);
-                }
-            }
-            let allowed = match allowance {
-                _ if conn.out.is_empty() && !conn.has_pieces() && !conn.closing => break,
-                // A close takes no credits, but a place among the sixteen.
-                Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
-                Allowance::Send(bytes) => bytes,
-                Allowance::Wait(due) => {
-                    self.outgoing.paced.push_back((due, key));
-                    conn.dirty = false;
-                    return;
-                }
-                Allowance::WaitForCredits => {
-                    self.conns.list_if_idle(key, now);
-                    return;
-                }
-            };
-            if !link.flow_control
-                && !conn.out.is_empty()
-                && conn.pacer.wants_ping(now)
-                && conn.live.is_some_and(|id| self.live.lives.takes_pings(id))
-            {
-                frame::encode(&mut conn.out, Opcode::Ping, Pacer::PING, false);
-                conn.pacer.pings();
-            }
-            let start = self.outgoing.bytes.len();
-            if conn.out.is_empty() {
-                reply::encode_close(&mut self.outgoing.bytes, sender, targets);
-                conn.pacer.sent(0, link.flow_control, now);
-                conn.closing = false;
-                conn.closed = true;
-                self.raw_clients.forget(key);
-            } else if conn.bill(conn.out.len()) <= allowed {
-                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out);
-                conn.sent(conn.out.len(), link.flow_control, now);
-                conn.out.clear();
-                conn.out.shrink_to(4096);
-            } else {
-                let part = if conn.is_socket { allowed / 4 * 3 } else { allowed };
-                if part == 0 {
-                    self.conns.list_if_idle(key, now);
-                    return;
-                }
-                reply::encode(&mut self.outgoing.bytes, sender, targets, &conn.out[..part]);
-                conn.sent(part, link.flow_control, now);
-                conn.out.drain(..part);
-            }
-            self.outgoing.replies.push((key.link, start..self.outgoing.bytes.len()));
-            if conn.closed {
-                // A live connection ends before its close is sent; but others can close it too: an answer to
-                // HTTP that came by the same connection, a raw script.
-                self.live_disconnected(key, now);
-                if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) {
-                    self.stream_gone(id, key);
-                }
-                self.drop_requests(key);
-                break;
             }
         }
         // After the close, raw messages that came before it still reach their script.
         self.advance(key, now);
         self.conns.list_if_idle(key, now);
+    }
+
+    /// Sends a connection's next message, if it has one that may go.
+    fn send_next(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> Step {
+        if self.queue_if_busy(key, in_turn, now) {
+            return Step::Waits;
+        }
+        let link = &mut self.links[usize::from(key.link.0)];
+        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+        let dropped = conn.out.take_dropped();
+        if dropped > 1 {
+            warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
+        }
+        self.live.fill_stream(conn, &self.limits, now);
+        let mut allowance = conn.pacer.allowance(link.flow_control, now);
+        if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
+            if let Allowance::Send(room) = allowance
+                && conn.out.is_empty()
+                && !conn.out.append(|out| stream.fill(out, room))
+            {
+                allowance = Allowance::WaitForCredits;
+            }
+            if let Some(worker) = self.workers.get_mut(stream.worker.0)
+                && let Some(bytes) = stream.take_report()
+            {
+                encode_taken(&mut worker.orders, stream.serial, bytes);
+            }
+        }
+        if conn.out.is_empty() && !conn.has_pieces() && !conn.closing {
+            return Step::Nothing;
+        }
+        let allowed = match allowance {
+            // A close takes no credits, but a place among the sixteen.
+            Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
+            Allowance::Send(bytes) => bytes,
+            Allowance::Wait(due) => {
+                self.outgoing.paced.push_back((due, key));
+                return Step::Waits;
+            }
+            Allowance::WaitForCredits => {
+                self.conns.list_if_idle(key, now);
+                return Step::Waits;
+            }
+        };
+        if !link.flow_control
+            && !conn.out.is_empty()
+            && conn.pacer.wants_ping(now)
+            && conn.live.is_some_and(|id| self.live.lives.takes_pings(id))
+        {
+            frame::encode(conn.out.own_front(), Opcode::Ping, Pacer::PING, false);
+            conn.pacer.pings();
+        }
+        self.send_front(key, allowed, now)
+    }
+
+    /// Lets a connection wait for its server, if that has not taken what it was handed before, or if others wait already.
+    fn queue_if_busy(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> bool {
+        let fresh = self.outgoing.fresh(key.link);
+        let Some(conn) = self.conns.map.get_mut(&key) else { return false };
+        if conn.out.is_empty() && conn.carries.is_none() && !conn.has_pieces() {
+            return false;
+        }
+        let link = &mut self.links[usize::from(key.link.0)];
+        let shared = conn.out.begins_shared();
+        let mut waits = link.is_full(fresh, self.limits.spill);
+        waits |= shared && !link.has_room(now);
+        let queue = if shared { &mut link.waiting_for_room } else { &mut link.waiting };
+        waits |= !in_turn && !queue.is_empty();
+        if waits {
+            conn.queued = true;
+            queue.push_back(key);
+        }
+        waits
+    }
+
+    /// Sends what is in front, within what is allowed: all of it or a part. Nothing is in front of a close.
+    fn send_front(&mut self, key: ConnKey, allowed: usize, now: Instant) -> Step {
+        let max = self.limits.handler_targets;
+        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+        let batches = &self.outgoing.batches;
+        if conn.batch == batches.round() || batches.is_full() {
+            self.outgoing.write_batches(&self.links, max);
+        }
+        let link = &mut self.links[usize::from(key.link.0)];
+        let Some(sender) = &link.sender else { return Step::Nothing };
+        let targets = Targets::one(&key.id);
+        let mut merger = std::mem::take(&mut self.outgoing.merger);
+        let (part, is_shared) = match conn.out.front(&mut merger) {
+            Front::Nothing => {
+                self.outgoing.reply(key.link, |out| reply::encode_close(out, sender, targets));
+                conn.pacer.sent(0, link.flow_control, now);
+                conn.closing = false;
+                conn.closed = true;
+                self.outgoing.merger = merger;
+                self.raw_clients.forget(key);
+                return Step::Closed;
+            }
+            Front::Own(bytes) => {
+                let part = portion(conn.is_socket, bytes.len(), allowed);
+                self.outgoing.reply(key.link, |out| {
+                    reply::encode(out, sender, targets, &bytes[..part]);
+                });
+                (part, false)
+            }
+            Front::Shared(message, from) => {
+                let rest = message.len() - from;
+                let wanted = if link.flow_control { rest.min(PORTION) } else { rest };
+                let part = if portion(conn.is_socket, wanted, allowed) == wanted { wanted } else { 0 };
+                if part > 0 {
+                    self.outgoing.batches.join(key.link, message, from..from + part, key.id, max);
+                    conn.batch = self.outgoing.batches.round();
+                }
+                (part, true)
+            }
+        };
+        self.outgoing.merger = merger;
+        if part == 0 {
+            self.conns.list_if_idle(key, now);
+            return Step::Waits;
+        }
+        conn.sent(part, link.flow_control, now);
+        link.sent(part, now);
+        conn.out.advance(part);
+        if is_shared && conn.out.begins_shared() {
+            // The others get their portions first: those who are equally far then get the next one together.
+            conn.queued = true;
+            link.waiting_for_room.push_back(key);
+            return Step::Waits;
+        }
+        Step::Sent
+    }
+}
+
+/// How much of so many bytes leaves at once when this much is allowed.
+fn portion(is_socket: bool, bytes: usize, allowed: usize) -> usize {
+    // Whether Mongrel2 writes base64 to sockets is the Handler's setting, which nothing tells us.
+    let allowed = if is_socket { allowed / 4 * 3 } else { allowed };
+    match bytes {
+        all if all <= allowed => all,
+        _ if allowed < WORTH => 0,
+        _ => allowed,
     }
 }
 

@@ -55,8 +55,11 @@ impl Pacer {
     pub const CREDITS: usize = 102_400;
     /// How long a closed connection is remembered: messages that were under way still arrive.
     const CLOSED: Duration = Duration::from_secs(2);
-    /// After so long without a notice Mongrel2 has dropped the connection (`limits.min_ping` and a tick).
+    /// A client that has read nothing for this time, or has left without a notice, is given up: Mongrel2's own
+    /// `limits.min_ping` and a tick.
     const LOST: Duration = Duration::from_secs(150);
+    /// After this time without credits the server is asked whether the client is still there.
+    pub const SILENCE: Duration = Duration::from_millis(500);
 
     /// Says what may be sent now.
     pub fn allowance(&self, flow_control: bool, now: Instant) -> Allowance {
@@ -142,15 +145,19 @@ impl Pacer {
         self.outstanding == 0
     }
 
-    /// Whether bytes are unreported for so long that Mongrel2 has dropped the connection.
+    /// Whether bytes are unreported for so long that the client is given up.
     pub fn is_lost(&self, now: Instant) -> bool {
-        self.outstanding > 0
-            && self.last_use.is_some_and(|at| now.saturating_duration_since(at) >= Self::LOST)
+        self.outstanding > 0 && self.silence(now) >= Self::LOST
+    }
+
+    /// The time since something was sent, or reported as written.
+    pub fn silence(&self, now: Instant) -> Duration {
+        self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at))
     }
 
     /// Whether an idle connection's past no longer matters.
     pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
-        let age = self.last_use.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        let age = self.silence(now);
         // Who was sent hardly anything need not be remembered for a whole window.
         let window = if self.sent_in_window <= Self::FEW { Self::SHORT } else { Self::WINDOW };
         if closed { age >= Self::CLOSED } else { self.outstanding == 0 && age >= window }

@@ -41,7 +41,8 @@ impl Hub {
             _ => request.persistence,
         };
         let form = Form { head_only: request.head_only, persistence, date: &self.date };
-        match (Opening { status, head }).encode(&mut conn.out, form, request.takes_chunks) {
+        let opening = Opening { status, head };
+        match conn.out.append(|out| opening.encode(out, form, request.takes_chunks)) {
             Ok((framing, persistence)) => {
                 request.persistence = persistence;
                 request.begun = true;
@@ -75,7 +76,7 @@ impl Hub {
         let bound = self.limits.connection_output.max(STREAM_WINDOW);
         // A worker that keeps to its window may send a piece of any size when nothing waits.
         if waiting > 0 && waiting + piece.len() > bound {
-            conn.out = Vec::new();
+            conn.out = Default::default();
             self.counters.overflowed += 1;
             self.counters.cut_short += 1;
             if self.complaints.pass(Complaint::Overflow, now) {
@@ -123,7 +124,7 @@ impl Hub {
             self.leave(request.conn, key, now);
             return;
         };
-        let complete = stream.finish(&mut conn.out, whole);
+        let complete = conn.out.append(|out| stream.finish(out, whole));
         if complete {
             self.counters.answers += 1;
         } else {

@@ -16,7 +16,7 @@ mod seats;
 mod simulated;
 
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
-use crate::transport::{Endpoint, Event, Mongrel2s};
+use crate::transport::{Endpoint, Event, Gone, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use crate::worker::surroundings::entropy;
@@ -204,7 +204,6 @@ impl Loop {
         epoll::add(&poller, roll_calls.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let specs: Vec<_> = plan.apps.iter().map(|app| app.spec.clone()).collect();
         let boot = format!("{:x}{:x}", date::unix_nanos() / 1_000_000, std::process::id());
-        let spill = plan.limits.spill;
         // One link more, for the made-up requests of the console.
         let own_link = LinkId(plan.endpoints.len() as u16);
         let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len() + 1, specs);
@@ -232,7 +231,7 @@ impl Loop {
             turns,
             own_link,
             hub,
-            servers: Mongrel2s::new(plan.endpoints, spill, LINKS, now),
+            servers: Mongrel2s::new(plan.endpoints, LINKS, now),
             seats: Seats::default(),
             roll_calls,
             files,
@@ -309,6 +308,7 @@ impl Loop {
                 }
             }
         }
+        let mut undelivered = Vec::new();
         loop {
             self.hub.finish_turn(now);
             let servers = &mut self.servers;
@@ -318,16 +318,13 @@ impl Loop {
                     console.take_reply(reply);
                     return;
                 }
-                if let Err(dropped) = servers.send(usize::from(link.0), reply) {
-                    let address = &reply[..reply.len().min(60)];
-                    warn!(
-                        link = link.0,
-                        waiting = dropped.waiting,
-                        "dropped a reply, too much waits for this server: {}",
-                        address.escape_ascii()
-                    );
+                if let Err(Gone) = servers.send(usize::from(link.0), reply) {
+                    undelivered.push(link);
                 }
             });
+            for link in undelivered.drain(..) {
+                self.hub.handle_undelivered(link, now);
+            }
             let hub = &mut self.hub;
             self.servers.flush(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             for link in 0..self.servers.endpoints().count() {
@@ -339,7 +336,7 @@ impl Loop {
                 acted = true;
                 self.perform(effect, observer, now)?;
             }
-            if !acted {
+            if !acted && !self.hub.has_work(now) {
                 break;
             }
         }

@@ -61,7 +61,7 @@ fn of_links<'a>(servers: &Mongrel2s) -> Vec<Family<'a>> {
         Family::gauge("kennel_server_spill_bytes", "Bytes that wait because this Mongrel2 takes no more.");
     let dropped = Family::counter(
         "kennel_server_dropped_total",
-        "Messages to this Mongrel2 that were dropped: more than limits.spill waited, or it was gone.",
+        "Messages to this Mongrel2 that were dropped, since it was gone.",
     );
     vec![
         by_server(up, &|link| servers.is_up(link).into()),

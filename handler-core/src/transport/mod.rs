@@ -12,4 +12,4 @@ mod mongrel2;
 pub mod zmtp;
 
 pub use address::{Address, AddressError};
-pub use mongrel2::{Dropped, Endpoint, Event, Mongrel2s, Passed};
+pub use mongrel2::{Endpoint, Event, Gone, Mongrel2s, Passed};

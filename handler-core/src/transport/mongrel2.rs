@@ -39,12 +39,9 @@ pub enum Event<'a> {
     Message(&'a [u8]),
 }
 
-/// A message that could not be kept.
+/// A message was not taken: the server is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dropped {
-    /// Bytes that wait for the server already.
-    pub waiting: usize,
-}
+pub struct Gone;
 
 /// What has passed at one link since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +54,7 @@ pub struct Passed {
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
-    /// Messages that were dropped: too much waited, or the server was gone.
+    /// Messages that were dropped, since the server was gone.
     pub dropped: u64,
     /// How often the server came: began to listen.
     pub arrivals: u64,
@@ -81,8 +78,6 @@ struct Link {
 #[derive(Debug)]
 pub struct Mongrel2s {
     links: Vec<Link>,
-    /// Bytes that may wait for one server.
-    spill: usize,
     base: u64,
     /// Nothing more is received.
     closing: bool,
@@ -96,9 +91,9 @@ impl Mongrel2s {
     /// Tokens that a link takes.
     const TOKENS: u64 = 2;
 
-    /// Prepares a link for each endpoint; [`connect`](Self::connect) makes the connections. `spill`
-    /// bounds the bytes that wait for one server. Tokens begin at `base`, two for each link.
-    pub fn new(endpoints: Vec<Endpoint>, spill: usize, base: u64, now: Instant) -> Self {
+    /// Prepares a link for each endpoint; [`connect`](Self::connect) makes the connections. Tokens begin at `base`, two
+    /// for each link.
+    pub fn new(endpoints: Vec<Endpoint>, base: u64, now: Instant) -> Self {
         let link = |endpoint| Link {
             endpoint,
             passed: Passed::default(),
@@ -108,7 +103,7 @@ impl Mongrel2s {
             due: Some(now),
             told: String::new(),
         };
-        Self { links: endpoints.into_iter().map(link).collect(), spill, base, closing: false }
+        Self { links: endpoints.into_iter().map(link).collect(), base, closing: false }
     }
 
     /// The endpoints, in order.
@@ -191,23 +186,19 @@ impl Mongrel2s {
         }
     }
 
-    /// Keeps one message to be sent by [`flush`](Self::flush).
+    /// Keeps one message to be sent by [`flush`](Self::flush). How many bytes may wait is the caller's care, see
+    /// [`unsent`](Self::unsent).
     ///
     /// # Errors
     ///
-    /// [`Dropped`] when the server is gone, or too much waits for it.
+    /// [`Gone`] when the server is gone.
     #[inline]
-    pub fn send(&mut self, link: usize, message: &[u8]) -> Result<(), Dropped> {
+    pub fn send(&mut self, link: usize, message: &[u8]) -> Result<(), Gone> {
         let link = &mut self.links[link];
         let Some(publisher) = link.publisher.as_mut().filter(|_| link.up) else {
             link.passed.dropped += 1;
-            return Err(Dropped { waiting: 0 });
+            return Err(Gone);
         };
-        let waiting = publisher.unsent();
-        if waiting > 0 && waiting + message.len() > self.spill {
-            link.passed.dropped += 1;
-            return Err(Dropped { waiting });
-        }
         link.passed.sent += 1;
         link.passed.sent_bytes += message.len() as u64;
         publisher.push(message);

@@ -248,6 +248,7 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
         "worker_jobs",
         "pipeline",
         "spill",
+        "server_output",
         "handler_targets",
         "worker_memory",
         "form_parts",

@@ -30,6 +30,7 @@ impl Hub {
         let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
+        let key = channel.key;
         let session = match &mut channel.carrier {
             Carrier::WebSocket(session) => session,
             Carrier::Http(_) | Carrier::Bosh(_) => {
@@ -48,7 +49,11 @@ impl Hub {
         self.live.our_closes.insert(id, (code, reason.into()));
         self.live.rooms.leave_all(id);
         self.live.heartbeat.expect_close(now + PATIENCE, id, channel.number);
-        self.send_bytes(id, &frame, now);
+        // It goes behind whatever waits, and within no bound.
+        if let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) {
+            conn.out.extend(&frame);
+            self.mark_dirty(key);
+        }
     }
 
     /// The conversation is over on both sides, or cannot go on: what was sent goes out, then Mongrel2 closes.
@@ -182,7 +187,7 @@ impl Hub {
         if conn.closing || conn.closed || conn.gone {
             return;
         }
-        conn.out.extend_from_slice(response);
+        conn.out.extend(response);
         self.close_connection(key);
     }
 

@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::effect::Effect;
 use crate::hub::ids::{ConnKey, LinkId};
-use crate::protocol::{ConnId, Targets, reply};
+use crate::protocol::{ConnId, reply};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -155,24 +155,23 @@ impl Hub {
         for number in 0..self.links.len() {
             let link = LinkId(number as u16);
             let state = &self.links[number];
-            let Some(sender) = state.sender.as_ref().filter(|_| state.up) else { continue };
+            if !state.up || state.sender.is_none() {
+                continue;
+            }
+            let incarnation = state.incarnation;
             let lives = self.live.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
             let lives = lives.map(|(_, channel)| channel.key);
             let running = self.conns.map.iter().filter(|(_, conn)| waits(conn));
             let held: Vec<ConnId> = lives
                 .chain(running.map(|(key, _)| *key))
-                .filter(|key| key.link == link && key.incarnation == state.incarnation)
+                .filter(|key| key.link == link && key.incarnation == incarnation)
                 .map(|key| key.id)
                 .collect();
             if held.is_empty() {
                 continue;
             }
-            for targets in Targets::split(&held, self.limits.handler_targets) {
-                let start = self.outgoing.bytes.len();
-                reply::encode_control(&mut self.outgoing.bytes, sender, targets, reply::Control::KeepAlive);
-                self.outgoing.replies.push((link, start..self.outgoing.bytes.len()));
-            }
-            self.live.roll_call.ask(link, state.incarnation, held);
+            self.control(link, &held, reply::Control::KeepAlive);
+            self.live.roll_call.ask(link, incarnation, held);
             self.effects.push_back(Effect::AskWhoIsThere(link));
         }
     }

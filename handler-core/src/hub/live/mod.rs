@@ -29,7 +29,7 @@ pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
 pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
-pub(super) use table::{Backlog, LiveId, Lives};
+pub(super) use table::{LiveId, Lives};
 pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;

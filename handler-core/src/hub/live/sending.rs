@@ -5,26 +5,23 @@
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
 use super::by_http::{NO_LINK, element_of};
-use super::table::{Backlog, Carrier, LiveId, Stage, Waiting};
+use super::table::{Carrier, LiveId, Stage};
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId};
-use crate::hub::pacing::Allowance;
+use crate::hub::outbox::{Bound, Pushed, Shared};
 use crate::hub::taps::Passing;
-use crate::protocol::{ConnId, Sender, Targets, reply};
+use crate::protocol::{ConnId, Sender};
 use crate::rooms::{MemberId, Place};
 use crate::websocket::Deflate;
 use crate::worker::protocol::Slow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::warn;
 
-/// Bytes that a connection's buffer takes before messages wait one by one.
-const BUFFER: usize = 64 << 10;
 /// Bytes of a room's messages that leave as one.
 const TOGETHER: usize = 64 << 10;
 
@@ -95,31 +92,14 @@ impl Hub {
 
     /// Bytes that are framed already, to one connection.
     pub(super) fn send_bytes(&mut self, id: LiveId, framed: &[u8], now: Instant) {
-        if self.has_room_in_buffer(id, framed.len(), now) {
+        let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) else { return };
+        if conn.out.has_room_in_buffer(framed.len()) {
+            conn.out.extend(framed);
             let Some(key) = super::intake::key_of(self, id) else { return };
-            let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else { return };
-            conn.out.extend_from_slice(framed);
             self.mark_dirty(key);
         } else {
-            self.wait_behind(id, Waiting { framed: framed.into(), room: None }, now);
+            self.wait_behind(id, Shared { bytes: framed.into(), room: None }, now);
         }
-    }
-
-    /// The same, shared with others.
-    fn send_shared(&mut self, id: LiveId, framed: &Arc<[u8]>, room: Option<&Arc<[u8]>>, now: Instant) {
-        if framed.len() < 512 && self.has_room_in_buffer(id, framed.len(), now) {
-            self.send_bytes(id, framed, now);
-        } else {
-            self.wait_behind(id, Waiting { framed: Arc::clone(framed), room: room.cloned() }, now);
-        }
-    }
-
-    /// Makes sure that the connection has an entry among those that wait, and says whether bytes may be
-    /// appended to its buffer.
-    fn has_room_in_buffer(&mut self, id: LiveId, size: usize, now: Instant) -> bool {
-        let Some(conn) = self.live_conn(id, now) else { return false };
-        conn.backlog.as_ref().is_none_or(|backlog| backlog.messages.is_empty())
-            && (conn.out.is_empty() || conn.out.len() + size <= BUFFER)
     }
 
     /// The connection's entry among those that wait for something; its pacer counts from now on.
@@ -140,50 +120,36 @@ impl Hub {
     }
 
     /// A message that has to wait its turn, within what the channel bears.
-    fn wait_behind(&mut self, id: LiveId, message: Waiting, now: Instant) {
+    fn wait_behind(&mut self, id: LiveId, message: Shared, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
         let (key, app, route) = (channel.key, channel.app, channel.route);
         let limit = self.limits.connection_output;
         let spec = self.apps[usize::from(app.0)].channels.get(route);
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
-        let bound = if slow == Slow::Wait { limit } else { buffer.min(limit) };
+        let bound = Bound { slow, bytes: if slow == Slow::Wait { limit } else { buffer.min(limit) } };
         let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) else { return };
-        let (size, out) = (message.framed.len(), conn.out.len());
-        let backlog = conn.backlog.get_or_insert_with(|| {
-            Box::new(Backlog { slow, bound, messages: VecDeque::new(), bytes: 0, dropped: 0 })
-        });
-        backlog.messages.push_back(message);
-        backlog.bytes += size;
-        let before = backlog.dropped;
-        let mut first = None;
-        while backlog.slow == Slow::DropOldest && backlog.bytes > backlog.bound && backlog.messages.len() > 1
-        {
-            let Some(oldest) = backlog.messages.pop_front() else { break };
-            backlog.bytes -= oldest.framed.len();
-            backlog.dropped += 1;
-            if backlog.dropped == 1 {
-                first = Some(oldest);
+        match conn.out.push(message, bound) {
+            Pushed::Kept => {}
+            Pushed::Dropped { count, first } => {
+                self.counters.dropped += count;
+                // Those that follow are counted, and told of together when the client reads again.
+                if let Some(room) = first
+                    && self.complaints.pass(Complaint::Overflow, now)
+                {
+                    let room = room.as_deref().map(|room| String::from_utf8_lossy(room).into_owned());
+                    warn!(link = key.link.0, conn = %key.id, room, "dropped a message: the client does not read, and more than the channel's buffer waits");
+                }
             }
-        }
-        let dropped = backlog.dropped - before;
-        let waiting = out + backlog.bytes;
-        // One message alone, however large, says nothing about how its client reads.
-        let alone = out == 0 && backlog.messages.len() == 1;
-        let too_much = backlog.slow != Slow::DropOldest && waiting > backlog.bound && !alone;
-        self.counters.dropped += dropped;
-        if let Some(oldest) = first {
-            // Those that follow are counted, and told of together when the client reads again.
-            let room = oldest.room.as_deref().map(|room| String::from_utf8_lossy(room).into_owned());
-            warn!(link = key.link.0, conn = %key.id, room, "dropped a message: the client does not read, and more than the channel's buffer waits");
-        }
-        if too_much {
-            self.cut_off(id, waiting, now);
-            return;
+            Pushed::TooMuch { waiting } => {
+                self.cut_off(id, waiting, now);
+                return;
+            }
         }
         self.mark_dirty(key);
     }
 
-    /// Ends a connection whose client does not read.
+    /// Ends a connection whose client does not read. A message of which the client has a part is still sent whole: the
+    /// client could not read the close behind a part.
     fn cut_off(&mut self, id: LiveId, waiting: usize, now: Instant) {
         let Some(key) = super::intake::key_of(self, id) else { return };
         self.counters.overflowed += 1;
@@ -191,9 +157,9 @@ impl Hub {
             warn!(link = key.link.0, conn = %key.id, waiting, "dropped and closed: the client does not read what is sent to it");
         }
         if let Some(conn) = self.conns.map.get_mut(&key) {
-            conn.out = Vec::new();
-            conn.backlog = None;
+            conn.out.drop_unbegun();
         }
+        self.close_live(id, 1008, "too slow", now);
         self.finish_live(id, 1008, "too slow", now);
     }
 
@@ -246,7 +212,7 @@ impl Hub {
         now: Instant,
     ) {
         let window = self.live.lives.window(now);
-        let (live, links, outgoing) = (&mut self.live, &self.links, &mut self.outgoing);
+        let (live, links, outgoing) = (&mut self.live, &mut self.links, &mut self.outgoing);
         let lives = &live.lives;
         let describe = |member: MemberId| {
             let channel = lives.get(member).filter(|channel| channel.stage == Stage::Open)?;
@@ -272,8 +238,9 @@ impl Hub {
                 }
                 continue;
             }
-            let link = &links[usize::from(group.link())];
-            let Some(sender) = &link.sender else { continue };
+            let number = LinkId(group.link());
+            let link = &mut links[usize::from(group.link())];
+            let Some(sender) = link.sender.clone() else { continue };
             let mut framed = Vec::new();
             for (binary, payload) in messages {
                 framing_of(group.class()).encode(*binary, payload, &mut live.codec, &mut framed);
@@ -282,8 +249,8 @@ impl Hub {
             let mut share = |framed: &[u8]| Arc::clone(shared.get_or_insert_with(|| framed.into()));
             for chunk in group.chunks() {
                 let mut held_back = 0;
-                if link.flow_control {
-                    // Each has credits of its own: they are counted with its entry.
+                if link.flow_control || link.is_full(outgoing.fresh(number), self.limits.spill) {
+                    // Each has credits of its own, or waits for the server: its entry says how far it is.
                     behind.extend(
                         chunk.members().iter().filter(|m| Some(**m) != except).map(|m| (*m, share(&framed))),
                     );
@@ -300,18 +267,19 @@ impl Hub {
                     }
                 }
                 recipients += chunk.members().len();
-                let start = outgoing.bytes.len();
-                if held_back == 0 {
-                    outgoing.bytes.extend_from_slice(chunk.address());
-                } else {
-                    let waits = &behind[before..];
-                    let leave_out = |m: MemberId| Some(m) == except || waits.iter().any(|(id, _)| *id == m);
-                    if chunk.encode_without(&mut outgoing.bytes, sender, leave_out) == 0 {
-                        continue;
+                outgoing.reply(number, |out| {
+                    if held_back == 0 {
+                        out.extend_from_slice(chunk.address());
+                    } else {
+                        let waits = &behind[before..];
+                        let leave_out =
+                            |m: MemberId| Some(m) == except || waits.iter().any(|(id, _)| *id == m);
+                        if chunk.encode_without(out, &sender, leave_out) == 0 {
+                            return;
+                        }
                     }
-                }
-                outgoing.bytes.extend_from_slice(&framed);
-                outgoing.replies.push((LinkId(group.link()), start..outgoing.bytes.len()));
+                    out.extend_from_slice(&framed);
+                });
             }
         }
         self.counters.recipients += (recipients * messages.len()) as u64;
@@ -342,37 +310,30 @@ impl Hub {
         for (id, framed) in targets {
             let Some(channel) = self.live.lives.get(id) else { continue };
             let key = channel.key;
+            let has_room = self.has_room(key.link, now);
             let flow_control = self.links[usize::from(key.link.0)].flow_control;
             let Some(conn) = self.live_conn(id, now) else { continue };
-            let size = conn.bill(framed.len());
-            let is_free = conn.out.is_empty()
+            let is_free = has_room
                 && (flow_control || !conn.pacer.wants_ping(now))
-                && !conn.closing
-                && conn.backlog.as_ref().is_none_or(|backlog| backlog.messages.is_empty())
-                && matches!(conn.pacer.allowance(flow_control, now), Allowance::Send(bytes) if bytes >= size);
+                && conn.is_free_for(framed.len(), flow_control, now);
             if is_free {
                 conn.sent(framed.len(), flow_control, now);
+                self.links[usize::from(key.link.0)].sent(framed.len(), now);
                 self.conns.list_if_idle(key, now);
                 free.push((key, framed));
             } else {
-                self.send_shared(id, &framed, room, now);
+                self.wait_behind(id, Shared { bytes: framed, room: room.cloned() }, now);
             }
         }
         let max = self.limits.handler_targets;
-        let mut ids: Vec<ConnId> = Vec::with_capacity(max);
-        let mut rest = &free[..];
-        while let Some((first, framed)) = rest.first() {
-            let same =
-                |(key, other): &&(ConnKey, Arc<[u8]>)| key.link == first.link && Arc::ptr_eq(other, framed);
-            let count = rest.iter().take(max).take_while(same).count();
-            ids.clear();
-            ids.extend(rest[..count].iter().map(|(key, _)| key.id));
-            rest = &rest[count..];
-            let Some(sender) = &self.links[usize::from(first.link.0)].sender else { continue };
-            let Ok(targets) = Targets::new(&ids, max) else { continue };
-            let start = self.outgoing.bytes.len();
-            reply::encode(&mut self.outgoing.bytes, sender, targets, framed);
-            self.outgoing.replies.push((first.link, start..self.outgoing.bytes.len()));
+        let is_same = |a: &(ConnKey, Arc<[u8]>), b: &(ConnKey, Arc<[u8]>)| {
+            a.0.link == b.0.link && Arc::ptr_eq(&a.1, &b.1)
+        };
+        for group in free.chunk_by(is_same) {
+            let (first, framed) = &group[0];
+            let ids: Vec<ConnId> = group.iter().map(|(key, _)| key.id).collect();
+            let state = &self.links[usize::from(first.link.0)];
+            self.outgoing.multicast(first.link, state, &ids, max, framed);
         }
     }
 

@@ -9,11 +9,8 @@ use crate::hub::pacing::Pacer;
 use crate::hub::traffic::ChannelMeterId;
 use crate::protocol::ConnId;
 use crate::websocket::Session;
-use crate::worker::protocol::Slow;
 use rustc_hash::FxHashMap;
 use slab::Slab;
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A live connection's place in the table. Used again when it has ended.
@@ -115,27 +112,6 @@ pub(super) struct Lane {
     pub sent: u8,
     /// It has an entry among the connections that wait for something, whose pacer counts.
     pub waits: bool,
-}
-
-/// Messages behind those that may be sent: each whole, shared by all that it is for.
-#[derive(Debug)]
-pub(crate) struct Backlog {
-    pub slow: Slow,
-    /// Bytes that may wait.
-    pub bound: usize,
-    pub messages: VecDeque<Waiting>,
-    /// Bytes of `messages`.
-    pub bytes: usize,
-    /// Messages that were dropped, the oldest first, to stay within the bound.
-    pub dropped: u64,
-}
-
-/// A message in a [`Backlog`].
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub framed: Arc<[u8]>,
-    /// The room that it was sent to.
-    pub room: Option<Arc<[u8]>>,
 }
 
 /// The table.

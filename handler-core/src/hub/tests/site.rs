@@ -216,7 +216,7 @@ impl Site {
                 }
                 self.effects.push(effect);
             }
-            if !acted {
+            if !acted && !self.hub.has_work(self.now) {
                 break;
             }
         }

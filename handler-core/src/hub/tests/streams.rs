@@ -386,14 +386,17 @@ fn a_worker_that_does_not_wait_loses_its_answer() {
 }
 
 #[test]
-fn pieces_wait_while_much_waits_before_the_server() {
+fn responses_wait_in_the_hub_while_much_waits_before_the_server() {
     let mut site = Site::new(1);
     site.request(7, "GET /a");
-    site.hub.handle_backlog(LinkId(0), Limits::default().spill / 2);
+    site.hub.handle_backlog(LinkId(0), Limits::default().spill);
     site.act(FIRST, &[begin(1, "content-length: 200000\r\n"), piece(1, &vec![b'x'; 200_000])]);
     site.pass(millis(200));
-    assert!(site.text(7).ends_with("\r\n\r\n"), "the head does not wait, the body does");
-    site.hub.handle_backlog(LinkId(0), 0);
+    assert_eq!(site.to(7).count(), 0);
+    site.hub.handle_backlog(LinkId(0), Limits::default().spill / 2);
+    site.pass(millis(100));
+    assert_eq!(site.to(7).count(), 0, "half of it has to be taken first");
+    site.hub.handle_backlog(LinkId(0), Limits::default().spill / 2 - 1);
     site.pass(millis(100));
     assert!(site.text(7).len() > 200_000);
     site.act(FIRST, &[end(1)]);

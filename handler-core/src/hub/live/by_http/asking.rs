@@ -119,8 +119,10 @@ impl Hub {
             let head = format!("Content-Type: {}\r\nCache-Control: no-store\r\n{cors}", events::CONTENT_TYPE);
             let form = Form { head_only: false, persistence: Persistence::Close, date: &self.date };
             let opening = Opening { status: 200, head: head.as_bytes() };
-            opening.encode(&mut conn.out, form, false).expect("there is no Content-Length in it");
-            conn.out.extend_from_slice(&event_stream::open(&session.ticket, resumed, inactivity.as_secs()));
+            conn.out
+                .append(|out| opening.encode(out, form, false))
+                .expect("there is no Content-Length in it");
+            conn.out.extend(&event_stream::open(&session.ticket, resumed, inactivity.as_secs()));
             // Nothing further is answered on this connection.
             conn.deaf = true;
             conn.carries = Some(id);

@@ -170,8 +170,8 @@ impl Hub {
         request.deadline = None;
         let number = request.number;
         // It may wait for long: the room of the answer before is not kept for it.
-        if let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| conn.out.is_empty()) {
-            conn.out = Vec::new();
+        if let Some(conn) = self.conns.map.get_mut(&request.conn) {
+            conn.out.release();
         }
         if let Carrier::Bosh(bosh) = &mut channel.carrier {
             // Most have one, so there is room for no more than needed.

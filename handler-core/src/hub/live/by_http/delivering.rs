@@ -17,6 +17,8 @@ use tracing::warn;
 
 /// Bytes of events that are written to a connection before it has sent those that were.
 const TOGETHER: usize = 64 << 10;
+/// Bytes of messages in polls that are answered before the answers are handed to the server.
+const POLLS_TOGETHER: usize = 1 << 20;
 
 impl Live {
     /// The session of a live connection, if it is one.
@@ -43,12 +45,12 @@ impl Live {
         while conn.out.len() < TOGETHER
             && let Some((number, letter)) = session.mailbox.hand_out()
         {
-            event_stream::message(&session.ticket, number, letter, &mut conn.out);
+            conn.out.append(|out| event_stream::message(&session.ticket, number, letter, out));
         }
         session.mailbox.forget_sent(limits.mailbox, limits.resume);
         if is_closing && session.mailbox.is_all_sent() {
             let (code, reason) = self.our_closes.get(&id).map_or((1000, ""), |(code, why)| (*code, why));
-            conn.out.extend_from_slice(&event_stream::close(code, reason));
+            conn.out.extend(&event_stream::close(code, reason));
             conn.closing = true;
             conn.carries = None;
             session.stream = None;
@@ -114,10 +116,35 @@ impl Hub {
 
     /// Answers the polls for which something has come in this turn.
     pub(in crate::hub) fn answer_ready_polls(&mut self, now: Instant) {
+        let mut written = 0;
+        let mut later = Vec::new();
         for id in std::mem::take(&mut self.live.sessions.ready) {
+            if written > POLLS_TOGETHER || self.poll_waits_for_server(id) {
+                later.push(id);
+                continue;
+            }
+            written += self.live.by_http(id).map_or(0, ByHttp::unsent);
             self.answer_poll(id, now);
             self.send_elements(id, now);
         }
+        self.live.sessions.ready.append(&mut later);
+    }
+
+    /// Whether there are polls to answer whose server takes more now.
+    pub(in crate::hub) fn has_polls_to_answer(&mut self) -> bool {
+        (0..self.live.sessions.ready.len())
+            .any(|at| !self.poll_waits_for_server(self.live.sessions.ready[at]))
+    }
+
+    /// Whether the server of a session's poll has not taken what it was handed before. The messages are safer in the
+    /// mailbox, where they are shared with other sessions.
+    fn poll_waits_for_server(&mut self, id: LiveId) -> bool {
+        let Some(poll) = self.live.by_http(id).and_then(|session| session.poll.as_ref()) else {
+            return false;
+        };
+        let link = self.requests[poll.request].conn.link;
+        let fresh = self.outgoing.fresh(link);
+        self.links[usize::from(link.0)].is_full(fresh, self.limits.spill)
     }
 
     /// Answers a session's poll, if one is held, with all that waits.
@@ -183,9 +210,9 @@ impl Hub {
         let (poll, stream) = (session.poll.take(), session.stream.take());
         if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
             while let Some((number, letter)) = session.mailbox.hand_out() {
-                event_stream::message(&session.ticket, number, letter, &mut conn.out);
+                conn.out.append(|out| event_stream::message(&session.ticket, number, letter, out));
             }
-            conn.out.extend_from_slice(&event_stream::close(code, &reason));
+            conn.out.extend(&event_stream::close(code, &reason));
             conn.carries = None;
         }
         let answer = poll.map(|poll| (poll, poll::answer(&mut session.mailbox, Some((code, &reason))).0));

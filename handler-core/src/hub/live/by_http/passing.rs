@@ -79,7 +79,7 @@ impl Hub {
             let due = session.due;
             self.look_at(id, due);
             if let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
-                conn.out.extend_from_slice(events::COMMENT);
+                conn.out.extend(events::COMMENT);
                 self.mark_dirty(key);
             }
         } else {

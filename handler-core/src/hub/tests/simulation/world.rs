@@ -180,6 +180,7 @@ impl World {
             keep_alive: millis(300 + random.below(3000) as u64),
             channel_queue: if random.percent(30) { 4000 } else { 4 << 20 },
             connection_output: if random.percent(50) { 200_000 } else { 16 << 20 },
+            spill: if random.percent(50) { 20_000 } else { 8 << 20 },
             ..Limits::default()
         };
         let raw = random.percent(50);
@@ -306,6 +307,21 @@ impl World {
     }
 
     fn turn(&mut self) {
+        // Now and then a server takes nothing for a moment.
+        for link in 0..self.links.len() as u16 {
+            let backlog = if self.random.percent(10) { self.hub.limits().spill } else { 0 };
+            self.hub.handle_backlog(LinkId(link), backlog);
+        }
+        self.go_on();
+    }
+
+    /// A turn in which every server takes what it gets.
+    fn turn_freely(&mut self) {
+        (0..self.links.len() as u16).for_each(|link| self.hub.handle_backlog(LinkId(link), 0));
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
         self.check_counts();
         self.check_bodies();
         while !self.stopped {
@@ -327,7 +343,7 @@ impl World {
                 acted = true;
                 self.perform(effect);
             }
-            acted |= !self.stopped && self.react();
+            acted |= !self.stopped && (self.react() || self.hub.has_work(self.now));
             if !acted {
                 break;
             }
@@ -444,7 +460,7 @@ impl World {
         }
         self.now = end;
         self.pulse();
-        self.turn();
+        self.turn_freely();
     }
 
     fn pulse(&mut self) {
