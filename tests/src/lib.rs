@@ -5,6 +5,7 @@
 //! * [`language`]: the languages in which a script may be, and tests for each of them.
 //! * [`client`]: an HTTP client that sends exactly the bytes it is given.
 //! * [`browser`]: a real browser, for what a page does; [`proxy`]: what may stand in its way.
+//! * [`crowd`]: many WebSockets that check every byte they read.
 //! * [`websocket`]: a WebSocket client that sends exactly the frames it is given; [`socket`]: a client of JSON and
 //!   XML sockets.
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
@@ -19,6 +20,7 @@ pub mod binary;
 pub mod browser;
 pub mod client;
 pub mod command;
+pub mod crowd;
 pub mod events;
 pub mod fake;
 pub mod folder;

@@ -45,6 +45,8 @@ mod console;
 mod conversations;
 /// Crashes: workers die, and nobody but the running requests notices.
 mod crashes;
+/// Crowds: much for many clients at once, each gets it whole and in order.
+mod crowds;
 /// `kennel ctl`: Mongrel2's control port.
 mod ctl;
 /// `kennel decode`: every captured message, as its index says.
