@@ -46,6 +46,8 @@ pub(super) struct Conn {
     pub stream: Option<Box<Stream>>,
     /// It is on a list of those that wait for their server.
     pub queued: bool,
+    /// It is on the list of those whose body is collected.
+    pub collects: bool,
     /// The round in which it last joined a batch.
     pub batch: u32,
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.

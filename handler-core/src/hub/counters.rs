@@ -110,11 +110,13 @@ pub(super) enum Complaint {
     Overflow,
     /// Replies to a server that is gone.
     Undelivered,
+    /// Clients that are gone in the middle of a response.
+    Cut,
 }
 
 /// The brakes of all kinds.
 #[derive(Debug, Default)]
-pub(super) struct Complaints([Brake; 6]);
+pub(super) struct Complaints([Brake; 7]);
 
 impl Complaints {
     /// Whether this complaint may be logged.
@@ -124,8 +126,8 @@ impl Complaints {
 
     /// The number of complaints of each kind that were held back in a second that is over.
     pub fn take_held(&mut self, now: Instant) -> impl Iterator<Item = (Complaint, u64)> {
-        use Complaint::{Malformed, Overflow, Refused, Sender, Target, Undelivered};
-        let kinds = [Malformed, Refused, Sender, Target, Overflow, Undelivered];
+        use Complaint::{Cut, Malformed, Overflow, Refused, Sender, Target, Undelivered};
+        let kinds = [Malformed, Refused, Sender, Target, Overflow, Undelivered, Cut];
         kinds.into_iter().filter_map(move |kind| Some((kind, self.0[kind as usize].take_held(now)?)))
     }
 

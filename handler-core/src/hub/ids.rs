@@ -8,7 +8,7 @@ pub struct LinkId(pub u16);
 
 /// A connection that is never mistaken for another: Mongrel2 counts from 1 again after each start,
 /// so its number means something only together with the link and the run of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnKey {
     /// Which server.
     pub link: LinkId,

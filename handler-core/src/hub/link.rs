@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub flow_control: bool,
     /// Bytes of replies that the system has not taken yet.
     pub backlog: usize,
+    /// It was said that this server may cut responses off.
+    pub warned: bool,
     /// More than the limit was in the backlog, and it has not halved since.
     pub full: bool,
     /// What the server has been sent and has not reported as written.

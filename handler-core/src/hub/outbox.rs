@@ -180,8 +180,14 @@ impl Outbox {
         &mut self.own
     }
 
-    /// This many bytes of what [`front`](Self::front) returned have left.
-    pub fn advance(&mut self, size: usize) {
+    /// Bytes in the own buffer, those that have left included.
+    pub fn buffered(&self) -> usize {
+        self.own.len()
+    }
+
+    /// This many bytes of what [`front`](Self::front) returned have left. `compact`: memory of what has left is given back
+    /// when it is much.
+    pub fn advance(&mut self, size: usize, compact: bool) {
         if self.own.is_empty() {
             if let Some(rest) = &mut self.rest {
                 rest.advance(size);
@@ -193,7 +199,7 @@ impl Outbox {
             self.own.clear();
             self.own.shrink_to(4096);
             self.left = 0;
-        } else if self.left >= COMPACT && self.left > self.own.len() / 2 {
+        } else if compact && self.left >= COMPACT && self.left > self.own.len() / 2 {
             self.own.drain(..self.left);
             self.own.shrink_to_fit();
             self.left = 0;
@@ -357,7 +363,7 @@ mod tests {
                 }
             };
             let before = out.len();
-            out.advance(size);
+            out.advance(size, true);
             assert_eq!(out.len(), before - size);
         }
         assert!(out.is_empty());
@@ -391,7 +397,7 @@ mod tests {
         while let Front::Own(bytes) = out.front(&mut merger) {
             let size = bytes.len().min(102_400);
             places.push((bytes.as_ptr() as usize, size));
-            out.advance(size);
+            out.advance(size, true);
         }
         let moves = places.windows(2).filter(|pair| pair[1].0 != pair[0].0 + pair[0].1).count();
         assert!(moves <= 3, "moved {moves} times");
@@ -419,7 +425,7 @@ mod tests {
         out.push(shared("begun!"), bound);
         let mut merger = Merger::default();
         out.front(&mut merger);
-        out.advance(2);
+        out.advance(2, true);
         assert!(matches!(out.push(shared("second"), bound), Pushed::Kept));
         let pushed = out.push(shared("third!"), bound);
         assert!(matches!(pushed, Pushed::Dropped { count: 1, first: Some(None) }), "{pushed:?}");
@@ -438,7 +444,7 @@ mod tests {
         let mut merger = Merger::default();
         out.own_front().push(b'!');
         out.front(&mut merger);
-        out.advance(2);
+        out.advance(2, true);
         out.drop_unbegun();
         out.extend(b"bye");
         assert_eq!(drain(&mut out, 100), "rge!bye");

@@ -19,7 +19,8 @@ use crate::http::Persistence;
 use crate::protocol::{ConnId, Targets, reply};
 use crate::websocket::{Opcode, frame};
 use crate::worker::protocol::{Slow, encode_taken};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +32,10 @@ const PORTION: usize = Pacer::CREDITS / 2;
 /// Fewer credits are not worth a message while more bytes wait: with each notice of credits the next message would be as
 /// small as the one that it reports.
 const WORTH: usize = 16 << 10;
+
+/// Without flow control, the least of a large response that leaves as one message, and the number of messages.
+const PART: usize = 2 << 20;
+const PARTS: usize = 4;
 
 /// Encoded replies, and who is to be looked at.
 #[derive(Debug, Default)]
@@ -47,12 +52,15 @@ pub(super) struct Outgoing {
     dirty: Vec<ConnKey>,
     /// Connections that wait for their pacing window, oldest first.
     paced: VecDeque<(Instant, ConnKey)>,
+    /// Connections whose body is collected, the next one on top.
+    collecting: BinaryHeap<Reverse<(Instant, ConnKey)>>,
 }
 
 impl Outgoing {
     /// When the next paced connection may go on.
     pub fn next_paced(&self) -> Option<Instant> {
-        self.paced.front().map(|(due, _)| *due)
+        let paced = self.paced.front().map(|(due, _)| *due);
+        paced.into_iter().chain(self.collecting.peek().map(|Reverse((due, _))| *due)).min()
     }
 
     /// Drops the replies to a server that is gone.
@@ -221,6 +229,16 @@ impl Hub {
             self.outgoing.paced.pop_front();
             self.mark_dirty(key);
         }
+        while let Some(Reverse((due, key))) = self.outgoing.collecting.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.outgoing.collecting.pop();
+            if let Some(conn) = self.conns.map.get_mut(&key) {
+                conn.collects = false;
+            }
+            self.mark_dirty(key);
+        }
         loop {
             // Flushing may let a connection go on, and its next answer may be the hub's own.
             while !self.outgoing.dirty.is_empty() {
@@ -314,9 +332,15 @@ impl Hub {
         if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
             if let Allowance::Send(room) = allowance
                 && conn.out.is_empty()
-                && !conn.out.append(|out| stream.fill(out, room))
             {
-                allowance = Allowance::WaitForCredits;
+                if let Some(left) = stream.collects_for(conn.pacer.silence(now)) {
+                    if !std::mem::replace(&mut conn.collects, true) {
+                        self.outgoing.collecting.push(Reverse((now + left, key)));
+                    }
+                    allowance = Allowance::WaitForCredits;
+                } else if !conn.out.append(|out| stream.fill(out, room)) {
+                    allowance = Allowance::WaitForCredits;
+                }
             }
             if let Some(worker) = self.workers.get_mut(stream.worker.0)
                 && let Some(bytes) = stream.take_report()
@@ -383,6 +407,7 @@ impl Hub {
         let Some(sender) = &link.sender else { return Step::Nothing };
         let targets = Targets::one(&key.id);
         let mut merger = std::mem::take(&mut self.outgoing.merger);
+        let whole = conn.out.buffered();
         let (part, is_shared) = match conn.out.front(&mut merger) {
             Front::Nothing => {
                 self.outgoing.reply(key.link, |out| reply::encode_close(out, sender, targets));
@@ -394,7 +419,12 @@ impl Hub {
                 return Step::Closed;
             }
             Front::Own(bytes) => {
-                let part = portion(conn.is_socket, bytes.len(), allowed);
+                // Mongrel2 counts a message as written when all of it is, and drops clients that read nothing for minutes.
+                let wanted = match link.flow_control || conn.stream.is_some() {
+                    true => bytes.len(),
+                    false => part_of(bytes.len(), whole),
+                };
+                let part = portion(conn.is_socket, wanted, allowed);
                 self.outgoing.reply(key.link, |out| {
                     reply::encode(out, sender, targets, &bytes[..part]);
                 });
@@ -418,7 +448,7 @@ impl Hub {
         }
         conn.sent(part, link.flow_control, now);
         link.sent(part, now);
-        conn.out.advance(part);
+        conn.out.advance(part, link.flow_control);
         if is_shared && conn.out.begins_shared() {
             // The others get their portions first: those who are equally far then get the next one together.
             conn.queued = true;
@@ -427,6 +457,11 @@ impl Hub {
         }
         Step::Sent
     }
+}
+
+/// How much of a response leaves as one message without flow control, when so many of all its bytes are left.
+fn part_of(left: usize, whole: usize) -> usize {
+    left.min((whole / PARTS + 1).max(PART))
 }
 
 /// How much of so many bytes leaves at once when this much is allowed.

@@ -5,6 +5,7 @@ use super::pacing::Pacer;
 use crate::http::stream::{CHUNK_FRAME, Framing, LAST_CHUNK, begin_chunk};
 use crate::worker::protocol::STREAM_WINDOW;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// The most in one message. Under flow control three of them may be under way: while one is written, the next is there,
 /// and a third on its way.
@@ -12,6 +13,13 @@ const MESSAGE: usize = Pacer::CREDITS / 3;
 /// Room for fewer bytes is not worth a message while more wait: with each notice of credits the next
 /// message would be as small as the one that it reports.
 const WORTH: usize = 16 << 10;
+/// Without flow control, the messages that a body of known length is sent in: Mongrel2 holds at most 16 for a client that
+/// reads slowly, and drops the client at the next one.
+const MESSAGES: u64 = 10;
+/// How long a body is collected before what there is leaves; twice as long each time.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Without flow control, the least and the most that is collected for one of them.
+const COLLECTED: std::ops::RangeInclusive<usize> = 64 << 10..=8 << 20;
 /// The worker is told of fewer bytes only when nothing waits any more.
 const REPORT: usize = 16 << 10;
 
@@ -25,13 +33,62 @@ pub(super) struct Stream {
     pieces: VecDeque<u8>,
     /// Bytes that have left, and of which the worker does not know.
     taken: usize,
+    /// Without flow control: so much is collected before it leaves as one message; 0: nothing is.
+    collected: usize,
+    /// Bytes of the pieces that the worker takes for gone, so that it goes on while they are collected.
+    early: usize,
+    patience: Duration,
     /// It was given more than its Content-Length.
     pub overlong: bool,
 }
 
 impl Stream {
-    pub fn new(worker: WorkerId, serial: u64, framing: Framing) -> Self {
-        Self { worker, serial, framing, pieces: VecDeque::new(), taken: 0, overlong: false }
+    /// The body of an answer that this worker gives.
+    pub fn new(worker: WorkerId, serial: u64, framing: Framing, flow_control: bool) -> Self {
+        let collected = match framing {
+            Framing::Length(bytes) if !flow_control => {
+                let share = usize::try_from(bytes.div_ceil(MESSAGES)).unwrap_or(usize::MAX);
+                share.clamp(*COLLECTED.start(), *COLLECTED.end())
+            }
+            _ => 0,
+        };
+        let pieces = VecDeque::new();
+        Self {
+            worker,
+            serial,
+            framing,
+            pieces,
+            taken: 0,
+            collected,
+            early: 0,
+            patience: PATIENCE,
+            overlong: false,
+        }
+    }
+
+    /// Whether Mongrel2 may have to hold more messages for a slow client than it does: the body is too long, or of
+    /// unknown length.
+    pub fn may_be_cut(&self) -> bool {
+        match self.framing {
+            Framing::Length(bytes) => bytes > *COLLECTED.end() as u64 * MESSAGES,
+            Framing::Chunked | Framing::Close => true,
+            Framing::Bodiless => false,
+        }
+    }
+
+    /// Whether what waits should become more before it leaves, and how much longer. `silence`: the time since the message
+    /// before.
+    pub fn collects_for(&mut self, silence: Duration) -> Option<Duration> {
+        let is_enough = self.pieces.len() >= self.collected || matches!(self.framing, Framing::Length(0));
+        if is_enough || self.pieces.is_empty() {
+            return None;
+        }
+        let left = self.patience.saturating_sub(silence);
+        if left.is_zero() {
+            self.patience *= 2;
+            return None;
+        }
+        Some(left)
     }
 
     /// How many bytes wait.
@@ -52,7 +109,9 @@ impl Stream {
             Framing::Chunked | Framing::Close => piece,
         };
         self.pieces.extend(part);
-        self.taken += piece.len() - part.len();
+        let early = part.len().min(self.collected.saturating_sub(self.early));
+        self.early += early;
+        self.taken += piece.len() - part.len() + early;
     }
 
     /// Moves what fits `room` to the empty `out`. `false`: it waits until there is more room.
@@ -67,7 +126,9 @@ impl Stream {
         let room = if room <= Pacer::CREDITS { room.min(MESSAGE) } else { room };
         let size = self.pieces.len().min(room - frame);
         self.write(out, size);
-        self.taken += size;
+        let early = size.min(self.early);
+        self.early -= early;
+        self.taken += size - early;
         true
     }
 
@@ -90,7 +151,7 @@ impl Stream {
 
     /// What the worker is to be told now: so many bytes have left.
     pub fn take_report(&mut self) -> Option<u32> {
-        let worth = self.taken >= REPORT || (self.taken > 0 && self.pieces.is_empty());
+        let worth = self.taken >= REPORT || (self.taken > 0 && self.pieces.len() == self.early);
         worth.then(|| {
             let bytes = u32::try_from(self.taken).unwrap_or(u32::MAX);
             self.taken -= bytes as usize;

@@ -1,8 +1,9 @@
 //! Answers in pieces: begun, gone on with, ended or cut short by their worker.
 
 use super::Hub;
+use super::connection::Conn;
 use super::counters::Complaint;
-use super::ids::{RequestKey, WorkerId};
+use super::ids::{ConnKey, LinkId, RequestKey, WorkerId};
 use super::request::{Job, Place};
 use super::stream::Stream;
 use crate::http::Persistence;
@@ -32,6 +33,7 @@ impl Hub {
             return;
         }
         let request = &mut self.requests[key];
+        let flow_control = self.links[usize::from(request.conn.link.0)].flow_control;
         let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending()) else {
             self.lose_client(key);
             return;
@@ -47,8 +49,8 @@ impl Hub {
                 request.persistence = persistence;
                 request.begun = true;
                 request.deadline = None;
-                conn.stream = Some(Box::new(Stream::new(id, serial, framing)));
                 let conn = request.conn;
+                self.start_body(conn, Stream::new(id, serial, framing, flow_control));
                 self.traffic.answered(&self.requests[key], status, now);
                 self.note_answer(key, status, now);
                 self.mark_dirty(conn);
@@ -57,6 +59,42 @@ impl Hub {
                 }
             }
             Err(problem) => self.give_up(id, serial, &problem.to_string(), now),
+        }
+    }
+
+    fn start_body(&mut self, key: ConnKey, stream: Stream) {
+        if stream.may_be_cut() {
+            self.warn_of_cuts(key.link);
+        }
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.stream = Some(Box::new(stream));
+        }
+    }
+
+    /// Says once in a run of a server that it may cut long responses off.
+    fn warn_of_cuts(&mut self, link: LinkId) {
+        let state = &mut self.links[usize::from(link.0)];
+        if !state.flow_control && !std::mem::replace(&mut state.warned, true) {
+            warn!(
+                link = link.0,
+                "this mongrel2 runs without download.flow_control: it cuts off clients that read long streams slowly; set it to 1"
+            );
+        }
+    }
+
+    /// A client is gone. When it had a part of a response, the server may have cut it off.
+    pub(super) fn note_cut(&mut self, key: ConnKey, now: Instant) {
+        let state = &self.links[usize::from(key.link.0)];
+        let has_part = |conn: &Conn| conn.stream.is_some() && !conn.gone && !conn.closed;
+        if !state.flow_control
+            && self.conns.map.get(&key).is_some_and(has_part)
+            && self.complaints.pass(Complaint::Cut, now)
+        {
+            warn!(
+                link = key.link.0,
+                conn = %key.id,
+                "a client is gone in the middle of a response: it has left, or mongrel2 cut it off for reading slowly, as it does without download.flow_control"
+            );
         }
     }
 

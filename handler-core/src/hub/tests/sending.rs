@@ -149,3 +149,14 @@ fn a_close_that_has_to_wait_for_its_window_is_sent_in_the_end() {
         site.settles();
     }
 }
+
+#[test]
+fn without_flow_control_a_large_response_is_a_few_messages() {
+    let mut site = Site::new(1);
+    site.request(7, "GET /a");
+    site.respond(FIRST, 1, &"x".repeat(40_000_000));
+    site.pass(millis(60));
+    assert_eq!(site.answers(7)[0].1.len(), 40_000_000);
+    assert_eq!(site.to(7).count(), 4);
+    site.settles();
+}

@@ -445,3 +445,49 @@ fn a_stream_that_outlives_stop_time_is_cut_short() {
     assert!(site.text(7).ends_with("3\r\nold\r\n") && site.closed(7));
     site.settles();
 }
+
+/// Sends a body of known length as fast as the hub takes it, without flow control. How many messages it became.
+fn messages_of(length: usize) -> usize {
+    let mut site = Site::new(1);
+    site.request(7, "GET /a");
+    site.act(FIRST, &[begin(1, &format!("Content-Length: {length}\r\n"))]);
+    let before = site.to(7).count();
+    let (mut given, mut taken) = (0, 0);
+    while given < length {
+        assert!(given < taken + STREAM_WINDOW, "the worker waits for ever at {given}");
+        let part = vec![b'x'; (length - given).min(60_000)];
+        site.act(FIRST, &[piece(1, &part)]);
+        given += part.len();
+        site.pass(millis(50));
+        taken = site.workers[&FIRST].taken.iter().map(|(_, bytes)| *bytes as usize).sum();
+    }
+    site.act(FIRST, &[end(1)]);
+    site.pass(millis(100));
+    let body = site.answers(7).remove(0).1;
+    assert_eq!(body.len(), length);
+    let taken: usize = site.workers[&FIRST].taken.iter().map(|(_, bytes)| *bytes as usize).sum();
+    assert!(taken <= length, "no byte is reported twice");
+    site.to(7).count() - before
+}
+
+#[test]
+fn without_flow_control_a_body_of_known_length_is_no_more_messages_than_mongrel2_holds() {
+    for length in [1, 60_000, 500_000, 3_000_000, 20_000_000, 60_000_000] {
+        let messages = messages_of(length);
+        assert!(messages <= 15, "{length} bytes in {messages} messages");
+    }
+}
+
+#[test]
+fn without_flow_control_a_body_that_trickles_is_not_held_back_for_long() {
+    let mut site = Site::new(1);
+    site.request(7, "GET /a");
+    site.act(FIRST, &[begin(1, "content-length: 1000000\r\n"), piece(1, b"first")]);
+    site.pass(millis(1100));
+    assert!(site.text(7).ends_with("\r\n\r\nfirst"));
+    site.act(FIRST, &[piece(1, b" second")]);
+    site.pass(millis(1500));
+    site.act(FIRST, &[piece(1, b" third")]);
+    site.pass(millis(600));
+    assert!(site.text(7).ends_with("first second third"), "in one message");
+}
