@@ -37,6 +37,7 @@ bench: needs
 	cargo bench -p handler-core --bench rooms
 	cargo bench -p handler-core --bench live -- --check
 	cargo bench -p tests --bench room
+	cargo bench -p tests --bench bodies -- --check
 	cargo bench -p tests --bench conf_load -- --check
 	cargo bench -p tests --bench whole_way -- --check
 	cargo bench -p tests --bench http_servers -- --check
