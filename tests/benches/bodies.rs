@@ -106,7 +106,7 @@ fn on_cpu(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of_thread = |folder: fs::DirEntry| {
         let text = fs::read_to_string(folder.path().join("schedstat")).ok()?;
-        text.split_ascii_whitespace().next()?.parse().ok()
+        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
     };
     Duration::from_nanos(threads.flatten().filter_map(of_thread).sum())
 }
