@@ -41,6 +41,8 @@ mod configurations;
 mod connections;
 /// `kennel console`: asking and telling a running kennel.
 mod console;
+/// Control frames: pings and pongs of WebSockets, as many as clients and the hub want.
+mod control_frames;
 /// Conversations: several pages as one function, in Lua.
 mod conversations;
 /// Crashes: workers die, and nobody but the running requests notices.
