@@ -114,6 +114,8 @@ mod surroundings;
 mod tasks;
 /// Templates: pages made of the files beside the app, and of nothing else.
 mod templates;
+/// Test runs: what `scripts/run-tests` says of tests that fail, with a stand-in for cargo.
+mod test_runs;
 /// Uploads: bodies that Mongrel2 puts into files.
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
