@@ -14,10 +14,10 @@ demo: needs
 	@echo
 	cd examples/chat && ../../target/release/kennel dev --listen $(LISTEN)
 
-## Run every check and every test
+## Run every check and every test, and name the slowest. RETRY=1 gives each test that failed one more run, alone
 test: test-needs check
 	cargo build -p kennel -p handler-py --locked
-	cargo test --workspace --locked
+	scripts/run-tests $(if $(RETRY),--retry)
 
 ## Formatting, lints, documentation
 check: test-needs

@@ -302,7 +302,7 @@
     }
 
     /**
-     * Polls for as long as the link stands; once, where polls are no carrier, and a stream wants to know what is wrong.
+     * Polls for as long as the link stands; once, where polls are not a carrier, to find out why a stream does not open.
      * @param {Link} link
      */
     async _poll(link) {
@@ -334,15 +334,22 @@
           this._down(link, text);
           return;
         }
-        // The way of streams is closed, that of polls is not: the same session goes on there.
-        if (this._carriers.includes("poll")) link.name = "poll";
+        if (link.name !== "poll") {
+          if (this._carriers.includes("poll")) {
+            // The way of streams is closed, that of polls is not: the same session goes on there.
+            link.name = "poll";
+          } else if (!json.close) {
+            // The session lives. Its messages wait for the next stream, which opens it.
+            this._down(link, "the event stream does not open");
+            return;
+          }
+        }
         if (!link.isUp) this._up(link, true);
         const before = json.after - json.messages.length;
         json.messages.forEach((/** @type {any} */ message, /** @type {number} */ at) => {
           this._receive(typeof message === "string" ? message : bytes(message.base64), before + at + 1);
         });
         if (json.close) this._closed(link, json.close.code, json.close.reason, true);
-        else if (link.name !== "poll") this._down(link, "the event stream does not open");
         // Whoever shares a session with another one would be answered with nothing, again and again.
         else if (wait && !json.messages.length && Date.now() - asked < 200) await pause(500);
       }

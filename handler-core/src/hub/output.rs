@@ -367,7 +367,7 @@ impl Hub {
         if !link.flow_control
             && !conn.out.is_empty()
             && conn.pacer.wants_ping(now)
-            && conn.live.is_some_and(|id| self.live.lives.takes_pings(id))
+            && conn.live.is_some_and(|id| self.live.lives.begin_ping(id))
         {
             frame::encode(conn.out.own_front(), Opcode::Ping, Pacer::PING, false);
             conn.pacer.pings();

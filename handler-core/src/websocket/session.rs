@@ -48,24 +48,30 @@ enum State {
     Over,
 }
 
-/// A conversation's state: eight bytes.
+/// A conversation's state: twelve bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Session {
-    /// The second in which control frames are counted.
+    /// The second in which the client's own control frames were last counted.
     second: u32,
-    controls: u8,
+    /// The client's own control frames, less those that time has made up for.
+    controls: u16,
+    /// Pings that we sent and that no pong has answered. Each entitles the client to one pong.
+    asked: u16,
     unanswered: u8,
     state: State,
     deflate: Option<Deflate>,
 }
 
 impl Session {
-    /// Pings and pongs that a client may send in a second.
-    pub const CONTROL_RATE: u8 = 250;
+    /// Pings, and pongs that answer no ping of ours, that a client may send in a second, on average.
+    pub const CONTROL_RATE: u16 = 250;
+    /// How many of them a client may send at once. A line that was dead for a while delivers in one bundle
+    /// what the client sent meanwhile: here, ten in a second for a minute and a half.
+    pub const CONTROL_BURST: u16 = 1000;
 
     /// A conversation just accepted.
     pub fn new(deflate: Option<Deflate>) -> Self {
-        Self { second: 0, controls: 0, unanswered: 0, state: State::Open, deflate }
+        Self { second: 0, controls: 0, asked: 0, unanswered: 0, state: State::Open, deflate }
     }
 
     /// How messages to this client may be compressed.
@@ -130,8 +136,14 @@ impl Session {
             return false;
         }
         self.unanswered = self.unanswered.saturating_add(1);
+        self.asks();
         frame::encode(out, Opcode::Ping, b"", false);
         true
+    }
+
+    /// Counts a ping that the caller sends: the client may answer it by a pong.
+    pub fn asks(&mut self) {
+        self.asked = self.asked.saturating_add(1);
     }
 
     /// What a first byte and a size can break.
@@ -159,10 +171,15 @@ impl Session {
         second: u32,
         out: &mut Vec<u8>,
     ) -> Result<Event<'a>, Violation> {
-        if second != self.second {
-            (self.second, self.controls) = (second, 0);
+        if opcode == Opcode::Pong && self.asked > 0 {
+            // RFC 6455, 5.5.3: a client may leave older pings unanswered, so this may be the pong of any of them.
+            self.asked -= 1;
+            return Ok(Event::Pong);
         }
-        if self.controls == Self::CONTROL_RATE {
+        let passed = u16::try_from(second.saturating_sub(self.second)).unwrap_or(u16::MAX);
+        self.controls = self.controls.saturating_sub(passed.saturating_mul(Self::CONTROL_RATE));
+        self.second = second;
+        if self.controls >= Self::CONTROL_BURST {
             return Err(Violation { code: CloseCode::POLICY, reason: "too many control frames" });
         }
         self.controls += 1;
@@ -263,8 +280,8 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_eight_bytes() {
-        assert_eq!(size_of::<Session>(), 8);
+    fn a_conversation_is_twelve_bytes() {
+        assert_eq!(size_of::<Session>(), 12);
     }
 
     #[test]
@@ -329,19 +346,61 @@ mod tests {
         assert_eq!(violation(&mut session, 0x89, &[7; 126]), 1002);
     }
 
-    #[test]
-    fn too_many_control_frames_in_a_second_are_a_violation() {
-        let (mut session, mut codec, mut out) = (plain(), Codec::new(), Vec::new());
-        for second in 0..3 {
-            for n in 0..Session::CONTROL_RATE {
-                let event = session.receive(0x89 + n % 2, b"", MAX, &mut codec, second, &mut out);
-                assert!(matches!(event, Event::Ping | Event::Pong));
+    /// How many control frames with this first byte a client may send in this second, before it is closed.
+    fn allowed(session: &mut Session, flags: u8, second: u32) -> u32 {
+        let (mut codec, mut out) = (Codec::new(), Vec::new());
+        for sent in 0.. {
+            match session.receive(flags, b"", MAX, &mut codec, second, &mut out) {
+                Event::Ping | Event::Pong => {}
+                Event::Violation { code: CloseCode::POLICY, .. } => return sent,
+                other => panic!("{other:?}"),
             }
-            let event = session.receive(0x81, b"x", MAX, &mut codec, second, &mut out);
-            assert!(matches!(event, Event::Text(_)));
         }
-        let event = session.receive(0x8a, b"", MAX, &mut codec, 2, &mut out);
-        assert!(matches!(event, Event::Violation { code: CloseCode::POLICY, .. }));
+        unreachable!("the number of control frames is bounded")
+    }
+
+    #[test]
+    fn a_clients_own_control_frames_are_bounded_at_once_and_on_average() {
+        let (rate, burst) = (u32::from(Session::CONTROL_RATE), u32::from(Session::CONTROL_BURST));
+        for flags in [0x89, 0x8a] {
+            assert_eq!(allowed(&mut plain(), flags, 0), burst);
+            assert_eq!(allowed(&mut plain(), flags, u32::MAX), burst);
+        }
+        let (mut session, mut codec) = (plain(), Codec::new());
+        let mut send = |session: &mut Session, count: u32, second: u32| {
+            for n in 0..count {
+                let flags = if n % 2 == 0 { 0x89 } else { 0x8a };
+                let event = session.receive(flags, b"", MAX, &mut codec, second, &mut Vec::new());
+                assert!(matches!(event, Event::Ping | Event::Pong), "{n} in second {second}: {event:?}");
+            }
+        };
+        (0..100).for_each(|second| send(&mut session, rate, second));
+        // The line is dead for 30 s, and then everything comes at once.
+        send(&mut session, 300, 130);
+        assert_eq!(allowed(&mut session.clone(), 0x89, 130), burst - 300);
+        assert_eq!(allowed(&mut session.clone(), 0x8a, 131), burst - 50);
+        assert_eq!(allowed(&mut session, 0x89, 132), burst);
+    }
+
+    #[test]
+    fn pongs_that_answer_our_pings_are_free_and_no_others() {
+        let burst = u32::from(Session::CONTROL_BURST);
+        let mut session = plain();
+        for n in 0..100_000 {
+            if n % 100 == 0 {
+                assert!(session.ping(&mut Vec::new()));
+            } else {
+                session.asks();
+            }
+            assert_eq!(one(&mut session, 0x8a, b"any").0, Event::Pong);
+        }
+        assert_eq!(allowed(&mut session.clone(), 0x89, 1), burst, "none of them counts");
+        assert_eq!(allowed(&mut session.clone(), 0x8a, 1), burst, "none that comes without a ping is free");
+        // A client that answers only the latest of five pings has four pongs left, and pings are never free.
+        (0..5).for_each(|_| session.asks());
+        assert_eq!(one(&mut session, 0x8a, b"").0, Event::Pong);
+        assert_eq!(allowed(&mut session.clone(), 0x89, 1), burst);
+        assert_eq!(allowed(&mut session, 0x8a, 1), burst + 4);
     }
 
     #[test]

@@ -327,6 +327,27 @@ fn a_session_outlives_mongrel2_and_a_websocket_is_opened_again() {
 }
 
 #[test]
+fn an_event_stream_that_goes_astray_once_opens_once() {
+    let site = plan(Language::Lua).behind_warm().start();
+    let proxy = Proxy::start(site.port());
+    let mut browser = Browser::start();
+    let mut page = connected(&mut browser, proxy.port(), "sse");
+    // As while Mongrel2 starts: the first stream does not reach it, a poll a moment later does.
+    page.evaluate(
+        "Real = EventSource; astray = 1;
+         EventSource = function (url, options) { return new Real(astray-- > 0 ? '/nowhere' : url, options) };
+         channel.send('slowly 30'); say(1, 3)",
+    );
+    page.until("got.length > 3");
+    proxy.cut();
+    page.until("got.length == 33");
+    assert_eq!(page.evaluate("[opens, astray < 1]"), json!([["sse", "sse resumed"], true]));
+    let numbers: Vec<_> = (1..=30).map(|n| n.to_string()).collect();
+    assert_eq!(page.evaluate("got.filter((text) => /^\\d/.test(text)).join()"), numbers.join(","));
+    assert_eq!(page.evaluate("got.filter((text) => /^m/.test(text)).join() == said(1, 3)"), true);
+}
+
+#[test]
 fn a_connection_that_mongrel2_is_told_to_kill_comes_back() {
     let (server, site) = behind_own();
     let mut browser = Browser::start();

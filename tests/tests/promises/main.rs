@@ -41,6 +41,8 @@ mod configurations;
 mod connections;
 /// `kennel console`: asking and telling a running kennel.
 mod console;
+/// Control frames: pings and pongs of WebSockets, as many as clients and the hub want.
+mod control_frames;
 /// Conversations: several pages as one function, in Lua.
 mod conversations;
 /// Crashes: workers die, and nobody but the running requests notices.
@@ -114,6 +116,8 @@ mod surroundings;
 mod tasks;
 /// Templates: pages made of the files beside the app, and of nothing else.
 mod templates;
+/// Test runs: what `scripts/run-tests` says of tests that fail, with a stand-in for cargo.
+mod test_runs;
 /// Uploads: bodies that Mongrel2 puts into files.
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.

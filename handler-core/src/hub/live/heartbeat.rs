@@ -118,7 +118,11 @@ impl Hub {
             let channel = self.live.lives.get_mut(id).filter(|channel| channel.generation() == generation);
             let Some(channel) = channel else { continue };
             let Carrier::WebSocket(session) = &mut channel.carrier else { continue };
+            // A ping waits behind what we have sent before. As long as Mongrel2 has not written that, a client that
+            // reads slowly cannot answer, and one that is gone is found by its missing credits.
+            let is_written = self.conns.map.get(&channel.key).is_none_or(|conn| conn.pacer.is_all_written());
             match channel.stage {
+                Stage::Open if !is_written => self.live.heartbeat.plan_ping(interval, id, generation, now),
                 Stage::Open if session.unanswered() >= UNANSWERED => dead.push(id),
                 Stage::Open => {
                     ping.clear();

@@ -219,10 +219,15 @@ impl Lives {
         self.epoch
     }
 
-    /// Whether it is a WebSocket to which frames of our own may be sent.
-    pub(crate) fn takes_pings(&self, id: LiveId) -> bool {
-        let is_open = |channel: &&Channel| channel.stage == Stage::Open;
-        self.get(id).filter(is_open).is_some_and(|channel| matches!(channel.carrier, Carrier::WebSocket(_)))
+    /// Counts a ping that the caller is about to send, so that its pong is not held against the client. `false`: this
+    /// is not a WebSocket, or not an open one, and takes no pings.
+    pub(crate) fn begin_ping(&mut self, id: LiveId) -> bool {
+        let Some(channel) = self.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
+            return false;
+        };
+        let Carrier::WebSocket(session) = &mut channel.carrier else { return false };
+        session.asks();
+        true
     }
 
     /// Its entry among the waiting connections is gone: the lane counts again, from an empty window.

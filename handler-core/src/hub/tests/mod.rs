@@ -8,6 +8,7 @@ mod arriving;
 mod bosh;
 mod client_library;
 mod code;
+mod control_frames;
 mod crowds;
 mod decisions;
 mod handshakes;

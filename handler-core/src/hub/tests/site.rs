@@ -346,7 +346,11 @@ impl Site {
 
     /// A WebSocket handshake on a path.
     pub fn handshake(&mut self, id: i64, path: &str) {
-        self.message(&mongrel2::websocket(Form::Tnetstring, SENDER, id, path, None, &[], b""));
+        self.handshake_with(id, path, &[]);
+    }
+
+    pub fn handshake_with(&mut self, id: i64, path: &str, more: &[(&str, &str)]) {
+        self.message(&mongrel2::websocket(Form::Tnetstring, SENDER, id, path, None, more, b""));
     }
 
     /// A frame of a WebSocket on a path.
