@@ -20,7 +20,7 @@ use crate::protocol::{ConnId, Targets, reply};
 use crate::websocket::{Opcode, frame};
 use crate::worker::protocol::{Slow, encode_taken};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,17 +50,14 @@ pub(super) struct Outgoing {
     merger: Merger,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
-    /// Connections that wait for their pacing window, oldest first.
-    paced: VecDeque<(Instant, ConnKey)>,
-    /// Connections whose body is collected, the next one on top.
-    collecting: BinaryHeap<Reverse<(Instant, ConnKey)>>,
+    /// Connections that wait for their pacing window, or whose body is collected, the next one on top.
+    paced: BinaryHeap<Reverse<(Instant, ConnKey)>>,
 }
 
 impl Outgoing {
     /// When the next paced connection may go on.
     pub fn next_paced(&self) -> Option<Instant> {
-        let paced = self.paced.front().map(|(due, _)| *due);
-        paced.into_iter().chain(self.collecting.peek().map(|Reverse((due, _))| *due)).min()
+        self.paced.peek().map(|Reverse((due, _))| *due)
     }
 
     /// Drops the replies to a server that is gone.
@@ -222,18 +219,11 @@ impl Hub {
 
     /// Puts together what connections have to send.
     pub(super) fn flush(&mut self, now: Instant) {
-        while let Some((due, key)) = self.outgoing.paced.front().copied() {
+        while let Some(Reverse((due, key))) = self.outgoing.paced.peek().copied() {
             if due > now {
                 break;
             }
-            self.outgoing.paced.pop_front();
-            self.mark_dirty(key);
-        }
-        while let Some(Reverse((due, key))) = self.outgoing.collecting.peek().copied() {
-            if due > now {
-                break;
-            }
-            self.outgoing.collecting.pop();
+            self.outgoing.paced.pop();
             if let Some(conn) = self.conns.map.get_mut(&key) {
                 conn.collects = false;
             }
@@ -335,7 +325,7 @@ impl Hub {
             {
                 if let Some(left) = stream.collects_for(conn.pacer.silence(now)) {
                     if !std::mem::replace(&mut conn.collects, true) {
-                        self.outgoing.collecting.push(Reverse((now + left, key)));
+                        self.outgoing.paced.push(Reverse((now + left, key)));
                     }
                     allowance = Allowance::WaitForCredits;
                 } else if !conn.out.append(|out| stream.fill(out, room)) {
@@ -356,7 +346,7 @@ impl Hub {
             Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
             Allowance::Send(bytes) => bytes,
             Allowance::Wait(due) => {
-                self.outgoing.paced.push_back((due, key));
+                self.outgoing.paced.push(Reverse((due, key)));
                 return Step::Waits;
             }
             Allowance::WaitForCredits => {

@@ -41,6 +41,8 @@ impl Pacer {
     /// The window, in which Mongrel2 gets round to writing: 16 in 10 ms always passed on an idle machine; on a busy
     /// one it was held up for longer.
     pub const WINDOW: Duration = Duration::from_millis(50);
+    /// The window while a ping is under way whose pong will tell sooner: a server that is held up gets no more meanwhile.
+    const ASKED: Duration = Duration::from_millis(250);
     /// So few messages in a window are soon forgotten.
     const FEW: u8 = 2;
     /// How soon: a connection that is idle for so long after them has them.
@@ -70,11 +72,15 @@ impl Pacer {
             };
         }
         match self.window_start {
-            Some(start) if now < start + Self::WINDOW && self.sent_in_window >= Self::MESSAGES => {
-                Allowance::Wait(start + Self::WINDOW)
+            Some(start) if now < start + self.window() && self.sent_in_window >= Self::MESSAGES => {
+                Allowance::Wait(start + self.window())
             }
             _ => Allowance::Send(usize::MAX),
         }
+    }
+
+    fn window(&self) -> Duration {
+        if self.since_ping.is_some() { Self::ASKED } else { Self::WINDOW }
     }
 
     /// Counts a message of so many bytes; 0 is a close.
@@ -87,7 +93,7 @@ impl Pacer {
             *since = since.saturating_add(1);
         }
         match self.window_start {
-            Some(start) if now < start + Self::WINDOW => {
+            Some(start) if now < start + self.window() => {
                 // Under flow control any number may leave.
                 self.sent_in_window = self.sent_in_window.saturating_add(1);
             }
@@ -117,7 +123,7 @@ impl Pacer {
 
     /// Whether the next message, without flow control, should ask whether it has arrived.
     pub fn wants_ping(&self, now: Instant) -> bool {
-        let in_window = self.window_start.is_some_and(|start| now < start + Self::WINDOW);
+        let in_window = self.window_start.is_some_and(|start| now < start + self.window());
         in_window && self.since_ping.is_none() && self.sent_in_window + 2 >= Self::MESSAGES
     }
 
