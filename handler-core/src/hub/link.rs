@@ -1,5 +1,6 @@
 //! One Mongrel2 Handler as the hub knows it: up or down, and which run of the server this is.
 
+use super::capacity::{Capacity, Load};
 use crate::protocol::Sender;
 
 /// The state of a link.
@@ -17,6 +18,10 @@ pub(super) struct Link {
     pub flow_control: bool,
     /// Bytes of replies that the system has not taken yet.
     pub backlog: usize,
+    /// How many connections the server holds without harm, when known. The same for each of its runs.
+    pub capacity: Option<Capacity>,
+    /// How many it has.
+    pub load: Load,
 }
 
 impl Link {
@@ -28,6 +33,7 @@ impl Link {
 
     /// The run is over: nothing of it may reach the next.
     pub fn end(&mut self) {
-        *self = Self { incarnation: self.incarnation.wrapping_add(1), ..Self::default() };
+        let (incarnation, capacity) = (self.incarnation.wrapping_add(1), self.capacity);
+        *self = Self { incarnation, capacity, ..Self::default() };
     }
 }

@@ -22,6 +22,8 @@ mod asgi;
 mod asgi_websockets;
 /// BOSH: channels for XMPP clients, whose connections may break, and the example with strophe.js.
 mod bosh;
+/// Capacity: a Mongrel2 is never given more connections than it holds without harm.
+mod capacity;
 /// Carriers: channels by event streams and long polls, whose connections may break.
 mod carriers;
 /// CGI: scripts that are started for each request.
