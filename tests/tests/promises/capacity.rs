@@ -9,14 +9,17 @@ const APP: &str = r#"
     app:channel("/live", { message = function(conn, msg) conn:send(msg) end })
 "#;
 
-/// Opens so many WebSockets, and says hello on each.
+/// Opens so many WebSockets.
 fn open(site: &Site, count: usize) -> Vec<WebSocket> {
-    let mut all: Vec<_> = (0..count).map(|_| site.websocket("/live")).collect();
-    for socket in &mut all {
-        socket.send("hello");
-        assert_eq!(socket.read_text(), "hello");
+    (0..count).map(|_| site.websocket("/live")).collect()
+}
+
+/// All say something at once, and all hear it. This is when a Mongrel2 that is too full begins to stall.
+fn all_speak(all: &mut [WebSocket]) {
+    for _ in 0..5 {
+        all.iter_mut().for_each(|socket| socket.send("still here"));
+        all.iter_mut().for_each(|socket| assert_eq!(socket.read_text(), "still here"));
     }
-    all
 }
 
 /// How long a plain request takes, the median of 21. Beyond its capacity, Mongrel2 needs half a second for each.
@@ -56,18 +59,16 @@ fn one_websocket_too_many_gets_503_and_plain_http_goes_on() {
     }
     site.log().expect_exactly("mongrel2 is nearly full", 1);
     site.log().expect_exactly("mongrel2 is full", 1);
+    all_speak(&mut all);
     let time = plain_request(&site);
     assert!(time < Duration::from_millis(250), "{time:?}");
-    for socket in &mut all {
-        socket.send("still here");
-        assert_eq!(socket.read_text(), "still here");
-    }
     all.truncate(30);
     wait::until("those that left make room", || !is_refused(&site));
     site.log().expect_exactly("mongrel2 is nearly full", 1);
 }
 
-/// This Mongrel2 really stalls when clients have all of its 64 places.
+/// This Mongrel2 really stalls when clients have nearly all of its 64 places: measured, each reply took 0.5 ms with 56
+/// WebSockets and 504 ms with 62.
 #[test]
 fn a_server_of_a_database_is_never_filled() {
     let setup = Setup::default().setting("superpoll.max_fd", "256").setting("superpoll.hot_dividend", "4");
@@ -80,12 +81,9 @@ fn a_server_of_a_database_is_never_filled() {
     let mut all = open(&site, 48);
     assert!(is_refused(&site));
     site.log().expect_exactly("mongrel2 is nearly full", 1);
+    all_speak(&mut all);
     let time = plain_request(&site);
     assert!(time < Duration::from_millis(250), "{time:?}");
-    for socket in &mut all {
-        socket.send("still here");
-        assert_eq!(socket.read_text(), "still here");
-    }
     let check = site.kennel(&["check", &format!("--mongrel2={}", database.display())]);
     assert!(check.stdout.contains(" 48  server `site` of "), "{}{}", check.stdout, check.stderr);
     assert!(check.stdout.contains("256 descriptors / superpoll.hot_dividend 4, less 16"), "{}", check.stdout);

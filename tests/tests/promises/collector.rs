@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Instant;
 use tests::site::{Plan, Site};
 use tests::websocket::WebSocket;
@@ -111,4 +112,19 @@ fn attributes_of_a_script_stay_on_its_request_and_their_cycles_are_collected() {
         assert_eq!(site.get("/").text(), "jo ['thing', 'user'] nothing True");
     }
     assert_eq!(site.get("/left").text(), "0");
+}
+
+/// Another class would crash as rarely as the first did, so no test of its own would find it.
+#[test]
+fn each_class_that_the_collector_visits_keeps_its_fields_where_zeros_are_none() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handler-py/src");
+    let mut classes = 0;
+    for entry in std::fs::read_dir(folder).expect("sources").filter_map(Result::ok) {
+        let source = std::fs::read_to_string(entry.path()).expect("a source can be read");
+        let visited = source.matches("fn __traverse__(").count();
+        let kept = source.matches("(Fields<Parts>);").count();
+        assert_eq!(visited, kept, "{}: see fields.rs", entry.path().display());
+        classes += visited;
+    }
+    assert!(classes > 0);
 }
