@@ -14,10 +14,14 @@ demo: needs
 	@echo
 	cd examples/chat && ../../target/release/kennel dev --listen $(LISTEN)
 
+## Tests of Python that also run with its cycle collector at every second allocation
+COLLECTED = asgi channels:: collector:: requests::
+
 ## Run every check and every test
 test: test-needs check
 	cargo build -p kennel -p handler-py --locked
 	cargo test --workspace --locked
+	KENNEL_TEST_COLLECT=1 cargo test -p tests --test promises --locked -- $(COLLECTED) --skip ::lua
 
 ## Formatting, lints, documentation
 check: test-needs
