@@ -53,7 +53,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
-        let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
+        let mut limits = Limits::default();
+        // More than any one Mongrel2 has.
+        limits.connections = usize::MAX;
+        let mut hub = Hub::new(limits, "boot", 1, vec![app]);
         hub.set_session_key(&[7; 32]);
         let now = Instant::now();
         hub.handle_server_up(LINK, b"");

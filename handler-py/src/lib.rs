@@ -3,7 +3,7 @@
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message, `form` of its body (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
+//! `headers` are views of the raw message (`fields`: the collector may see a request too early), `form` of its body (`standards`: as ASGI and WSGI name it; `session`: what its cookie says), `answer`, `exchange` and
 //! `stream` bring answers to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk), `body` reads what a client sends in pieces, `conn` is a live connection,
 //! `hub` everything else that is said to the hub. `render` makes pages from templates, with Python's `values`. `rehearsal` is a site without a server, for tests. `package` carries the package's
 //! source, so that a worker needs this one file.
@@ -13,6 +13,7 @@ mod app;
 mod body;
 mod conn;
 mod exchange;
+mod fields;
 mod files;
 mod flow;
 mod form;

@@ -1,6 +1,7 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
 use crate::body;
+use crate::fields::Fields;
 use crate::flow::Flow;
 use crate::form::{Files, Form, Loaded};
 use crate::headers::{Args, Headers};
@@ -16,6 +17,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 create_exception!(
@@ -27,7 +29,10 @@ create_exception!(
 
 /// An HTTP request, or the one that opened a live connection. Attributes of a script's own may be set.
 #[pyclass(frozen, dict, weakref, module = "kennel")]
-pub(crate) struct Request {
+pub(crate) struct Request(Fields<Parts>);
+
+/// What a [`Request`] consists of.
+pub(crate) struct Parts {
     pub(crate) job: Arc<Job>,
     params: OnceLock<Py<PyDict>>,
     conn: OnceLock<Py<PyAny>>,
@@ -36,15 +41,23 @@ pub(crate) struct Request {
     form: OnceLock<Arc<Loaded>>,
 }
 
+impl Deref for Request {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Request {
     pub(crate) fn new(job: Arc<Job>, params: Option<Py<PyDict>>) -> Self {
-        Self {
+        Self(Fields::new(Parts {
             job,
             params: params.map_or_else(OnceLock::new, OnceLock::from),
             conn: OnceLock::new(),
             session: OnceLock::new(),
             form: OnceLock::new(),
-        }
+        }))
     }
 
     fn flow(&self) -> Arc<Flow> {
@@ -337,13 +350,10 @@ impl Request {
     /// connection is enough.
     #[allow(clippy::needless_pass_by_value, reason = "the shape that the macro asks for")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Some(params) = self.params.get() {
-            visit.call(params)?;
-        }
-        if let Some(session) = self.session.get() {
-            session.traverse(&visit)?;
-        }
-        self.conn.get().map_or(Ok(()), |conn| visit.call(conn))
+        let Some(parts) = self.0.written() else { return Ok(()) };
+        visit.call(parts.params.get())?;
+        visit.call(parts.conn.get())?;
+        parts.session.get().map_or(Ok(()), |session| session.traverse(&visit))
     }
 
     /// Says which live connection it opened, for Kennel's own code.

@@ -3,19 +3,24 @@
 //! It is a coroutine to asyncio. A coroutine of Python around the application's would do the same, and take as long as
 //! a short application.
 
+use crate::fields::Fields;
 use crate::worker::Worker;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyString};
+use std::ops::{Deref, DerefMut};
 
 /// The call `application(scope, conversation.receive, conversation.send)` as a coroutine. Behind its end,
 /// `conversation.over(problem)` is called, with `None` when there was none.
 ///
 /// While a step runs, the hub is told for which job: so code that blocks for ever is found.
 #[pyclass(module = "kennel._native")]
-pub(crate) struct Steps {
+pub(crate) struct Steps(Fields<Parts>);
+
+/// What [`Steps`] consist of.
+pub(crate) struct Parts {
     worker: Py<Worker>,
     application: Option<Py<PyAny>>,
     scope: Option<Py<PyAny>>,
@@ -29,6 +34,20 @@ pub(crate) struct Steps {
     inside: bool,
     is_running: bool,
     is_over: bool,
+}
+
+impl Deref for Steps {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Steps {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
 }
 
 /// How a coroutine goes on.
@@ -49,7 +68,7 @@ impl Steps {
         serial: u64,
         inside: bool,
     ) -> Self {
-        Self {
+        Self(Fields::new(Parts {
             worker,
             application: Some(application),
             scope: Some(scope),
@@ -60,7 +79,7 @@ impl Steps {
             inside,
             is_running: false,
             is_over: false,
-        }
+        }))
     }
 
     /// The job that the hub is told from the next step on.
@@ -127,18 +146,20 @@ impl Steps {
 
     #[allow(clippy::needless_pass_by_value, reason = "the shape that the macro asks for")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.conversation)?;
-        visit.call(&self.application)?;
-        visit.call(&self.scope)?;
-        visit.call(&self.awaited)?;
-        visit.call(&self.iterator)
+        let Some(parts) = self.0.written() else { return Ok(()) };
+        visit.call(&parts.conversation)?;
+        visit.call(&parts.application)?;
+        visit.call(&parts.scope)?;
+        visit.call(&parts.awaited)?;
+        visit.call(&parts.iterator)
     }
 
     fn __clear__(&mut self) {
-        self.application = None;
-        self.scope = None;
-        self.awaited = None;
-        self.iterator = None;
+        let Some(parts) = self.0.written_mut() else { return };
+        parts.application = None;
+        parts.scope = None;
+        parts.awaited = None;
+        parts.iterator = None;
     }
 }
 

@@ -236,6 +236,8 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "duration")]
     keep_alive: Option<Duration>,
     #[serde(default, deserialize_with = "size")]
+    connections: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     sessions: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     poll_wait: Option<Duration>,
@@ -331,6 +333,7 @@ impl Config {
             (&mut limits.upload, set.upload),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
+            (&mut limits.connections, set.connections),
             (&mut limits.sessions, set.sessions),
             (&mut limits.mailbox, set.mailbox),
             (&mut limits.resume, set.resume),

@@ -2,6 +2,7 @@
 //! addresses where they are.
 
 use crate::args::{Addresses, Database};
+use crate::capacity::Places;
 use crate::config::{Config, Place};
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;
@@ -104,7 +105,7 @@ pub(crate) fn find<'a>(
 fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::Result<Endpoint> {
     let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
     let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
-    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None, control_port: None })
+    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None, control_port: None, places: None })
 }
 
 fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Result<Endpoint> {
@@ -127,6 +128,7 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
         recv_ident: Some(handler.recv_ident.clone()),
         upload_store,
         control_port: deployment.control_port(server).ok(),
+        places: Some(Places::of(&deployment, server).capacity().places()),
     })
 }
 

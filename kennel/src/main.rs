@@ -6,6 +6,7 @@
 mod addresses;
 mod apps;
 mod args;
+mod capacity;
 mod cgi;
 mod commands;
 mod config;

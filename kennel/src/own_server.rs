@@ -3,6 +3,7 @@
 //! The configuration lies in [`RunFiles`], the process is a child that dies with this one, even when
 //! this one is killed.
 
+use crate::capacity::Places;
 use crate::exit::{unreachable, wrong_input};
 use crate::listen;
 use crate::role::COMPANION;
@@ -33,7 +34,7 @@ const UUID: &str = "kennel";
 const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// The settings of the server, with the reason for each.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 6] = [
     // It is a child process that is watched.
     ("server.daemonize", "0"),
     // Browsers send more than 4 KiB of headers when sites set many cookies.
@@ -46,9 +47,6 @@ const SETTINGS: [(&str, &str); 7] = [
     // chunks).
     ("limits.content_length", "103424"),
     ("upload.temp_store_mode", "0600"),
-    // With more than `max_fd / hot_dividend` connections every reply stalls for half a second
-    // (measured: at 2,600 with the default of 4), so half of the descriptors may be connections.
-    ("superpoll.hot_dividend", "2"),
     ("disable.access_logging", "1"),
 ];
 
@@ -66,7 +64,7 @@ pub(crate) struct Ways {
     pub(crate) stream_uploads: bool,
 }
 
-/// Descriptors of the server, twice the connections that it shall hold.
+/// Descriptors that this process and its workers may have, if the hard limit allows it.
 const DESCRIPTORS: u64 = 20_480;
 
 /// The server and what belongs to it.
@@ -109,6 +107,7 @@ impl OwnServer {
             recv_ident: None,
             control_port: Some(Address::Ipc(format!("{folder}/control"))),
             upload_store: Some(std::path::absolute(self.files.folder().join(UPLOADS))?),
+            places: Some(Places::own().capacity().places()),
         })
     }
 
@@ -261,22 +260,25 @@ fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&P
     settings.push(("download.flow_control".to_owned(), u8::from(ways.flow_control).to_string()));
     settings.push(("upload.stream".to_owned(), u8::from(ways.stream_uploads).to_string()));
     settings.push(("upload.temp_store".to_owned(), format!("{folder}/{UPLOADS}/XXXXXX")));
-    settings.push(("superpoll.max_fd".to_owned(), allow_descriptors().to_string()));
+    // With more connections than `max_fd / hot_dividend` every reply stalls for half a second (docs/deploying.md). Mongrel2
+    // does not start with a divisor of 1.
+    let places = Places::own();
+    settings.push(("superpoll.max_fd".to_owned(), places.max_fd.to_string()));
+    settings.push(("superpoll.hot_dividend".to_owned(), places.dividend.to_string()));
+    allow_descriptors();
     let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
     store::write(&config, &Path::new(folder).join("config.sqlite"))?;
     Ok(())
 }
 
-/// Raises this process's limit of descriptors, which the server inherits and cannot raise itself,
-/// and says how many it may have.
-fn allow_descriptors() -> u64 {
+/// Raises this process's soft limit of descriptors, which workers inherit. Mongrel2 raises its own.
+fn allow_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(wanted);
         let _ = setrlimit(Resource::Nofile, limit);
     }
-    wanted
 }
 
 fn find_program(name: &str) -> Option<PathBuf> {

@@ -70,7 +70,9 @@ pub(crate) fn worker_command(
             "{name} ({origin}) is no CPython, which Kennel's module needs; --python names another interpreter"
         )));
     }
-    let mut arguments: Vec<OsString> = vec!["-c".into(), BOOTSTRAP.into()];
+    // With faulthandler, a worker that crashes writes the lines of Python that it was in to standard error, which is the log.
+    let mut arguments: Vec<OsString> =
+        vec!["-X".into(), "faulthandler".into(), "-c".into(), BOOTSTRAP.into()];
     let ours = env!("CARGO_PKG_VERSION");
     match (beside, probe.installed) {
         (Some(file), _) => {

@@ -31,6 +31,9 @@ pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item
         }
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("VIRTUAL_ENV");
+    if std::env::var_os("KENNEL_TEST_COLLECT").is_some() {
+        command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/collector"));
+    }
     command
 }
 

@@ -1,5 +1,6 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
+use super::capacity::Capacity;
 use crate::http::forms::FormLimits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -44,7 +45,10 @@ pub struct Limits {
     /// Conversations (`kennel.prompt`) that may wait for their visitors in one worker; one more ends the one that was silent
     /// for longest.
     pub conversations: usize,
-    /// Sessions by event streams, long polls and BOSH at once; one more gets 503. WebSockets are as many as Mongrel2 has descriptors.
+    /// Live connections at one Mongrel2, and clients that wait there; a new live connection beyond gets 503. Less where
+    /// Mongrel2 holds less ([`Capacity`](super::Capacity)).
+    pub connections: usize,
+    /// Sessions by event streams, long polls and BOSH at once; one more gets 503.
     pub sessions: usize,
     /// How long a client's poll of a session is held when nothing comes; less than what proxies and Mongrel2 bear.
     pub poll_wait: Duration,
@@ -117,6 +121,11 @@ impl Limits {
                 "conversations that wait for their visitors in one worker",
             ),
             (
+                "connections",
+                self.connections.to_string(),
+                "live connections at one Mongrel2, or as many as that holds; then 503",
+            ),
+            (
                 "sessions",
                 self.sessions.to_string(),
                 "sessions by event streams, long polls and BOSH, then 503",
@@ -154,6 +163,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             conversations: 1000,
+            connections: Capacity::MAX,
             sessions: 50_000,
             poll_wait: Duration::from_secs(25),
             inactivity: Duration::from_secs(60),

@@ -1,5 +1,6 @@
 //! One Mongrel2 Handler as the hub knows it: up or down, and which run of the server this is.
 
+use super::capacity::{Capacity, Load};
 use super::ids::ConnKey;
 use super::under_way::UnderWay;
 use crate::protocol::Sender;
@@ -21,6 +22,10 @@ pub(super) struct Link {
     pub flow_control: bool,
     /// Bytes of replies that the system has not taken yet.
     pub backlog: usize,
+    /// How many connections the server holds without harm, when known. The same for each of its runs.
+    pub capacity: Option<Capacity>,
+    /// How many it has.
+    pub load: Load,
     /// It was said that this server may cut responses off.
     pub warned: bool,
     /// More than the limit was in the backlog, and it has not halved since.
@@ -72,6 +77,7 @@ impl Link {
 
     /// The run is over: nothing of it may reach the next.
     pub fn end(&mut self) {
-        *self = Self { incarnation: self.incarnation.wrapping_add(1), ..Self::default() };
+        let (incarnation, capacity) = (self.incarnation.wrapping_add(1), self.capacity);
+        *self = Self { incarnation, capacity, ..Self::default() };
     }
 }

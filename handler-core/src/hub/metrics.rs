@@ -55,7 +55,7 @@ impl Hub {
             ),
             (
                 "kennel_overloads_total",
-                "Requests answered with 503 and connections closed because too much waited for a script.",
+                "Requests and handshakes answered with 503, and connections closed because too much waited for a script.",
                 counters.overloaded,
             ),
         ];

@@ -16,7 +16,7 @@
 //! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
 //!
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
-//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `lifecycle` knows
+//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `capacity` keeps them from being too many, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
@@ -25,6 +25,7 @@ pub mod answers;
 mod app;
 mod arriving;
 mod batches;
+mod capacity;
 mod client_library;
 mod connection;
 mod counters;
@@ -57,6 +58,7 @@ mod uploads;
 mod worker;
 
 pub use app::AppSpec;
+pub use capacity::Capacity;
 pub use counters::Counters;
 pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};

@@ -15,7 +15,7 @@ mod scrapers;
 mod seats;
 mod simulated;
 
-use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
+use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Gone, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
@@ -213,6 +213,7 @@ impl Loop {
             if let Some(folder) = &endpoint.upload_store {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
+            hub.set_capacity(LinkId(link as u16), endpoint.places.map(Capacity::of_places));
         }
         if let Some(folder) = plan.bodies {
             hub.set_body_folder(folder);

@@ -1,6 +1,6 @@
 //! All metrics of a running hub: its own, those of its servers' links, and the loop's.
 
-use crate::hub::Hub;
+use crate::hub::{Hub, LinkId};
 use crate::metrics::{Family, Histogram, Kind, Value};
 use crate::transport::Mongrel2s;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn gather<'a>(hub: &'a Hub, servers: &Mongrel2s, turns: &'a Turns) ->
     let began = Family::gauge("kennel_start_time_seconds", "When it began to serve, seconds since 1970.");
     let mut families = vec![info, began.only(Value::Real(turns.began))];
     families.extend(hub.metrics());
-    families.extend(of_links(servers));
+    families.extend(of_links(hub, servers));
     let mut lag = Family::new(
         Kind::Histogram,
         "kennel_loop_seconds",
@@ -40,7 +40,7 @@ pub(super) fn gather<'a>(hub: &'a Hub, servers: &Mongrel2s, turns: &'a Turns) ->
 }
 
 /// What passes between the hub and each Mongrel2, counted from 0 in the order of the addresses.
-fn of_links<'a>(servers: &Mongrel2s) -> Vec<Family<'a>> {
+fn of_links<'a>(hub: &Hub, servers: &Mongrel2s) -> Vec<Family<'a>> {
     let links = 0..servers.endpoints().count();
     let by_server = |family: Family<'a>, number: &dyn Fn(usize) -> u64| {
         family.by("server", links.clone().map(|link| (link.to_string(), number(link))))
@@ -63,6 +63,12 @@ fn of_links<'a>(servers: &Mongrel2s) -> Vec<Family<'a>> {
         "kennel_server_dropped_total",
         "Messages to this Mongrel2 that were dropped, since it was gone.",
     );
+    let live = Family::gauge("kennel_server_connections", "Live connections that this Mongrel2 holds.");
+    let most = Family::gauge(
+        "kennel_server_connections_bound",
+        "Connections of this Mongrel2 beyond which new live connections get 503.",
+    );
+    let id = |link| LinkId(link as u16);
     vec![
         by_server(up, &|link| servers.is_up(link).into()),
         by_server(arrivals, &|link| servers.passed(link).arrivals),
@@ -72,5 +78,7 @@ fn of_links<'a>(servers: &Mongrel2s) -> Vec<Family<'a>> {
         by_server(sent_bytes, &|link| servers.passed(link).sent_bytes),
         by_server(spill, &|link| servers.unsent(link) as u64),
         by_server(dropped, &|link| servers.passed(link).dropped),
+        by_server(live, &|link| hub.live_on(id(link)) as u64),
+        by_server(most, &|link| hub.most_live(id(link)) as u64),
     ]
 }

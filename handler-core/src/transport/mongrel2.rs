@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub upload_store: Option<PathBuf>,
     /// Its control port, when known.
     pub control_port: Option<Address>,
+    /// How many connections its server holds without harm, when known.
+    pub places: Option<usize>,
 }
 
 /// What happened at a link.

@@ -2,7 +2,8 @@
 //!
 //! Run all with `cargo test -p tests --test promises`, one theme with `... --test promises crashes::`.
 //! `KENNEL_LONG=1` makes the tests of endurance last as long as the promises say. `KENNEL_BIN` names
-//! another program to test.
+//! another program to test. With `KENNEL_TEST_COLLECT=1` the cycle collector of each Python runs at every second
+//! allocation.
 //!
 //! What a script sees is promised in each language, so one test of it becomes `name::lua` and `name::python`; tests of the
 //! hub, of Mongrel2 and of the clients' side have a script in Lua alone.
@@ -21,6 +22,8 @@ mod asgi;
 mod asgi_websockets;
 /// BOSH: channels for XMPP clients, whose connections may break, and the example with strophe.js.
 mod bosh;
+/// Capacity: a Mongrel2 is never given more connections than it holds without harm.
+mod capacity;
 /// Carriers: channels by event streams and long polls, whose connections may break.
 mod carriers;
 /// CGI: scripts that are started for each request.
@@ -31,6 +34,8 @@ mod channels;
 mod chat;
 /// The client library: the same conversation by each carrier, in a real browser.
 mod client_library;
+/// Python's cycle collector: it may run at any moment, and no worker dies of it.
+mod collector;
 /// The command line: exit codes, errors, listings.
 mod command_line;
 /// `kennel conf`: Mongrel2's configuration, files and databases.

@@ -154,6 +154,28 @@ fn a_process_that_ends_itself_costs_what_it_ran() {
 }
 
 #[test]
+fn the_log_names_the_line_of_python_that_crashed() {
+    let site = alone(
+        r#"
+        import ctypes
+        def deep(): ctypes.string_at(0)
+        @app.get("/crash")
+        def crash(req):
+            deep()
+        @app.get("/fine")
+        def fine(req): return "fine"
+        "#,
+    )
+    .start();
+    assert_eq!(site.get("/crash").status, 502);
+    site.log().expect("Fatal Python error: Segmentation fault");
+    site.log().expect("app.py\", line 4 in deep");
+    site.log().expect("app.py\", line 7 in crash");
+    site.log().expect("a worker died");
+    assert_eq!(site.get("/fine").text(), "fine");
+}
+
+#[test]
 fn a_fork_that_returns_on_both_sides_answers_once() {
     let site = alone(
         r#"

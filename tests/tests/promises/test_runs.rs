@@ -43,6 +43,7 @@ only=${only# }
 case "$*" in
 *--doc*) exit 0 ;;
 *--exact*) libtest "$only" "$only" ;;
+*--skip*) libtest tests/three.rs three::collected ;;
 *--bench*) ! fails bench || exit 1 ;;
 *)
 	libtest tests/one.rs one::fine one::shaky
@@ -94,8 +95,8 @@ fn a_green_run_names_its_slowest_tests() {
     for arguments in [&[][..], &["--retry"]] {
         let (finished, calls) = run_tests(&[], arguments);
         assert_eq!((finished.code, verdict(&finished)), (Some(0), vec![]), "{}", finished.stdout);
-        assert!(finished.stdout.contains("4 slowest tests:\n    0.25 s  one::fine\n"), "{}", finished.stdout);
-        assert_eq!(calls.lines().count(), 2, "{calls}");
+        assert!(finished.stdout.contains("5 slowest tests:\n    0.25 s  one::fine\n"), "{}", finished.stdout);
+        assert_eq!(calls.lines().count(), 3, "{calls}");
     }
 }
 
@@ -105,7 +106,7 @@ fn a_test_that_passes_alone_is_flaky_and_the_run_is_green_where_that_is_forgiven
     let (finished, calls) = run_tests(&failing, &["--retry"]);
     let expected = vec!["flaky: one::shaky", "flaky: two::broken", "flaky: bench"];
     assert_eq!((finished.code, verdict(&finished)), (Some(0), expected), "{}", finished.stdout);
-    let again: Vec<_> = calls.lines().skip(2).collect();
+    let again: Vec<_> = calls.lines().skip(3).collect();
     assert_eq!(again.len(), 3, "each once: {calls}");
     assert!(again[0].ends_with("--test one -- --exact one::shaky"), "{calls}");
     assert!(again[2].ends_with("--bench bench"), "{calls}");
@@ -113,7 +114,7 @@ fn a_test_that_passes_alone_is_flaky_and_the_run_is_green_where_that_is_forgiven
     let (finished, calls) = run_tests(&failing, &[]);
     let expected = vec!["failed: one::shaky", "failed: two::broken", "failed: bench"];
     assert_eq!((finished.code, verdict(&finished)), (Some(1), expected), "{}", finished.stdout);
-    assert_eq!(calls.lines().count(), 2, "{calls}");
+    assert_eq!(calls.lines().count(), 3, "{calls}");
 }
 
 #[test]
@@ -129,6 +130,6 @@ fn what_is_not_a_tests_failure_is_red_at_once() {
         let (finished, calls) = run_tests(&[(problem, 1), ("one::shaky", 1)], &["--retry"]);
         let expected = vec!["red: cargo test failed, and not by a test"];
         assert_eq!((finished.code, verdict(&finished)), (Some(1), expected), "{}", finished.stdout);
-        assert_eq!(calls.lines().count(), 2, "{calls}");
+        assert_eq!(calls.lines().count(), 3, "{calls}");
     }
 }

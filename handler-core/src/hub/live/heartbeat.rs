@@ -190,6 +190,6 @@ impl Hub {
 
 /// Whether its client waits for an answer. One that was closed from here is not asked about: what is still under way of
 /// it must find that it is closed.
-fn waits(conn: &Conn) -> bool {
+pub(in crate::hub) fn waits(conn: &Conn) -> bool {
     (conn.current.is_some() || conn.carries.is_some()) && !conn.gone && !conn.closed
 }

@@ -26,7 +26,7 @@ mod work;
 
 pub(super) use by_http::{Asking, NO_LINK};
 pub(super) use deciding::Decisions;
-pub(super) use heartbeat::Heartbeat;
+pub(super) use heartbeat::{Heartbeat, waits};
 pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
 pub(super) use table::{LiveId, Lives};

@@ -49,6 +49,10 @@ impl Hub {
             self.answer_at_once(key, 503, now);
             return true;
         }
+        if !self.admits(key, now) {
+            self.answer_full(key, now);
+            return true;
+        }
         let asks = |conn: &Conn| conn.current.is_some() || !conn.waiting.is_empty();
         if self.conns.map.get(&key).is_some_and(asks) {
             // The answer to what it asked before would come out among the frames.
@@ -112,7 +116,9 @@ impl Hub {
             self.close_connection(key);
             return None;
         }
-        if !self.takes_clients(app) {
+        // A frame is of a WebSocket that is open already.
+        let is_new = !matches!(head.kind, Kind::Frame { .. });
+        if !self.takes_clients(app) || (is_new && !self.admits(key, now)) {
             self.close_connection(key);
             return None;
         }

@@ -30,6 +30,11 @@ impl Hub {
         let state = &self.links[usize::from(link.0)];
         let is_the_same = state.up && state.incarnation == incarnation;
         let Some(sender) = state.sender.clone().filter(|_| is_the_same) else { return };
+        let is_other = |id: &&u32| {
+            ConnId::try_from(i64::from(**id)).is_ok_and(|id| !self.is_held(ConnKey { link, incarnation, id }))
+        };
+        let others = present.iter().filter(is_other).count();
+        self.note_others(link, others);
         let present: FxHashSet<u32> = present.iter().copied().collect();
         let mut found = 0u64;
         for id in held.into_iter().filter(|id| !present.contains(&id.get())) {

@@ -2,7 +2,7 @@
 
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
-use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
 use crate::hub::live::by_http::{ByBosh, ByHttp, NO_LINK};
 use crate::hub::live::work::Work;
 use crate::hub::pacing::Pacer;
@@ -119,6 +119,8 @@ pub(super) struct Lane {
 pub(crate) struct Lives {
     slab: Slab<Channel>,
     by_key: FxHashMap<ConnKey, LiveId>,
+    /// The number of keys in `by_key` of each link.
+    held: Vec<usize>,
     pub(super) lanes: Vec<Lane>,
     /// Makes numbers unique though places are used again.
     generation: u64,
@@ -144,8 +146,11 @@ impl Lives {
         let place = ConnId::try_from(id as i64).expect("places are below 2^22");
         let own = ConnKey { link: NO_LINK, incarnation: self.generation as u32, id: place };
         let channel = make(self.generation << PLACE_BITS | id as u64, own);
-        self.by_key.insert(channel.key, id as LiveId);
+        let key = channel.key;
         entry.insert(channel);
+        if self.by_key.insert(key, id as LiveId).is_none() {
+            self.count(key.link, 1);
+        }
         if self.lanes.len() <= id {
             self.lanes.resize(id + 1, Lane::default());
         }
@@ -164,7 +169,24 @@ impl Lives {
     pub(super) fn forget_key(&mut self, key: ConnKey, id: LiveId) {
         if self.by_key.get(&key) == Some(&id) {
             self.by_key.remove(&key);
+            self.count(key.link, -1);
         }
+    }
+
+    /// The number of live connections that a server holds, of which the client is there as far as the hub knows.
+    pub(in crate::hub) fn held_by(&self, link: LinkId) -> usize {
+        self.held.get(usize::from(link.0)).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, link: LinkId, change: isize) {
+        if link == NO_LINK {
+            return;
+        }
+        let at = usize::from(link.0);
+        if self.held.len() <= at {
+            self.held.resize(at + 1, 0);
+        }
+        self.held[at] = self.held[at].saturating_add_signed(change);
     }
 
     pub(crate) fn at(&self, key: ConnKey) -> Option<LiveId> {

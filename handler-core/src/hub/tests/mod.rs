@@ -6,6 +6,7 @@
 mod answers;
 mod arriving;
 mod bosh;
+mod capacity;
 mod client_library;
 mod code;
 mod control_frames;

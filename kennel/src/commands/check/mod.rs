@@ -1,6 +1,7 @@
 //! `kennel check`: load everything, serve nothing, say all that is wrong and what is in force.
 
 mod app_routes;
+mod connections;
 mod mongrel2;
 mod sockets;
 
@@ -10,6 +11,7 @@ use crate::exit::WRONG_INPUT;
 use crate::secret;
 use crate::site_folder::{self, SiteFolder, Typed};
 use crate::table::print_json;
+use connections::Bound;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
@@ -65,6 +67,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let findings = mongrel2::check(database, &config, &loaded, &limits)?;
+    let bounds = connections::bounds(database, &config, &limits)?;
     problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
 
     let values = limits.described();
@@ -83,7 +86,11 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let limits: serde_json::Map<_, _> =
             values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
         let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
-        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings, "secret": origin });
+        let connections: Vec<_> = bounds.iter().map(Bound::as_json).collect();
+        let report = json!({
+            "apps": apps, "limits": limits, "connections": connections, "errors": problems, "mongrel2": findings,
+            "secret": origin,
+        });
         print_json(&mut out, &report)?;
     } else {
         for (app, registration) in &loaded {
@@ -101,6 +108,10 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "limits in force:")?;
         for (name, value, meaning) in values {
             writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
+        }
+        writeln!(out, "\nlive connections at once:")?;
+        for bound in &bounds {
+            writeln!(out, "  {}", bound.text())?;
         }
         if let Some(origin) = origin {
             writeln!(out, "\nsessions are signed with the secret of {origin}")?;

@@ -6,6 +6,7 @@
 use super::app_routes;
 use super::sockets::{self, Seen};
 use crate::args::Database;
+use crate::capacity::{OWN_DIVIDEND, Places};
 use crate::config::{Config, Place};
 use crate::existing;
 use crate::run_files;
@@ -97,6 +98,7 @@ pub(super) fn check(
         about.control_port();
         about.uploads(upload_store);
         about.limits(limits);
+        about.descriptors();
         about.protocol();
         about.routes(apps);
         findings.append(&mut about.findings);
@@ -420,6 +422,26 @@ impl About<'_> {
                 format!(
                     "mongrel2 ends connections that are quiet for {ping} s (limits.min_ping); set keep_alive under \
                      [limits] in kennel.toml below half of that"
+                ),
+            );
+        }
+    }
+
+    fn descriptors(&mut self) {
+        let Places { descriptors, dividend, max_fd } = Places::of(self.deployment, self.server);
+        if dividend < OWN_DIVIDEND {
+            self.error(
+                "hot-dividend",
+                format!("mongrel2 crashes at its start with superpoll.hot_dividend {dividend}; set it to 2"),
+            );
+        }
+        if descriptors < max_fd {
+            self.warning(
+                "few-descriptors",
+                format!(
+                    "mongrel2 wants {max_fd} descriptors (superpoll.max_fd) and got {descriptors}, so replies stall from \
+                     {} connections on; raise the hard limit of its process (LimitNOFILE, ulimit -Hn)",
+                    descriptors / dividend
                 ),
             );
         }

@@ -36,6 +36,9 @@ impl Hub {
                 self.answer_bosh(request, cors, place, (&envelope, &message), body, now);
             }
             Call::Stream | Call::Open if !self.takes_clients(place.0) => self.answer_with(request, 503, now),
+            Call::Stream | Call::Open if !self.admits(self.requests[request].conn, now) => {
+                self.answer_full_call(request, cors, now);
+            }
             Call::Stream => {
                 let Some(id) = self.open_session(place, &envelope, &message, true, now) else {
                     return self.answer_with(request, 503, now);

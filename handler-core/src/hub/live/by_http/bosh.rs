@@ -140,6 +140,9 @@ impl Hub {
         if !self.takes_clients(place.0) {
             return self.answer_with(key, 503, now);
         }
+        if !self.admits(self.requests[key].conn, now) {
+            return self.answer_full_call(key, cors, now);
+        }
         let number = self.requests[key].number;
         let begin = |sid: &str| Session::begin(settings, body, number, sid, now);
         let versioned = body.has_version();
