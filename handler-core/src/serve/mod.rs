@@ -337,7 +337,7 @@ impl Loop {
                 acted = true;
                 self.perform(effect, observer, now)?;
             }
-            if !acted && !self.hub.has_work(now) {
+            if !acted {
                 break;
             }
         }
@@ -540,7 +540,10 @@ impl Loop {
         Ok(())
     }
 
-    fn timeout(&self, now: Instant) -> Option<Duration> {
+    fn timeout(&mut self, now: Instant) -> Option<Duration> {
+        if self.hub.has_work(now) {
+            return Some(Duration::ZERO);
+        }
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         let servers = self.servers.next_timeout().filter(|_| self.connects);
         let console = self.console.next_timeout(now);
