@@ -10,6 +10,7 @@
 
 use super::Hub;
 use super::batches::Batches;
+use super::connection::Conn;
 use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId};
 use super::link::Link;
@@ -103,6 +104,66 @@ impl Outgoing {
             self.multicast(batch.link, state, &batch.ids, max, &batch.message[batch.part]);
         }
     }
+
+    /// Sends what is in front of a connection's outbox, within what is allowed: all of it or a part. Behind the last of it
+    /// comes the close. `max`: the targets of one reply.
+    fn send_front(
+        &mut self,
+        key: ConnKey,
+        conn: &mut Conn,
+        link: &mut Link,
+        allowed: usize,
+        max: usize,
+        now: Instant,
+    ) -> Step {
+        let Some(sender) = &link.sender else { return Step::Nothing };
+        let targets = Targets::one(&key.id);
+        let whole = conn.out.buffered();
+        let (part, is_shared) = match conn.out.front(&mut self.merger) {
+            Front::Nothing => {
+                self.reply(key.link, |out| reply::encode_close(out, sender, targets));
+                conn.pacer.sent(0, link.flow_control, now);
+                conn.closing = false;
+                conn.closed = true;
+                return Step::Closed;
+            }
+            Front::Own(bytes) => {
+                let wanted = match link.flow_control || conn.stream.is_some() {
+                    true => bytes.len(),
+                    false => part_of(bytes.len(), whole),
+                };
+                let part = portion(conn.is_socket, wanted, allowed);
+                self.reply(key.link, |out| {
+                    reply::encode(out, sender, targets, &bytes[..part]);
+                });
+                (part, false)
+            }
+            Front::Shared(message, from) => {
+                let rest = message.len() - from;
+                let wanted = if link.flow_control { rest.min(PORTION) } else { rest };
+                let part = if portion(conn.is_socket, wanted, allowed) == wanted { wanted } else { 0 };
+                if part > 0 {
+                    self.batches.join(key.link, message, from..from + part, key.id, max);
+                    conn.batch = self.batches.round();
+                }
+                (part, true)
+            }
+        };
+        if part == 0 {
+            return Step::Waits;
+        }
+        conn.sent(part, link.flow_control, now);
+        link.sent(part, now);
+        conn.out.advance(part, link.flow_control);
+        if is_shared && conn.out.begins_shared() {
+            // The others get their portions first: those who are equally far then get the next one together.
+            conn.queued = true;
+            link.waiting_for_room.push_back(key);
+            return Step::Waits;
+        }
+        let is_last = conn.out.is_empty() && conn.carries.is_none() && conn.stream.is_none() && !conn.closing;
+        if is_last { Step::Nothing } else { Step::Sent }
+    }
 }
 
 /// What came of trying to send a connection's next message.
@@ -110,7 +171,7 @@ impl Outgoing {
 enum Step {
     /// It is on its way.
     Sent,
-    /// There is none.
+    /// There is none, or it was the last one.
     Nothing,
     /// It waits for something.
     Waits,
@@ -308,11 +369,16 @@ impl Hub {
 
     /// Sends a connection's next message, if it has one that may go.
     fn send_next(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> Step {
-        if self.queue_if_busy(key, in_turn, now) {
-            return Step::Waits;
+        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+        if conn.batch == self.outgoing.batches.round() || self.outgoing.batches.is_full() {
+            self.outgoing.write_batches(&self.links, self.limits.handler_targets);
         }
         let link = &mut self.links[usize::from(key.link.0)];
-        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+        let may_have_some = !conn.out.is_empty() || conn.carries.is_some() || conn.has_pieces();
+        let is_full = link.is_full(self.outgoing.fresh(key.link), self.limits.spill);
+        if may_have_some && link.queues(conn, key, is_full, in_turn, now) {
+            return Step::Waits;
+        }
         let dropped = conn.out.take_dropped();
         if dropped > 1 {
             warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
@@ -362,94 +428,18 @@ impl Hub {
             frame::encode(conn.out.own_front(), Opcode::Ping, Pacer::PING, false);
             conn.pacer.pings();
         }
-        self.send_front(key, allowed, now)
-    }
-
-    /// Lets a connection wait for its server, if that has not taken what it was handed before, or if others wait already.
-    fn queue_if_busy(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> bool {
-        let fresh = self.outgoing.fresh(key.link);
-        let Some(conn) = self.conns.map.get_mut(&key) else { return false };
-        if conn.out.is_empty() && conn.carries.is_none() && !conn.has_pieces() {
-            return false;
+        let step = self.outgoing.send_front(key, conn, link, allowed, self.limits.handler_targets, now);
+        match step {
+            Step::Waits => self.conns.list_if_idle(key, now),
+            Step::Closed => self.raw_clients.forget(key),
+            Step::Sent | Step::Nothing => {}
         }
-        let link = &mut self.links[usize::from(key.link.0)];
-        let shared = conn.out.begins_shared();
-        let mut waits = link.is_full(fresh, self.limits.spill);
-        waits |= shared && !link.has_room(now);
-        let queue = if shared { &mut link.waiting_for_room } else { &mut link.waiting };
-        waits |= !in_turn && !queue.is_empty();
-        if waits {
-            conn.queued = true;
-            queue.push_back(key);
-        }
-        waits
-    }
-
-    /// Sends what is in front, within what is allowed: all of it or a part. Nothing is in front of a close.
-    fn send_front(&mut self, key: ConnKey, allowed: usize, now: Instant) -> Step {
-        let max = self.limits.handler_targets;
-        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
-        let batches = &self.outgoing.batches;
-        if conn.batch == batches.round() || batches.is_full() {
-            self.outgoing.write_batches(&self.links, max);
-        }
-        let link = &mut self.links[usize::from(key.link.0)];
-        let Some(sender) = &link.sender else { return Step::Nothing };
-        let targets = Targets::one(&key.id);
-        let mut merger = std::mem::take(&mut self.outgoing.merger);
-        let whole = conn.out.buffered();
-        let (part, is_shared) = match conn.out.front(&mut merger) {
-            Front::Nothing => {
-                self.outgoing.reply(key.link, |out| reply::encode_close(out, sender, targets));
-                conn.pacer.sent(0, link.flow_control, now);
-                conn.closing = false;
-                conn.closed = true;
-                self.outgoing.merger = merger;
-                self.raw_clients.forget(key);
-                return Step::Closed;
-            }
-            Front::Own(bytes) => {
-                // Mongrel2 counts a message as written when all of it is, and drops clients that read nothing for minutes.
-                let wanted = match link.flow_control || conn.stream.is_some() {
-                    true => bytes.len(),
-                    false => part_of(bytes.len(), whole),
-                };
-                let part = portion(conn.is_socket, wanted, allowed);
-                self.outgoing.reply(key.link, |out| {
-                    reply::encode(out, sender, targets, &bytes[..part]);
-                });
-                (part, false)
-            }
-            Front::Shared(message, from) => {
-                let rest = message.len() - from;
-                let wanted = if link.flow_control { rest.min(PORTION) } else { rest };
-                let part = if portion(conn.is_socket, wanted, allowed) == wanted { wanted } else { 0 };
-                if part > 0 {
-                    self.outgoing.batches.join(key.link, message, from..from + part, key.id, max);
-                    conn.batch = self.outgoing.batches.round();
-                }
-                (part, true)
-            }
-        };
-        self.outgoing.merger = merger;
-        if part == 0 {
-            self.conns.list_if_idle(key, now);
-            return Step::Waits;
-        }
-        conn.sent(part, link.flow_control, now);
-        link.sent(part, now);
-        conn.out.advance(part, link.flow_control);
-        if is_shared && conn.out.begins_shared() {
-            // The others get their portions first: those who are equally far then get the next one together.
-            conn.queued = true;
-            link.waiting_for_room.push_back(key);
-            return Step::Waits;
-        }
-        Step::Sent
+        step
     }
 }
 
-/// How much of a response leaves as one message without flow control, when so many of all its bytes are left.
+/// How much of a response leaves as one message without flow control, when so many of all its bytes are left. Mongrel2
+/// counts a message as written when all of it is, and drops clients for which it has written nothing for minutes.
 fn part_of(left: usize, whole: usize) -> usize {
     left.min((whole / PARTS + 1).max(PART))
 }
