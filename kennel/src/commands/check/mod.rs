@@ -15,7 +15,7 @@ use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
 use handler_core::worker::probe::{self, ProbeError};
 use handler_core::worker::protocol::{LoadFailure, Registration};
-use mongrel2::{Finding, Severity};
+use mongrel2::{Finding, Report, Severity};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -64,7 +64,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let findings = mongrel2::check(database, &config, &loaded, &limits)?;
+    let Report { findings, guarded } = mongrel2::check(database, &config, &loaded, &limits)?;
     problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
 
     let values = limits.described();
@@ -83,7 +83,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let limits: serde_json::Map<_, _> =
             values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
         let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
-        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings, "secret": origin });
+        let report = json!({ "apps": apps, "limits": limits, "errors": problems, "mongrel2": findings, "guarded": guarded, "secret": origin });
         print_json(&mut out, &report)?;
     } else {
         for (app, registration) in &loaded {
@@ -104,6 +104,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
         if let Some(origin) = origin {
             writeln!(out, "\nsessions are signed with the secret of {origin}")?;
+        }
+        for pid in &guarded {
+            writeln!(out, "\nmongrel2 (process {pid}) has the guard")?;
         }
         out.flush()?;
         if let Some(text) = site.as_ref().and_then(SiteFolder::left_out) {
