@@ -4,7 +4,7 @@
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
 
-.PHONY: demo test check bench fuzz autobahn needs test-needs clean
+.PHONY: demo test test-long check bench fuzz autobahn needs test-needs clean
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
@@ -18,6 +18,11 @@ demo: needs
 test: test-needs check
 	cargo build -p kennel -p handler-py --locked
 	scripts/run-tests $(if $(RETRY),--retry)
+
+## What takes too long for every time: 20,000 clients that leave in the middle of a response. Fewer: make test-long LEAVINGS=5000
+test-long: test-needs
+	cargo build -p kennel -p handler-py --locked
+	LEAVINGS=$(or $(LEAVINGS),20000) cargo test -p tests --test leavings --locked -- --nocapture
 
 ## Formatting, lints, documentation
 check: test-needs

@@ -128,6 +128,19 @@ pub(crate) enum Command {
   kennel ctl kill 17 --address ipc:///srv/site/run/control"
     )]
     Ctl(Ctl),
+    /// Show the library that keeps Mongrel2 from writing one client's bytes to another, and how to preload it
+    #[command(
+        long_about = "Shows the library that keeps Mongrel2 from writing one client's bytes to another client, and how to \
+        preload it.\n\n\
+        When a client leaves while Mongrel2 writes to it, Mongrel2 may write the rest to the client that connects next. \
+        The Mongrel2 that `kennel run` or `kennel start` starts has the library already; preload it into every other one.",
+        after_help = "Examples:
+  kennel guard
+  LD_PRELOAD=$(kennel guard --path) mongrel2 config.sqlite UUID
+  kennel guard --write /usr/local/lib/kennel/      puts the library there
+  kennel check --mongrel2 config.sqlite            says whether a running Mongrel2 has it"
+    )]
+    Guard(Guard),
     /// Look into a running kennel and act on it: at a prompt, by a script on standard input, or one command
     #[command(after_help = "Examples:
   kennel console                               a prompt; `help` lists the commands
@@ -478,6 +491,19 @@ pub(crate) struct Servers {
     /// Mongrel2's working directory [default: the database's folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) workdir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Guard {
+    /// Write the library to this file, or into this folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// Print nothing but the library's path
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) path: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod existing;
 mod exit;
+mod guard;
 mod listen;
 mod log;
 mod own_server;

@@ -5,8 +5,9 @@
 
 use crate::capacity::Places;
 use crate::exit::{unreachable, wrong_input};
+use crate::guard;
 use crate::listen;
-use crate::role::COMPANION;
+use crate::role::{COMPANION, GUARDED};
 use crate::run_files::RunFiles;
 use anyhow::Context;
 use handler_core::transport::{Address, Endpoint};
@@ -74,6 +75,8 @@ pub(crate) struct OwnServer {
     address: SocketAddr,
     process: Option<(Child, OwnedFd)>,
     started: Instant,
+    /// The library that keeps bytes of one client from another client, or why there is none.
+    guard: Result<PathBuf, String>,
 }
 
 impl OwnServer {
@@ -89,7 +92,8 @@ impl OwnServer {
         let folder = files.folder().to_string_lossy().into_owned();
         files.make_folder(UPLOADS).context("cannot make the folder of uploads")?;
         write_config(&folder, address, ways, public).context("cannot write the configuration of mongrel2")?;
-        let mut server = Self { files, address, process: None, started: Instant::now() };
+        let guard = guard::library(Some(files.folder()));
+        let mut server = Self { files, address, process: None, started: Instant::now(), guard };
         server.spawn()?;
         Ok(server)
     }
@@ -138,6 +142,13 @@ impl OwnServer {
         }
     }
 
+    /// Warns if the running process is not guarded.
+    pub(crate) fn look_for_guard(&self) {
+        if let Some((child, _)) = &self.process {
+            guard::warn_about_own(child.id(), self.guard.as_ref().err().map(String::as_str));
+        }
+    }
+
     /// Readable when the process has ended.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref().map(|(_, descriptor)| descriptor.as_fd())
@@ -173,8 +184,13 @@ impl OwnServer {
             ));
         }
         let log = File::create(self.log_file())?;
-        let child = Command::new(std::env::current_exe()?)
-            .args([COMPANION, &std::process::id().to_string(), PROGRAM])
+        let mut command = Command::new(std::env::current_exe()?);
+        match &self.guard {
+            Ok(library) => command.arg(GUARDED).arg(library),
+            Err(_) => command.arg(COMPANION),
+        };
+        let child = command
+            .args([&std::process::id().to_string(), PROGRAM])
             .arg(folder.join("config.sqlite"))
             .arg(UUID)
             .stdin(Stdio::null())

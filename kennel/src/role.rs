@@ -1,14 +1,16 @@
-//! What else this program can be: kennel starts itself again as a worker, and as the guard of a Mongrel2
+//! What else this program can be: kennel starts itself again as a worker, and as the companion of a Mongrel2
 //! that must not outlive it. Neither is typed by a person, so neither is among the commands.
 
 use crate::commands::test::ENVIRONMENT;
 use crate::exit::wrong_input;
+use crate::guard;
 use handler_core::worker::link;
 use handler_core::worker::protocol::{Action, LoadFailure};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// The first argument of a worker.
@@ -21,8 +23,11 @@ pub(crate) const WORKER_CGI: &str = "worker-cgi";
 pub(crate) const WORKER_UNABLE: &str = "worker-unable";
 /// The first argument of a process that runs a file of tests.
 pub(crate) const TEST_LUA: &str = "test-lua";
-/// The first argument of a guard; then its parent's process id, then the program and its arguments.
+/// The first argument of a companion; then its parent's process id, then the program and its arguments.
 pub(crate) const COMPANION: &str = "companion";
+
+/// The first argument of a companion that gets a preloaded library; then the library, then as for a companion.
+pub(crate) const GUARDED: &str = "guarded-companion";
 
 /// Plays the part that the arguments name, if they name one.
 pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
@@ -32,7 +37,8 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
         WORKER_CGI if arguments.len() == 3 => Some(worker_of_scripts(&arguments[2])),
         WORKER_UNABLE if arguments.len() == 3 => Some(worker_that_is_unable(&arguments[2])),
         TEST_LUA if arguments.len() == 2 => Some(test()),
-        COMPANION => Some(companion(&arguments[2..])),
+        COMPANION => Some(companion(&arguments[2..], None)),
+        GUARDED if arguments.len() > 2 => Some(companion(&arguments[3..], Some(Path::new(&arguments[2])))),
         _ => None,
     }
 }
@@ -44,13 +50,14 @@ fn worker() -> anyhow::Result<ExitCode> {
 
 fn worker_of_programs(settings: &OsStr) -> anyhow::Result<ExitCode> {
     let settings = serde_json::from_slice(settings.as_bytes())?;
-    handler_exec::run(settings, &guard()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    handler_exec::run(settings, &companion_command()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn worker_of_scripts(settings: &OsStr) -> anyhow::Result<ExitCode> {
     let settings = serde_json::from_slice(settings.as_bytes())?;
-    handler_exec::cgi::run(settings, &guard()?).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    handler_exec::cgi::run(settings, &companion_command()?)
+        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +71,7 @@ fn worker_that_is_unable(why: &OsStr) -> anyhow::Result<ExitCode> {
 }
 
 /// The beginning of a companion's command.
-fn guard() -> anyhow::Result<[OsString; 2]> {
+fn companion_command() -> anyhow::Result<[OsString; 2]> {
     Ok([std::env::current_exe()?.into_os_string(), COMPANION.into()])
 }
 
@@ -78,8 +85,8 @@ fn test() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Becomes the program, which the kernel kills when the parent ends.
-fn companion(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+/// Becomes the program, which the kernel kills when the parent ends. The library is preloaded into the program alone.
+fn companion(arguments: &[OsString], library: Option<&Path>) -> anyhow::Result<ExitCode> {
     let [parent, program, rest @ ..] = arguments else {
         return Err(wrong_input("a companion needs its parent's process id and a program"));
     };
@@ -89,5 +96,9 @@ fn companion(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     if alive.as_deref() != parent.to_str() {
         return Ok(ExitCode::FAILURE);
     }
-    Err(Command::new(program).args(rest).exec().into())
+    let mut command = Command::new(program);
+    if let Some(library) = library {
+        guard::preload(&mut command, library);
+    }
+    Err(command.args(rest).exec().into())
 }

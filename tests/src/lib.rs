@@ -11,6 +11,7 @@
 //! * [`server`]: a real Mongrel2 that is not Kennel's own.
 //! * [`fake`]: Mongrel2's two sockets in the hands of a test, for what a real one never sends.
 //! * [`metrics`]: Prometheus' text format, strictly.
+//! * [`slow_network`]: servers and clients far from each other, with losses and a rate.
 //! * [`command`]: `kennel` run to its end, with what it printed.
 //! * [`process`], [`log`], [`wait`]: processes, log lines and events, always with a deadline.
 //! * [`venv`]: packages from PyPI, for what tests do with Python; [`npm`]: packages from npm, for pages.
@@ -33,6 +34,7 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod site;
+pub mod slow_network;
 pub mod socket;
 pub mod venv;
 pub mod wait;

@@ -12,6 +12,7 @@ use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Targe
 use mongrel2_conf::{mimetypes, store};
 use std::fs::File;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -79,6 +80,7 @@ pub struct Mongrel2 {
     uuid: String,
     running: Option<Running>,
     specs: Vec<(String, String)>,
+    preload: Option<PathBuf>,
 }
 
 /// The process, and a shell that ends it when this process ends, in whatever way.
@@ -142,13 +144,18 @@ impl Mongrel2 {
         let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
         store::write(&config, &folder.path().join("config.sqlite"))
             .expect("a configuration that can be written");
-        Self { folder, port, uuid: UUID.into(), running: None, specs }
+        Self { folder, port, uuid: UUID.into(), running: None, specs, preload: None }
     }
 
     /// One on a database `config.sqlite` that is in `folder`, whose server of this uuid listens on `port`;
     /// `specs` are the addresses of its Handlers.
     pub fn on_database(folder: Folder, port: Port, uuid: &str, specs: Vec<(String, String)>) -> Self {
-        Self { folder, port, uuid: uuid.into(), running: None, specs }
+        Self { folder, port, uuid: uuid.into(), running: None, specs, preload: None }
+    }
+
+    /// With this library preloaded at its next start.
+    pub fn preload(&mut self, library: &Path) {
+        self.preload = Some(library.to_owned());
     }
 
     /// Starts it, the first time or after [`kill`](Self::kill).
@@ -160,7 +167,11 @@ impl Mongrel2 {
         let folder = self.folder.path();
         let _ = std::fs::remove_file(folder.join("mongrel2.pid"));
         File::create(folder.join("output.log")).expect("a log file");
-        let guard = Command::new("sh")
+        let mut guard = Command::new("sh");
+        if let Some(library) = &self.preload {
+            guard.env("LD_PRELOAD", library);
+        }
+        let guard = guard
             .args(["-c", GUARD, &self.uuid])
             .current_dir(folder)
             .stdin(Stdio::piped())

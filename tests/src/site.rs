@@ -9,10 +9,14 @@ use crate::log::Log;
 use crate::port::Port;
 use crate::process::{self, Signal};
 use crate::server::{self, Mongrel2, Warm};
+use crate::slow_network::{self, SlowNetwork};
 use crate::wait;
 use crate::websocket::{self, WebSocket};
 use std::ffi::OsString;
 use std::process::{Child, Stdio};
+
+/// Where a site in a [network](SlowNetwork) listens, which has all ports for itself.
+const NETWORK_PORT: u16 = 6767;
 
 /// A Lua script around what a test cares about: `kennel` and `app` are there, and the app is returned.
 /// The first line of `body` is line 2.
@@ -35,6 +39,7 @@ pub struct Plan {
     finds_its_server: bool,
     port: Option<u16>,
     warm: Option<Warm>,
+    namespace: Option<String>,
 }
 
 /// A running `kennel`. It is killed when dropped, and all of its own with it.
@@ -64,6 +69,7 @@ impl Plan {
             finds_its_server: false,
             port: None,
             warm: None,
+            namespace: None,
         };
         plan.file(language.app(), &language.script(body))
     }
@@ -165,6 +171,12 @@ impl Plan {
         self
     }
 
+    /// On the servers' side of a network, where only clients of the other side reach it.
+    pub fn in_network(mut self, network: &SlowNetwork) -> Self {
+        self.namespace = Some(network.server_side().to_owned());
+        self
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Panics
@@ -188,6 +200,10 @@ impl Plan {
         }
         let mut own_port = None;
         let port = match self.servers.is_empty() && !self.finds_its_server {
+            true if self.namespace.is_some() => {
+                arguments.push(format!("--listen={}:{NETWORK_PORT}", SlowNetwork::SERVER));
+                NETWORK_PORT
+            }
             true => {
                 let port = own_port.insert(Port::free());
                 arguments.push(format!("--listen={}", port.address()));
@@ -203,11 +219,12 @@ impl Plan {
         };
         arguments.append(&mut self.arguments);
         arguments.append(&mut self.apps);
-        let spawned = command::command(self.folder.path(), &arguments)
-            .envs(self.environment)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
+        let mut command = command::command(self.folder.path(), &arguments);
+        command.envs(self.environment);
+        if let Some(namespace) = &self.namespace {
+            command = slow_network::inside(namespace, &command);
+        }
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut hub = spawned.expect("kennel can be started");
         let log = Log::collect(hub.stderr.take().expect("stderr is a pipe"));
         let (language, folder) = (self.language, self.folder);

@@ -95,6 +95,9 @@ pub trait Observer {
     /// Every server listens and every app's workers are ready, or as many as there will be (see [`Plan::partial`]).
     /// Called once.
     fn ready(&mut self, hub: &Hub);
+    /// This server listens, as the start needs; its process, if that is known. Called once, before
+    /// [`ready`](Self::ready).
+    fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>);
     /// Newer code of an app is in charge, or after all was ready its first.
     fn reloaded(&mut self, hub: &Hub, app: AppId);
     /// An app's code did not load. `first`: there is no older code that serves. `Break` ends the loop.
@@ -425,6 +428,9 @@ impl Loop {
         let apps = if self.partial { &self.decided_apps } else { &self.ready_apps };
         if self.servers.all_up() && apps.iter().all(|ready| *ready) {
             self.ready = true;
+            for (link, endpoint) in self.servers.endpoints().enumerate() {
+                observer.connected(endpoint, self.servers.process(link));
+            }
             observer.ready(&self.hub);
         } else if !self.told_waiting && now.duration_since(self.started) >= Duration::from_secs(1) {
             self.told_waiting = true;

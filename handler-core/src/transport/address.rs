@@ -1,7 +1,8 @@
 //! ZeroMQ addresses as Mongrel2's configuration writes them: `tcp://HOST:PORT`, `ipc://PATH`.
 
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, getsockname, ipproto, socket_with,
+    sockopt,
 };
 use std::fmt;
 use std::io;
@@ -81,6 +82,16 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// The process that listens there, if the address is a Unix socket and the process can be seen from here. This
+    /// connects to it for a moment; Mongrel2 would deal messages to a stranger at a handler's address, so ask control
+    /// ports only.
+    pub fn process(&self) -> Option<u32> {
+        match self {
+            Self::Ipc(_) => peer_process(&self.connect().ok()?),
+            Self::Tcp { .. } => None,
+        }
+    }
+
     /// Begins to connect. The socket does not block; it is writable when it is connected or has
     /// failed. The name of a host is looked up first, which may take as long as the resolver wants.
     ///
@@ -118,9 +129,34 @@ impl Address {
     }
 }
 
+/// The process that listens at the other end of a Unix socket, if it can be seen from here. A TCP socket does not tell.
+pub(super) fn peer_process(socket: &OwnedFd) -> Option<u32> {
+    let is_unix = getsockname(socket).is_ok_and(|name| name.address_family() == AddressFamily::UNIX);
+    if !is_unix {
+        return None;
+    }
+    let peer = sockopt::socket_peercred(socket).ok()?;
+    u32::try_from(peer.pid.as_raw_nonzero().get()).ok().filter(|pid| *pid > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_behind_a_unix_socket_is_known() {
+        let path = std::env::temp_dir().join(format!("kennel-peer-{}", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let address = Address::Ipc(path.to_str().unwrap().to_owned());
+        let found = address.process();
+        std::fs::remove_file(&path).unwrap();
+        drop(listener);
+        assert_eq!(found, Some(std::process::id()));
+        assert_eq!(address.process(), None);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(Address::Tcp { host: "127.0.0.1".into(), port }.process(), None);
+    }
 
     #[test]
     fn addresses_are_read_as_mongrel2_writes_them() {

@@ -1,6 +1,6 @@
 //! One ZMTP connection on a socket that does not block.
 
-use super::address::Address;
+use super::address::{self, Address};
 use super::zmtp::{self, Conversation, Role, ZmtpError};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -65,6 +65,11 @@ impl Connection {
     /// Whether the handshake is over.
     pub(super) fn is_open(&self) -> bool {
         self.conversation.is_open()
+    }
+
+    /// The process that listens at the other end, if the socket is a Unix one and the process can be seen from here.
+    pub(super) fn peer(&self) -> Option<u32> {
+        address::peer_process(&self.socket)
     }
 
     /// Bytes that the system has not taken yet.

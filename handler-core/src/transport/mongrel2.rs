@@ -123,6 +123,11 @@ impl Mongrel2s {
         self.links[link].publisher.as_ref().map_or(0, Connection::unsent)
     }
 
+    /// The server's process, if it is on this machine and its handler's address is a Unix socket.
+    pub fn process(&self, link: usize) -> Option<u32> {
+        self.links[link].publisher.as_ref().and_then(Connection::peer)
+    }
+
     /// Whether every server listens and is listened to.
     pub fn all_up(&self) -> bool {
         self.links.iter().all(Link::is_complete)

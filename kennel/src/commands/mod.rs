@@ -5,6 +5,7 @@ mod conf;
 mod console;
 mod ctl;
 mod decode;
+mod guard;
 mod new;
 mod routes;
 mod serve;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Start(args) => server::start(&args),
         Command::Running(args) => server::running(&args),
         Command::Ctl(args) => ctl::run(&args),
+        Command::Guard(args) => guard::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "kennel", &mut script);

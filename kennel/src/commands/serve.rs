@@ -8,6 +8,7 @@ use crate::cgi;
 use crate::config::Uploads;
 use crate::existing;
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
+use crate::guard;
 use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways};
@@ -243,6 +244,16 @@ impl Observer for Host {
         log::ready(self.format, &format!("{place}, {apps}"));
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>) {
+        match &self.own {
+            Some(own) => own.look_for_guard(),
+            None => {
+                let process = process.or_else(|| endpoint.control_port.as_ref()?.process());
+                guard::tell_about_other(&endpoint.send_spec.to_string(), process);
+            }
+        }
     }
 
     fn reloaded(&mut self, hub: &Hub, app: AppId) {

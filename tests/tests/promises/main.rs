@@ -74,6 +74,8 @@ mod forged;
 mod forms;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
+/// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.
+mod guard;
 /// Heartbeats: idle connections stay open, dead ones are found.
 mod heartbeats;
 /// Hooks: before, after, not_found, error.

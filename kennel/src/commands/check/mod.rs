@@ -17,7 +17,7 @@ use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
 use handler_core::worker::probe::{self, ProbeError};
 use handler_core::worker::protocol::{LoadFailure, Registration};
-use mongrel2::{Finding, Severity};
+use mongrel2::{Finding, Report, Severity};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -66,7 +66,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let findings = mongrel2::check(database, &config, &loaded, &limits)?;
+    let Report { findings, guarded } = mongrel2::check(database, &config, &loaded, &limits)?;
     let bounds = connections::bounds(database, &config, &limits)?;
     problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
 
@@ -89,7 +89,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let connections: Vec<_> = bounds.iter().map(Bound::as_json).collect();
         let report = json!({
             "apps": apps, "limits": limits, "connections": connections, "errors": problems, "mongrel2": findings,
-            "secret": origin,
+            "guarded": guarded, "secret": origin,
         });
         print_json(&mut out, &report)?;
     } else {
@@ -115,6 +115,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
         if let Some(origin) = origin {
             writeln!(out, "\nsessions are signed with the secret of {origin}")?;
+        }
+        for pid in &guarded {
+            writeln!(out, "\nmongrel2 (process {pid}) has the guard")?;
         }
         out.flush()?;
         if let Some(text) = site.as_ref().and_then(SiteFolder::left_out) {

@@ -9,6 +9,7 @@ use crate::args::Database;
 use crate::capacity::{OWN_DIVIDEND, Places};
 use crate::config::{Config, Place};
 use crate::existing;
+use crate::guard;
 use crate::run_files;
 use handler_core::hub::Limits;
 use handler_core::serve::App;
@@ -17,6 +18,7 @@ use handler_core::worker::protocol::Registration;
 use mongrel2_conf::control::Control;
 use mongrel2_conf::deployed::{Deployment, Process};
 use mongrel2_conf::model::{Handler, Protocol, Server, Target};
+use mongrel2_guard::Presence;
 use rustix::fs::{Access, access};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -32,6 +34,14 @@ pub(super) struct Finding {
     /// For whoever looks it up, or filters by it.
     name: &'static str,
     message: String,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) findings: Vec<Finding>,
+    /// Processes that have the library which keeps one client's bytes from another client.
+    pub(super) guarded: Vec<u32>,
 }
 
 /// How much it matters.
@@ -71,7 +81,7 @@ pub(super) fn check(
     config: &Config,
     apps: &[(App, Registration)],
     limits: &Limits,
-) -> anyhow::Result<Vec<Finding>> {
+) -> anyhow::Result<Report> {
     let mut list: Vec<(&Database, Option<&Path>)> = Vec::new();
     match typed.mongrel2 {
         Some(_) => list.push((typed, None)),
@@ -83,16 +93,18 @@ pub(super) fn check(
             }
         }
     }
-    let mut findings = Vec::new();
+    let mut report = Report::default();
     for (database, upload_store) in list {
         let Some(path) = &database.mongrel2 else { continue };
         let deployment = existing::open(path, database.workdir.as_deref())?;
         let (server, handler) = existing::find(&deployment, database)?;
         let process = deployment.process(server);
-        let mut about = About { deployment: &deployment, server, handler, process, findings: Vec::new() };
+        let mut about =
+            About { deployment: &deployment, server, handler, process, report: Report::default() };
         about.rows();
         about.idents();
         about.process();
+        about.guard();
         about.sockets();
         about.sharing();
         about.control_port();
@@ -101,9 +113,10 @@ pub(super) fn check(
         about.descriptors();
         about.protocol();
         about.routes(apps);
-        findings.append(&mut about.findings);
+        report.findings.append(&mut about.report.findings);
+        report.guarded.append(&mut about.report.guarded);
     }
-    Ok(findings)
+    Ok(report)
 }
 
 /// One handler of one server, and what was found out about it.
@@ -112,20 +125,20 @@ struct About<'a> {
     server: &'a Server,
     handler: &'a Handler,
     process: Process,
-    findings: Vec<Finding>,
+    report: Report,
 }
 
 impl About<'_> {
     fn error(&mut self, name: &'static str, message: String) {
-        self.findings.push(Finding { severity: Severity::Error, name, message });
+        self.report.findings.push(Finding { severity: Severity::Error, name, message });
     }
 
     fn warning(&mut self, name: &'static str, message: String) {
-        self.findings.push(Finding { severity: Severity::Warning, name, message });
+        self.report.findings.push(Finding { severity: Severity::Warning, name, message });
     }
 
     fn note(&mut self, name: &'static str, message: String) {
-        self.findings.push(Finding { severity: Severity::Note, name, message });
+        self.report.findings.push(Finding { severity: Severity::Note, name, message });
     }
 
     fn rows(&mut self) {
@@ -171,6 +184,28 @@ impl About<'_> {
             Process::Unreadable { pid_file, .. } => {
                 let text = format!("whether server `{label}` runs is in {}, not for us", pid_file.display());
                 self.note("pid-file-unreadable", text);
+            }
+        }
+    }
+
+    /// Whether the process has the library that keeps one client's bytes from another client.
+    fn guard(&mut self) {
+        let Some(pid) = self.process.pid().and_then(|pid| u32::try_from(pid).ok()) else { return };
+        let how = "`kennel guard` says how to preload it";
+        match mongrel2_guard::presence(pid) {
+            Presence::Loaded => self.report.guarded.push(pid),
+            Presence::Absent => {
+                self.warning(
+                    "unguarded",
+                    format!("process {pid} runs without the guard: {}; {how}", guard::DANGER),
+                );
+            }
+            Presence::Unknown(problem) => {
+                let why = guard::in_words(problem);
+                self.note(
+                    "guard-unknown",
+                    format!("cannot see whether process {pid} has the guard ({why}); {how}"),
+                );
             }
         }
     }

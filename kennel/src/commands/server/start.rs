@@ -4,10 +4,12 @@
 use super::in_words;
 use crate::args::Start as Args;
 use crate::exit::{plain, unreachable, wrong_input};
+use crate::guard;
 use anyhow::Context;
 use mongrel2_conf::control::Control;
 use mongrel2_conf::deployed::{Deployment, Process, Selection};
 use mongrel2_conf::model::Server;
+use mongrel2_guard::Presence;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -94,6 +96,9 @@ fn start(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Resul
             && listens(server)
         {
             await_control_port(deployment, server);
+            if guard::library(None).is_ok() && mongrel2_guard::presence(pid as u32) == Presence::Absent {
+                eprintln!("warning: {}: runs without the guard: {}", server.label(), guard::DANGER);
+            }
             return Ok(format!("started (process {pid}), on {}:{}", server.bind_addr, server.port));
         }
         if Instant::now() > deadline {
@@ -123,10 +128,22 @@ fn clear_the_way(deployment: &Deployment, server: &Server) -> anyhow::Result<()>
 }
 
 fn command(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Result<Command> {
+    let library = guard::library(None);
+    if let Err(why) = &library {
+        eprintln!("warning: {}: starts without the guard ({why}): {}", server.label(), guard::DANGER);
+    }
     let mut command = match args.sudo {
         true => Command::new("sudo"),
         false => Command::new(PROGRAM),
     };
+    match &library {
+        // sudo removes the variable, so it is set behind it.
+        Ok(library) if args.sudo => {
+            command.arg("env").arg(guard::assignment(library));
+        }
+        Ok(library) => guard::preload(&mut command, library),
+        Err(_) => {}
+    }
     if args.sudo {
         command.arg(PROGRAM);
     }
