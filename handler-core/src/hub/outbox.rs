@@ -12,7 +12,7 @@ use std::sync::Arc;
 const BUFFER: usize = 64 << 10;
 /// Shared messages up to this size that wait behind each other are merged into one, up to `BUFFER` bytes.
 const SMALL: usize = 8 << 10;
-/// The own buffer is compacted when this many bytes of it have left, and more than half of it.
+/// The own buffer is compacted when this many bytes of it have left, and three quarters of it.
 const COMPACT: usize = 1 << 20;
 
 /// A message that waits for several connections, kept once.
@@ -199,7 +199,7 @@ impl Outbox {
             self.own.clear();
             self.own.shrink_to(4096);
             self.left = 0;
-        } else if compact && self.left >= COMPACT && self.left > self.own.len() / 2 {
+        } else if compact && self.left >= COMPACT && self.left > self.own.len() / 4 * 3 {
             self.own.drain(..self.left);
             self.own.shrink_to_fit();
             self.left = 0;

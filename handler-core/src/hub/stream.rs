@@ -143,7 +143,9 @@ impl Stream {
         out.extend_from_slice(front);
         out.extend_from_slice(&back[..size - front.len()]);
         self.pieces.drain(..size);
-        self.pieces.shrink_to(STREAM_WINDOW);
+        if self.pieces.len() <= STREAM_WINDOW {
+            self.pieces.shrink_to(STREAM_WINDOW);
+        }
         if chunked {
             out.extend_from_slice(b"\r\n");
         }

@@ -23,6 +23,8 @@ struct Seated {
     inbox: Vec<u8>,
     /// Orders of the hub that the socket did not take yet; the first goes out before the hub's.
     unsent: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
     received: u32,
     waits_to_write: bool,
     /// The serial of the last job that was written.
@@ -40,6 +42,8 @@ pub(super) struct Seats {
 }
 
 const READ_SIZE: usize = 64 << 10;
+/// The most room that is made at once for a batch that its worker has announced.
+const LARGE_BATCH: usize = 64 << 20;
 const SIGKILL: i32 = 9;
 
 impl Seats {
@@ -94,6 +98,7 @@ impl Seats {
             process,
             inbox: Vec::new(),
             unsent,
+            written: 0,
             received: 0,
             waits_to_write: false,
             sent: 0,
@@ -227,8 +232,12 @@ impl Seated {
     }
 
     fn write_unsent(&mut self) {
-        if let Ok(written) = self.process.socket.write(&self.unsent) {
-            self.unsent.drain(..written);
+        let Ok(written) = self.process.socket.write(&self.unsent[self.written..]) else { return };
+        self.written += written;
+        // What is left is moved only when that is less than what has left.
+        if self.written > self.unsent.len() / 2 {
+            self.unsent.drain(..self.written);
+            self.written = 0;
         }
     }
 
@@ -240,12 +249,12 @@ impl Seated {
         now: Instant,
     ) -> Result<bool, Box<dyn std::error::Error>> {
         loop {
-            // A batch that is larger than a read is read in pieces that fit it.
+            // A batch that is larger than a read gets its room at once, instead of growing into it.
             let have = self.inbox.len();
             let room = match self.inbox.first_chunk::<4>() {
                 Some(size) => {
                     let whole = u32::from_le_bytes(*size) as usize + BATCH_HEAD;
-                    whole.saturating_sub(have).clamp(READ_SIZE, 4 << 20)
+                    whole.saturating_sub(have).clamp(READ_SIZE, LARGE_BATCH)
                 }
                 None => READ_SIZE,
             };
@@ -264,8 +273,11 @@ impl Seated {
                 hub.handle_batch(worker, frames, now)?;
             }
             let used = self.inbox.len() - rest.len();
-            self.inbox.drain(..used);
-            self.inbox.shrink_to(4 * READ_SIZE);
+            if used > 0 {
+                self.inbox.drain(..used);
+                // Memory of a large batch is kept while the batch arrives: giving it back each time would copy it each time.
+                self.inbox.shrink_to(4 * READ_SIZE);
+            }
             if count < room {
                 return Ok(true);
             }

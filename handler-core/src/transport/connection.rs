@@ -125,7 +125,7 @@ impl Connection {
                 self.outbox.clear();
                 self.outbox.shrink_to(4 << 20);
                 self.written = 0;
-            } else if self.written > 1 << 20 {
+            } else if self.written > 1 << 20 && self.written > self.outbox.len() / 2 {
                 self.outbox.drain(..self.written);
                 self.written = 0;
             }

@@ -119,9 +119,12 @@ impl Orders {
     ///
     /// When the socket fails.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Wake> {
-        self.inbox.drain(..self.read);
-        self.read = 0;
-        self.inbox.shrink_to(4 * READ_SIZE);
+        if self.read > 0 {
+            self.inbox.drain(..self.read);
+            self.read = 0;
+            // Memory of a large order is kept while the order arrives: giving it back each time would copy it each time.
+            self.inbox.shrink_to(4 * READ_SIZE);
+        }
         let socket = match &self.hub {
             Far::Socket(socket) => socket,
             Far::Near(hub) => {
