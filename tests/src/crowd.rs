@@ -43,7 +43,7 @@ struct Member {
 }
 
 impl Crowd {
-    /// Opens so many WebSockets at this path, one after the other.
+    /// Opens `count` WebSockets at this path, one after the other.
     ///
     /// # Panics
     ///
@@ -70,7 +70,7 @@ impl Crowd {
         Self { poller, members }
     }
 
-    /// Reads until each member has `sizes.len()` messages of these sizes, or time is up. Members begin to count anew
+    /// Reads until each member has messages of these sizes, one after the other, or time is up. Members begin to count anew
     /// with each call.
     ///
     /// # Panics

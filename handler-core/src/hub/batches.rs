@@ -31,7 +31,7 @@ impl Default for Batches {
 }
 
 impl Batches {
-    /// So many different portions are collected at a time.
+    /// The number of different portions that are collected at a time.
     const OPEN: usize = 16;
 
     /// The number of this round, never 0.

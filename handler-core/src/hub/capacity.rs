@@ -20,7 +20,7 @@ impl Capacity {
     /// The most connections of a Mongrel2, whatever its settings: it registers descriptors below 65,536 only.
     pub const MAX: usize = 65_536;
 
-    /// The capacity of a server with so many places, which is `superpoll.max_fd / superpoll.hot_dividend`.
+    /// The capacity of a server with this number of places, which is `superpoll.max_fd / superpoll.hot_dividend`.
     pub fn of_places(places: usize) -> Self {
         Self(places.min(Self::MAX))
     }
@@ -158,7 +158,7 @@ impl Hub {
         self.answer_by_plan(request, now);
     }
 
-    /// A roll call has found so many connections on a link that the hub does not hold.
+    /// A roll call has found this number of connections on a link that the hub does not hold.
     pub(super) fn note_others(&mut self, link: LinkId, others: usize) {
         self.links[usize::from(link.0)].load.others = others;
     }

@@ -75,7 +75,7 @@ impl Hub {
         }
     }
 
-    /// So many bytes of replies wait for a server because the system does not take them yet. While there are more than
+    /// This number of bytes waits for a server because the system does not take them yet. While there are more than
     /// `limits.spill`, everything else waits with its connection.
     pub fn handle_backlog(&mut self, link: LinkId, bytes: usize) {
         self.links[usize::from(link.0)].backlog = bytes;

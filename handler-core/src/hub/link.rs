@@ -33,9 +33,9 @@ pub(super) struct Link {
     pub full: bool,
     /// What the server has been sent and has not reported as written.
     pub under_way: UnderWay,
-    /// Connections whose next bytes are their own, a response for example, and wait until the backlog is shorter.
+    /// Connections that wait until the backlog is shorter, and whose next bytes are their own: a response, for example.
     pub waiting: VecDeque<ConnKey>,
-    /// Connections whose next message is shared, and waits for the backlog or until the server has written more.
+    /// Connections whose next message is shared. They wait until the backlog is shorter and the server has written more.
     pub waiting_for_room: VecDeque<ConnKey>,
 }
 

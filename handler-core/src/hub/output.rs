@@ -438,13 +438,13 @@ impl Hub {
     }
 }
 
-/// How much of a response leaves as one message without flow control, when so many of all its bytes are left. Mongrel2
-/// counts a message as written when all of it is, and drops clients for which it has written nothing for minutes.
+/// The size of a response's next message without flow control, when `left` of its `whole` bytes have not left yet.
+/// Mongrel2 counts a message as written when all of it is, and drops clients for which it has written nothing for minutes.
 fn part_of(left: usize, whole: usize) -> usize {
     left.min((whole / PARTS + 1).max(PART))
 }
 
-/// How much of so many bytes leaves at once when this much is allowed.
+/// The size of the next message, when `bytes` wait and `allowed` may leave; 0: it is better to wait until more may.
 fn portion(is_socket: bool, bytes: usize, allowed: usize) -> usize {
     // Whether Mongrel2 writes base64 to sockets is the Handler's setting, which nothing tells us.
     let allowed = if is_socket { allowed / 4 * 3 } else { allowed };

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Writes the library to a file, or into a folder, and returns its absolute path.
 fn written(typed: &Path) -> anyhow::Result<PathBuf> {
     let file = if typed.is_dir() { typed.join(FILE_NAME) } else { typed.to_owned() };
-    // By another name, nobody would find it among the mappings of a process.
+    // By another name, `kennel check` would not find it among the mappings of a process.
     if !file.ends_with(FILE_NAME) {
         return Err(wrong_input(format!("the file must be named {FILE_NAME}, not `{}`", file.display())));
     }

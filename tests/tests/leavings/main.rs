@@ -96,7 +96,7 @@ impl Counts {
         self.samples.extend(other.samples.iter().cloned());
     }
 
-    /// A busy machine may leave some without a response in time, but nobody receives another thing.
+    /// A busy machine may leave some without a response in time, but no client receives anything else.
     fn assert_right(&self) {
         assert_eq!((self.leaks, self.wrong), (0, 0), "{:#?}", self.samples);
         assert!(self.unanswered * 20 <= self.newcomers, "{self:#?}");

@@ -9,7 +9,7 @@ const APP: &str = r#"
     app:channel("/live", { message = function(conn, msg) conn:send(msg) end })
 "#;
 
-/// Opens so many WebSockets.
+/// Opens this number of WebSockets.
 fn open(site: &Site, count: usize) -> Vec<WebSocket> {
     (0..count).map(|_| site.websocket("/live")).collect()
 }

@@ -12,7 +12,7 @@ fn channels() -> Registration {
     Registration { channels: vec![channel("/ws", 0), channel("@chat", 1), ask], ..registration() }
 }
 
-/// A site that may have so many live connections.
+/// A site that may have this number of live connections.
 fn site(connections: usize) -> Site {
     let limits = Limits { connections, ..Limits::default() };
     let mut site = Site::with(limits, 1, channels());

@@ -44,7 +44,10 @@ fn a_fast_client_is_not_punished_for_answering_our_pings() {
         let _ = site.told(FIRST);
         site.pass(Duration::from_micros(100));
     }
-    assert!(pings > 2 * usize::from(Session::CONTROL_RATE) * 2, "{pings} pings in two seconds are no test");
+    assert!(
+        pings > 2 * usize::from(Session::CONTROL_RATE) * 2,
+        "{pings} pings in two seconds do not test anything"
+    );
     // Answers to pings that were never sent are bounded.
     for _ in 0..=Session::CONTROL_BURST {
         site.frame(7, "/ws", 0x8a, b"arrived?");

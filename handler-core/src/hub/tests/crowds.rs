@@ -45,7 +45,7 @@ impl Server {
     }
 }
 
-/// A room with so many members behind a server with flow control.
+/// A room with this number of members, behind a server with flow control.
 fn room(members: u32, limits: Limits) -> (Site, Server) {
     let spec = ChannelSpec { path: "/ws".into(), handler: 0, ping: 0.0, ..ChannelSpec::default() };
     let registration = Registration { channels: vec![spec], ..registration() };
