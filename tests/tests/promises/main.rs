@@ -111,6 +111,8 @@ mod servers;
 mod sessions;
 /// A directory of handlers, and an address for each.
 mod site_folder;
+/// Slow lines: what clients get whole from a Mongrel2 without flow control.
+mod slow_lines;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
 /// The end: what runs is finished, nothing is left behind.
