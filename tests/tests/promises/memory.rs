@@ -1,5 +1,5 @@
 use tests::client::{Client, get};
-use tests::process::{own_memory, resident_memory};
+use tests::process::own_memory;
 use tests::site::Site;
 
 const CONNECTIONS: usize = 10_000;
@@ -15,9 +15,9 @@ fn ten_thousand_open_connections_cost_the_hub_nearly_nothing() {
     );
     let site = Site::plan(r#"app:get("/", function() return "hello" end)"#).start();
     assert_eq!(site.get("/").text(), "hello");
-    let idle = resident_memory(site.hub());
-    assert!(idle < 30 << 20, "the idle hub has {} KiB", idle >> 10);
+    // Without the program's file: what is read of it depends on how it was built. 6 or 7 pages of 2 MiB are usual.
     let idle = own_memory(site.hub());
+    assert!(idle < 18 << 20, "the idle hub has {} KiB", idle >> 10);
 
     let mut clients: Vec<Client> = Vec::with_capacity(CONNECTIONS);
     while clients.len() < CONNECTIONS {
