@@ -122,6 +122,9 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
     }
     let address = |spec| deployment.address(server, spec).map_err(wrong_input);
     let upload_store = upload_store.or_else(|| known_store(&deployment, server));
+    if !has_flow_control(&deployment) {
+        warn!("server `{}` of {} has no download.flow_control: {CUTS}", server.label(), path.display());
+    }
     Ok(Endpoint {
         send_spec: address(&handler.send_spec)?,
         recv_spec: address(&handler.recv_spec)?,
@@ -130,6 +133,16 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
         control_port: deployment.control_port(server).ok(),
         places: Some(Places::of(&deployment, server).capacity().places()),
     })
+}
+
+/// What a Mongrel2 without `download.flow_control` does.
+pub(crate) const CUTS: &str =
+    "mongrel2 cuts off clients that read slowly while they are sent long responses; see docs/deploying.md";
+
+/// Whether a Mongrel2 with these settings counts undelivered bytes.
+pub(crate) fn has_flow_control(deployment: &Deployment) -> bool {
+    let value = deployment.setting("download.flow_control").map(str::trim);
+    value.and_then(|value| value.parse().ok()).is_some_and(|value: i64| value != 0)
 }
 
 /// The folder of `upload.temp_store`, if it is there from here.

@@ -48,6 +48,8 @@ pub(super) struct Conn {
     pub queued: bool,
     /// It is on the list of those whose body is collected.
     pub collects: bool,
+    /// When its place on the list of those that wait for a time is due.
+    pub due: Option<Instant>,
     /// The round in which it last joined a batch.
     pub batch: u32,
     /// A JSON or XML socket: what it gets may be written in base64, and is counted so then.
@@ -150,8 +152,8 @@ pub(super) struct Connections {
     idle: VecDeque<(Instant, ConnKey)>,
     /// Entries that were looked at and stayed: they are in no hurry.
     kept: VecDeque<(Instant, ConnKey)>,
-    /// Live connections whose entry was dropped.
-    pub released: Vec<LiveId>,
+    /// Live connections whose entry was dropped, and bytes that may not have arrived.
+    pub released: Vec<(LiveId, u32)>,
 }
 
 impl Connections {
@@ -182,7 +184,7 @@ impl Connections {
                 if conn.pacer.is_lost(now) {
                     swept.lost.push(key);
                 } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
-                    self.released.extend(conn.live);
+                    self.released.extend(conn.live.map(|id| (id, conn.pacer.unproven())));
                     self.map.remove(&key);
                 } else if conn.is_idle() || conn.is_stalled() {
                     conn.listed = true;

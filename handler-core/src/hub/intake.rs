@@ -600,7 +600,7 @@ impl Hub {
             self.stream_gone(id, key);
         }
         let Some(conn) = self.conns.map.remove(&key) else { return };
-        self.conns.released.extend(conn.live);
+        self.conns.released.extend(conn.live.map(|id| (id, 0)));
         if conn.current.is_some() || !conn.waiting.is_empty() {
             let (current, waiting, advancing) = (conn.current, conn.waiting, conn.advancing);
             let rest = Conn { current, waiting, advancing, gone: true, ..Conn::default() };

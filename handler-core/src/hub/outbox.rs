@@ -21,6 +21,15 @@ pub(crate) struct Shared {
     pub bytes: Arc<[u8]>,
     /// The room that it was sent to.
     pub room: Option<Arc<[u8]>>,
+    /// It is not discarded with old messages.
+    pub is_control: bool,
+}
+
+impl Shared {
+    /// A message, with the room that it was sent to.
+    pub fn message(bytes: Arc<[u8]>, room: Option<Arc<[u8]>>) -> Self {
+        Self { bytes, room, is_control: false }
+    }
 }
 
 /// What may wait for one connection.
@@ -166,8 +175,26 @@ impl Outbox {
         }
     }
 
+    /// A message of exactly these bytes leaves behind what leaves next: appended to that where few bytes have to be copied
+    /// for it (`true`), or by itself.
+    pub fn follow_front(&mut self, bytes: &Arc<[u8]>) -> bool {
+        if let Some(rest) = &mut self.rest
+            && self.own.is_empty()
+            && matches!(rest.segments.front(), Some(Segment::Shared(front)) if front.bytes.len() > SMALL)
+        {
+            rest.bytes += bytes.len();
+            rest.segments.insert(
+                1,
+                Segment::Shared(Shared { bytes: Arc::clone(bytes), room: None, is_control: true }),
+            );
+            return false;
+        }
+        self.own_front().extend_from_slice(bytes);
+        true
+    }
+
     /// The own buffer with what leaves next, to append to exactly that: a shared message is copied.
-    pub fn own_front(&mut self) -> &mut Vec<u8> {
+    fn own_front(&mut self) -> &mut Vec<u8> {
         if self.own.is_empty()
             && !self.takes_own_segment()
             && let Some(rest) = &mut self.rest
@@ -268,7 +295,7 @@ impl Rest {
         let (mut count, mut first) = (0, None);
         let mut at = usize::from(self.left > 0);
         while self.bytes > bound && at + 1 < self.segments.len() {
-            if !matches!(self.segments[at], Segment::Shared(_)) {
+            if !matches!(&self.segments[at], Segment::Shared(message) if !message.is_control) {
                 at += 1;
                 continue;
             }
@@ -299,7 +326,7 @@ impl Rest {
                 Segment::Own(_) => None,
             });
             let whole = merger.merge(parts, bytes);
-            self.segments.push_front(Segment::Shared(Shared { bytes: whole, room: None }));
+            self.segments.push_front(Segment::Shared(Shared::message(whole, None)));
         }
     }
 }
@@ -342,7 +369,7 @@ mod tests {
     const WAIT: Bound = Bound { slow: Slow::Wait, bytes: 1 << 20 };
 
     fn shared(text: &str) -> Shared {
-        Shared { bytes: text.as_bytes().into(), room: None }
+        Shared::message(text.as_bytes().into(), None)
     }
 
     /// Takes all in portions of at most `portion` bytes.

@@ -39,7 +39,7 @@ const PART: usize = 2 << 20;
 const PARTS: usize = 4;
 
 /// Encoded replies, and who is to be looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outgoing {
     /// The replies of this turn, one after the other.
     bytes: Vec<u8>,
@@ -49,10 +49,29 @@ pub(super) struct Outgoing {
     /// Shared messages that leave with others.
     batches: Batches,
     merger: Merger,
+    /// The ping by which a client is asked whether it has what it was sent.
+    ping: Arc<[u8]>,
     /// Connections with something to send.
     dirty: Vec<ConnKey>,
     /// Connections that wait for their pacing window, or whose body is collected, the next one on top.
     paced: BinaryHeap<Reverse<(Instant, ConnKey)>>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        let mut ping = Vec::new();
+        frame::encode(&mut ping, Opcode::Ping, Pacer::PING, false);
+        Self {
+            bytes: Vec::new(),
+            replies: Vec::new(),
+            fresh: Vec::new(),
+            batches: Batches::default(),
+            merger: Merger::default(),
+            ping: ping.into(),
+            dirty: Vec::new(),
+            paced: BinaryHeap::new(),
+        }
+    }
 }
 
 impl Outgoing {
@@ -256,7 +275,7 @@ impl Hub {
                 continue;
             }
             let bytes = Arc::clone(shared.get_or_insert_with(|| payload.into()));
-            if let Pushed::TooMuch { waiting } = conn.out.push(Shared { bytes, room: None }, bound) {
+            if let Pushed::TooMuch { waiting } = conn.out.push(Shared::message(bytes, None), bound) {
                 // A client that does not read must not fill our memory; it is not left in the dark either.
                 conn.out = Default::default();
                 conn.closing = true;
@@ -287,6 +306,7 @@ impl Hub {
             self.outgoing.paced.pop();
             if let Some(conn) = self.conns.map.get_mut(&key) {
                 conn.collects = false;
+                conn.due = conn.due.filter(|at| *at != due);
             }
             self.mark_dirty(key);
         }
@@ -412,7 +432,10 @@ impl Hub {
             Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
             Allowance::Send(bytes) => bytes,
             Allowance::Wait(due) => {
-                self.outgoing.paced.push(Reverse((due, key)));
+                if conn.due.is_none_or(|at| at > due) {
+                    conn.due = Some(due);
+                    self.outgoing.paced.push(Reverse((due, key)));
+                }
                 return Step::Waits;
             }
             Allowance::WaitForCredits => {
@@ -422,11 +445,15 @@ impl Hub {
         };
         if !link.flow_control
             && !conn.out.is_empty()
-            && conn.pacer.wants_ping(now)
-            && conn.live.is_some_and(|id| self.live.lives.begin_ping(id))
+            && let Some(live) = conn.live
+            && conn.pacer.wants_ping(conn.out.len(), now)
         {
-            frame::encode(conn.out.own_front(), Opcode::Ping, Pacer::PING, false);
-            conn.pacer.pings();
+            if self.live.lives.begin_ping(live) {
+                let is_appended = conn.out.follow_front(&self.outgoing.ping);
+                conn.pacer.pings(if is_appended { 1 } else { 2 }, now);
+            } else {
+                conn.pacer.takes_no_ping();
+            }
         }
         let step = self.outgoing.send_front(key, conn, link, allowed, self.limits.handler_targets, now);
         match step {

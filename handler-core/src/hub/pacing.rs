@@ -4,8 +4,12 @@
 //! off at the seventeenth; its queue drains only while it reads no replies. It does not say when
 //! one was delivered, so we send at most [`MESSAGES`](Pacer::MESSAGES) in a
 //! [`WINDOW`](Pacer::WINDOW) and let the rest grow together in the connection's buffer: two
-//! adjacent windows stay within the 16, as long as Mongrel2 is not held up for longer. A WebSocket's client can tell
-//! us more: a ping behind the last message that may go, and its pong proves that all before it have arrived.
+//! adjacent windows stay within the 16, as long as Mongrel2 is not held up for longer.
+//!
+//! A WebSocket's client can tell us more: behind the last message that may go, or behind many bytes, there is a ping,
+//! and its pong proves that all before it have arrived. Until the pong comes the windows do not count. Eight messages
+//! that are not proven may be under way; then single ones follow in intervals that double, up to the 15th, and the
+//! next one after [`PATIENCE`](Pacer::PATIENCE). A client that reads nothing for so long may lose its connection.
 //!
 //! Under `download.flow_control` the limit is bytes, 102,400 of them, and every written reply comes
 //! back as a notice: then the sum is exact and the window does not matter.
@@ -17,11 +21,36 @@ use std::time::{Duration, Instant};
 pub(super) struct Pacer {
     window_start: Option<Instant>,
     sent_in_window: u8,
-    /// Messages since the ping whose pong will prove that those before it have arrived.
-    since_ping: Option<u8>,
+    /// What may not have arrived yet, without flow control. A pause proves messages, only a pong proves bytes.
+    unproven: Unproven,
+    asked: Option<Asked>,
     /// Bytes sent under flow control and not yet reported as written.
     outstanding: usize,
     last_use: Option<Instant>,
+}
+
+/// Messages, and the sum of their bytes.
+#[derive(Debug, Default, Clone, Copy)]
+struct Unproven {
+    messages: u8,
+    bytes: u32,
+}
+
+impl Unproven {
+    fn add(&mut self, bytes: usize) {
+        self.messages = self.messages.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+}
+
+/// A ping that no pong has answered.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// Messages up to the one that carries the ping.
+    before: u8,
+    /// What was sent behind it.
+    behind: Unproven,
 }
 
 /// What may be sent.
@@ -41,8 +70,14 @@ impl Pacer {
     /// The window, in which Mongrel2 gets round to writing: 16 in 10 ms always passed on an idle machine; on a busy
     /// one it was held up for longer.
     pub const WINDOW: Duration = Duration::from_millis(50);
-    /// The window while a ping is under way whose pong will tell sooner: a server that is held up gets no more meanwhile.
-    const ASKED: Duration = Duration::from_millis(250);
+    /// After this time without a pong one more message may follow the first eight, then after twice the time.
+    const PROBE: Duration = Duration::from_millis(250);
+    /// After this time without a pong the ping counts as answered.
+    pub const PATIENCE: Duration = Duration::from_secs(32);
+    /// Bytes that are sent without a proof that they arrived: about what the system holds for a slow client.
+    pub const UNPROVEN: usize = 64 << 10;
+    /// Messages to one connection without an entry: the next one carries a ping.
+    pub const WITHOUT_ENTRY: u8 = Self::MESSAGES - 2;
     /// So few messages in a window are soon forgotten.
     const FEW: u8 = 2;
     /// How soon: a connection that is idle for so long after them has them.
@@ -71,29 +106,33 @@ impl Pacer {
                 bytes => Allowance::Send(bytes),
             };
         }
-        match self.window_start {
-            Some(start) if now < start + self.window() && self.sent_in_window >= Self::MESSAGES => {
-                Allowance::Wait(start + self.window())
-            }
-            _ => Allowance::Send(usize::MAX),
-        }
-    }
-
-    fn window(&self) -> Duration {
-        if self.since_ping.is_some() { Self::ASKED } else { Self::WINDOW }
+        let due = match (self.asked, self.window_start) {
+            (Some(asked), _) => match self.unproven.messages.checked_sub(Self::MESSAGES) {
+                Some(probes) => asked.at + (Self::PROBE * (1 << probes.min(7))).min(Self::PATIENCE),
+                None => now,
+            },
+            (None, Some(start)) if self.sent_in_window >= Self::MESSAGES => start + Self::WINDOW,
+            (None, _) => now,
+        };
+        if now < due { Allowance::Wait(due) } else { Allowance::Send(usize::MAX) }
     }
 
     /// Counts a message of so many bytes; 0 is a close.
     pub fn sent(&mut self, bytes: usize, flow_control: bool, now: Instant) {
-        self.last_use = Some(now);
         if flow_control {
             self.outstanding += bytes;
+        } else {
+            self.forget_old(now);
+            self.unproven.add(bytes);
         }
-        if let Some(since) = &mut self.since_ping {
-            *since = since.saturating_add(1);
+        match &mut self.asked {
+            Some(asked) if asked.before > 0 => asked.before -= 1,
+            Some(asked) => asked.behind.add(bytes),
+            None => {}
         }
+        self.last_use = Some(now);
         match self.window_start {
-            Some(start) if now < start + self.window() => {
+            Some(start) if now < start + Self::WINDOW => {
                 // Under flow control any number may leave.
                 self.sent_in_window = self.sent_in_window.saturating_add(1);
             }
@@ -104,8 +143,22 @@ impl Pacer {
         }
     }
 
-    /// Goes on counting for a connection that was sent so many messages in its current window.
-    pub fn resume(&mut self, sent: u8, now: Instant) {
+    /// Messages before a pause count as arrived, and so does all that was sent before a ping that was not answered for long.
+    fn forget_old(&mut self, now: Instant) {
+        match self.asked {
+            Some(asked) if now.saturating_duration_since(asked.at) >= Self::PATIENCE => {
+                self.asked = None;
+                self.unproven = Unproven::default();
+            }
+            None if self.silence(now) >= 2 * Self::WINDOW => self.unproven.messages = 0,
+            _ => {}
+        }
+    }
+
+    /// Goes on counting for a connection that was sent so many messages in its current window, and so many bytes since its
+    /// client last proved that they arrived.
+    pub fn resume(&mut self, sent: u8, bytes: u32, now: Instant) {
+        self.unproven = Unproven { messages: sent, bytes };
         if sent > 0 {
             self.window_start = Some(now);
             self.sent_in_window = sent;
@@ -121,23 +174,37 @@ impl Pacer {
         }
     }
 
-    /// Whether the next message, without flow control, should ask whether it has arrived.
-    pub fn wants_ping(&self, now: Instant) -> bool {
-        let in_window = self.window_start.is_some_and(|start| now < start + self.window());
-        in_window && self.since_ping.is_none() && self.sent_in_window + 2 >= Self::MESSAGES
+    /// Whether a ping should follow the next message, of so many bytes, without flow control.
+    pub fn wants_ping(&self, bytes: usize, now: Instant) -> bool {
+        let messages = match self.silence(now) {
+            pause if pause >= 2 * Self::WINDOW => 0,
+            _ => self.unproven.messages,
+        };
+        self.asked.is_none()
+            && (messages >= Self::WITHOUT_ENTRY || self.unproven.bytes as usize + bytes > Self::UNPROVEN)
     }
 
-    /// The message that is about to be sent has a ping at its end.
-    pub fn pings(&mut self) {
-        self.since_ping = Some(0);
+    /// The message that carries the ping is the next one, or the one behind it.
+    pub fn pings(&mut self, before: u8, now: Instant) {
+        self.asked = Some(Asked { at: now, before, behind: Unproven::default() });
+    }
+
+    /// This client takes no pings.
+    pub fn takes_no_ping(&mut self) {
+        self.unproven = Unproven::default();
     }
 
     /// The pong came.
     pub fn arrived(&mut self) {
-        // The first message after the ping is the one that carried it.
-        if let Some(since) = self.since_ping.take() {
-            self.sent_in_window = self.sent_in_window.min(since.saturating_sub(1));
+        if let Some(asked) = self.asked.take_if(|asked| asked.before == 0) {
+            self.unproven = asked.behind;
+            self.sent_in_window = self.sent_in_window.min(asked.behind.messages);
         }
+    }
+
+    /// Bytes that may not have arrived.
+    pub fn unproven(&self) -> u32 {
+        self.unproven.bytes
     }
 
     /// A notice said that so many bytes were written.
@@ -165,7 +232,11 @@ impl Pacer {
     pub fn is_settled(&self, closed: bool, now: Instant) -> bool {
         let age = self.silence(now);
         // Who was sent hardly anything need not be remembered for a whole window.
-        let window = if self.sent_in_window <= Self::FEW { Self::SHORT } else { Self::WINDOW };
+        let window = match self.asked {
+            Some(_) => Self::PATIENCE,
+            None if self.sent_in_window <= Self::FEW => Self::SHORT,
+            None => Self::WINDOW,
+        };
         if closed { age >= Self::CLOSED } else { self.outstanding == 0 && age >= window }
     }
 }
@@ -194,18 +265,62 @@ mod tests {
         let now = Instant::now();
         let mut pacer = Pacer::default();
         for sent in 0..7 {
-            assert_eq!(pacer.wants_ping(now), sent == 6);
-            if pacer.wants_ping(now) {
-                pacer.pings();
+            assert_eq!(pacer.wants_ping(1, now), sent == 6);
+            if pacer.wants_ping(1, now) {
+                pacer.pings(1, now);
+                pacer.arrived();
+                assert!(pacer.asked.is_some(), "a pong before the ping proves nothing");
             }
             pacer.sent(1, false, now);
         }
         pacer.sent(1, false, now);
         assert!(matches!(pacer.allowance(false, now), Allowance::Wait(_)));
         pacer.arrived();
-        assert_eq!(pacer.sent_in_window, 1, "the one behind the ping");
+        assert_eq!(pacer.unproven.messages, 1, "the one behind the ping");
+        assert_eq!(pacer.allowance(false, now), Allowance::Send(usize::MAX));
         pacer.arrived();
-        assert_eq!(pacer.sent_in_window, 1, "a second pong proves nothing more");
+        assert_eq!(pacer.unproven.messages, 1, "a second pong proves nothing more");
+    }
+
+    #[test]
+    fn without_a_pong_at_most_fifteen_messages_leave_in_half_a_minute() {
+        let start = Instant::now();
+        let (mut pacer, mut now) = (Pacer::default(), start);
+        let mut times = Vec::new();
+        for _ in 0..16 {
+            while let Allowance::Wait(due) = pacer.allowance(false, now) {
+                now = due;
+            }
+            if pacer.wants_ping(1, now) {
+                pacer.pings(1, now);
+            }
+            pacer.sent(1, false, now);
+            times.push((now - start).as_millis());
+        }
+        assert_eq!(times[7..], [0, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000]);
+        assert_eq!(pacer.unproven.messages, 1, "and then it counts anew");
+    }
+
+    #[test]
+    fn many_bytes_are_followed_by_a_ping() {
+        let now = Instant::now();
+        let later = |n: u32| now + Duration::from_secs(1) * n;
+        let mut pacer = Pacer::default();
+        pacer.sent(60_000, false, now);
+        assert!(!pacer.wants_ping(5000, later(1)));
+        assert!(pacer.wants_ping(6000, later(1)), "a pause does not prove that they were read");
+        pacer.pings(2, later(1));
+        pacer.sent(6000, false, later(1));
+        pacer.sent(11, false, later(1));
+        pacer.sent(100, false, later(1));
+        assert!(!pacer.is_settled(false, later(2)));
+        pacer.arrived();
+        assert_eq!(pacer.unproven(), 100);
+        assert!(pacer.is_settled(false, later(2)));
+        pacer.resume(0, 70_000, now);
+        assert!(pacer.wants_ping(1, now));
+        pacer.takes_no_ping();
+        assert!(!pacer.wants_ping(1, now));
     }
 
     #[test]

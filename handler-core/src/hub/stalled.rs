@@ -24,8 +24,8 @@ impl Hub {
             self.ask_for(&swept.stalled);
             self.relieve_servers(&swept.stalled, now);
         }
-        for id in self.conns.released.drain(..) {
-            self.live.lives.stop_waiting(id);
+        for (id, unproven) in self.conns.released.drain(..) {
+            self.live.lives.stop_waiting(id, unproven);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::apps;
 use crate::args::{LogFormat, LogLevel, Serve as Args};
 use crate::cgi;
 use crate::config::Uploads;
-use crate::existing;
+use crate::existing::{self, CUTS};
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
 use crate::listen;
@@ -35,7 +35,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
 const METRICS: &str = "127.0.0.1:9464";
@@ -100,6 +100,9 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
                 flow_control: config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
             };
+            if !ways.flow_control {
+                warn!("`flow_control` is false: {CUTS}");
+            }
             (Some(OwnServer::start(files, address, ways, public.as_deref())?), None)
         }
         false => (None, Some(files)),

@@ -99,7 +99,7 @@ fn numbers<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<usize> {
 fn every_poll_is_answered_and_every_stream_complete_when_a_room_is_flooded() {
     let (streams, polls) = if is_long() { (3000, 6000) } else { (300, 600) };
     let messages = 200;
-    let site = Site::plan(SESSIONS).config("[limits]\nsessions = 10000").start();
+    let site = Site::plan(SESSIONS).config("[limits]\nsessions = 10000\npoll_wait = \"5m\"").start();
     let mut streams: Vec<_> = (0..streams).map(|_| Events::open(site.port(), "/events", &[])).collect();
     streams.iter_mut().for_each(|events| assert_eq!(events.read().name, "open"));
     let mut opener = site.client();

@@ -342,7 +342,11 @@ fn has(found: &(Option<i32>, Vec<(String, String)>), severity: &str, name: &str)
 fn a_sound_server_has_no_faults() {
     let at = Installation::with_settings(
         &["main"],
-        &[("upload.temp_store", "tmp/XXXXXX"), ("limits.content_length", "103424")],
+        &[
+            ("upload.temp_store", "tmp/XXXXXX"),
+            ("limits.content_length", "103424"),
+            ("download.flow_control", "1"),
+        ],
     );
     at.folder.write("app.lua", script(APP));
     let found = findings(&at, &["app.lua"]);
@@ -388,6 +392,12 @@ fn each_fault_of_a_database_is_found() {
         ("UPDATE server SET chroot = NULL", "warning", "flawed-row"),
         ("UPDATE handler SET protocol = 'json'", "note", "json"),
         ("SELECT 1", "note", "no-upload-store"),
+        ("SELECT 1", "warning", "no-flow-control"),
+        (
+            "INSERT INTO setting (key, value) VALUES ('download.flow_control', '0')",
+            "warning",
+            "no-flow-control",
+        ),
     ] {
         let at = Installation::new(&["main"]);
         // A tidy look at one fault at a time.

@@ -98,7 +98,7 @@ impl Hub {
             let Some(key) = super::intake::key_of(self, id) else { return };
             self.mark_dirty(key);
         } else {
-            self.wait_behind(id, Shared { bytes: framed.into(), room: None }, now);
+            self.wait_behind(id, Shared::message(framed.into(), None), now);
         }
     }
 
@@ -114,7 +114,7 @@ impl Hub {
             lane.waits = true;
             conn.live = Some(id);
             conn.is_socket = sockets;
-            conn.pacer.resume(lane.sent_in(window), now);
+            conn.pacer.resume(lane.sent_in(window), lane.unproven, now);
         }
         Some(conn)
     }
@@ -261,7 +261,7 @@ impl Hub {
                 for member in chunk.members() {
                     if Some(*member) == except {
                         held_back += 1;
-                    } else if !live.lives.lanes[*member as usize].take(window) {
+                    } else if !live.lives.lanes[*member as usize].take(window, framed.len()) {
                         held_back += 1;
                         behind.push((*member, share(&framed)));
                     }
@@ -314,7 +314,7 @@ impl Hub {
             let flow_control = self.links[usize::from(key.link.0)].flow_control;
             let Some(conn) = self.live_conn(id, now) else { continue };
             let is_free = has_room
-                && (flow_control || !conn.pacer.wants_ping(now))
+                && (flow_control || !conn.pacer.wants_ping(framed.len(), now))
                 && conn.is_free_for(framed.len(), flow_control, now);
             if is_free {
                 conn.sent(framed.len(), flow_control, now);
@@ -322,7 +322,7 @@ impl Hub {
                 self.conns.list_if_idle(key, now);
                 free.push((key, framed));
             } else {
-                self.wait_behind(id, Shared { bytes: framed, room: room.cloned() }, now);
+                self.wait_behind(id, Shared::message(framed, room.cloned()), now);
             }
         }
         let max = self.limits.handler_targets;

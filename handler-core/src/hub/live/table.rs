@@ -103,13 +103,15 @@ pub(crate) struct Channel {
 }
 
 /// What was sent to a connection in the current window, where Mongrel2 does not say when a message was
-/// written. Apart from the connection itself, so that a room's message touches eight bytes of each member.
+/// written. Apart from the connection itself, so that a room's message touches twelve bytes of each member.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lane {
     /// The window, counted from the start.
     pub window: u32,
     /// Messages in it.
     pub sent: u8,
+    /// Bytes since its client last proved that those before them have arrived.
+    pub unproven: u32,
     /// It has an entry among the connections that wait for something, whose pacer counts.
     pub waits: bool,
 }
@@ -252,28 +254,32 @@ impl Lives {
         true
     }
 
-    /// Its entry among the waiting connections is gone: the lane counts again, from an empty window.
-    pub(crate) fn stop_waiting(&mut self, id: LiveId) {
+    /// Its entry among the waiting connections is gone: the lane counts again, from an empty window and from this many
+    /// bytes that may not have arrived.
+    pub(crate) fn stop_waiting(&mut self, id: LiveId, unproven: u32) {
         if let Some(lane) = self.lanes.get_mut(id as usize) {
-            lane.waits = false;
-            lane.sent = 0;
+            *lane = Lane { unproven, ..Lane::default() };
         }
     }
 }
 
 impl Lane {
-    /// Counts one message, if there is room for it in this window.
+    /// Counts one message of this size, if there is room for it in this window and nothing has to be proved first.
     #[inline]
-    pub fn take(&mut self, window: u32) -> bool {
-        if self.waits {
+    pub fn take(&mut self, window: u32, bytes: usize) -> bool {
+        let unproven = self.unproven as usize + bytes;
+        if self.waits || unproven > Pacer::UNPROVEN {
             return false;
         }
         if self.window != window {
             self.window = window;
             self.sent = 0;
         }
-        let free = self.sent < Pacer::MESSAGES;
-        self.sent += u8::from(free);
+        let free = self.sent < Pacer::WITHOUT_ENTRY;
+        if free {
+            self.sent += 1;
+            self.unproven = unproven as u32;
+        }
         free
     }
 

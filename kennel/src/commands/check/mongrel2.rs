@@ -8,7 +8,7 @@ use super::sockets::{self, Seen};
 use crate::args::Database;
 use crate::capacity::{OWN_DIVIDEND, Places};
 use crate::config::{Config, Place};
-use crate::existing;
+use crate::existing::{self, CUTS};
 use crate::guard;
 use crate::run_files;
 use handler_core::hub::Limits;
@@ -94,6 +94,10 @@ pub(super) fn check(
         }
     }
     let mut report = Report::default();
+    if list.is_empty() && config.mongrel2.is_empty() && config.flow_control == Some(false) {
+        let message = format!("`flow_control` is false in kennel.toml: {CUTS}");
+        report.findings.push(Finding { severity: Severity::Warning, name: "no-flow-control", message });
+    }
     for (database, upload_store) in list {
         let Some(path) = &database.mongrel2 else { continue };
         let deployment = existing::open(path, database.workdir.as_deref())?;
@@ -108,6 +112,7 @@ pub(super) fn check(
         about.sockets();
         about.sharing();
         about.control_port();
+        about.flow_control();
         about.uploads(upload_store);
         about.limits(limits);
         about.descriptors();
@@ -389,6 +394,12 @@ impl About<'_> {
             Err(problem) => {
                 self.note("no-control-port", format!("{problem} (process {pid} runs all the same)"));
             }
+        }
+    }
+
+    fn flow_control(&mut self) {
+        if !existing::has_flow_control(self.deployment) {
+            self.warning("no-flow-control", format!("without download.flow_control, {CUTS}"));
         }
     }
 
