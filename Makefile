@@ -8,11 +8,11 @@ LISTEN ?= 127.0.0.1:6767
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
-	cargo build --release -p kennel -p handler-py
+	@scripts/build-demo
 	@echo
 	@echo "Open http://$(LISTEN) in two windows and talk. ^C ends it."
 	@echo
-	cd examples/chat && ../../target/release/kennel dev --listen $(LISTEN)
+	@cd examples/chat && ../../target/demo/kennel dev --listen $(LISTEN)
 
 ## Run every check and every test, and name the slowest. RETRY=1 gives each test that failed one more run, alone
 test: test-needs check

@@ -14,9 +14,12 @@ CITIES = {"lisbon": 0, "berlin": 1, "nairobi": 3, "mumbai": 5.5, "tokyo": 9, "li
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>The time elsewhere</title>
 <h1>The time elsewhere</h1>
-<p><select>{options}</select> <output>-</output>
+<p><label>City <select>{options}</select></label> <output>-</output>
 <p><a href="/time/tokyo">as JSON</a>, <a href="/countdown/5">a countdown</a>, <a href="/docs">what else there is</a>
 <script>
   const choice = document.querySelector("select")

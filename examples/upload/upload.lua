@@ -6,14 +6,16 @@ local page = [[
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>Upload</title>
 <style>
   body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 12vh auto; padding: 0 1rem }
   progress { width: 100%; height: 1.2rem }
 </style>
 <h1>Upload</h1>
-<p><input type="file"> <button hidden>Stop</button>
+<p><label>File <input type="file"></label> <button hidden>Stop</button>
 <p><progress value="0" max="1"></progress>
 <p id="said">Choose a file, a large one.
 <script>
@@ -21,7 +23,8 @@ local page = [[
   const size = (bytes) => (bytes / 1e6).toFixed(1) + " MB";
   input.onchange = () => {
     const file = input.files[0];
-    const id = crypto.randomUUID();
+    // crypto.randomUUID exists only where the page came by https or from this machine.
+    const id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const stop = new AbortController();
     const news = new WebSocket(location.origin.replace("http", "ws") + "/progress/" + id);
     news.onmessage = (event) => {

@@ -6,12 +6,14 @@ local frame = [[
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>%s</title>
 <style>
   body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 12vh auto; padding: 0 1rem }
   input, select, button { font: inherit; padding: .3rem .6rem }
-  .wrong { color: #b00020 }
+  .wrong { color: light-dark(#b00020, #ff8a80) }
 </style>
 <h1>%s</h1>
 %s

@@ -3,20 +3,57 @@
 use crate::traceback;
 use handler_core::worker::protocol::{ChannelSpec, LoadFailure, Registration, RouteSpec, Slow, Start};
 use mlua::{Function, Lua, Table};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Makes modules beside the script, in its folder and below, known to `require`.
+/// Where Debian and luarocks put modules, behind everything else: below the home folder, then of the system.
+const SHARED: &str = "share/lua/5.1";
+const NATIVE: &str = "lib/lua/5.1";
+
+/// Makes modules known to `require`: those in the script's folder and its `lua_modules`, then what `LUA_PATH` and
+/// `LUA_CPATH` or LuaJIT itself say, then those of luarocks in the home folder, then Debian's.
 pub(crate) fn set_search_path(lua: &Lua, source: &Path) -> mlua::Result<()> {
     let folder = match source.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_string_lossy().into_owned(),
-        _ => ".".to_owned(),
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
     };
+    let tree = folder.join("lua_modules");
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.map(|home| Path::new(&home).join(".luarocks"));
+    let home = |below: &str| home.iter().map(|home| home.join(below)).collect::<Vec<_>>();
+
     let package: Table = lua.globals().get("package")?;
-    for (key, patterns) in [("path", "{}/?.lua;{}/?/init.lua;"), ("cpath", "{}/?.so;")] {
+    let set = |key, patterns: &[&str], first: &[PathBuf], last: &[PathBuf]| {
         let old: String = package.get(key)?;
-        package.set(key, patterns.replace("{}", &folder) + &old)?;
+        package.set(key, search_path(patterns, first, &old, last))
+    };
+    let last = [home(SHARED), vec![Path::new("/usr").join(SHARED)]].concat();
+    set("path", &["?.lua", "?/init.lua"], &[folder.clone(), tree.join(SHARED)], &last)?;
+    let last = [home(NATIVE), system_folders(Path::new("/usr/lib"))].concat();
+    set("cpath", &["?.so"], &[folder, tree.join(NATIVE)], &last)
+}
+
+/// The folders of native modules below `/usr/lib`: Debian has one for each architecture.
+fn system_folders(lib: &Path) -> Vec<PathBuf> {
+    let below = std::fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<_> = below.map(|folder| folder.join("lua/5.1")).filter(|it| it.is_dir()).collect();
+    folders.sort();
+    folders.push(lib.join("lua/5.1"));
+    folders
+}
+
+/// A search path of Lua's: `first`, then what is there already, then `last`, each place once.
+fn search_path(patterns: &[&str], first: &[PathBuf], old: &str, last: &[PathBuf]) -> String {
+    let in_folder = |folder: &PathBuf| -> Vec<String> {
+        patterns.iter().map(|pattern| folder.join(pattern).to_string_lossy().into_owned()).collect()
+    };
+    let mut places: Vec<String> = Vec::new();
+    let old = old.split(';').filter(|place| !place.is_empty()).map(str::to_owned);
+    for place in first.iter().flat_map(in_folder).chain(old).chain(last.iter().flat_map(in_folder)) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
     }
-    Ok(())
+    places.join(";")
 }
 
 /// Runs the script, whose result must be its app.
@@ -124,5 +161,30 @@ fn plain(problem: &std::io::Error) -> String {
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
         std::io::ErrorKind::IsADirectory => "it is a directory".into(),
         _ => problem.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_is_searched_once_and_the_script_s_own_first() {
+        let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let path = search_path(
+            &["?.lua", "?/init.lua"],
+            &folders(&[".", "./lua_modules/share/lua/5.1"]),
+            "./?.lua;/usr/share/lua/5.1/?.lua;;",
+            &folders(&["/usr/share/lua/5.1"]),
+        );
+        let expected = [
+            "./?.lua",
+            "./?/init.lua",
+            "./lua_modules/share/lua/5.1/?.lua",
+            "./lua_modules/share/lua/5.1/?/init.lua",
+            "/usr/share/lua/5.1/?.lua",
+            "/usr/share/lua/5.1/?/init.lua",
+        ];
+        assert_eq!(path.split(';').collect::<Vec<_>>(), expected);
     }
 }

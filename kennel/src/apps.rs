@@ -88,7 +88,26 @@ pub(crate) fn resolve(
             },
         });
     }
+    refuse_shared_mounts(apps.iter().map(|app| &app.spec))?;
     Ok(apps)
+}
+
+/// Of two apps with one mount the second is never reached.
+pub(crate) fn refuse_shared_mounts<'a>(apps: impl Iterator<Item = &'a AppSpec>) -> anyhow::Result<()> {
+    let mut seen: Vec<&AppSpec> = Vec::new();
+    for app in apps {
+        let is_same =
+            |other: &&&AppSpec| other.mount.trim_end_matches('/') == app.mount.trim_end_matches('/');
+        if let Some(other) = seen.iter().find(is_same) {
+            return Err(wrong_input(format!(
+                "`{}` and `{}` have the same mount `{}`, so only the first would be reached; give one of them \
+                 another `mount` in kennel.toml",
+                other.name, app.name, app.mount
+            )));
+        }
+        seen.push(app);
+    }
+    Ok(())
 }
 
 /// The same for the handlers of a directory: one that cannot be served becomes an app that does not load and says why, so

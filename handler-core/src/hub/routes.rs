@@ -131,6 +131,9 @@ impl Routes {
         if !spec.path.starts_with('/') {
             return Err(RouteError::NoSlash { path: path() });
         }
+        if let Some(reason) = foreign_parameter(&spec.path) {
+            return Err(RouteError::BadPattern { path: path(), reason });
+        }
         let pattern = format!("{}{}", self.mount, normal_pattern(&spec.path));
         let fresh = Methods { path: path(), place: spec.place.clone(), handlers: Vec::new() };
         match self.tree.insert(pattern.clone(), fresh) {
@@ -202,6 +205,25 @@ pub fn parameter_names(path: &str) -> Vec<&str> {
     names
 }
 
+/// A parameter that is written as other frameworks have it, which would be taken literally here.
+fn foreign_parameter(path: &str) -> Option<String> {
+    let is_word = |text: &str| {
+        !text.is_empty() && text.chars().all(|letter| letter.is_alphanumeric() || "_-:".contains(letter))
+    };
+    let of_segment = |segment: &str| {
+        let inside = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
+        if let Some(name) = segment.strip_prefix(':').filter(|name| is_word(name)) {
+            return Some(format!("`:{name}` is no parameter here"));
+        }
+        if let Some(name) = inside('<', '>').filter(|name| is_word(name)) {
+            return Some(format!("`<{name}>` is no parameter here"));
+        }
+        let (name, kind) = inside('{', '}')?.split_once(':')?;
+        Some(format!("`{{{name}:{kind}}}`: parameters have no types, the handler gets text"))
+    };
+    path.split('/').find_map(of_segment)
+}
+
 /// Brings the literal parts of a pattern into the normal form of paths, keeps the parameters.
 fn normal_pattern(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
@@ -219,6 +241,23 @@ fn normal_pattern(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_as_other_frameworks_write_them_are_refused() {
+        for (path, said) in [
+            ("/users/:id", "`:id` is no parameter here"),
+            ("/users/<id>/x", "`<id>` is no parameter here"),
+            ("/users/<int:id>", "`<int:id>` is no parameter here"),
+            ("/users/{id:int}", "`{id:int}`: parameters have no types, the handler gets text"),
+        ] {
+            let problem = Routes::new("/", &[spec(&["GET"], path, 1)]).unwrap_err().to_string();
+            let expected = format!("route `{path}`: {said}; write `{{name}}` for one segment");
+            assert!(problem.starts_with(&expected), "{problem}");
+        }
+        for path in ["/a:b", "/:", "/a/{id}", "/<", "/at:{time}"] {
+            assert!(Routes::new("/", &[spec(&["GET"], path, 1)]).is_ok(), "{path}");
+        }
+    }
 
     fn spec(methods: &[&str], path: &str, handler: u32) -> RouteSpec {
         let methods = methods.iter().map(|m| (*m).to_owned()).collect();

@@ -8,16 +8,37 @@ local stream, file, conversation, sessions = parts.stream, parts.file, parts.con
 local NOT_FOUND, NOT_ALLOWED, OPTIONS, RAW, MESSAGE = -1, -2, -3, -4, -5
 
 local next_job, set_current = native.next, scheduler.set_current
-local caught, guard, take_message = failure.caught, failure.guard, live.message
+local caught, whole, guard, take_message = failure.caught, failure.whole, failure.guard, live.message
 
 local rawget, SESSION = rawget, sessions.SESSION
 
 local App = {}
-App.__index = App
+-- What an app has, for the hint at a misspelt name.
+local methods_of_app
 
-local function check_function(fn, what, level)
+-- A script may keep fields of its own in its app, so only what looks like a slip is an error.
+function App.__index(_, name)
+  local found = App[name]
+  if found == nil and type(name) == "string" then
+    local near = native.nearest(name, methods_of_app)
+    if near then
+      error("an app has no `" .. name .. "`; did you mean `" .. near .. "`?", 2)
+    end
+  end
+  return found
+end
+
+-- `app.get(...)` hands over the path as the app.
+local function check_app(app, method, level)
+  if getmetatable(app) ~= App then
+    error("call it with a colon: app:" .. method .. "(...), not app." .. method .. "(...)", level + 1)
+  end
+end
+
+local function check_function(app, fn, method, level)
+  check_app(app, method, level + 1)
   if type(fn) ~= "function" then
-    error(what .. " takes a function, not a " .. type(fn), level + 1)
+    error("app:" .. method .. " takes a function, not a " .. type(fn), level + 1)
   end
 end
 
@@ -53,6 +74,10 @@ local function new_app(options, level)
     timers = {},
     start_tasks = {},
     stop_tasks = {},
+    not_found_page = false,
+    error_page = false,
+    raw_handler = false,
+    converses = false,
   }
   return setmetatable(app, App)
 end
@@ -80,7 +105,8 @@ local function options_of(path, options, fn, level)
   return options, fn
 end
 
-local function add_route(app, methods, path, options, fn, level)
+local function add_route(app, methods, path, options, fn, level, method)
+  check_app(app, method, level)
   if type(path) ~= "string" then
     error("a route's path must be a string, not a " .. type(path), level)
   end
@@ -94,6 +120,11 @@ local function add_route(app, methods, path, options, fn, level)
   local names, problem = native.add_route(methods, path, number, place)
   if problem then
     error(problem, level)
+  end
+  local takes, has = debug.getinfo(fn, "u"), names and #names or 0
+  if takes.nparams > 1 + has and not takes.isvararg then
+    local text = "%s: the handler of `%s` takes %d values of the path, which has %d"
+    native.log("warn", text:format(place, path, takes.nparams - 1, has))
   end
   app.handlers[number + 1] = {
     fn,
@@ -116,12 +147,13 @@ end
 
 for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options" }) do
   App[method] = function(app, path, options, fn)
-    add_route(app, { method:upper() }, path, options, fn, 3)
+    add_route(app, { method:upper() }, path, options, fn, 3, method)
     return app
   end
 end
 
 function App.route(app, methods, path, options, fn)
+  check_app(app, "route", 2)
   if type(methods) == "string" then
     methods = { methods }
   end
@@ -135,12 +167,13 @@ function App.route(app, methods, path, options, fn)
     end
     upper[at] = method:upper()
   end
-  add_route(app, upper, path, options, fn, 3)
+  add_route(app, upper, path, options, fn, 3, "route")
   return app
 end
 
 -- app:channel(path, handlers) or app:channel(path, options, handlers)
 function App.channel(app, path, options, handlers)
+  check_app(app, "channel", 2)
   channel.add(app.channels, path, options, handlers, 3)
   return app
 end
@@ -148,47 +181,56 @@ end
 -- app:conversation(path, fn) or app:conversation(path, options, fn): GET begins it, and what kennel.prompt waits for comes
 -- to the same path.
 function App.conversation(app, path, options, fn)
-  add_route(app, { "GET", "POST" }, path, options, fn, 3)
+  add_route(app, { "GET", "POST" }, path, options, fn, 3, "conversation")
   app.handlers[#app.handlers].converses = true
   app.converses = true
   return app
 end
 
 function App.before(app, fn)
-  check_function(fn, "app:before", 2)
+  check_function(app, fn, "before", 2)
   table.insert(app.before_hooks, fn)
 end
 function App.after(app, fn)
-  check_function(fn, "app:after", 2)
+  check_function(app, fn, "after", 2)
   table.insert(app.after_hooks, fn)
 end
 function App.not_found(app, fn)
-  check_function(fn, "app:not_found", 2)
+  check_function(app, fn, "not_found", 2)
   app.not_found_page = fn
 end
 function App.error(app, fn)
-  check_function(fn, "app:error", 2)
+  check_function(app, fn, "error", 2)
   app.error_page = fn
 end
 function App.raw(app, fn)
-  check_function(fn, "app:raw", 2)
+  check_function(app, fn, "raw", 2)
   app.raw_handler = fn
 end
 function App.start(app, fn)
-  check_function(fn, "app:start", 2)
+  check_function(app, fn, "start", 2)
   table.insert(app.start_tasks, fn)
 end
 function App.stop(app, fn)
-  check_function(fn, "app:stop", 2)
+  check_function(app, fn, "stop", 2)
   table.insert(app.stop_tasks, fn)
 end
 function App.every(app, seconds, fn)
+  check_app(app, "every", 2)
   if type(seconds) ~= "number" or not (seconds > 0) then
     error("app:every takes a number of seconds above 0", 2)
   end
-  check_function(fn, "app:every", 2)
+  check_function(app, fn, "every", 2)
   table.insert(app.timers, { seconds, fn })
 end
+
+methods_of_app = {}
+for name in pairs(App) do
+  if not name:match("^__") then
+    methods_of_app[#methods_of_app + 1] = name
+  end
+end
+table.sort(methods_of_app)
 
 -- The text of the pages that the hub would give, were there no hooks.
 local pages = {
@@ -220,10 +262,16 @@ local function run_handler(app, req, number, values)
     end
     if handler.converses then
       value = conversation.answer(handler, req, values)
-    elseif values then
-      value = handler[1](req, unpack(values))
     else
-      value = handler[1](req)
+      local status
+      if values then
+        value, status = handler[1](req, unpack(values))
+      else
+        value, status = handler[1](req)
+      end
+      if status ~= nil then
+        value = response.with_status(value, status)
+      end
     end
     if value == nil then
       error("the handler of " .. handler[3] .. " returned nothing", 0)
@@ -352,7 +400,7 @@ local function serve(app, serial, number, batch, at, values)
   if ok then
     return
   end
-  local first = place(app, number, problem)
+  local first = place(app, number, whole(problem))
   local was_there = stream.is_there(serial)
   if was_there ~= false then
     log_failure(req, first)
@@ -362,6 +410,7 @@ local function serve(app, serial, number, batch, at, values)
   end
   ok, problem = xpcall(answer_failure, caught, app, serial, req, number, first)
   if not ok then
+    problem = whole(problem)
     stream.cut(serial)
     -- The error page or an after hook failed too; perhaps just as before.
     if problem.message ~= first.message then

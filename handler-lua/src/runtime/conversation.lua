@@ -166,8 +166,11 @@ local function body(fn, ...)
     end
     return setmetatable({ problem = failure.caught(problem) }, failure.Raised)
   end
-  local results = { xpcall(fn, raised, ...) }
-  return results[2]
+  local ok, value = xpcall(fn, raised, ...)
+  if not ok and type(value) == "string" then
+    return setmetatable({ problem = failure.whole(value) }, failure.Raised)
+  end
+  return value
 end
 
 local function begin(handler, req, values)

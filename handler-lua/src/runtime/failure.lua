@@ -14,18 +14,40 @@ local function caught(problem)
   if type(problem) == "table" and getmetatable(problem) == request.Failure then
     return problem
   end
-  local message = type(problem) == "table" and getmetatable(problem) == nil and native.json_encode(problem)
-    or tostring(problem)
+  local message = problem
+  if type(problem) ~= "string" then
+    message = type(problem) == "table" and getmetatable(problem) == nil and native.json_encode(problem)
+    if not message then
+      local ok, text = pcall(tostring, problem)
+      message = ok and text or "an error whose __tostring fails"
+    end
+  end
   return { message = message, traceback = debug.traceback("", 2) }
+end
+
+-- What xpcall gives in place of what `caught` makes: there was no memory or no stack left to call it.
+local own_words = {
+  ["not enough memory"] = "not enough memory; limits.worker_memory says how much a worker may use",
+  ["error in error handling"] = "stack overflow",
+}
+
+-- An error that xpcall gave, as { message, traceback }.
+local function whole(problem)
+  if type(problem) == "table" then
+    return problem
+  end
+  local text = tostring(problem)
+  return { message = own_words[text] or text, traceback = "" }
 end
 
 -- Runs fn(...); an error goes to the log and nowhere else.
 local function guard(fn, ...)
   local ok, problem = xpcall(fn, caught, ...)
   if not ok then
+    problem = whole(problem)
     native.log("error", "a task failed: " .. problem.message .. native.clean_traceback(problem.traceback or ""))
   end
   return ok
 end
 
-return { caught = caught, guard = guard, Raised = Raised }
+return { caught = caught, whole = whole, guard = guard, Raised = Raised }

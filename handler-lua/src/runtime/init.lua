@@ -112,6 +112,21 @@ function print(...)
   native.log("info", table.concat(parts, "\t"))
 end
 
+local names = {}
+for name in pairs(kennel) do
+  names[#names + 1] = name
+end
+table.sort(names)
+setmetatable(kennel, {
+  -- Scripts may ask whether there is something, so only what looks like a slip is an error.
+  __index = function(_, name)
+    local near = type(name) == "string" and native.nearest(name, names)
+    if near then
+      error("kennel has no `" .. name .. "`; did you mean `kennel." .. near .. "`?", 2)
+    end
+  end,
+})
+
 scheduler.lost = apps.lost
 package.loaded.kennel = kennel
 
@@ -134,8 +149,8 @@ return {
       routes = app.routes,
       channels = app.channels,
       hooks = app.before_hooks[1] ~= nil or app.after_hooks[1] ~= nil,
-      not_found = app.not_found_page ~= nil,
-      raw = app.raw_handler ~= nil,
+      not_found = app.not_found_page and true,
+      raw = app.raw_handler and true,
     }
   end,
   start = function()

@@ -259,6 +259,17 @@ local function to_response(value)
   error("a handler returns a string, a table or a response, not a " .. kind, 0)
 end
 
+-- A handler's second value, where that is a status: `return { ... }, 404`. Other numbers come by chance, as the count of
+-- string.gsub does.
+local function with_status(value, status)
+  if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 or value == nil then
+    return value
+  end
+  local made = copy(to_response(value))
+  made.status = status
+  return made
+end
+
 -- The Accept-Encoding of a request whose answer may be compressed, `""` without one.
 local function accepted(made, req, compress)
   if made and made.compress ~= nil then
@@ -321,6 +332,7 @@ return {
   build = build,
   in_pieces = in_pieces,
   to_response = to_response,
+  with_status = with_status,
   copy = copy,
   add_cookie_line = add_cookie_line,
   send = send,

@@ -5,7 +5,7 @@
 -- gone while the script still wanted its messages; `over` once the script was told of the end.
 
 local native, parts = ...
-local scheduler = parts.scheduler
+local scheduler, failure = parts.scheduler, parts.failure
 
 local done, set_current = native.done, scheduler.set_current
 
@@ -36,12 +36,10 @@ states.hang_up = hang_up
 
 -- Logs what failed with which error, and closes.
 function states.failed(state, what, problem)
-  local message, traceback = tostring(problem), ""
-  if type(problem) == "table" then
-    -- An error raised by what a callback calls as its last act has no better place than the runtime's.
-    message = problem.message:match("^%[kennel%]:%d+: (.*)$") or problem.message
-    traceback = native.clean_traceback(problem.traceback or "")
-  end
+  problem = failure.whole(problem)
+  -- An error raised by what a callback calls as its last act has no better place than the runtime's.
+  local message = problem.message:match("^%[kennel%]:%d+: (.*)$") or problem.message
+  local traceback = native.clean_traceback(problem.traceback or "")
   local text = what .. " of " .. state.channel.title .. " failed: " .. message .. traceback
   native.log("error", text, native.json_encode({ conn = state.id }))
   hang_up(state, 1011, "internal error")

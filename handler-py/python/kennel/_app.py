@@ -164,6 +164,7 @@ class App:
         def register(function: F) -> F:
             if not callable(function):
                 raise TypeError(f"route `{path}` takes a function, not {type(function).__name__}")
+            _check_parameters(function, path, names)
             route = Route(methods, path, function, place, names, csrf)
             route.compress = compress
             route.streams = body == "stream"
@@ -392,6 +393,20 @@ def _marked(function: Any, compress: bool) -> Any:
 
         return marked
     return lambda req, **values: mark(function(req, **values))
+
+
+def _check_parameters(function: Any, path: str, names: List[str]) -> None:
+    """A handler is called with the request and the values of its path by their names: it has to take them."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # A callable of C code says nothing about itself.
+    try:
+        signature.bind(None, **dict.fromkeys(names))
+    except TypeError as problem:
+        wanted = ", ".join(["req", *names])
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(f"the handler of `{path}` must take ({wanted}), but {name}{signature}: {problem}") from None
 
 
 def _checked(function: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import traceback
@@ -66,7 +67,7 @@ def _describe(problem: BaseException, causes: int) -> Failure:
         text = f"{type(problem).__name__}: {problem.msg}"
         where = (problem.text or "").rstrip("\n")
         return Failure(text, shorten(problem.filename), problem.lineno, where)
-    message = "".join(traceback.format_exception_only(type(problem), problem)).strip()
+    message = "".join(traceback.format_exception_only(type(problem), problem)).strip() + _did_you_mean(problem)
     frames = traceback.extract_tb(problem.__traceback__)
     first = next((at for at, frame in enumerate(frames) if not _is_own(frame.filename)), len(frames))
     shown = [frame for frame in frames[first:] if not _is_own(frame.filename)]
@@ -89,6 +90,16 @@ def _describe(problem: BaseException, causes: int) -> Failure:
         lines.append(f"caused by {inside}")
         lines.extend("    " + text for text in inside.traceback.splitlines())
     return Failure(message, file, line, "\n".join(lines))
+
+
+def _did_you_mean(problem: BaseException) -> str:
+    """What an attribute was probably meant to be. Python itself says so in tracebacks, from 3.12 on in texts, too."""
+    name, owner = getattr(problem, "name", None), getattr(problem, "obj", None)
+    if not isinstance(problem, AttributeError) or owner is None or not isinstance(name, str):
+        return ""
+    known = [known for known in dir(owner) if not known.startswith("_")]
+    near = difflib.get_close_matches(name, known, 1, 0.75)
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def _is_scripts(filename: str) -> bool:

@@ -215,11 +215,31 @@ def to_response(value: Any) -> Response:
         return Response(value, 200, TEXT, ResponseHeaders())
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Response(value, 200, BINARY, ResponseHeaders())
+    if isinstance(value, tuple):
+        with_status = _with_status(value)
+        if with_status is not None:
+            return with_status
     if isinstance(value, (dict, list, tuple)):
         return Response(_json.encode(value), 200, JSON, ResponseHeaders())
     if is_stream(value):
         return Response(value, 200, None, ResponseHeaders())
     raise TypeError(f"a handler returns text, bytes, a dict, a list or a response, not {type(value).__name__}")
+
+
+def _with_status(value: Tuple[Any, ...]) -> Optional[Response]:
+    """`return body, 404` and `return body, 404, {"x-name": "value"}`; other tuples are JSON."""
+    if len(value) not in (2, 3) or isinstance(value[1], bool) or not isinstance(value[1], int):
+        return None
+    if not 200 <= value[1] <= 599 or (len(value) == 3 and not hasattr(value[2], "items")):
+        return None
+    made = to_response(value[0])
+    # The body may be a response that the app keeps, so it gets a new one.
+    headers = ResponseHeaders(made.headers)
+    if len(value) == 3:
+        headers.update(ResponseHeaders(value[2]))
+    changed = Response(made.body, value[1], None, headers)
+    changed.compress = made.compress
+    return changed
 
 
 class Pieces:

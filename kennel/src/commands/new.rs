@@ -36,13 +36,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (file, text) in own.into_iter().chain(SHARED) {
         write(&folder.join(file), &text.replace("NAME", &name).replace("APP", app))?;
     }
-    let shown = folder.display();
+    let shown = folder.display().to_string();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{shown}: {app}, {}, public/, kennel.toml and README.md are made. Next:\n", own[1].0)?;
+    writeln!(out, "created in {shown}: {app}, {}, public/, kennel.toml and README.md. Next:\n", own[1].0)?;
     if folder.components().any(|part| part != std::path::Component::CurDir) {
-        writeln!(out, "  cd {shown}")?;
+        writeln!(out, "  cd {}", quoted(&shown))?;
     }
-    writeln!(out, "  kennel test        what the app promises")?;
+    writeln!(out, "  kennel test        run its tests")?;
     writeln!(out, "  kennel dev         then open http://127.0.0.1:6767")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -74,6 +74,15 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).map_err(wrong)
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+".contains(letter);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// The folder's own name, as far as it can stand in a page, a script and a heading alike.
 fn title(folder: &Path) -> String {
     let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
@@ -86,6 +95,13 @@ fn title(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("shop/new-1"), "shop/new-1");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("Ann's"), r"'Ann'\''s'");
+    }
 
     #[test]
     fn a_name_breaks_neither_page_nor_script() {

@@ -5,12 +5,20 @@ local PAGE = [[
 <!doctype html>
 <html lang="en">
   <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
   <title>NAME</title>
+  <link rel="icon" href="data:,">
   <link rel="stylesheet" href="/style.css">
   <h1>NAME</h1>
   <p>Open this page in a second window, and say something.</p>
-  <ul id="said"></ul>
-  <form id="say"><input name="text" autocomplete="off" autofocus></form>
+  <p id="state" role="status">Connecting …</p>
+  <ul id="said" aria-label="What was said" aria-live="polite"></ul>
+  <form id="say">
+    <label for="text">Your message</label>
+    <input id="text" name="text" autocomplete="off" autofocus>
+    <button>Send</button>
+  </form>
+  <script src="/kennel.js"></script>
   <script src="/chat.js"></script>
 </html>
 ]]

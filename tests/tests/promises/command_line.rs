@@ -232,7 +232,7 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
         ("three.lua", "error('three')\n"),
         (
             "kennel.toml",
-            "[[app]]\nsource = \"one.lua\"\n[[app]]\nsource = \"two.lua\"\n[[app]]\nsource = \"three.lua\"\n[limits]\nqueue = 7\n",
+            "[[app]]\nsource = \"one.lua\"\n[[app]]\nsource = \"two.lua\"\nmount = \"/two\"\n[[app]]\nsource = \"three.lua\"\nmount = \"/three\"\n[limits]\nqueue = 7\n",
         ),
     ]);
     let finished = command::run(at.path(), ["check"]);

@@ -82,8 +82,12 @@ mod heartbeats;
 mod hooks;
 /// Hostile input: whatever arrives, the hub lives and answers the next good request.
 mod hostile;
+/// Installation: what a fresh system gets, with stand-ins for apt and for Rust's installer.
+mod install_missing;
 /// Limits: time, memory and queues are bounded, and the bound is felt by its cause alone.
 mod limits;
+/// Lua's modules: native ones, and where they are found.
+mod lua_modules;
 /// Memory: the hub stays small.
 mod memory;
 /// Metrics: numbers for Prometheus and the console, and ids in log lines.
@@ -111,6 +115,8 @@ mod servers;
 mod sessions;
 /// A directory of handlers, and an address for each.
 mod site_folder;
+/// Slips: what is typed by mistake is told when the script is loaded.
+mod slips;
 /// Slow lines: what clients get whole from a Mongrel2 without flow control.
 mod slow_lines;
 /// JSON and XML sockets: the same channels over other wires.

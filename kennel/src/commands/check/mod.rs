@@ -59,6 +59,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
     }
 
+    let mounted = apps::refuse_shared_mounts(loaded.iter().map(|(app, _)| &app.spec));
+    problems.extend(mounted.err().map(|problem| problem.to_string()));
+
     let origin = match secret::look(&config.sessions) {
         Ok((_, origin)) => Some(origin.to_string()),
         Err(problem) => {
