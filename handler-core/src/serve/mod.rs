@@ -36,6 +36,8 @@ use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -79,6 +81,10 @@ pub struct Inputs {
     pub consoles: Vec<ConsoleSocket>,
     /// Where [metrics](crate::metrics) are read, by HTTP.
     pub metrics: Option<TcpListener>,
+    /// Where workers write what they do not give the hub; none: to standard error.
+    pub output: Option<Arc<OwnedFd>>,
+    /// Lines of the log that the program dropped.
+    pub dropped_log_lines: Arc<AtomicU64>,
 }
 
 /// A socket that takes the [console's](crate::console) lines.
@@ -227,7 +233,11 @@ impl Loop {
         let console = Console::new(std::mem::take(&mut inputs.consoles), CONSOLE, &poller)?;
         let metrics = inputs.metrics.take();
         let scrapers = metrics.map(|listener| Scrapers::new(listener, METRICS, &poller)).transpose()?;
-        let turns = Turns { began: date::unix_nanos() as f64 / 1e9, ..Turns::default() };
+        let turns = Turns {
+            began: date::unix_nanos() as f64 / 1e9,
+            dropped_log_lines: Arc::clone(&inputs.dropped_log_lines),
+            ..Turns::default()
+        };
         Ok(Self {
             poller,
             console,
@@ -236,7 +246,7 @@ impl Loop {
             own_link,
             hub,
             servers: Mongrel2s::new(plan.endpoints, LINKS, now),
-            seats: Seats::default(),
+            seats: Seats::new(inputs.output.take()),
             roll_calls,
             files,
             inputs,

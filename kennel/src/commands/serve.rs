@@ -3,7 +3,7 @@
 use super::check::with_traceback;
 use crate::addresses::Addresses;
 use crate::apps;
-use crate::args::{LogFormat, LogLevel, Serve as Args};
+use crate::args::{LogLevel, Serve as Args};
 use crate::cgi;
 use crate::config::Uploads;
 use crate::existing::{self, CUTS};
@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
     let resolve = if site.is_some() { apps::resolve_each } else { apps::resolve };
     let mut apps = resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
-    let set_level = log::start(args.log_format, args.log_level);
+    // The last to be dropped: what the others say at their end is written, too.
+    let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
     site.iter().for_each(SiteFolder::warn);
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
@@ -131,11 +132,13 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Mode::Run => None,
     };
 
-    let (format, failure) = (args.log_format, None);
+    let (ready, failure) = (log.ready(), None);
     let (partial, failed) = (site.is_some(), BTreeSet::new());
-    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), site, failed, failure };
+    let mut observer = Host { own, mode, ready, set_level, apps: apps.clone(), site, failed, failure };
     let plan = Plan { limits, endpoints, apps, bodies, partial };
-    match serve::run(plan, Inputs { stop, reload, consoles, metrics }, &mut observer) {
+    let (output, dropped_log_lines) = (Some(log.output()), log.dropped());
+    let inputs = Inputs { stop, reload, consoles, metrics, output, dropped_log_lines };
+    match serve::run(plan, inputs, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
             Some(failure) => Err(failure),
@@ -188,7 +191,7 @@ fn public_folder(apps: &[App]) -> Option<PathBuf> {
 struct Host {
     own: Option<OwnServer>,
     mode: Mode,
-    format: LogFormat,
+    ready: log::Ready,
     set_level: log::SetLevel,
     apps: Vec<App>,
     site: Option<SiteFolder>,
@@ -244,7 +247,7 @@ impl Observer for Host {
             }
             None => "mongrel2 is connected".to_owned(),
         };
-        log::ready(self.format, &format!("{place}, {apps}"));
+        self.ready.tell(&format!("{place}, {apps}"));
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }

@@ -84,6 +84,8 @@ mod hooks;
 mod hostile;
 /// Limits: time, memory and queues are bounded, and the bound is felt by its cause alone.
 mod limits;
+/// Logs: what is logged, and that nothing waits for its reader.
+mod logs;
 /// Memory: the hub stays small.
 mod memory;
 /// Metrics: numbers for Prometheus and the console, and ids in log lines.
