@@ -256,6 +256,8 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "answer_size")]
     exec_line: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    log_queue: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     form_parts: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     form_field: Option<usize>,
@@ -340,6 +342,7 @@ impl Config {
             (&mut limits.conversations, set.conversations),
             (&mut limits.worker_memory, set.worker_memory),
             (&mut limits.exec_line, set.exec_line),
+            (&mut limits.log_queue, set.log_queue),
             (&mut limits.form.parts, set.form_parts),
             (&mut limits.form.field, set.form_field),
             (&mut limits.form.header, set.form_header),

@@ -2,8 +2,12 @@
 //! it needs, 130 interrupted. A closed pipe is no error.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the last words of a command may take when standard error takes no more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The user's input is wrong.
 pub(crate) const WRONG_INPUT: u8 = 2;
@@ -70,8 +74,38 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
         true => "\u{1b}[1;31merror:\u{1b}[0m",
         false => "error:",
     };
-    eprintln!("{label} {problem:#}");
+    note_in_time(format!("{label} {problem:#}\n"));
     problem.downcast_ref::<Coded>().map_or(ExitCode::FAILURE, |coded| ExitCode::from(coded.code))
+}
+
+/// Prints a line to standard error. A reader that is gone and a full disk are no reason to fail.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = std::io::stderr().write_all(format!("{}\n", format_args!($($text)*)).as_bytes());
+    }};
+}
+pub(crate) use note;
+
+/// Prints a line to standard output about something that is done: it stays done when nobody reads that.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = std::io::stdout().write_all(format!("{}\n", format_args!($($text)*)).as_bytes());
+    }};
+}
+pub(crate) use say;
+
+/// Prints the last words to standard error. A reader that stands still does not keep the program from ending.
+fn note_in_time(text: String) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let writes = std::thread::Builder::new().spawn(move || {
+        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = tell.send(());
+    });
+    if writes.is_ok() {
+        let _ = told.recv_timeout(LAST_WORDS);
+    }
 }
 
 /// Prints clap's word on the command line; help and version are no errors.

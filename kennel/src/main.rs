@@ -3,6 +3,9 @@
 //! `args` says what can be typed, `commands` has one file for each command, `exit` what the program
 //! ends with. `role` is what kennel starts itself as.
 
+// Their writes panic when a disk is full or a reader is gone; `exit` has macros that do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod addresses;
 mod apps;
 mod args;

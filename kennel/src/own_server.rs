@@ -22,7 +22,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Where it listens unless told otherwise.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:6767";
@@ -31,8 +31,13 @@ const PROGRAM: &str = "mongrel2";
 /// The folder of bodies that come as files.
 const UPLOADS: &str = "uploads";
 const UUID: &str = "kennel";
-/// A server that ends sooner than this after its start is not started again.
+/// A server that ends sooner than this after its start has failed: the next start waits. If no server has served yet,
+/// there is no next start.
 const MIN_LIFE: Duration = Duration::from_secs(1);
+/// The pause behind the first failure; doubled with each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The settings of the server, with the reason for each.
 const SETTINGS: [(&str, &str); 6] = [
@@ -75,6 +80,12 @@ pub(crate) struct OwnServer {
     address: SocketAddr,
     process: Option<(Child, OwnedFd)>,
     started: Instant,
+    /// It has served: from now on its end is not the end of kennel.
+    has_served: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// When it is to be started again.
+    due: Option<Instant>,
     /// The library that keeps bytes of one client from another client, or why there is none.
     guard: Result<PathBuf, String>,
 }
@@ -93,7 +104,16 @@ impl OwnServer {
         files.make_folder(UPLOADS).context("cannot make the folder of uploads")?;
         write_config(&folder, address, ways, public).context("cannot write the configuration of mongrel2")?;
         let guard = guard::library(Some(files.folder()));
-        let mut server = Self { files, address, process: None, started: Instant::now(), guard };
+        let mut server = Self {
+            files,
+            address,
+            process: None,
+            started: Instant::now(),
+            has_served: false,
+            failures: 0,
+            due: None,
+            guard,
+        };
         server.spawn()?;
         Ok(server)
     }
@@ -120,33 +140,25 @@ impl OwnServer {
         format!("http://{}", self.address)
     }
 
-    /// Waits until it answers. It listens long before: for the first half second of its life it takes
-    /// connections and looks at none. What is sent is no HTTP, so that it answers by itself.
-    pub(crate) fn await_answer(&self) {
-        let address = match self.address.ip().is_unspecified() {
-            true => SocketAddr::new([127, 0, 0, 1].into(), self.address.port()),
-            false => self.address,
-        };
-        let deadline = Instant::now() + Duration::from_secs(3);
-        while Instant::now() < deadline {
-            let answered =
-                TcpStream::connect_timeout(&address, Duration::from_millis(200)).and_then(|mut stream| {
-                    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-                    stream.write_all(b"\r\n\r\n")?;
-                    stream.read(&mut [0; 16])
-                });
-            if answered.is_ok() {
-                return;
+    /// Where [`await_answer`] finds it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Looks whether the running process is guarded, and warns if it is not: when it is called, which may take a moment.
+    pub(crate) fn look_for_guard(&self) -> impl FnOnce() + Send + use<> {
+        let process = self.process.as_ref().map(|(child, _)| child.id());
+        let why = self.guard.as_ref().err().cloned();
+        move || {
+            if let Some(process) = process {
+                guard::warn_about_own(process, why.as_deref());
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Warns if the running process is not guarded.
-    pub(crate) fn look_for_guard(&self) {
-        if let Some((child, _)) = &self.process {
-            guard::warn_about_own(child.id(), self.guard.as_ref().err().map(String::as_str));
-        }
+    /// It serves: from now on it is started again whenever it ends.
+    pub(crate) fn note_served(&mut self) {
+        self.has_served = true;
     }
 
     /// Readable when the process has ended.
@@ -154,19 +166,45 @@ impl OwnServer {
         self.process.as_ref().map(|(_, descriptor)| descriptor.as_fd())
     }
 
-    /// After its end: starts it again, unless it had hardly begun.
-    pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
-        if let Some((mut child, _)) = self.process.take() {
-            let status = child.wait()?;
-            if self.started.elapsed() < MIN_LIFE {
-                return Err(unreachable(format!(
-                    "mongrel2 does not run ({status}); it says:\n{}",
-                    last_lines(&self.log_file())
-                )));
-            }
+    /// After its end: says when to start it again, unless it has never served and had hardly begun.
+    pub(crate) fn bury(&mut self, now: Instant) -> anyhow::Result<()> {
+        let Some((mut child, _)) = self.process.take() else { return Ok(()) };
+        let status = child.wait()?;
+        let lived = now.saturating_duration_since(self.started);
+        if lived >= MIN_LIFE {
+            self.failures = 0;
             warn!("mongrel2 ended ({status}); starting it again");
+        } else if self.has_served {
+            self.failures += 1;
+            let says = last_lines(&self.log_file());
+            let pause = pause(self.failures);
+            warn!(
+                "mongrel2 ended ({status}) {lived:.1?} after its start; starting it again in {pause:?}; it says:\n{says}"
+            );
+        } else {
+            return Err(unreachable(format!(
+                "mongrel2 does not run ({status}); it says:\n{}",
+                last_lines(&self.log_file())
+            )));
         }
-        self.spawn()
+        self.due = Some(now + pause(self.failures));
+        Ok(())
+    }
+
+    /// When it is to be started again.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Starts it again. When that fails, the next attempt comes later.
+    pub(crate) fn start_again(&mut self, now: Instant) {
+        self.due = None;
+        if let Err(problem) = self.spawn() {
+            self.failures += 1;
+            let pause = pause(self.failures);
+            error!("mongrel2 cannot be started again; the next attempt is in {pause:?}: {problem:#}");
+            self.due = Some(now + pause);
+        }
     }
 
     fn log_file(&self) -> PathBuf {
@@ -208,6 +246,28 @@ impl OwnServer {
     }
 }
 
+/// Waits until a server of our own answers. It listens long before: for the first half second of its life it takes
+/// connections and looks at none. What is sent is no HTTP, so that it answers by itself.
+pub(crate) fn await_answer(address: SocketAddr) {
+    let address = match address.ip().is_unspecified() {
+        true => SocketAddr::new([127, 0, 0, 1].into(), address.port()),
+        false => address,
+    };
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline {
+        let answered =
+            TcpStream::connect_timeout(&address, Duration::from_millis(200)).and_then(|mut stream| {
+                stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+                stream.write_all(b"\r\n\r\n")?;
+                stream.read(&mut [0; 16])
+            });
+        if answered.is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 impl Drop for OwnServer {
     fn drop(&mut self) {
         let Some((mut child, _)) = self.process.take() else { return };
@@ -221,6 +281,14 @@ impl Drop for OwnServer {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// How long to wait before the next start.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => (PAUSE * (1 << (n - 1).min(10))).min(LONGEST_PAUSE),
     }
 }
 
@@ -308,4 +376,16 @@ fn last_lines(file: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_keeps_ending_is_started_ever_more_rarely() {
+        let pauses: Vec<_> = (0..9).map(|failures| pause(failures).as_millis()).collect();
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+    }
 }

@@ -15,6 +15,8 @@ pub struct Log {
 struct Lines {
     lines: Vec<String>,
     ended: bool,
+    /// The reader stands still.
+    paused: bool,
 }
 
 impl Log {
@@ -25,16 +27,32 @@ impl Log {
         std::thread::spawn(move || {
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
+            let waits = || {
+                let lines = shared.1.wait_while(lock(&shared.0), |lines| lines.paused);
+                drop(lines.unwrap_or_else(PoisonError::into_inner));
+            };
             while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 lock(&shared.0).lines.push(text);
                 shared.1.notify_all();
                 line.clear();
+                waits();
             }
             lock(&shared.0).ended = true;
             shared.1.notify_all();
         });
         log
+    }
+
+    /// Stands still behind the next line: what the process writes then fills the pipe.
+    pub fn pause(&self) {
+        lock(&self.shared.0).paused = true;
+    }
+
+    /// Reads on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        lock(&self.shared.0).paused = false;
+        self.shared.1.notify_all();
     }
 
     /// Waits for a line that contains `text`, from the first line on, and returns it.

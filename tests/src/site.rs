@@ -40,6 +40,8 @@ pub struct Plan {
     port: Option<u16>,
     warm: Option<Warm>,
     namespace: Option<String>,
+    /// Where its standard error goes; none: to the [log](Site::log).
+    log: Option<Stdio>,
 }
 
 /// A running `kennel`. It is killed when dropped, and all of its own with it.
@@ -70,6 +72,7 @@ impl Plan {
             port: None,
             warm: None,
             namespace: None,
+            log: None,
         };
         plan.file(language.app(), &language.script(body))
     }
@@ -188,6 +191,18 @@ impl Plan {
         site
     }
 
+    /// Starts it with its standard error going there, where nothing can be read of it, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn start_with_log_to(mut self, target: impl Into<Stdio>) -> Site {
+        self.log = Some(target.into());
+        let site = self.spawn();
+        wait::until("kennel answers", || site.get("/").status == 200);
+        site
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -224,9 +239,10 @@ impl Plan {
         if let Some(namespace) = &self.namespace {
             command = slow_network::inside(namespace, &command);
         }
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let target = self.log.unwrap_or_else(Stdio::piped);
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(target).spawn();
         let mut hub = spawned.expect("kennel can be started");
-        let log = Log::collect(hub.stderr.take().expect("stderr is a pipe"));
+        let log = hub.stderr.take().map_or_else(Log::default, Log::collect);
         let (language, folder) = (self.language, self.folder);
         Site { language, folder, hub, log, port, _own_port: own_port, _warm: self.warm }
     }

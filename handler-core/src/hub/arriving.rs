@@ -376,7 +376,7 @@ impl Hub {
             Body::Growing => {
                 let conn = request.conn;
                 if let Some(path) = self.uploads.want(conn) {
-                    self.effects.push_back(Effect::Measure { key: conn, path });
+                    self.effects.push_back(Effect::Measure { key: conn, path, whole: false });
                 }
             }
             Body::Whole | Body::Collected => {}

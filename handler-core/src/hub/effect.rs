@@ -54,12 +54,14 @@ pub enum Effect {
         /// Nothing follows.
         last: bool,
     },
-    /// Look how large this file is, at once, and tell [`handle_measured`](super::Hub::handle_measured).
+    /// Look how large this file is, and tell [`handle_measured`](super::Hub::handle_measured).
     Measure {
         /// Whose body it has.
         key: ConnKey,
         /// The file.
         path: PathBuf,
+        /// Nothing is added to it any more. A size from before does not count then.
+        whole: bool,
     },
     /// Read at most so many bytes of this file, and tell [`handle_read`](super::Hub::handle_read).
     ReadFile {

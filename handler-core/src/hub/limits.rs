@@ -62,6 +62,8 @@ pub struct Limits {
     pub worker_memory: usize,
     /// The longest line that a program may write, bytes; one that writes a longer one is killed.
     pub exec_line: usize,
+    /// Bytes of log lines that wait to be written; further lines are dropped and counted.
+    pub log_queue: usize,
     /// What one form of a client may have; `form_parts` and so on in `kennel.toml`.
     pub form: FormLimits,
 }
@@ -136,6 +138,7 @@ impl Limits {
             ("resume", size(self.resume), "events kept for a client that comes back to its stream"),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
             ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
+            ("log_queue", size(self.log_queue), "log lines that wait to be written, then they are dropped"),
             ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
             ("form_field", size(self.form.field), "one field of a form, then 413"),
             ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
@@ -171,6 +174,7 @@ impl Default for Limits {
             resume: 1 << 20,
             worker_memory: 256 << 20,
             exec_line: 64 << 20,
+            log_queue: 4 << 20,
             form: FormLimits::default(),
         }
     }

@@ -227,7 +227,7 @@ impl Hub {
             }
             (Body::Collected, Some(path)) => {
                 self.uploads.unmeasured.insert(path.clone(), (request, persistence));
-                self.effects.push_back(Effect::Measure { key: asked.key, path: path.clone() });
+                self.effects.push_back(Effect::Measure { key: asked.key, path: path.clone(), whole: true });
             }
             _ => {}
         }
@@ -245,7 +245,7 @@ impl Hub {
         request.spool = Some(path.clone());
         if chunked {
             self.uploads.unmeasured.insert(path.clone(), (key, persistence));
-            self.effects.push_back(Effect::Measure { key: conn, path });
+            self.effects.push_back(Effect::Measure { key: conn, path, whole: true });
         } else {
             // What a client pipelines behind it is in the file as well, and never answered.
             self.finish_file(key, Persistence::Close, now);
@@ -275,7 +275,7 @@ impl Hub {
         wanting.retain(|key| announced.get(key).is_some_and(|announced| announced.wanted));
         for key in wanting {
             let path = announced[key].path.clone();
-            self.effects.push_back(Effect::Measure { key: *key, path });
+            self.effects.push_back(Effect::Measure { key: *key, path, whole: false });
         }
     }
 
@@ -283,14 +283,23 @@ impl Hub {
     pub(super) fn measure_all(&mut self) {
         let is_worth = |announced: &Announced| announced.chunked || announced.request.is_some();
         for (key, announced) in self.uploads.announced.iter().filter(|(_, announced)| is_worth(announced)) {
-            self.effects.push_back(Effect::Measure { key: *key, path: announced.path.clone() });
+            let path = announced.path.clone();
+            self.effects.push_back(Effect::Measure { key: *key, path, whole: false });
         }
     }
 
     /// What [`Effect::Measure`] came to: the size of the file, bytes; none: it is not there.
-    pub fn handle_measured(&mut self, key: ConnKey, path: &Path, size: Option<u64>, now: Instant) {
+    pub fn handle_measured(
+        &mut self,
+        key: ConnKey,
+        path: &Path,
+        whole: bool,
+        size: Option<u64>,
+        now: Instant,
+    ) {
         let is_too_large = self.is_too_large(size.unwrap_or(0));
-        if let Some((request, persistence)) = self.uploads.unmeasured.remove(path) {
+        if whole {
+            let Some((request, persistence)) = self.uploads.unmeasured.remove(path) else { return };
             if self.requests.get(request).is_none_or(|request| request.spool.as_deref() != Some(path)) {
                 return;
             }

@@ -20,6 +20,8 @@ use tracing::warn;
 pub(super) enum Done {
     /// Bytes were to be written: how many were, or why not.
     Written { key: ConnKey, path: PathBuf, result: Result<usize, String> },
+    /// A file was to be measured: its size; none: it is not there.
+    Measured { key: ConnKey, path: PathBuf, whole: bool, size: Option<u64> },
     /// A file was to be read: its bytes, or why there are none.
     Read { request: usize, path: PathBuf, result: Result<Vec<u8>, String> },
 }
@@ -28,6 +30,7 @@ pub(super) enum Done {
 enum Task {
     Write { key: ConnKey, path: PathBuf, bytes: Vec<u8>, last: bool },
     Read { request: usize, path: PathBuf, max: usize },
+    Measure { key: ConnKey, path: PathBuf, whole: bool },
     Delete(PathBuf),
 }
 
@@ -75,6 +78,11 @@ impl Files {
         self.give(Task::Read { request, path, max });
     }
 
+    /// Looks how large a file is, soon. `whole`: nothing is added to it any more.
+    pub(super) fn measure(&mut self, key: ConnKey, path: PathBuf, whole: bool) {
+        self.give(Task::Measure { key, path, whole });
+    }
+
     fn give(&mut self, task: Task) {
         let thread = self.thread.get_or_insert_with(|| {
             let (tasks, inbox) = channel();
@@ -118,6 +126,14 @@ fn work(tasks: Receiver<Task>, done: &Sender<Done>, wake: &OwnedFd) {
                     open_files.remove(&path);
                 }
                 let _ = done.send(Done::Written { key, path, result });
+                let _ = write(wake, &1_u64.to_ne_bytes());
+            }
+            Task::Measure { key, path, whole } => {
+                let size = size(&path).unwrap_or_else(|problem| {
+                    warn!("cannot see the upload {}: {problem}", path.display());
+                    Some(0)
+                });
+                let _ = done.send(Done::Measured { key, path, whole, size });
                 let _ = write(wake, &1_u64.to_ne_bytes());
             }
             Task::Read { request, path, max } => {
@@ -174,7 +190,7 @@ fn remove(path: &Path) {
 /// # Errors
 ///
 /// When that cannot be known.
-pub(super) fn size(path: &Path) -> io::Result<Option<u64>> {
+fn size(path: &Path) -> io::Result<Option<u64>> {
     match std::fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found.len()).filter(|_| found.is_file())),
         Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(None),
@@ -219,7 +235,7 @@ mod tests {
             let _ = poll(&mut [PollFd::from_borrowed_fd(files.descriptor(), PollFlags::IN)], Some(&timeout));
             all.extend(files.take_done().filter_map(|done| match done {
                 Done::Written { result, .. } => Some(result),
-                Done::Read { .. } => None,
+                Done::Read { .. } | Done::Measured { .. } => None,
             }));
         }
         all
@@ -255,6 +271,28 @@ mod tests {
         files.delete(file.clone());
         drop(files);
         assert_eq!(size(&file).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_measured_behind_what_was_written_to_it() {
+        let folder = Folder::new("measured");
+        let file = folder.0.join("body");
+        let mut files = Files::new().unwrap();
+        files.write(key(), file.clone(), b"hello".to_vec(), false);
+        files.measure(key(), file.clone(), false);
+        files.delete(file.clone());
+        files.measure(key(), file, true);
+        let (mut sizes, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+        while sizes.len() < 2 {
+            assert!(Instant::now() < deadline, "only {sizes:?}");
+            let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let _ = poll(&mut [PollFd::from_borrowed_fd(files.descriptor(), PollFlags::IN)], Some(&timeout));
+            sizes.extend(files.take_done().filter_map(|done| match done {
+                Done::Measured { whole, size, .. } => Some((whole, size)),
+                _ => None,
+            }));
+        }
+        assert_eq!(sizes, [(false, Some(5)), (true, None)]);
     }
 
     #[test]

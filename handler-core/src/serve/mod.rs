@@ -16,7 +16,7 @@ mod seats;
 mod simulated;
 
 use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId};
-use crate::transport::{Endpoint, Event, Gone, Mongrel2s};
+use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
 use crate::worker::surroundings::entropy;
@@ -36,9 +36,11 @@ use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// An app to serve.
 #[derive(Debug, Clone)]
@@ -79,6 +81,10 @@ pub struct Inputs {
     pub consoles: Vec<ConsoleSocket>,
     /// Where [metrics](crate::metrics) are read, by HTTP.
     pub metrics: Option<TcpListener>,
+    /// Where workers write what they do not give the hub; none: to standard error.
+    pub output: Option<Arc<OwnedFd>>,
+    /// Lines of the log that the program dropped.
+    pub dropped_log_lines: Arc<AtomicU64>,
 }
 
 /// A socket that takes the [console's](crate::console) lines.
@@ -110,9 +116,13 @@ pub trait Observer {
     ) -> std::ops::ControlFlow<()>;
     /// A process of the program's own to watch: a Mongrel2, by its pidfd.
     fn companion(&self) -> Option<BorrowedFd<'_>>;
-    /// That process has ended. `Break` ends the loop; else [`companion`](Self::companion) is asked
-    /// for the next one.
-    fn companion_ended(&mut self) -> std::ops::ControlFlow<()>;
+    /// That process has ended. `Break` ends the loop; else [`companion_due`](Self::companion_due) says when to start the
+    /// next one.
+    fn companion_ended(&mut self, now: Instant) -> std::ops::ControlFlow<()>;
+    /// When the next process is to be started, if one is.
+    fn companion_due(&self) -> Option<Instant>;
+    /// Starts it. Then [`companion`](Self::companion) is asked for it.
+    fn start_companion(&mut self, now: Instant);
     /// How this server can be asked who is connected to it, if it can.
     fn roll_call(&self, endpoint: &Endpoint) -> Option<AskWhoIsThere>;
     /// The operator wants this much to be logged from now on.
@@ -147,6 +157,7 @@ const RELOAD: u64 = 1;
 const COMPANION: u64 = 2;
 const ROLL_CALLS: u64 = 3;
 const FILES: u64 = 4;
+const NAMES: u64 = 5;
 const LINKS: u64 = 8;
 /// Workers' tokens begin here; links stay below.
 const WORKERS: u64 = 1 << 32;
@@ -221,13 +232,20 @@ impl Loop {
         if let Some(folder) = plan.bodies {
             hub.set_body_folder(folder);
         }
+        let servers = Mongrel2s::new(plan.endpoints, LINKS, system_resolver(), now)?;
+        let data = epoll::EventData::new_u64(NAMES);
+        epoll::add(&poller, servers.names(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let files = Files::new()?;
         let data = epoll::EventData::new_u64(FILES);
         epoll::add(&poller, files.descriptor(), data, epoll::EventFlags::IN).map_err(io::Error::from)?;
         let console = Console::new(std::mem::take(&mut inputs.consoles), CONSOLE, &poller)?;
         let metrics = inputs.metrics.take();
         let scrapers = metrics.map(|listener| Scrapers::new(listener, METRICS, &poller)).transpose()?;
-        let turns = Turns { began: date::unix_nanos() as f64 / 1e9, ..Turns::default() };
+        let turns = Turns {
+            began: date::unix_nanos() as f64 / 1e9,
+            dropped_log_lines: Arc::clone(&inputs.dropped_log_lines),
+            ..Turns::default()
+        };
         Ok(Self {
             poller,
             console,
@@ -235,8 +253,8 @@ impl Loop {
             turns,
             own_link,
             hub,
-            servers: Mongrel2s::new(plan.endpoints, LINKS, now),
-            seats: Seats::default(),
+            servers,
+            seats: Seats::new(inputs.output.take()),
             roll_calls,
             files,
             inputs,
@@ -268,6 +286,10 @@ impl Loop {
                 self.servers
                     .connect(&self.poller, now, |link| hub.handle_server_down(LinkId(link as u16), now));
             }
+            if self.stops == 0 && observer.companion_due().is_some_and(|due| due <= now) {
+                observer.start_companion(now);
+                self.watch_companion(observer)?;
+            }
             self.turn(observer, now)?;
             if let Some(ending) = self.end {
                 self.servers.close(&self.poller, Duration::from_secs(1));
@@ -283,7 +305,7 @@ impl Loop {
             self.turns.observe(done.saturating_duration_since(now));
             let awake = if self.seats.wait_for_held(now) { Instant::now() } else { done };
             let timeout = self
-                .timeout(awake)
+                .timeout(awake, &*observer)
                 .map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
             events.clear();
             match epoll::wait(&self.poller, spare_capacity(&mut events), timeout.as_ref()) {
@@ -403,13 +425,7 @@ impl Loop {
             Effect::DeleteFile(path) => self.files.delete(path),
             Effect::WriteFile { key, path, bytes, last } => self.files.write(key, path, bytes, last),
             Effect::ReadFile { request, path, max } => self.files.read(request, path, max),
-            Effect::Measure { key, path } => match files::size(&path) {
-                Ok(size) => self.hub.handle_measured(key, &path, size, now),
-                Err(problem) => {
-                    warn!("cannot see the upload {}: {problem}", path.display());
-                    self.hub.handle_measured(key, &path, Some(0), now);
-                }
-            },
+            Effect::Measure { key, path, whole } => self.files.measure(key, path, whole),
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
         Ok(())
@@ -463,11 +479,9 @@ impl Loop {
                 }
             }
             COMPANION => {
-                if self.stops == 0 && observer.companion_ended().is_break() {
+                if self.stops == 0 && observer.companion_ended(now).is_break() {
                     self.seats.kill_all();
                     self.end = Some(Ending::Broken);
-                } else {
-                    self.watch_companion(observer)?;
                 }
             }
             ROLL_CALLS => {
@@ -475,6 +489,7 @@ impl Loop {
                     self.hub.handle_roll_call(link, &present, now);
                 }
             }
+            NAMES => self.servers.take_names(now),
             FILES => {
                 for done in self.files.take_done() {
                     match done {
@@ -483,6 +498,9 @@ impl Loop {
                         }
                         Done::Read { request, path, result } => {
                             self.hub.handle_read(request, &path, result, now);
+                        }
+                        Done::Measured { key, path, whole, size } => {
+                            self.hub.handle_measured(key, &path, whole, size, now);
                         }
                     }
                 }
@@ -546,21 +564,31 @@ impl Loop {
         Ok(())
     }
 
-    fn timeout(&mut self, now: Instant) -> Option<Duration> {
+    fn timeout(&mut self, now: Instant, observer: &dyn Observer) -> Option<Duration> {
         if self.hub.has_work(now) {
             return Some(Duration::ZERO);
         }
         let waiting = (!self.ready && !self.told_waiting).then(|| self.started + Duration::from_secs(1));
         let servers = self.servers.next_timeout().filter(|_| self.connects);
         let console = self.console.next_timeout(now);
+        let companion = observer.companion_due().filter(|_| self.stops == 0);
         let scrapers = self.scrapers.as_ref().and_then(Scrapers::next_timeout);
         let begins = (self.partial && !self.connects && self.ready_apps.contains(&true))
             .then(|| self.started + START_PATIENCE);
-        [self.hub.next_timeout(), servers, self.seats.next_timeout(), waiting, begins, scrapers, console]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|due| due.saturating_duration_since(now))
+        [
+            self.hub.next_timeout(),
+            servers,
+            self.seats.next_timeout(),
+            waiting,
+            begins,
+            scrapers,
+            console,
+            companion,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|due| due.saturating_duration_since(now))
     }
 
     fn update_date(&mut self) {

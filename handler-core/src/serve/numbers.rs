@@ -3,6 +3,8 @@
 use crate::hub::{Hub, LinkId};
 use crate::metrics::{Family, Histogram, Kind, Value};
 use crate::transport::Mongrel2s;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the loop counts, and what it knows of itself.
@@ -12,6 +14,8 @@ pub(super) struct Turns {
     pub busy: Histogram,
     /// When the process began to serve, in seconds since 1970.
     pub began: f64,
+    /// Lines of the log that were dropped.
+    pub dropped_log_lines: Arc<AtomicU64>,
 }
 
 impl Turns {
@@ -29,6 +33,11 @@ pub(super) fn gather<'a>(hub: &'a Hub, servers: &Mongrel2s, turns: &'a Turns) ->
     let mut families = vec![info, began.only(Value::Real(turns.began))];
     families.extend(hub.metrics());
     families.extend(of_links(hub, servers));
+    let dropped = Family::counter(
+        "kennel_log_lines_dropped_total",
+        "Log lines that were dropped, since standard error did not take them in time.",
+    );
+    families.push(dropped.only(Value::Count(turns.dropped_log_lines.load(Ordering::Relaxed))));
     let mut lag = Family::new(
         Kind::Histogram,
         "kennel_loop_seconds",

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
@@ -36,9 +37,10 @@ struct Seated {
 }
 
 /// All worker processes, by the hub's numbers.
-#[derive(Default)]
 pub(super) struct Seats {
     workers: Vec<Option<Seated>>,
+    /// Where they write what they do not give the hub; none: to standard error.
+    output: Option<Arc<OwnedFd>>,
 }
 
 const READ_SIZE: usize = 64 << 10;
@@ -47,6 +49,11 @@ const LARGE_BATCH: usize = 64 << 20;
 const SIGKILL: i32 = 9;
 
 impl Seats {
+    /// Nobody is seated yet.
+    pub(super) fn new(output: Option<Arc<OwnedFd>>) -> Self {
+        Self { workers: Vec::new(), output }
+    }
+
     /// How long orders are held back at most.
     const HOLD: Duration = Duration::from_micros(300);
 
@@ -84,7 +91,7 @@ impl Seats {
         poller: &OwnedFd,
         base: u64,
     ) -> io::Result<()> {
-        let process = command.spawn()?;
+        let process = command.spawn_with(self.output.as_deref())?;
         let data = EventData::new_u64(base + worker.0 as u64);
         epoll::add(poller, &process.socket, data, EventFlags::IN)?;
         let mut unsent = Vec::new();

@@ -6,7 +6,7 @@ use rustix::net::{
 };
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use thiserror::Error;
@@ -93,12 +93,42 @@ impl Address {
     }
 
     /// Begins to connect. The socket does not block; it is writable when it is connected or has
-    /// failed. The name of a host is looked up first, which may take as long as the resolver wants.
+    /// failed. The name of a host is looked up first, which may take as long as the resolver wants: the hub's loop does
+    /// not call this.
     ///
     /// # Errors
     ///
     /// What the system says; `WouldBlock` when too many wait at a Unix socket already.
     pub fn connect(&self) -> io::Result<OwnedFd> {
+        let at = match self {
+            Self::Ipc(_) => None,
+            Self::Tcp { host, port } => match self.ip() {
+                Some(ip) => Some(SocketAddr::new(ip, *port)),
+                None => {
+                    let first = (host.as_str(), *port).to_socket_addrs()?.next();
+                    Some(first.ok_or(io::Error::from(io::ErrorKind::NotFound))?)
+                }
+            },
+        };
+        self.connect_at(at)
+    }
+
+    /// The host, if it is a number: no resolver has to be asked for it.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ipc(_) => None,
+            Self::Tcp { host, .. } if host == "*" || host == "0.0.0.0" => Some(Ipv4Addr::LOCALHOST.into()),
+            Self::Tcp { host, .. } => host.parse().ok(),
+        }
+    }
+
+    /// Whether the server is certainly on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Ipc(_)) || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// As [`connect`](Self::connect), with what a resolver said: `at` is for TCP.
+    pub(super) fn connect_at(&self, at: Option<SocketAddr>) -> io::Result<OwnedFd> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let result = match self {
             Self::Ipc(path) => {
@@ -109,10 +139,8 @@ impl Address {
                 let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
                 (connect(&socket, &address), socket)
             }
-            Self::Tcp { host, port } => {
-                let host = if host == "*" || host == "0.0.0.0" { "127.0.0.1" } else { host.as_str() };
-                let address = (host, *port).to_socket_addrs()?.next();
-                let address = address.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+            Self::Tcp { .. } => {
+                let address = at.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
                 let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
                 // A batch is written in one piece and must not wait for the one before to be acknowledged.

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -44,9 +45,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect and puts the socket under watch.
-    pub(super) fn open(address: &Address, role: Role, poller: &OwnedFd, token: u64) -> Result<Self, Lost> {
-        let socket = address.connect()?;
+    /// Begins to connect and puts the socket under watch. `at`: where a TCP port is.
+    pub(super) fn open(
+        address: &Address,
+        at: Option<SocketAddr>,
+        role: Role,
+        poller: &OwnedFd,
+        token: u64,
+    ) -> Result<Self, Lost> {
+        let socket = address.connect_at(at)?;
         let (conversation, outbox) = Conversation::begin(role);
         let flags = EventFlags::IN | EventFlags::OUT;
         epoll::add(poller, &socket, EventData::new_u64(token), flags).map_err(io::Error::from)?;

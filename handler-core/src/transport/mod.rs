@@ -9,7 +9,9 @@
 mod address;
 mod connection;
 mod mongrel2;
+mod names;
 pub mod zmtp;
 
 pub use address::{Address, AddressError};
 pub use mongrel2::{Endpoint, Event, Gone, Mongrel2s, Passed};
+pub use names::{Resolver, system_resolver};

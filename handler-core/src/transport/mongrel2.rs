@@ -7,8 +7,11 @@
 
 use super::address::Address;
 use super::connection::{Connection, Lost};
+use super::names::{Found, Names, Resolver};
 use super::zmtp::Role;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
@@ -72,6 +75,12 @@ struct Link {
     up: bool,
     /// When to connect, or to give up what has not become a connection.
     due: Option<Instant>,
+    /// The next attempt waits for a resolver.
+    waits_for_name: bool,
+    /// Where the server's PUSH is, as the attempt under way found it.
+    puller_at: Option<SocketAddr>,
+    /// Attempts since the server was last reached.
+    attempts: usize,
     /// The last problem that was told, so that it is told once.
     told: String,
 }
@@ -80,22 +89,31 @@ struct Link {
 #[derive(Debug)]
 pub struct Mongrel2s {
     links: Vec<Link>,
+    names: Names,
     base: u64,
     /// Nothing more is received.
     closing: bool,
 }
 
 impl Mongrel2s {
-    /// Between two attempts to reach a server that is not there.
+    /// Between the first two attempts to reach a server that is not there; doubled with each further one.
     const RECONNECT: Duration = Duration::from_millis(20);
+    /// The longest pause between two attempts.
+    const RECONNECT_MAX: Duration = Duration::from_secs(1);
+    /// The same for a server on this machine, where an attempt costs nothing and clients wait for the server's return.
+    const RECONNECT_LOCAL_MAX: Duration = Duration::from_millis(100);
     /// A peer that has not said all it must by then is given up.
     const HANDSHAKE: Duration = Duration::from_secs(5);
     /// Tokens that a link takes.
     const TOKENS: u64 = 2;
 
     /// Prepares a link for each endpoint; [`connect`](Self::connect) makes the connections. Tokens begin at `base`, two
-    /// for each link.
-    pub fn new(endpoints: Vec<Endpoint>, base: u64, now: Instant) -> Self {
+    /// for each link. `resolver` looks host names up, in threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor left.
+    pub fn new(endpoints: Vec<Endpoint>, base: u64, resolver: Resolver, now: Instant) -> io::Result<Self> {
         let link = |endpoint| Link {
             endpoint,
             passed: Passed::default(),
@@ -103,9 +121,28 @@ impl Mongrel2s {
             puller: None,
             up: false,
             due: Some(now),
+            waits_for_name: false,
+            puller_at: None,
+            attempts: 0,
             told: String::new(),
         };
-        Self { links: endpoints.into_iter().map(link).collect(), base, closing: false }
+        let links = endpoints.into_iter().map(link).collect();
+        Ok(Self { links, names: Names::new(resolver)?, base, closing: false })
+    }
+
+    /// Readable when [`take_names`](Self::take_names) has something to do.
+    pub fn names(&self) -> BorrowedFd<'_> {
+        self.names.descriptor()
+    }
+
+    /// Learns what resolvers have answered. Attempts that waited for that are due now.
+    pub fn take_names(&mut self, now: Instant) {
+        self.names.take_answers();
+        for link in &mut self.links {
+            if std::mem::take(&mut link.waits_for_name) {
+                link.due = Some(now);
+            }
+        }
     }
 
     /// The endpoints, in order.
@@ -154,12 +191,8 @@ impl Mongrel2s {
                 sink(number);
             }
             let token = self.base + number as u64 * Self::TOKENS;
-            match Connection::open(&link.endpoint.recv_spec, Role::Xpub, poller, token) {
-                Ok(connection) => {
-                    link.publisher = Some(connection);
-                    link.due = Some(now + Self::HANDSHAKE);
-                }
-                Err(problem) => link.failed(&problem, now),
+            if let Err(problem) = link.connect(&mut self.names, poller, token, now) {
+                link.failed(&problem, now);
             }
         }
     }
@@ -258,6 +291,33 @@ impl Passed {
 }
 
 impl Link {
+    /// Makes an attempt, once it is known where.
+    fn connect(&mut self, names: &mut Names, poller: &OwnedFd, token: u64, now: Instant) -> Result<(), Lost> {
+        let mut find = |address| names.find(address, self.attempts, now);
+        let (replies, requests) = (find(&self.endpoint.recv_spec)?, find(&self.endpoint.send_spec)?);
+        let (Found::Here(publisher_at), Found::Here(puller_at)) = (replies, requests) else {
+            self.waits_for_name = true;
+            self.due = None;
+            return Ok(());
+        };
+        self.puller_at = puller_at;
+        self.publisher =
+            Some(Connection::open(&self.endpoint.recv_spec, publisher_at, Role::Xpub, poller, token)?);
+        self.due = Some(now + Mongrel2s::HANDSHAKE);
+        Ok(())
+    }
+
+    /// The pause behind an attempt, which grows with each.
+    fn pause(&mut self) -> Duration {
+        let max = match self.endpoint.recv_spec.is_local() {
+            true => Mongrel2s::RECONNECT_LOCAL_MAX,
+            false => Mongrel2s::RECONNECT_MAX,
+        };
+        let pause = Mongrel2s::RECONNECT * (1 << self.attempts.min(10));
+        self.attempts += 1;
+        pause.min(max)
+    }
+
     fn is_complete(&self) -> bool {
         self.up && self.puller.as_ref().is_some_and(Connection::is_open)
     }
@@ -289,7 +349,13 @@ impl Link {
                     topic.escape_ascii()
                 );
             }
-            self.puller = Some(Connection::open(&self.endpoint.send_spec, Role::Pull, poller, token + 1)?);
+            self.puller = Some(Connection::open(
+                &self.endpoint.send_spec,
+                self.puller_at,
+                Role::Pull,
+                poller,
+                token + 1,
+            )?);
             self.up = true;
             self.passed.arrivals += 1;
             self.due = Some(now + Mongrel2s::HANDSHAKE);
@@ -308,6 +374,7 @@ impl Link {
         puller.write(poller)?;
         if self.due.is_some() && puller.is_open() {
             self.due = None;
+            self.attempts = 0;
             self.told.clear();
         }
         Ok(())
@@ -318,7 +385,7 @@ impl Link {
         self.up = false;
         self.publisher = None;
         self.puller = None;
-        self.due = Some(now + Mongrel2s::RECONNECT);
+        self.due = Some(now + self.pause());
         let text = problem.to_string();
         if text == self.told {
             return;
@@ -330,5 +397,92 @@ impl Link {
             Lost::Closed | Lost::System(_) => debug!("no mongrel2 at {requests} and {replies}: {text}"),
         }
         self.told = text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::buffer::spare_capacity;
+    use rustix::event::{Timespec, epoll};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::channel;
+    use std::sync::{Arc, Mutex};
+
+    fn endpoint(send_spec: &str, recv_spec: &str) -> Endpoint {
+        Endpoint {
+            send_spec: send_spec.parse().unwrap(),
+            recv_spec: recv_spec.parse().unwrap(),
+            recv_ident: None,
+            upload_store: None,
+            control_port: None,
+            places: None,
+        }
+    }
+
+    /// The healthy server is a Unix socket, the other one has a name whose resolver takes as long as the test wants.
+    #[test]
+    fn a_name_that_is_looked_up_slowly_delays_no_other_server() {
+        let folder = std::env::temp_dir().join(format!("kennel-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("replies");
+        let healthy = UnixListener::bind(&path).unwrap();
+        healthy.set_nonblocking(true).unwrap();
+        let far = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = far.local_addr().unwrap().port();
+        let (go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let resolver: Resolver = Arc::new(move |host| {
+            assert_eq!(host, "slow.example");
+            wait.lock().unwrap().recv().unwrap();
+            Ok(vec![([127, 0, 0, 1], 0).into()])
+        });
+        let ipc = format!("ipc://{}", path.display());
+        let tcp = format!("tcp://slow.example:{port}");
+        let endpoints = vec![endpoint(&tcp, &tcp), endpoint(&ipc, &ipc)];
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let began = Instant::now();
+        let mut servers = Mongrel2s::new(endpoints, 8, resolver, began).unwrap();
+        epoll::add(&poller, servers.names(), epoll::EventData::new_u64(1), epoll::EventFlags::IN).unwrap();
+        servers.connect(&poller, began, |_| {});
+        assert!(healthy.accept().is_ok(), "the healthy server is connected to at once");
+        assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+        // No attempt of the other one is due before the resolver has answered.
+        assert!(servers.links[0].publisher.is_none() && servers.links[0].due.is_none());
+        go.send(()).unwrap();
+        let mut events = Vec::with_capacity(8);
+        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+        while !events.iter().any(|event: &epoll::Event| event.data.u64() == 1) {
+            events.clear();
+            epoll::wait(&poller, spare_capacity(&mut events), Some(&patience)).unwrap();
+        }
+        let now = Instant::now();
+        servers.take_names(now);
+        servers.connect(&poller, now, |_| {});
+        far.accept().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn attempts_become_rarer_and_a_server_of_this_machine_is_found_within_100_ms() {
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let resolver: Resolver = Arc::new(|_| Err(io::ErrorKind::NotFound.into()));
+        let pauses = |spec: &str| {
+            let mut now = Instant::now();
+            let endpoints = vec![endpoint(spec, spec)];
+            let mut servers = Mongrel2s::new(endpoints, 8, Arc::clone(&resolver), now).unwrap();
+            let mut pauses = Vec::new();
+            for _ in 0..9 {
+                servers.links[0].failed(&Lost::Closed, now);
+                let due = servers.next_timeout().unwrap();
+                pauses.push((due - now).as_millis());
+                now = due;
+            }
+            servers.connect(&poller, now, |_| {});
+            pauses
+        };
+        assert_eq!(pauses("ipc:///nowhere/at/all"), [20, 40, 80, 100, 100, 100, 100, 100, 100]);
+        assert_eq!(pauses("tcp://db.example:1"), [20, 40, 80, 160, 320, 640, 1000, 1000, 1000]);
     }
 }

@@ -6,7 +6,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -42,6 +42,15 @@ impl WorkerCommand {
     ///
     /// When the program cannot be started, or the system is out of descriptors or memory.
     pub fn spawn(&self) -> io::Result<WorkerProcess> {
+        self.spawn_with(None)
+    }
+
+    /// Starts one worker whose standard output and error are `output`, if that is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_with(&self, output: Option<&OwnedFd>) -> io::Result<WorkerProcess> {
         // The worker's two descriptors may be inherited; the hub is one thread and starts one
         // process at a time, so no other child can catch them.
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None)?;
@@ -49,13 +58,17 @@ impl WorkerCommand {
         let (page, page_fd) = Page::create()?;
         let socket = UnixStream::from(ours);
         socket.set_nonblocking(true)?;
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        match output {
+            Some(output) => command.stdout(output.try_clone()?).stderr(output.try_clone()?),
+            None => command.stdout(io::stderr()),
+        };
+        let child = command
             .args(&self.arguments)
             .env(ENVIRONMENT, format!("{},{}", theirs.as_raw_fd(), page_fd.as_raw_fd()))
             // Workers get keys made of it; what shows the environment shall not show the secret.
             .env_remove(SECRET)
             .stdin(Stdio::null())
-            .stdout(io::stderr())
             // ^C at a terminal is for the hub, which then lets its workers finish.
             .process_group(0)
             .spawn()?;

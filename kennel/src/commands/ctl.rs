@@ -1,7 +1,7 @@
 //! `kennel ctl`: a running Mongrel2, asked at its control port.
 
 use crate::args::{Ctl as Args, CtlRequest, CtlStatus};
-use crate::exit::{Coded, unreachable, wrong_input};
+use crate::exit::{Coded, note, unreachable, wrong_input};
 use crate::table;
 use mongrel2_conf::control::{Cell, ConnectionKind, Control, ControlError, Refusal, Request, Table, What};
 use mongrel2_conf::deployed::{Deployment, Process, Selection};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}:", server.label())?;
         match answer {
             Ok(table) => show(&mut out, request, &table, false)?,
-            Err(problem) => eprintln!("error: {}: {problem}", server.label()),
+            Err(problem) => note!("error: {}: {problem}", server.label()),
         }
     }
     if args.json {

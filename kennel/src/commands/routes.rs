@@ -3,7 +3,7 @@
 use super::check::{full, probe};
 use crate::apps;
 use crate::args::Check as Args;
-use crate::exit::{WRONG_INPUT, wrong_input};
+use crate::exit::{WRONG_INPUT, note, wrong_input};
 use crate::site_folder::{self, Typed};
 use crate::table;
 use serde_json::json;
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(registration) => registration,
             // The other handlers of a directory have routes all the same.
             Err(problem) if site.is_some() => {
-                eprintln!("error: {}", full(&problem));
+                note!("error: {}", full(&problem));
                 failed = true;
                 continue;
             }

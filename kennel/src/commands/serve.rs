@@ -3,7 +3,7 @@
 use super::check::with_traceback;
 use crate::addresses::Addresses;
 use crate::apps;
-use crate::args::{LogFormat, LogLevel, Serve as Args};
+use crate::args::{LogLevel, Serve as Args};
 use crate::cgi;
 use crate::config::Uploads;
 use crate::existing::{self, CUTS};
@@ -11,7 +11,7 @@ use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
 use crate::listen;
 use crate::log;
-use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways};
+use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways, await_answer};
 use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
@@ -25,16 +25,19 @@ use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use mongrel2_conf::control::Control;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
@@ -65,7 +68,8 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
     let resolve = if site.is_some() { apps::resolve_each } else { apps::resolve };
     let mut apps = resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
-    let set_level = log::start(args.log_format, args.log_level);
+    // The last to be dropped: what the others say at their end is written, too.
+    let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
     site.iter().for_each(SiteFolder::warn);
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
@@ -121,6 +125,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         pipe::register(signal, stop_signal.try_clone()?)?;
     }
     pipe::register(SIGHUP, reload_signal.try_clone()?)?;
+    survive_other_signals()?;
     let folders: Vec<_> = apps.iter().map(|app| apps::folder(&app.start.source)).collect();
     let programs: Vec<_> = apps.iter().filter_map(apps::program).collect();
     let _watch = match mode {
@@ -131,11 +136,14 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Mode::Run => None,
     };
 
-    let (format, failure) = (args.log_format, None);
+    let (ready, failure) = (log.ready(), None);
     let (partial, failed) = (site.is_some(), BTreeSet::new());
-    let mut observer = Host { own, mode, format, set_level, apps: apps.clone(), site, failed, failure };
+    let mut observer =
+        Host { own, mode, ready, looks: Vec::new(), set_level, apps: apps.clone(), site, failed, failure };
     let plan = Plan { limits, endpoints, apps, bodies, partial };
-    match serve::run(plan, Inputs { stop, reload, consoles, metrics }, &mut observer) {
+    let (output, dropped_log_lines) = (Some(log.output()), log.dropped());
+    let inputs = Inputs { stop, reload, consoles, metrics, output, dropped_log_lines };
+    match serve::run(plan, inputs, &mut observer) {
         Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(Ending::Broken) => match observer.failure {
             Some(failure) => Err(failure),
@@ -143,6 +151,22 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         },
         Err(problem) => Err(problem.into()),
     }
+}
+
+/// Signals that mean nothing here, and would end the program otherwise. They are handled rather than ignored, since
+/// workers would inherit that they are ignored.
+fn survive_other_signals() -> anyhow::Result<()> {
+    for signal in [SIGUSR2, SIGALRM, SIGVTALRM] {
+        flag::register(signal, Arc::default())?;
+    }
+    let (mut asked, signal) = UnixStream::pair()?;
+    pipe::register(SIGUSR1, signal)?;
+    beside_the_loop(move || {
+        while asked.read(&mut [0; 64]).is_ok_and(|count| count > 0) {
+            info!("SIGUSR1: there is no log file to open again, since the log goes to standard error");
+        }
+    });
+    Ok(())
 }
 
 /// The console's socket. What a killed kennel left in its place goes.
@@ -184,11 +208,21 @@ fn public_folder(apps: &[App]) -> Option<PathBuf> {
     apps.iter().map(|app| apps::folder(&app.start.source).join("public")).find(|folder| folder.is_dir())
 }
 
+/// Does what may take a moment in a thread of its own.
+fn beside_the_loop(work: impl FnOnce() + Send + 'static) {
+    let spawned = std::thread::Builder::new().name("start".to_owned()).spawn(work);
+    if let Err(problem) = spawned {
+        error!("cannot start a thread: {problem}");
+    }
+}
+
 /// What the program does about what the loop tells it.
 struct Host {
     own: Option<OwnServer>,
     mode: Mode,
-    format: LogFormat,
+    ready: log::Ready,
+    /// What there is to see before it is said that all is ready. It reads `/proc`, so the loop does not do it.
+    looks: Vec<Box<dyn FnOnce() + Send>>,
     set_level: log::SetLevel,
     apps: Vec<App>,
     site: Option<SiteFolder>,
@@ -237,26 +271,37 @@ impl Observer for Host {
                 failed.iter().map(name).collect::<Vec<_>>().join(", ")
             ));
         }
-        let place = match &self.own {
-            Some(own) => {
-                own.await_answer();
-                own.url()
-            }
-            None => "mongrel2 is connected".to_owned(),
-        };
-        log::ready(self.format, &format!("{place}, {apps}"));
-        // Without systemd there is nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let (looks, ready) = (std::mem::take(&mut self.looks), self.ready.clone());
+        let own = self.own.as_mut().map(|own| {
+            own.note_served();
+            (own.address(), own.url())
+        });
+        beside_the_loop(move || {
+            looks.into_iter().for_each(|look| look());
+            let place = match own {
+                Some((address, url)) => {
+                    await_answer(address);
+                    url
+                }
+                None => "mongrel2 is connected".to_owned(),
+            };
+            ready.tell(&format!("{place}, {apps}"));
+            // Without systemd there is nobody to tell.
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        });
     }
 
     fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>) {
-        match &self.own {
-            Some(own) => own.look_for_guard(),
+        self.looks.push(match &self.own {
+            Some(own) => Box::new(own.look_for_guard()),
             None => {
-                let process = process.or_else(|| endpoint.control_port.as_ref()?.process());
-                guard::tell_about_other(&endpoint.send_spec.to_string(), process);
+                let (what, control) = (endpoint.send_spec.to_string(), endpoint.control_port.clone());
+                Box::new(move || {
+                    let process = process.or_else(|| control.as_ref()?.process());
+                    guard::tell_about_other(&what, process);
+                })
             }
-        }
+        });
     }
 
     fn reloaded(&mut self, hub: &Hub, app: AppId) {
@@ -291,14 +336,24 @@ impl Observer for Host {
         self.own.as_ref().and_then(OwnServer::descriptor)
     }
 
-    fn companion_ended(&mut self) -> ControlFlow<()> {
+    fn companion_ended(&mut self, now: Instant) -> ControlFlow<()> {
         if let Some(own) = &mut self.own
-            && let Err(problem) = own.revive()
+            && let Err(problem) = own.bury(now)
         {
             self.failure = Some(problem);
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn companion_due(&self) -> Option<Instant> {
+        self.own.as_ref().and_then(OwnServer::due)
+    }
+
+    fn start_companion(&mut self, now: Instant) {
+        if let Some(own) = &mut self.own {
+            own.start_again(now);
+        }
     }
 
     fn set_log_level(&mut self, level: console::LogLevel) {

@@ -251,6 +251,7 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
         "server_output",
         "handler_targets",
         "worker_memory",
+        "log_queue",
         "form_parts",
     ] {
         assert!(finished.stdout.contains(name), "{name}: {}", finished.stdout);

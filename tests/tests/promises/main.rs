@@ -88,6 +88,8 @@ mod install_missing;
 mod limits;
 /// Lua's modules: native ones, and where they are found.
 mod lua_modules;
+/// Logs: what is logged, and that nothing waits for its reader.
+mod logs;
 /// Memory: the hub stays small.
 mod memory;
 /// Metrics: numbers for Prometheus and the console, and ids in log lines.

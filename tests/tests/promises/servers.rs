@@ -155,13 +155,38 @@ fn its_own_mongrel2_is_started_again_when_it_dies() {
     let site = Site::plan(APP).start();
     assert_eq!(site.get("/hello/1").text(), "1 -");
     let first = site.own_mongrel2().expect("it has one");
-    // One that dies within a second of its start is not started again.
-    std::thread::sleep(Duration::from_millis(1100));
     tests::process::kill(first);
     site.log().expect("starting it again");
     site.log().expect_times("mongrel2 listens", 2);
     assert_eq!(site.get("/hello/2").text(), "2 -");
     assert_ne!(site.own_mongrel2(), Some(first));
+}
+
+#[test]
+fn its_own_mongrel2_may_die_as_often_as_it_likes() {
+    let site = Site::plan(APP).start();
+    let (hub, workers) = (site.hub(), site.workers());
+    let mut last = site.own_mongrel2().expect("it has one");
+    for _ in 0..4 {
+        tests::process::kill(last);
+        last = wait::until_some("mongrel2 is started again", || {
+            site.own_mongrel2().filter(|process| *process != last)
+        });
+    }
+    site.log().expect("starting it again in 400ms");
+    wait::until("it listens", || Client::try_connect(site.port()).is_ok());
+    assert_eq!(site.get("/hello/2").text(), "2 -");
+    assert_eq!((site.hub(), site.workers()), (hub, workers), "nothing else has ended");
+}
+
+#[test]
+fn signals_that_mean_nothing_do_not_end_it() {
+    let site = Site::plan(APP).behind_warm().start();
+    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM] {
+        site.signal(signal);
+    }
+    site.log().expect("SIGUSR1: there is no log file to open again");
+    assert_eq!(site.get("/hello/1").text(), "1 -");
 }
 
 #[test]

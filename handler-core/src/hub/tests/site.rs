@@ -207,9 +207,9 @@ impl Site {
                     Effect::KillWorker(worker) => {
                         self.workers.get_mut(&worker).expect("it lives").killed = true;
                     }
-                    Effect::Measure { key, path } => {
+                    Effect::Measure { key, path, whole } => {
                         let size = self.sizes.get(&path).copied().unwrap_or(Some(1000));
-                        self.hub.handle_measured(key, &path, size, self.now);
+                        self.hub.handle_measured(key, &path, whole, size, self.now);
                         continue;
                     }
                     _ => {}

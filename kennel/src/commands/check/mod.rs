@@ -7,7 +7,7 @@ mod sockets;
 
 use crate::apps;
 use crate::args::CheckAll as Args;
-use crate::exit::WRONG_INPUT;
+use crate::exit::{WRONG_INPUT, note};
 use crate::secret;
 use crate::site_folder::{self, SiteFolder, Typed};
 use crate::table::print_json;
@@ -124,13 +124,13 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
         out.flush()?;
         if let Some(text) = site.as_ref().and_then(SiteFolder::left_out) {
-            eprintln!("note: {text}");
+            note!("note: {text}");
         }
         for finding in findings.iter().filter(|finding| finding.severity != Severity::Error) {
-            eprintln!("{}: {}", finding.severity.word(), finding.text());
+            note!("{}: {}", finding.severity.word(), finding.text());
         }
         for problem in &problems {
-            eprintln!("error: {problem}");
+            note!("error: {problem}");
         }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) })

@@ -2,7 +2,7 @@
 
 use super::{choice, routes, source};
 use crate::args::conf::Route as Args;
-use crate::exit::wrong_input;
+use crate::exit::{note, wrong_input};
 use crate::table;
 use mongrel2_conf::diff;
 use mongrel2_conf::model::{Dir, Host, Route, Server, Target};
@@ -45,13 +45,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })?;
     } else {
         for answer in &answers {
-            eprintln!("{}: {}", table::visible(answer.server.label()), why_nothing(answer, path));
+            note!("{}: {}", table::visible(answer.server.label()), why_nothing(answer, path));
         }
     }
     for answer in &answers {
         if let (Some(route), Reached::Route { partial: true, .. }) = (route(answer), answer.reached) {
             let key = table::visible(&route.path);
-            eprintln!(
+            note!(
                 "warning: `{}` ends inside the key `{key}`, and Mongrel2 gives it to that route all the same",
                 table::visible(path)
             );
@@ -132,7 +132,7 @@ fn alone(path: &str, key: &str, as_json: bool) -> anyhow::Result<ExitCode> {
         return Err(wrong_input(format!("`{}`: {problem}", table::visible(key))));
     }
     for Oddity { character, advice, .. } in Pattern::oddities(pattern) {
-        eprintln!("warning: `{character}` means the character: {advice}");
+        note!("warning: `{character}` means the character: {advice}");
     }
     let reached = Router::new(&host).reach(path.as_bytes());
     let (fits, partial) = match reached {

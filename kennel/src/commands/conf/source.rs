@@ -1,7 +1,7 @@
 //! What a command is given: a database, or a configuration file.
 
 use crate::existing::refused;
-use crate::exit::{plain, wrong_input};
+use crate::exit::{note, plain, wrong_input};
 use mongrel2_conf::diagnostic::{Diagnostics, Severity};
 use mongrel2_conf::language::{self, LoadError};
 use mongrel2_conf::model::Config;
@@ -17,7 +17,7 @@ const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
 pub(super) fn database(path: &Path) -> anyhow::Result<Contents> {
     let contents = store::read(path).map_err(refused)?;
     for flaw in &contents.flaws {
-        eprintln!("{}: warning: {flaw}", path.display());
+        note!("{}: warning: {flaw}", path.display());
     }
     Ok(contents)
 }

@@ -5,7 +5,7 @@ mod prompt;
 mod words;
 
 use crate::args::Console as Args;
-use crate::exit::{plain, unreachable, wrong_input};
+use crate::exit::{note, plain, unreachable, wrong_input};
 use crate::run_files;
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -96,7 +96,7 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
         let next = result.get("next").filter(|next| pages && next.is_u64()).cloned();
         if name == "tail" {
             if out.is_terminal() {
-                eprintln!("what passes is shown until ^C");
+                note!("what passes is shown until ^C");
             }
             drop(out);
             return Ok(follow(connection, json)?);

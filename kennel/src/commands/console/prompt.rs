@@ -1,6 +1,7 @@
 //! The prompt: history, completion, ^C ends a command and ^D leaves.
 
 use super::{Connection, Refusal, history, obey};
+use crate::exit::{note, say};
 use handler_core::console::COMMANDS;
 use reedline::{
     ColumnarMenu, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode, KeyModifiers,
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 const LINES: usize = 1000;
 
 pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<ExitCode> {
-    println!("`help` lists the commands; ^D leaves.");
+    say!("`help` lists the commands; ^D leaves.");
     let mut keys = default_emacs_keybindings();
     let complete =
         ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu("commands".into()), ReedlineEvent::MenuNext]);
@@ -35,7 +36,7 @@ pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<Exi
             Signal::Success(line) if matches!(line.trim(), "exit" | "quit") => return Ok(ExitCode::SUCCESS),
             Signal::Success(line) => match obey(connection, &line, json) {
                 Ok(()) => {}
-                Err(Refusal::Wrong(problem)) => eprintln!("{problem}"),
+                Err(Refusal::Wrong(problem)) => note!("{problem}"),
                 Err(Refusal::Lost(problem)) => return Err(problem),
             },
             Signal::CtrlD => return Ok(ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 
 use super::in_words;
 use crate::args::Start as Args;
-use crate::exit::{plain, unreachable, wrong_input};
+use crate::exit::{note, plain, say, unreachable, wrong_input};
 use crate::guard;
 use anyhow::Context;
 use mongrel2_conf::control::Control;
@@ -38,16 +38,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             )));
         };
         clear_the_way(&deployment, server)?;
-        eprintln!("{}: stays in the foreground, since {why}", server.label());
+        note!("{}: stays in the foreground, since {why}", server.label());
         return Err(not_started(&command(args, &deployment, server)?.exec(), args.sudo));
     }
     let mut code = ExitCode::SUCCESS;
     for server in servers {
         match start(args, &deployment, server) {
-            Ok(text) => println!("{}: {text}", server.label()),
+            Ok(text) => say!("{}: {text}", server.label()),
             Err(problem) if !args.servers.every => return Err(problem.context(server.label().to_owned())),
             Err(problem) => {
-                eprintln!("error: {}: {problem:#}", server.label());
+                note!("error: {}: {problem:#}", server.label());
                 code = ExitCode::FAILURE;
             }
         }
@@ -97,7 +97,7 @@ fn start(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Resul
         {
             await_control_port(deployment, server);
             if guard::library(None).is_ok() && mongrel2_guard::presence(pid as u32) == Presence::Absent {
-                eprintln!("warning: {}: runs without the guard: {}", server.label(), guard::DANGER);
+                note!("warning: {}: runs without the guard: {}", server.label(), guard::DANGER);
             }
             return Ok(format!("started (process {pid}), on {}:{}", server.bind_addr, server.port));
         }
@@ -119,7 +119,7 @@ fn clear_the_way(deployment: &Deployment, server: &Server) -> anyhow::Result<()>
     match &found {
         Process::Running { pid, .. } => Err(anyhow::anyhow!("runs already (process {pid})")),
         Process::Stale { pid_file, .. } => {
-            eprintln!("{}: {}; it is removed", server.label(), in_words(&found));
+            note!("{}: {}; it is removed", server.label(), in_words(&found));
             std::fs::remove_file(pid_file).with_context(|| format!("cannot remove {}", pid_file.display()))
         }
         Process::Absent { .. } => Ok(()),
@@ -130,7 +130,7 @@ fn clear_the_way(deployment: &Deployment, server: &Server) -> anyhow::Result<()>
 fn command(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Result<Command> {
     let library = guard::library(None);
     if let Err(why) = &library {
-        eprintln!("warning: {}: starts without the guard ({why}): {}", server.label(), guard::DANGER);
+        note!("warning: {}: starts without the guard ({why}): {}", server.label(), guard::DANGER);
     }
     let mut command = match args.sudo {
         true => Command::new("sudo"),

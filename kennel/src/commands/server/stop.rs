@@ -2,7 +2,7 @@
 
 use super::in_words;
 use crate::args::Servers;
-use crate::exit::unreachable;
+use crate::exit::{note, say, unreachable};
 use mongrel2_conf::deployed::{Process, Selection};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -46,10 +46,10 @@ fn each(
             _ => Err(unreachable(in_words(&found))),
         };
         match result {
-            Ok(text) => println!("{}: {text}", server.label()),
+            Ok(text) => say!("{}: {text}", server.label()),
             Err(problem) if !servers.every => return Err(problem.context(server.label().to_owned())),
             Err(problem) => {
-                eprintln!("error: {}: {problem}", server.label());
+                note!("error: {}: {problem}", server.label());
                 code = ExitCode::FAILURE;
             }
         }

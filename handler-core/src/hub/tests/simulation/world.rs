@@ -395,9 +395,9 @@ impl World {
                 let file = self.uploads.remove(&path).expect("a file is deleted once, and it was there");
                 assert_ne!(file, Upload::Begun, "what its server is writing is not deleted under it");
             }
-            Effect::Measure { key, path } => {
+            Effect::Measure { key, path, whole } => {
                 let size = self.uploads.contains_key(&path).then_some(70_000);
-                self.hub.handle_measured(key, &path, size, self.now);
+                self.hub.handle_measured(key, &path, whole, size, self.now);
             }
             Effect::ReadFile { request, path, .. } => {
                 let bytes = vec![b'x'; 100];

@@ -1,0 +1,137 @@
+use std::fs::File;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tests::command;
+use tests::folder::Folder;
+use tests::in_each_language;
+use tests::language::{Language, Scripts};
+use tests::metrics::Metrics;
+use tests::process::Signal;
+use tests::site::{Site, script};
+use tests::wait;
+
+/// A line of 4,000 bytes by way of the hub, and one that the worker writes by itself.
+const TALK: Scripts<'static> = Scripts {
+    lua: r#"
+    app:get("/talk", function()
+      print(("x"):rep(4000))
+      io.stderr:write(("y"):rep(4000), "\n")
+      return "said"
+    end)
+    app:get("/", function() return "fine" end)
+    "#,
+    python: r#"
+    import os
+    @app.get("/talk")
+    def talk(req):
+        print("x" * 4000)
+        os.write(2, b"y" * 4000 + b"\n")
+        return "said"
+    @app.get("/")
+    def fine(req): return "fine"
+    "#,
+};
+
+in_each_language!(a_log_reader_that_stands_still_delays_no_request_and_the_log_says_what_it_lost);
+fn a_log_reader_that_stands_still_delays_no_request_and_the_log_says_what_it_lost(language: Language) {
+    let plan = language.plan(TALK).config("[limits]\nlog_queue = \"64KiB\"\n");
+    let mut site = plan.argument("--metrics=127.0.0.1:0").behind_warm().start();
+    site.log().pause();
+    let mut client = site.client();
+    let mut times = Vec::new();
+    // Much more than the pipe and the queue hold.
+    for _ in 0..200 {
+        let began = Instant::now();
+        assert_eq!(client.get("/talk").text(), "said");
+        assert_eq!(client.get("/").text(), "fine");
+        times.push(began.elapsed());
+    }
+    times.sort();
+    assert!(times[197] < Duration::from_millis(50), "{times:?}");
+    let dropped = || Metrics::of(&site).sum("kennel_log_lines_dropped_total", &[]);
+    wait::until("lines are dropped and counted", || dropped() > 100.0);
+    site.log().resume();
+    site.log().expect("log lines were dropped");
+    assert_eq!(client.get("/talk").text(), "said");
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), Some(0));
+    assert!(site.log().to_end().contains("stopped: "), "what is logged at the end is written");
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_kennel_from_ending() {
+    let mut site = Language::Lua.plan(TALK).behind_warm().start();
+    site.log().pause();
+    let mut client = site.client();
+    for _ in 0..40 {
+        assert_eq!(client.get("/talk").text(), "said");
+    }
+    let began = Instant::now();
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    site.log().resume();
+}
+
+#[test]
+fn a_full_disk_and_a_reader_that_is_gone_keep_nothing_from_starting() {
+    for format in ["text", "json"] {
+        let site = Site::plan(TALK.lua).argument(&format!("--log-format={format}")).behind_warm();
+        let site = site.start_with_log_to(File::options().write(true).open("/dev/full").expect("/dev/full"));
+        assert_eq!(site.get("/talk").text(), "said");
+        let site = Site::plan(TALK.lua).argument(&format!("--log-format={format}")).behind_warm();
+        let (read, write) = std::io::pipe().expect("a pipe");
+        drop(read);
+        let site = site.start_with_log_to(write);
+        assert_eq!(site.get("/talk").text(), "said");
+    }
+}
+
+#[test]
+fn control_characters_of_clients_do_not_reach_the_log_as_they_are() {
+    let site = Site::plan(
+        r#"app:get("/", function(req)
+          kennel.log.info("name " .. req.args.name, { field = req.args.name })
+          io.stderr:write("raw " .. req.args.name .. "\n")
+          return "x"
+        end)"#,
+    );
+    let site = site.behind_warm().start();
+    site.get("/?name=a%00b%0Dc%1B%5B2Jd%C2%9B");
+    let line = site.log().expect("name a");
+    assert!(line.contains("a\\0b\\rc\\x1b[2Jd\\u{9b}"), "{line:?}");
+    assert_eq!(site.log().expect("raw a"), "raw a\\0b\\rc\\x1b[2Jd\\u{9b}");
+    assert!(!site.log().text().contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+}
+
+/// `head -0` ends before it has read anything.
+#[test]
+fn no_command_panics_when_its_output_goes_nowhere() {
+    let folder = Folder::new();
+    folder.write("app.lua", script(r#"app:get("/", function() return "x" end)"#));
+    folder.write("bad.lua", "this is not Lua");
+    let commands: [&[&str]; 8] = [
+        &["check", "app.lua"],
+        &["check", "bad.lua"],
+        &["routes", "app.lua"],
+        &["routes", "bad.lua"],
+        &["conf", "check", "none.conf"],
+        &["run", "none.lua"],
+        &["--help"],
+        &["nonsense"],
+    ];
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").expect("/dev/full"));
+    let gone = || {
+        let (read, write) = std::io::pipe().expect("a pipe");
+        drop(read);
+        Stdio::from(write)
+    };
+    for arguments in commands {
+        for nowhere in [full, gone] {
+            let mut child = command::command(folder.path(), arguments);
+            let mut child = child.stdout(nowhere()).stderr(nowhere()).spawn().expect("kennel can be started");
+            let status = wait::until_some("it ends", || child.try_wait().expect("a child can be waited for"));
+            assert!(matches!(status.code(), Some(0..=3)), "{arguments:?}: {status}");
+        }
+    }
+}
