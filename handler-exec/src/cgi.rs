@@ -76,7 +76,7 @@ pub fn run(settings: Settings, guard: &[OsString]) -> Result<(), WorkerError> {
     hub.act(&Action::Ready(scripts::registration(&scripts)))?;
     let (queue, runs, buffer) = (VecDeque::new(), Vec::new(), vec![0; 64 << 10]);
     let guard = guard.to_vec();
-    Worker { orders, hub, settings, guard, start, public, scripts, queue, runs, buffer, stopping: false }
+    Worker { orders, hub, settings, guard, start, public, scripts, queue, runs, buffer, stopping: None }
         .serve()
 }
 
@@ -93,7 +93,7 @@ struct Worker {
     queue: VecDeque<(u64, Box<[u8]>)>,
     runs: Vec<Run>,
     buffer: Vec<u8>,
-    stopping: bool,
+    stopping: Option<Instant>,
 }
 
 /// What became of a run.
@@ -122,7 +122,9 @@ impl Worker {
             }
             self.hub.turn();
             self.hub.flush()?;
-            if self.stopping && self.runs.is_empty() && self.queue.is_empty() {
+            // The hub answers what is cut off, and names it; the kernel ends the scripts when this process ends.
+            let is_idle = || self.runs.is_empty() && self.queue.is_empty();
+            if self.stopping.is_some_and(|until| now >= until || is_idle()) {
                 return Ok(());
             }
             if self.wait(now)? && self.orders.wait(Some(Duration::ZERO))? == Wake::End {
@@ -144,7 +146,7 @@ impl Worker {
             polled.extend(process.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
             polled.extend(process.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
         }
-        let due = self.runs.iter().map(|run| run.since + self.settings.timeout).min();
+        let due = self.runs.iter().map(|run| run.since + self.settings.timeout).chain(self.stopping).min();
         let left = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(now)).ok());
         match poll(&mut polled, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -157,7 +159,7 @@ impl Worker {
         while let Some((kind, payload)) = self.orders.next_order() {
             match Order::read(kind, payload)? {
                 Order::Job { serial, .. } => self.queue.push_back((serial, payload.into())),
-                Order::Stop => self.stopping = true,
+                Order::Stop { work, .. } => self.stopping = Some(Instant::now() + work),
                 Order::Evaluate { query, .. } => {
                     let text = b"CGI scripts run no code of the console's";
                     self.hub.act(&Action::Evaluated { query, ok: false, text })?;

@@ -92,8 +92,8 @@ pub(crate) enum Stage {
     Failed,
     /// Requests are answered.
     Serving,
-    /// What was given is finished, nothing new comes.
-    Stopping,
+    /// What was given is finished, as far as it is by then; nothing new comes.
+    Stopping { until: Instant },
     /// The processes were asked to end.
     Ending { since: Instant, told: bool },
 }
@@ -215,7 +215,8 @@ impl Worker {
         let stage = match self.stage {
             Stage::Loading { until } => Some(until),
             Stage::Ending { since, told } => Some(since + LAST_WORD * (1 + u32::from(told))),
-            Stage::Failed | Stage::Serving | Stage::Stopping => None,
+            Stage::Stopping { until } => Some(until),
+            Stage::Failed | Stage::Serving => None,
         };
         let starts = self.copies.iter().filter_map(|copy| copy.due).min();
         let oldest =
@@ -260,7 +261,7 @@ impl Worker {
                 let text = b"a program runs no code of the console's; Lua and Python do";
                 self.hub.act(&Action::Evaluated { query, ok: false, text })?;
             }
-            Order::Stop => self.stage = Stage::Stopping,
+            Order::Stop { work, .. } => self.stage = Stage::Stopping { until: now + work },
             Order::Start(_)
             | Order::Lead
             | Order::Answer { .. }
@@ -271,9 +272,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Under a stop, when nothing is left to do: ends the processes. `true`: they have ended.
+    /// Under a stop, when nothing is left to do or its time is over: ends the processes. `true`: they have ended.
     fn end_if_done(&mut self, now: Instant) -> Result<bool, WorkerError> {
-        if self.stage == Stage::Stopping && self.queue.is_empty() && self.copies.iter().all(Copy::is_idle) {
+        let is_idle = || self.queue.is_empty() && self.copies.iter().all(Copy::is_idle);
+        // The hub answers what is cut off, and names it.
+        if matches!(self.stage, Stage::Stopping { until } if now >= until || is_idle()) {
             // End of file is how a program learns that it is to end.
             for running in self.copies.iter_mut().filter_map(|copy| copy.running.as_mut()) {
                 running.process.stdin = None;

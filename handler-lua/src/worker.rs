@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Why a worker could not go on.
@@ -74,6 +74,8 @@ fn first_order(orders: &mut Orders) -> Result<Option<Start>, WorkerError> {
 struct Runtime {
     load: Function,
     start: Function,
+    stopping: Function,
+    work: Function,
     stop: Function,
     lead: Function,
     run_jobs: Function,
@@ -88,6 +90,17 @@ struct Runtime {
     gone: Function,
 }
 
+/// How a worker ends.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// What still runs is cut off.
+    work_ends: Instant,
+    /// What stop hooks still do is cut off, somewhat before the hub kills the worker.
+    hooks_end: Instant,
+    /// The stop hooks have begun.
+    hooks_run: bool,
+}
+
 /// A worker.
 pub(crate) struct Worker {
     lua: Lua,
@@ -97,8 +110,8 @@ pub(crate) struct Worker {
     actions: Rc<RefCell<Actions>>,
     start: Start,
     clock: Clock,
-    stopping: bool,
-    stop_tasks_started: bool,
+    /// The hub has said stop.
+    ending: Option<Ending>,
     /// Little memory is used, so garbage may grow.
     roomy: bool,
 }
@@ -128,6 +141,8 @@ impl Worker {
         let runtime = Runtime {
             load: runtime.get("load")?,
             start: runtime.get("start")?,
+            stopping: runtime.get("stopping")?,
+            work: runtime.get("work")?,
             stop: runtime.get("stop")?,
             lead: runtime.get("lead")?,
             run_jobs: runtime.get("run_jobs")?,
@@ -141,18 +156,7 @@ impl Worker {
             taken: runtime.get("taken")?,
             gone: runtime.get("gone")?,
         };
-        Ok(Self {
-            lua,
-            api,
-            runtime,
-            orders,
-            actions,
-            start,
-            clock,
-            stopping: false,
-            stop_tasks_started: false,
-            roomy: false,
-        })
+        Ok(Self { lua, api, runtime, orders, actions, start, clock, ending: None, roomy: false })
     }
 
     fn serve(mut self) -> Result<(), WorkerError> {
@@ -200,23 +204,53 @@ impl Worker {
         if self.api.take_work() {
             self.call(0, &self.runtime.run_waiting, ());
         }
-        if self.stopping && self.api.unanswered() == 0 {
-            if !self.stop_tasks_started {
-                self.stop_tasks_started = true;
-                self.call(0, &self.runtime.stop, ());
-            }
-            if !self.api.has_pending_tasks() {
-                self.actions.borrow_mut().flush()?;
-                return Ok(false);
-            }
-        }
+        let is_over = self.end_if_done();
         self.actions.borrow_mut().flush()?;
-        Ok(true)
+        Ok(!is_over)
+    }
+
+    /// After a stop: waits for what runs, then runs the stop hooks. `true`: nothing is left to do.
+    fn end_if_done(&mut self) -> bool {
+        let Some(ending) = self.ending else { return false };
+        let now = self.clock.now();
+        if !ending.hooks_run {
+            let names: Option<Vec<String>> = self.runtime.work.call(()).unwrap_or_default();
+            let is_done = names.is_none() && self.api.unanswered() == 0;
+            let is_late = now >= ending.work_ends;
+            if !is_done && !is_late {
+                return false;
+            }
+            if is_late {
+                for name in names.unwrap_or_default() {
+                    self.warn(&format!("cut off: {name} did not end within limits.stop_time"));
+                }
+            }
+            self.api.forget_tasks();
+            self.ending = Some(Ending { hooks_run: true, ..ending });
+            self.call(0, &self.runtime.stop, ());
+        }
+        if self.api.has_pending_tasks() && now < ending.hooks_end {
+            return false;
+        }
+        if self.api.has_pending_tasks() {
+            self.warn("cut off: a stop hook did not end within limits.hook_time");
+        }
+        true
+    }
+
+    fn warn(&self, text: &str) {
+        let action = Action::Log { level: Level::Warn, serial: 0, text: text.as_bytes(), fields: b"" };
+        // When the hub is gone the next wait says so.
+        let _ = self.actions.borrow_mut().push(&action);
     }
 
     /// How long there is nothing to do unless the hub has something; `None`: for ever.
     pub(crate) fn until_next(&self) -> Option<Duration> {
-        self.api.until_next_timer()
+        let ending = self.ending.map(|ending| {
+            let due = if ending.hooks_run { ending.hooks_end } else { ending.work_ends };
+            due.saturating_duration_since(self.clock.now())
+        });
+        [self.api.until_next_timer(), ending].into_iter().flatten().min()
     }
 
     /// The script did not load: the hub ends this process.
@@ -263,10 +297,12 @@ impl Worker {
         let runtime = &self.runtime;
         let (serial, function, arguments) = match Order::read(kind, payload)? {
             Order::Lead => (0, &runtime.lead, Ok(MultiValue::new())),
-            Order::Stop => {
-                self.stopping = true;
-                self.api.forget_idle_timers();
-                return Ok(None);
+            Order::Stop { work, hooks } => {
+                let work_ends = self.clock.now() + work;
+                self.ending =
+                    Some(Ending { work_ends, hooks_end: work_ends + hooks * 4 / 5, hooks_run: false });
+                self.api.set_stopping();
+                (0, &runtime.stopping, Ok(MultiValue::new()))
             }
             Order::Open(open) => {
                 if !self.api.begin(open.serial, open.conn)? {

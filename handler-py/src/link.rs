@@ -45,6 +45,8 @@ pub(crate) struct Link {
     in_turn: AtomicBool,
     /// Asks the event loop to flush soon.
     flush_soon: OnceLock<Py<PyAny>>,
+    /// Wakes the event loop from another thread, after a stop.
+    wake: OnceLock<Py<PyAny>>,
     /// What scripts may use, bytes; 0: any.
     memory: AtomicUsize,
     /// What the app signs with.
@@ -101,6 +103,7 @@ impl Link {
             ended: AtomicBool::new(false),
             in_turn: AtomicBool::new(false),
             flush_soon: OnceLock::new(),
+            wake: OnceLock::new(),
             memory: AtomicUsize::new(0),
             jar: OnceLock::new(),
             forms: OnceLock::new(),
@@ -108,9 +111,18 @@ impl Link {
         }
     }
 
-    /// Says how the loop is asked to flush when an action comes outside of its turns.
-    pub(crate) fn set_flush_soon(&self, function: Py<PyAny>) {
+    /// Says how the loop is asked to flush when an action comes outside of its turns, and how another thread wakes it.
+    pub(crate) fn set_flush_soon(&self, function: Py<PyAny>, wake: Py<PyAny>) {
         let _ = self.flush_soon.set(function);
+        let _ = self.wake.set(wake);
+    }
+
+    /// Lets the event loop look whether all is done, from whatever thread.
+    pub(crate) fn wake_loop(&self, py: Python<'_>) {
+        if let Some(wake) = self.wake.get() {
+            // A loop that is closed already needs no more.
+            let _ = wake.call0(py);
+        }
     }
 
     /// What scripts may use, bytes; 0: any.

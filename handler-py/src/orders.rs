@@ -19,7 +19,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The hub is of another version.
 pub(crate) fn not_understood(problem: &ProtocolError) -> PyErr {
@@ -216,8 +215,8 @@ impl Worker {
         let app = self.app()?;
         match order {
             Order::Lead => drop(app.lead.call0(py)?),
-            Order::Stop => {
-                self.stopping.store(true, Ordering::Relaxed);
+            Order::Stop { work, hooks } => {
+                self.set_stopping(work, hooks);
                 app.stop.call0(py)?;
             }
             Order::Open(open) => {

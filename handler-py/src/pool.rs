@@ -36,8 +36,8 @@ struct State {
     threads: usize,
     /// Threads that wait to be woken.
     idle: usize,
-    /// Serials of jobs that run in threads, in the order of their start.
-    running: Vec<u64>,
+    /// Jobs that run in threads, in the order of their start.
+    running: Vec<Arc<Job>>,
     /// Threads read what the hub says.
     reads: bool,
     /// How often a thread has taken something to do.
@@ -81,9 +81,15 @@ impl Pool {
         self.state().threads > 0
     }
 
-    /// Whether no job waits for a thread.
+    /// Whether no job waits for a thread or runs in one.
     pub(crate) fn is_empty(&self) -> bool {
-        self.state().waiting.is_empty()
+        let state = self.state();
+        state.waiting.is_empty() && state.running.is_empty()
+    }
+
+    /// The jobs that run in threads.
+    pub(crate) fn running(&self) -> Vec<Arc<Job>> {
+        self.state().running.clone()
     }
 
     /// From now on threads read what the hub says, or not any more.
@@ -122,7 +128,7 @@ impl Pool {
                     continue;
                 }
                 state.taken += 1;
-                state.running.push(job.serial);
+                state.running.push(Arc::clone(&job));
                 state.tell(link);
                 // Somebody else then reads, or runs the next.
                 if state.reads && state.idle > 0 && state.pace > SLOW {
@@ -155,7 +161,7 @@ impl Pool {
     pub(crate) fn ended(&self, link: &Link, serial: u64, begun: Instant) {
         let mut state = self.state();
         state.pace = (state.pace * 7 + begun.elapsed()) / 8;
-        state.running.retain(|running| *running != serial);
+        state.running.retain(|running| running.serial != serial);
         state.tell(link);
     }
 
@@ -191,6 +197,6 @@ impl State {
     /// that has run for longest is the one that may hang.
     fn tell(&self, link: &Link) {
         let is_full = self.running.len() == self.threads;
-        link.set_full_pool(self.running.first().copied().filter(|_| is_full));
+        link.set_full_pool(self.running.first().map(|job| job.serial).filter(|_| is_full));
     }
 }

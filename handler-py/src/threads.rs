@@ -17,19 +17,25 @@ use std::time::{Duration, Instant};
 /// How often a loop looks after its threads, and a thread that reads whether it still should.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// The same after a stop, when the last thread to end is waited for.
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(10);
+
 impl Worker {
     /// Serves in this thread, and pushes to others what is theirs. As [`run`](Worker::run).
     pub(crate) fn serve_here(&self, py: Python<'_>) -> PyResult<bool> {
-        // A thread of the pool may want the loop, or be the last to end, while nothing comes from the hub.
-        let patience = self.pool.has_threads().then_some(LOOK_AGAIN);
         loop {
             self.obey(py)?;
             if self.wants_loop.load(Ordering::Relaxed) {
                 return Ok(true);
             }
-            if self.is_over() {
+            if self.is_over() || self.is_late() {
                 return Ok(false);
             }
+            // A thread of the pool may want the loop, or be the last to end, while nothing comes from the hub.
+            let patience = match self.stopping.load(Ordering::Relaxed) {
+                true => Some(LOOK_AGAIN_SOON),
+                false => self.pool.has_threads().then_some(LOOK_AGAIN),
+            };
             let wake = py.detach(|| self.link.wait(patience)).map_err(|problem| os_error(&problem))?;
             py.check_signals()?;
             if wake == Wake::End {
@@ -58,7 +64,7 @@ impl Worker {
             if self.wants_loop.load(Ordering::Relaxed) {
                 return Ok(true);
             }
-            if self.is_over() || self.link.is_ended() {
+            if self.is_over() || self.is_late() || self.link.is_ended() {
                 return Ok(false);
             }
             if py.detach(|| self.pool.watch(&self.link)) == Sight::NobodyReads {
@@ -81,6 +87,10 @@ impl Worker {
                     Link::set_running(0);
                     self.check_fork();
                     self.pool.ended(&self.link, serial, begun);
+                    if self.stopping.load(Ordering::Relaxed) {
+                        self.pool.stir();
+                        self.link.wake_loop(py);
+                    }
                     result?;
                 }
                 Duty::Read => {

@@ -20,7 +20,7 @@ use pyo3::types::PyDict;
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection whose messages are answered by a plain callback.
 pub(crate) struct Slot {
@@ -40,7 +40,9 @@ pub(crate) struct Worker {
     /// The package wants its event loop to run.
     pub(crate) wants_loop: AtomicBool,
     pub(crate) stopping: AtomicBool,
-    /// Tasks of the package that a stop waits for.
+    /// When the time of its work is over, and how long stop hooks may take after that.
+    ending: OnceLock<(Instant, Duration)>,
+    /// Stop hooks that have not ended.
     held: AtomicUsize,
     /// What ended a thread's reading.
     problem: Mutex<Option<PyErr>>,
@@ -202,8 +204,9 @@ impl Worker {
     }
 
     /// `ask()` is called when something was pushed outside of a turn: it sees to it that `flush` is called soon.
-    fn set_flush_soon(&self, ask: Py<PyAny>) {
-        self.link.set_flush_soon(ask);
+    /// `wake()` is called in any thread when, after a stop, one has ended what it did.
+    fn set_flush_soon(&self, ask: Py<PyAny>, wake: Py<PyAny>) {
+        self.link.set_flush_soon(ask, wake);
     }
 
     /// Sends what was pushed.
@@ -229,7 +232,7 @@ impl Worker {
         self.check_fork();
     }
 
-    /// A stop waits for one thing more.
+    /// A stop waits for one hook more.
     fn hold(&self) {
         self.held.fetch_add(1, Ordering::Relaxed);
     }
@@ -239,12 +242,32 @@ impl Worker {
         self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether nothing is left to be done after a stop.
+    /// Whether stop hooks have not ended.
+    #[getter]
+    fn held(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether after a stop no job is left, neither unanswered nor in a thread.
     pub(crate) fn is_over(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-            && self.link.unanswered() == 0
-            && self.held.load(Ordering::Relaxed) == 0
-            && self.pool.is_empty()
+        self.stopping.load(Ordering::Relaxed) && self.link.unanswered() == 0 && self.pool.is_empty()
+    }
+
+    /// Whether the time of what ran at the stop is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.ending.get().is_some_and(|(work_ends, _)| Instant::now() >= *work_ends)
+    }
+
+    /// After a stop: how many seconds are left for what runs, and how many stop hooks have after that.
+    fn times_left(&self) -> (f64, f64) {
+        let (work_ends, hooks) = self.ending.get().copied().unwrap_or((Instant::now(), Duration::ZERO));
+        (work_ends.saturating_duration_since(Instant::now()).as_secs_f64(), hooks.as_secs_f64())
+    }
+
+    /// Jobs that are answered and that a thread still works on, as `GET /path`.
+    fn busy_threads(&self) -> Vec<String> {
+        let running = self.pool.running().into_iter();
+        running.filter(|job| !self.link.is_unanswered(job.serial)).map(|job| job.title()).collect()
     }
 
     /// Whether the hub has said stop.
@@ -338,6 +361,7 @@ impl Worker {
             pool: Pool::default(),
             wants_loop: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            ending: OnceLock::new(),
             held: AtomicUsize::new(0),
             problem: Mutex::default(),
         }
@@ -346,6 +370,12 @@ impl Worker {
     /// Whether the app is loaded.
     pub(crate) fn is_ready(&self) -> bool {
         self.app.get().is_some()
+    }
+
+    /// The hub has said stop.
+    pub(crate) fn set_stopping(&self, work: Duration, hooks: Duration) {
+        let _ = self.ending.set((Instant::now() + work, hooks));
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     fn slots(&self) -> MutexGuard<'_, FxHashMap<u64, Arc<Slot>>> {

@@ -83,9 +83,11 @@ pub(crate) enum Command {
   kennel conf diff site.conf                   what loading it again would change"
     )]
     Conf(conf::Conf),
-    /// Tell a running kennel to load the newest code (SIGHUP does the same), or a Mongrel2 to open its logs anew
+    /// Load the newest code in a running kennel (as SIGHUP does), or let a Mongrel2 open its logs anew
     #[command(
-        long_about = "Tells the kennel that runs in this directory to load the newest code, as SIGHUP does.\n\n\
+        long_about = "Tells the kennel that runs in this directory to load the newest code, waits, and says what became of \
+        it: a line for each app that has loaded. The exit code is 1 when an app did not load; what it ran before goes on. \
+        SIGHUP does the same, without waiting.\n\n\
         With --db, --name, --host, --uuid or --every it is about a Mongrel2 of that database instead: it opens its \
         logs anew and forgets its certificates; it does not read its configuration again.",
         after_help = "Examples:
@@ -94,10 +96,10 @@ pub(crate) enum Command {
   kennel reload --name main                    the Mongrel2 of config.sqlite"
     )]
     Reload(Reload),
-    /// Tell a running kennel to stop when what runs is finished (SIGTERM does the same), or stop a Mongrel2
+    /// Stop a running kennel when what runs is finished (as SIGTERM does), or stop a Mongrel2
     #[command(
         long_about = "Tells the kennel that runs in this directory to stop when what runs is finished, as SIGTERM \
-        does.\n\n\
+        does, and waits for its end.\n\n\
         With --db, --name, --host, --uuid or --every it is about a Mongrel2 of that database instead: that gets \
         SIGINT (with --murder SIGTERM), and its end is waited for.",
         after_help = "Examples:

@@ -216,6 +216,8 @@ struct LimitSettings {
     load_time: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
     stop_time: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    hook_time: Option<Duration>,
     #[serde(default, deserialize_with = "size")]
     queue: Option<usize>,
     #[serde(default, deserialize_with = "size")]
@@ -319,6 +321,7 @@ impl Config {
             (&mut limits.script_time, set.script_time),
             (&mut limits.load_time, set.load_time),
             (&mut limits.stop_time, set.stop_time),
+            (&mut limits.hook_time, set.hook_time),
             (&mut limits.keep_alive, set.keep_alive),
             (&mut limits.poll_wait, set.poll_wait),
             (&mut limits.inactivity, set.inactivity),

@@ -360,7 +360,7 @@ pub const COMMANDS: &[Described] = &[
     Described {
         name: "reload",
         arguments: &["[app]"],
-        does: "loads the newest code of an app, or of all",
+        does: "loads the newest code of an app, or of all, and says what became of it",
         example: r#"{"do": "reload"}"#,
         read: |object| {
             #[derive(Deserialize)]

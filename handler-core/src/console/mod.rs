@@ -110,6 +110,41 @@ pub fn answer(reference: Option<&Value>, result: Result<Value, String>) -> Strin
     text
 }
 
+/// What became of the newest code of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its name.
+    pub app: String,
+    /// How many workers run it; or why it did not load.
+    pub outcome: Result<usize, String>,
+}
+
+/// The line that answers a reload; with its end. It is `ok` when all code has loaded, and has a `result` in any case.
+pub fn reload_answer(reference: Option<&Value>, loaded: &[Loaded]) -> String {
+    let mut line = Map::new();
+    if let Some(reference) = reference {
+        line.insert("ref".into(), reference.clone());
+    }
+    let errors: Vec<_> = loaded
+        .iter()
+        .filter_map(|one| {
+            one.outcome.as_ref().err().map(|error| format!("{} did not load: {error}", one.app))
+        })
+        .collect();
+    line.insert("ok".into(), errors.is_empty().into());
+    if !errors.is_empty() {
+        line.insert("error".into(), errors.join("\n").into());
+    }
+    let each = |one: &Loaded| match &one.outcome {
+        Ok(workers) => json!({ "app": one.app, "loaded": true, "workers": workers }),
+        Err(error) => json!({ "app": one.app, "loaded": false, "error": error }),
+    };
+    line.insert("result".into(), loaded.iter().map(each).collect());
+    let mut text = Value::Object(line).to_string();
+    text.push('\n');
+    text
+}
+
 /// The line that shows what has passed; with its end.
 pub fn event(event: &Value) -> String {
     format!("{event}\n")

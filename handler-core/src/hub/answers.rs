@@ -18,6 +18,9 @@ pub fn text(status: u16) -> &'static str {
     }
 }
 
+/// The text of a 503 while the server stops.
+pub const STOPPING: &str = "503 Service Unavailable: the server is stopping. Try again in a second.\n";
+
 /// The header lines of such an answer; `allow` for 405 and OPTIONS.
 pub fn head(status: u16, allow: Option<&str>) -> String {
     let mut lines = String::from("Content-Type: text/plain; charset=utf-8\r\n");

@@ -9,7 +9,7 @@
 use super::Hub;
 use super::effect::Effect;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
-use super::intake::{Asked, Planned, own_answer};
+use super::intake::{Asked, Planned};
 use super::request::{Body, Job, Place, Plan, Request};
 use crate::http::Persistence;
 use crate::protocol::reply::Control;
@@ -426,6 +426,7 @@ impl Hub {
 
     /// Answers a request whose body is not taken to its end, wherever the request is, and closes its connection.
     pub(super) fn refuse_body(&mut self, key: RequestKey, status: u16, now: Instant) {
+        let page = self.own_page(status);
         let Some(request) = self.requests.get_mut(key) else { return };
         let conn = request.conn;
         request.persistence = Persistence::Close;
@@ -437,7 +438,7 @@ impl Hub {
             Place::Pipeline if self.conns.map.get(&conn).is_none_or(|conn| conn.current != Some(key)) => {
                 // In its turn.
                 request.body = Body::Whole;
-                let plan = std::mem::replace(&mut request.plan, own_answer(status, None));
+                let plan = std::mem::replace(&mut request.plan, page);
                 self.recycle(plan);
                 self.arriving.forget_of(key, conn);
                 if let Some(conn) = self.conns.map.get_mut(&conn) {

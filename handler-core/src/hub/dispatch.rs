@@ -4,7 +4,6 @@ use super::Hub;
 use super::answers;
 use super::counters::Complaint;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
-use super::intake::own_answer;
 use super::link::Link;
 use super::request::{Body, Job, Place, Plan};
 use super::worker::{Stage, Worker};
@@ -290,7 +289,8 @@ impl Hub {
             self.end_stream(request, false, now);
             return;
         }
-        let plan = std::mem::replace(&mut self.requests[request].plan, own_answer(status, None));
+        let page = self.own_page(status);
+        let plan = std::mem::replace(&mut self.requests[request].plan, page);
         self.recycle(plan);
         self.answer_by_plan(request, now);
     }

@@ -331,7 +331,7 @@ impl Hub {
         let (key, envelope, head) = (asked.key, asked.envelope, asked.head);
         let answer = Planned::own;
         if self.stopping.is_some() {
-            return answer(own_answer(503, None), MeterId::NOBODY);
+            return answer(self.own_page(503), MeterId::NOBODY);
         }
         if self.is_call(envelope)
             && let Some(planned) = self.plan_call(asked, method, now)
@@ -537,7 +537,7 @@ impl Hub {
     /// Answers at once and closes, whatever waits on the connection: it does not speak our language.
     pub(super) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
         if !self.is_finished(key) {
-            let plan = own_answer(status, None);
+            let plan = self.own_page(status);
             self.enqueue(key, Request::new(key, plan, now, self.limits.request_timeout), now);
         }
     }
@@ -648,6 +648,20 @@ impl Hub {
             }
             _ => self.lose_client(current),
         }
+    }
+}
+
+impl Hub {
+    /// A page of the hub's own. While the server stops, a 503 says so.
+    pub(super) fn own_page(&self, status: u16) -> Plan {
+        let mut plan = own_answer(status, None);
+        if status == 503
+            && self.stopping.is_some()
+            && let Plan::Answer { body, .. } = &mut plan
+        {
+            answers::STOPPING.clone_into(body);
+        }
+        plan
     }
 }
 

@@ -57,6 +57,16 @@ impl Hub {
         self.apps[usize::from(app.0)].is_loaded()
     }
 
+    /// Whether it stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// How many workers run the code of an app.
+    pub fn seats(&self, app: AppId) -> usize {
+        self.apps[usize::from(app.0)].seats.len()
+    }
+
     /// Begins to stop: nothing new is taken, what runs may finish.
     pub fn begin_stop(&mut self, now: Instant) {
         if self.stopping.is_some() {
@@ -309,7 +319,10 @@ impl Hub {
         let worker = &mut self.workers[id.0];
         if let Stage::Ready { .. } = worker.stage {
             worker.stage = Stage::Draining { since: now };
-            encode_stop(&mut worker.orders);
+            let end = self.stopping.unwrap_or(now) + self.limits.stop_time;
+            worker.work_ends = Some(end);
+            let work = end.saturating_duration_since(now);
+            encode_stop(&mut worker.orders, work, self.limits.hook_time);
         } else if let Stage::Loading { .. } = worker.stage {
             self.kill(id);
         }
@@ -411,8 +424,15 @@ impl Hub {
             }
             let lost = &self.requests[*request];
             let (conn, begun, number) = (lost.conn, lost.begun, lost.shown());
-            let text = if begun { "the answer is cut short" } else { Self::status_text(status) };
-            warn!(app = name, link = conn.link.0, conn = %conn.id, request = number, "{text}");
+            let text = match worker.work_ends {
+                Some(end) if status == 502 && now >= end => {
+                    "cut off: the response did not end within limits.stop_time"
+                }
+                _ if begun => "the answer is cut short",
+                _ => Self::status_text(status),
+            };
+            let route = self.traffic.route_of(lost.meter);
+            warn!(app = name, link = conn.link.0, conn = %conn.id, request = number, route, "{text}");
             self.answer_with(*request, status, now);
         }
         if worker.channels > 0 {
@@ -510,19 +530,24 @@ impl Hub {
             .iter()
             .filter(|(_, worker)| match worker.stage {
                 Stage::Loading { since } => now >= since + self.limits.load_time,
-                Stage::Draining { since } => now >= since + self.limits.stop_time,
+                Stage::Draining { since } => now >= since + self.limits.stop_time + self.limits.hook_time,
                 Stage::Ready { .. } | Stage::Killed => false,
             })
             .map(|(id, worker)| (WorkerId(id), worker.app, worker.number))
             .collect();
         for (id, app, number) in over {
-            warn!(app = self.apps[usize::from(app.0)].spec.name, worker = number, "out of time: killed");
+            let app = &self.apps[usize::from(app.0)].spec.name;
+            warn!(app, worker = number, "a worker did not load or end in time: killed");
             self.kill(id);
         }
         match self.stopping {
             Some(since) if now >= since + self.limits.stop_time => {
+                let is_over = now >= since + self.limits.stop_time + self.limits.hook_time;
                 let all: Vec<_> = self.workers.iter().map(|(id, _)| WorkerId(id)).collect();
-                all.into_iter().for_each(|worker| self.kill(worker));
+                for worker in all {
+                    // What still waits for a worker comes too late; its stop hooks run all the same.
+                    if is_over { self.kill(worker) } else { self.drain(worker, now) }
+                }
             }
             Some(_) => self.stop_idle_workers(now),
             None => {}

@@ -18,6 +18,8 @@ pub struct Limits {
     pub load_time: Duration,
     /// How long running work may go on after a stop or a reload.
     pub stop_time: Duration,
+    /// How long stop hooks and an ASGI lifespan's shutdown may take after `stop_time`; then the worker is killed.
+    pub hook_time: Duration,
     /// Requests of one app that wait for a worker; one more gets 503.
     pub queue: usize,
     /// Unanswered jobs that one worker may hold.
@@ -90,6 +92,11 @@ impl Limits {
             ),
             ("load_time", time(self.load_time), "a script may take to load"),
             ("stop_time", time(self.stop_time), "running work may go on after a stop or reload"),
+            (
+                "hook_time",
+                time(self.hook_time),
+                "stop hooks may take after stop_time, then the worker is killed",
+            ),
             ("queue", self.queue.to_string(), "requests of an app that wait for a worker, then 503"),
             ("worker_jobs", self.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
             ("pipeline", self.pipeline.to_string(), "requests waiting on one connection, then 503"),
@@ -154,6 +161,7 @@ impl Default for Limits {
             script_time: Duration::from_secs(10),
             load_time: Duration::from_secs(10),
             stop_time: Duration::from_secs(10),
+            hook_time: Duration::from_secs(3),
             queue: 1000,
             worker_jobs: 1024,
             pipeline: 64,

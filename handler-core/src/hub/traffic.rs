@@ -158,6 +158,11 @@ impl Traffic {
         self.meters.get(meter.0 as usize)?.app
     }
 
+    /// Its pattern, or a word for what is beside all routes.
+    pub fn route_of(&self, meter: MeterId) -> Option<&str> {
+        self.meters.get(meter.0 as usize).map(|meter| meter.route.as_str())
+    }
+
     /// Where requests beside an app's routes are counted.
     pub fn beside(&self, app: AppId, what: Beside) -> MeterId {
         MeterId(1 + u32::from(app.0) * Beside::ALL.len() as u32 + what as u32)

@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// Its number within the app, from 1.
     pub number: u32,
     pub stage: Stage,
+    /// It was told to end: when the time of its work is over.
+    pub work_ends: Option<Instant>,
     pub served_since: Option<Instant>,
     /// It has answered something, so it is no failure, however soon it dies.
     pub has_answered: bool,
@@ -63,6 +65,7 @@ impl Worker {
             app,
             number,
             stage: Stage::Loading { since: now },
+            work_ends: None,
             served_since: None,
             has_answered: false,
             serial: 0,

@@ -6,8 +6,9 @@
 
 use super::ConsoleSocket;
 use super::orders::{self, Desk};
+use super::reloads::{Reloads, Settled};
 use super::simulated::Simulated;
-use crate::console::{self, Command, CommandError, MAX_LINE};
+use crate::console::{self, Command, CommandError, Loaded, MAX_LINE};
 use crate::hub::{AppId, Hub};
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -21,6 +22,8 @@ use tracing::warn;
 
 /// Clients of one socket at a time.
 const CLIENTS: usize = 128;
+/// Why no code is loaded any more.
+const STOPPING: &str = "the server is stopping";
 /// Bytes of answers that may wait for a client of the operator's socket, and of a handler's: of those there are more.
 const UNREAD: usize = 16 << 20;
 const UNREAD_OF_HANDLER: usize = 1 << 20;
@@ -54,12 +57,14 @@ struct Later {
     /// Code in workers, by the number given to it: who asked, under which `ref`.
     evaluated: FxHashMap<u64, (u64, Option<Value>)>,
     last_query: u64,
+    reloads: Reloads,
 }
 
 impl Later {
     fn forget(&mut self, token: u64) {
         self.simulated.forget(token);
         self.evaluated.retain(|_, (asker, _)| *asker != token);
+        self.reloads.forget(token);
     }
 }
 
@@ -139,11 +144,34 @@ impl Console {
         }
     }
 
+    /// The newest code of an app serves with so many workers, or did not load.
+    pub(super) fn take_loaded(&mut self, app: AppId, outcome: &Result<usize, String>) {
+        let settled = self.later.reloads.settle(app, outcome);
+        self.tell_settled(settled);
+    }
+
+    /// No code is loaded any more.
+    pub(super) fn give_up_reloads(&mut self) {
+        let settled = self.later.reloads.give_up(STOPPING);
+        self.tell_settled(settled);
+    }
+
+    fn tell_settled(&mut self, settled: Vec<Settled>) {
+        for Settled { token, reference, loaded } in settled {
+            self.say(token, &console::reload_answer(reference.as_ref(), &loaded));
+        }
+    }
+
     fn answer(&mut self, token: u64, reference: Option<&Value>, answer: Result<Value, String>) {
+        self.say(token, &console::answer(reference, answer));
+    }
+
+    /// Gives a client an answer that it waits for.
+    fn say(&mut self, token: u64, line: &str) {
         let key = self.key(token);
         if let Some(client) = self.clients.get_mut(key) {
             client.awaits -= 1;
-            client.outbox.extend_from_slice(console::answer(reference, answer).as_bytes());
+            client.outbox.extend_from_slice(line.as_bytes());
             self.answered.push(token);
         }
     }
@@ -332,6 +360,21 @@ impl Client {
                             Err(problem) => Err(problem.to_string()),
                         }
                     }
+                    Ok(Command::Reload { app }) => match orders::reload(app.as_deref(), desk) {
+                        Ok(apps) if desk.hub.is_stopping() => {
+                            let each = |(_, app)| Loaded { app, outcome: Err(STOPPING.to_owned()) };
+                            let loaded: Vec<_> = apps.into_iter().map(each).collect();
+                            let text = console::reload_answer(line.reference.as_ref(), &loaded);
+                            self.outbox.extend_from_slice(text.as_bytes());
+                            continue;
+                        }
+                        Ok(apps) => {
+                            self.awaits += 1;
+                            later.reloads.wait(desk.token, line.reference, apps);
+                            continue;
+                        }
+                        Err(problem) => Err(problem),
+                    },
                     Ok(command) => orders::obey(command, desk),
                     Err(problem) => Err(problem),
                 };

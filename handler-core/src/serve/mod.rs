@@ -10,6 +10,7 @@ mod date;
 mod files;
 mod numbers;
 mod orders;
+mod reloads;
 mod roll_calls;
 mod scrapers;
 mod seats;
@@ -401,12 +402,14 @@ impl Loop {
             }
             Effect::AppReady(app) => {
                 self.decided_apps[usize::from(app.0)] = true;
+                self.console.take_loaded(app, &Ok(self.hub.seats(app)));
                 if std::mem::replace(&mut self.ready_apps[usize::from(app.0)], true) || self.ready {
                     observer.reloaded(&self.hub, app);
                 }
             }
             Effect::AppFailed(app, failure) => {
                 self.decided_apps[usize::from(app.0)] = true;
+                self.console.take_loaded(app, &Err(failure.to_string()));
                 let first = !self.ready_apps[usize::from(app.0)];
                 if observer.load_failed(&mut self.hub, app, &failure, first).is_break() {
                     self.seats.kill_all();
@@ -551,6 +554,7 @@ impl Loop {
                     .stop_receiving(|link, message| hub.handle_message(LinkId(link as u16), message, now));
             }
             self.hub.begin_stop(now);
+            self.console.give_up_reloads();
         } else {
             self.hub.stop_at_once();
         }

@@ -105,36 +105,40 @@ pub(super) fn obey(command: Command, desk: &mut Desk<'_>) -> Result<Value, Strin
         }
         Command::Close { id, code, reason } => done(hub.close_by_name(&id, code, &reason, now)),
         Command::Kick { id } => done(hub.kick(&id, now)),
-        Command::Reload { app } => {
-            let is_named = |at: &usize| app.as_ref().is_none_or(|app| desk.apps[*at].spec.name == *app);
-            let is_meant = |at: &usize| match only {
-                Some(only) => usize::from(only.0) == *at,
-                None => is_named(at),
-            };
-            let chosen: Vec<_> = (0..desk.apps.len()).filter(is_meant).collect();
-            if chosen.is_empty() {
-                return Err(no_such_app(desk.apps));
-            }
-            let app = only.and_then(|app| desk.apps.get(usize::from(app.0))).map(|app| &app.spec.name);
-            info!(app, "loading the newest code, as the console asked");
-            for app in hub.app_ids().filter(|app| chosen.contains(&usize::from(app.0))) {
-                hub.load_app(app, now);
-            }
-            Ok(Value::Null)
-        }
         Command::Tail(filter) => done(hub.tap(desk.token, TapFilter { only, ..filter })),
         Command::Quiet => {
             hub.untap(desk.token);
             Ok(Value::Null)
         }
         Command::Message { id, text } => done(hub.simulate_message(&id, &text, now)),
-        Command::Request(_) | Command::Eval { .. } => unreachable!("their answers come later"),
+        Command::Request(_) | Command::Eval { .. } | Command::Reload { .. } => {
+            unreachable!("their answers come later")
+        }
         Command::Log { level } => {
             desk.observer.set_log_level(level);
             Ok(Value::Null)
         }
         Command::Drain(name) => done(hub.drain_worker(name.app.as_deref(), name.worker, now)),
     }
+}
+
+/// Begins to load the newest code of an app, or of all. Gives the apps whose outcome is to be waited for.
+pub(super) fn reload(app: Option<&str>, desk: &mut Desk<'_>) -> Result<Vec<(AppId, String)>, String> {
+    let is_meant = |id: AppId, name: &str| match desk.only {
+        Some(only) => id == only,
+        None => app.is_none_or(|app| app == name),
+    };
+    let named = desk.hub.app_ids().zip(desk.apps).map(|(id, app)| (id, app.spec.name.clone()));
+    let chosen: Vec<_> = named.filter(|(id, name)| is_meant(*id, name)).collect();
+    if chosen.is_empty() {
+        return Err(no_such_app(desk.apps));
+    }
+    let app = app.or_else(|| desk.only.and(chosen.first()).map(|(_, name)| name.as_str()));
+    info!(app, "loading the newest code, as the console asked");
+    for (app, _) in &chosen {
+        desk.hub.load_app(*app, desk.now);
+    }
+    Ok(chosen)
 }
 
 fn no_such_app(apps: &[App]) -> String {

@@ -336,7 +336,7 @@ mod tests {
         let (mut hub, mut link, _actions) = pair();
         let mut bytes = Vec::new();
         protocol::encode_lead(&mut bytes);
-        protocol::encode_stop(&mut bytes);
+        protocol::encode_stop(&mut bytes, Duration::from_secs(10), Duration::from_millis(2500));
         hub.write_all(&bytes[..7]).unwrap();
         assert_eq!(link.wait(None).unwrap(), Wake::Orders);
         let (kind, payload) = link.next_order().unwrap();
@@ -345,7 +345,10 @@ mod tests {
         hub.write_all(&bytes[7..]).unwrap();
         assert_eq!(link.wait(Some(Duration::from_secs(5))).unwrap(), Wake::Orders);
         let (kind, payload) = link.next_order().unwrap();
-        assert_eq!(Order::read(kind, payload), Ok(Order::Stop));
+        assert_eq!(
+            Order::read(kind, payload),
+            Ok(Order::Stop { work: Duration::from_secs(10), hooks: Duration::from_millis(2500) })
+        );
         assert_eq!(link.wait(Some(Duration::ZERO)).unwrap(), Wake::Timeout);
         drop(hub);
         assert_eq!(link.wait(None).unwrap(), Wake::End);
@@ -373,7 +376,7 @@ mod tests {
         let mut bytes = Vec::new();
         protocol::encode_lead(&mut bytes);
         protocol::encode_answer(&mut bytes, 7, b"[1]");
-        protocol::encode_stop(&mut bytes);
+        protocol::encode_stop(&mut bytes, Duration::from_secs(10), Duration::from_millis(2500));
         hub.write_all(&bytes).unwrap();
         assert_eq!(link.wait(None).unwrap(), Wake::Orders);
         assert_eq!(link.take_answer(), Some((7, b"[1]".to_vec())));

@@ -23,6 +23,7 @@ pub use write::{
     encode_taken,
 };
 
+use std::time::Duration;
 use thiserror::Error;
 
 /// Bytes before a frame's payload: kind and size.
@@ -137,7 +138,12 @@ pub enum Order<'a> {
     /// Run the app's timers from now on: one worker of an app does.
     Lead,
     /// Finish what runs, take nothing new, end.
-    Stop,
+    Stop {
+        /// How long what runs may take; what still runs then is cut off.
+        work: Duration,
+        /// How long stop hooks may take after that.
+        hooks: Duration,
+    },
     /// A live connection is this worker's from now on. Ends with [`Action::Done`].
     Open(Open<'a>),
     /// A message of a client. Those of one connection run one after the other, in order; each ends with

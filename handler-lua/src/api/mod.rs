@@ -204,11 +204,15 @@ impl Api {
         self.until_next_timer().is_some() || !self.state.queries.borrow().is_empty()
     }
 
-    /// Before a stop: tasks that belong to no request sleep on for ever.
-    pub(crate) fn forget_idle_timers(&self) {
+    /// The hub has said stop.
+    pub(crate) fn set_stopping(&self) {
         self.state.stopping.set(true);
-        self.state.queries.borrow_mut().retain(|_, serial| *serial > 0);
-        self.state.timers.borrow_mut().forget_idle();
+    }
+
+    /// Before the stop hooks: whatever sleeps, sleeps on for ever.
+    pub(crate) fn forget_tasks(&self) {
+        self.state.queries.borrow_mut().clear();
+        self.state.timers.borrow_mut().forget_all();
     }
 }
 

@@ -63,9 +63,10 @@ impl Timers {
         self.charged.insert(timer, serial);
     }
 
-    pub(super) fn forget_idle(&mut self) {
-        let charged = &self.charged;
-        self.heap.retain(|Reverse((_, timer, serial))| *serial > 0 || charged.contains_key(timer));
+    pub(super) fn forget_all(&mut self) {
+        self.heap.clear();
+        self.charged.clear();
+        self.has_work = false;
     }
 }
 

@@ -422,15 +422,19 @@ end
 
 -- The task of a raw job.
 local function serve_raw(app, serial, _, batch, at)
-  guard(app.raw_handler, native.message(native.job({ batch, at })))
+  scheduler.hold("the raw handler", guard, app.raw_handler, native.message(native.job({ batch, at })))
   native.done(serial)
 end
 
 local function keep_time(seconds, fn)
+  local name = "the timer with the function at " .. scheduler.place_of(fn)
   local due = native.now() + seconds
   while true do
     scheduler.sleep(math.max(0, due - native.now()))
-    guard(fn)
+    if scheduler.is_stopping() then
+      return
+    end
+    scheduler.hold(name, guard, fn)
     -- A run that took too long skips the ones it missed.
     due = math.max(due + seconds, native.now())
   end
@@ -482,7 +486,7 @@ return {
   end,
   run_tasks = function(tasks)
     for _, task in ipairs(tasks) do
-      scheduler.start(0, guard, task)
+      scheduler.start(0, scheduler.serve, guard, task)
     end
   end,
   lost = function(serial, reason, co)

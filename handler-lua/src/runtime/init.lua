@@ -156,6 +156,8 @@ return {
   start = function()
     apps.run_tasks(the_app.start_tasks)
   end,
+  stopping = scheduler.stop,
+  work = scheduler.work,
   stop = function()
     apps.run_tasks(the_app.stop_tasks)
   end,

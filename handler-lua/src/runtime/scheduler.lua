@@ -8,6 +8,7 @@
 local native = ...
 
 local create, resume, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
+local getinfo = debug.getinfo
 local FREE, PAUSE = {}, {}
 
 local scheduler = {
@@ -25,6 +26,15 @@ local brief = {}
 local waiting, waiting_first, waiting_last = {}, 1, 0
 -- The serial of the job that is running; 0 for tasks of nobody.
 local current = 0
+-- The pooled coroutine that is running; nil while the script loads.
+local acting
+-- Coroutines of services: what was spawned while the script loaded, or by a start hook or a service. They run for as
+-- long as the worker serves, like timers, and a stop does not wait for them.
+local services = setmetatable({}, { __mode = "k" })
+-- What a stop waits for beside requests: tasks that requests have spawned, runs of timers, raw messages. Its keys are
+-- tables of their own, its values say what it is.
+local work = {}
+local stopping = false
 
 local function body(task, ...)
   task(...)
@@ -58,11 +68,11 @@ local function give_back(co)
 end
 
 local function go(co, serial, ...)
-  local previous = current
-  current = serial
+  local previous, actor = current, acting
+  current, acting = serial, co
   local ok, signal, key = resume(co, ...)
   -- It may have gone on to another job meanwhile.
-  serial, current = current, previous
+  serial, current, acting = current, previous, actor
   if ok and signal == FREE then
     return give_back(co)
   end
@@ -89,10 +99,10 @@ end
 function scheduler.run_jobs(take)
   repeat
     local co = take_coroutine()
-    taker = co
+    taker, acting = co, co
     local ok, signal, key = resume(co, take_jobs, take)
     local serial = current
-    current, taker = 0, nil
+    current, taker, acting = 0, nil, nil
     if ok and signal == FREE then
       return give_back(co)
     elseif serial == 0 then
@@ -197,13 +207,65 @@ function scheduler.sleep(seconds)
   yield(PAUSE, native.timer(seconds, scheduler.account()))
 end
 
+-- Where a function of a script is, for names.
+local function place_of(task)
+  local info = getinfo(task, "S")
+  return info.short_src .. ":" .. info.linedefined
+end
+
+-- Runs task(...), which a stop waits for and calls by this name when it has to cut it off.
+function scheduler.hold(name, task, ...)
+  local held = {}
+  work[held] = name
+  task(...)
+  work[held] = nil
+end
+
+-- Runs task(...) as a service.
+function scheduler.serve(task, ...)
+  local me = running()
+  services[me] = true
+  task(...)
+  services[me] = nil
+end
+
+scheduler.place_of = place_of
+
+-- From now on no timer begins to run.
+function scheduler.stop()
+  stopping = true
+end
+
+function scheduler.is_stopping()
+  return stopping
+end
+
+-- What a stop waits for: nil when that is nothing, else a list of names.
+function scheduler.work()
+  if next(work) == nil then
+    return nil
+  end
+  local names = {}
+  for _, name in pairs(work) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
 -- Runs task(...) soon, in a coroutine of its own.
 function scheduler.spawn(task, ...)
   if type(task) ~= "function" then
     error("kennel.spawn takes a function", 2)
   end
+  local entry = { task, select("#", ...), ... }
+  if acting == nil or services[acting] then
+    entry.serves = true
+  else
+    work[entry] = "the task spawned with the function at " .. place_of(task)
+  end
   waiting_last = waiting_last + 1
-  waiting[waiting_last] = { task, select("#", ...), ... }
+  waiting[waiting_last] = entry
   native.has_work()
 end
 
@@ -213,9 +275,17 @@ function scheduler.run_waiting(guard)
     local entry = waiting[at]
     waiting[at] = nil
     waiting_first = at + 1
-    scheduler.start(0, guard, function()
+    local function run()
       return entry[1](unpack(entry, 3, entry[2] + 2))
-    end)
+    end
+    if entry.serves then
+      scheduler.start(0, scheduler.serve, guard, run)
+    else
+      scheduler.start(0, function()
+        guard(run)
+        work[entry] = nil
+      end)
+    end
   end
 end
 

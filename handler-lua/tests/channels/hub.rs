@@ -183,7 +183,7 @@ impl Hub {
 
     /// Tells the worker to stop.
     pub fn order_stop(&mut self) {
-        self.order(encode_stop);
+        self.order(|out| encode_stop(out, Duration::from_secs(10), Duration::from_secs(3)));
     }
 
     /// The worker is told to stop, has nothing more to say, and ends.

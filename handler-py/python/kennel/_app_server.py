@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -46,19 +47,19 @@ class AppServer(Server):
 
     def begin(self) -> None:
         for function in self.app._start:
-            _tasks.guard(function)
+            _tasks.as_service(_tasks.guard, function)
 
     def lead(self) -> None:
         for seconds, function in self.app._timers:
-            _tasks.spawn(_tasks.keep_time, seconds, function)
+            _tasks.start_timer(seconds, function)
 
     def end(self) -> None:
         for function in self.app._stop:
             self.worker.hold()
-            _tasks.guard(function, then=self.release)
+            _tasks.as_service(partial(_tasks.guard, function, then=self.release))
 
     def raw(self, message: Any) -> None:
-        _tasks.guard(self.app._raw, message)
+        _tasks.guard(self.app._raw, message, then=_tasks.hold("the raw handler", self.app._raw))
 
     def carry(self, req: Any, number: int, coroutine: Any, context: Any, waits_for: Any) -> None:
         """A handler waits for something."""
@@ -123,6 +124,9 @@ class AppServer(Server):
         if isinstance(problem, _native.Aborted) and req._job.gone:
             # Nobody waits for an answer.
             req._job.abort()
+            return
+        if _state.cutting and isinstance(problem, asyncio.CancelledError):
+            # The hub answers when this worker has ended, and names the request.
             return
         html = None
         if not isinstance(problem, _native.Refused):

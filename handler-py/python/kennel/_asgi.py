@@ -7,7 +7,6 @@ anyio count on. `_asgi_http` and `_asgi_websocket` are the two conversations; he
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
@@ -83,11 +82,25 @@ class Asgi(Server):
             self.worker.hold()
             self.lifespan.shut_down(self.release)
 
-    def serve(self) -> None:
-        super().serve()
-        _cancel_tasks(self._loop)
-        with contextlib.suppress(OSError):
-            self.worker.flush()
+    def busy(self) -> bool:
+        return bool(self.running) or super().busy()
+
+    def names(self) -> List[str]:
+        open_ones = [task for task in self.running if task.ended or not isinstance(task, Exchange)]
+        return [task.title for task in open_ones] + super().names()
+
+    def ended(self, conversation: Any) -> None:
+        """A call of the application has ended."""
+        self.running.pop(conversation, None)
+        if self.worker.stopping:
+            self.look_soon()
+
+    def tasks(self) -> List[asyncio.Task[Any]]:
+        own = set(self.running.values())
+        return [task for task in super().tasks() if task not in own]
+
+    def cancel(self) -> List[asyncio.Task[Any]]:
+        return [*self.running.values(), *super().cancel()]
 
     # Work.
 
@@ -177,12 +190,3 @@ def _channel(path: str, number: int) -> Dict[str, Any]:
         "buffer": 1 << 20,
         "asks": True,
     }
-
-
-def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends what the application has left behind, as `asyncio.run` does."""
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from . import _native
+from . import _native, _state
 from ._body import PIECE, next_piece
 from ._response import HTML, TEXT, check_status
 
@@ -40,16 +40,28 @@ class Exchange(_native.Exchange):
 
     def over(self, problem: Optional[BaseException]) -> None:
         """The application's call has ended. Whatever became of it, the request is answered."""
-        if problem is None and not self.ended and not self.job.gone:
-            problem = RuntimeError("the app returned before its answer was complete")
+        if problem is None and not self.ended:
+            if self.job.gone:
+                # An app may return without a word once its client has left.
+                self.job.abort()
+            else:
+                problem = RuntimeError("the app returned before its answer was complete")
         if problem is not None:
             self._failed(problem)
         if self.held or not self.ended:
             self.finish()
-        self._server.running.pop(self, None)
+        self._server.ended(self)
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"the application's work behind the response to {self.job.title}"
 
     def _failed(self, problem: BaseException) -> None:
         job = self.job
+        if _state.cutting and isinstance(problem, asyncio.CancelledError):
+            # The hub answers when this worker has ended, and names the request.
+            return
         if self.ended:
             # It went on after its answer.
             self._server.log(job.title, problem)

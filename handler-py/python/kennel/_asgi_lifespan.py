@@ -34,7 +34,7 @@ class Lifespan:
         """Starts it. `started` is called with nothing, or with the application's words for why it cannot serve."""
         self._started = started
         self._end = loop.create_future()
-        self._task = loop.create_task(self._run())
+        self._task = _tasks.as_service(loop.create_task, self._run())
 
     def shut_down(self, over: Callable[[], None]) -> None:
         """Tells it that there was the last request; `over` is called when it has done what it wants to."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Tuple
 
-from . import _failure, _log, _native
+from . import _failure, _log, _native, _state
 from ._asgi_http import ClientGone
 from ._response import TEXT, check_status
 
@@ -23,7 +23,7 @@ class Socket:
         self._server = server
         self._wire = wire
         self._number = number
-        self._title = title
+        self.title = title
         #: The application's call, once it has begun.
         self.steps: Optional[_native.Steps] = None
         self._greeted = False
@@ -83,15 +83,18 @@ class Socket:
         else:
             self._failed(problem)
         self._finish()
-        self._server.running.pop(self, None)
+        self._server.ended(self)
 
     def _failed(self, problem: BaseException) -> None:
+        if _state.cutting and isinstance(problem, asyncio.CancelledError):
+            self._wire.close(1012, "service restart")
+            return
         if self._end is not None:
             # Most applications end by an exception when their client does, and mean nothing by it.
             failure = _failure.describe(problem)
-            _log.write("debug", f"{self._title} ended with: {failure}")
+            _log.write("debug", f"{self.title} ended with: {failure}")
             return
-        self._server.log(self._title, problem)
+        self._server.log(self.title, problem)
         if self._decided:
             self._wire.close(1011, "internal error")
         else:

@@ -43,6 +43,8 @@ def _hang_up(conn: Connection, code: int, reason: str) -> None:
 
 
 def _failed(conn: Connection, what: str, problem: BaseException) -> None:
+    if _state.cutting and isinstance(problem, asyncio.CancelledError):
+        return
     failure = _failure.describe(problem)
     lines = "".join("\n    " + line for line in failure.traceback.splitlines())
     title = conn._channel.title if conn._channel else "a channel"

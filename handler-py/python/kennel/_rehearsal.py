@@ -26,6 +26,10 @@ _KEPT: List[Tuple[Any, str, Any]] = [
     (_tasks, "_loop", lambda: None),
     (_tasks, "_carrier", lambda: None),
     (_tasks, "_early", list),
+    (_tasks, "_work", dict),
+    (_tasks, "_rested", lambda: None),
+    (_state, "serves", bool),
+    (_state, "cutting", bool),
     (_live, "_live", dict),
     (_live, "_by_id", dict),
     (_evaluate, "_namespace", lambda: None),
@@ -110,6 +114,7 @@ class Crew:
         native = worker.native
         _state.set_worker(native)
         _state.config, _state.number = _json.decode(native.config) or {}, native.number
+        worker.loop.set_task_factory(_tasks._make_task)
         _tasks._loop = worker.loop
         try:
             found = self.app if self.app is not None else _load_source(native)

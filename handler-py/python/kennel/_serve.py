@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import importlib.util
 import os
 import sys
 import threading
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
 from ._app import App
+
+#: Seconds that a task has to end when the worker does.
+_LAST_WORD = 0.5
 
 
 class LoadError(Exception):
@@ -151,8 +156,12 @@ class Server:
 
     def __init__(self, worker: _native.Worker) -> None:
         self.worker = worker
-        self._ending = False
+        #: Nothing is waited for any more; the stop hooks have begun; how the loop ends.
+        self._ending = self._ended = False
         self._end: Any = None
+        #: After a stop, tasks whose end is noticed; what waits for those that were cancelled.
+        self._watched: Optional[weakref.WeakSet[asyncio.Task[Any]]] = None
+        self._cutting: Optional[asyncio.Task[None]] = None
 
     # What an interface says of itself.
 
@@ -239,9 +248,11 @@ class Server:
             return
         self.ready()
         self.begin()
+        _state.serves = True
         if _tasks.has_early() or worker.run(self.all_in_threads):
             self._serve_loop(ready=True)
         elif worker.stopping:
+            self._name_cut_off(worker.busy_threads())
             self.end()
             worker.flush()
 
@@ -252,19 +263,31 @@ class Server:
             loop.run_until_complete(self._end)
         finally:
             loop.remove_reader(self.worker.fileno())
+        # What services have left behind, as `asyncio.run` does it.
+        _state.cutting = True
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=_LAST_WORD))
+        with contextlib.suppress(OSError):
+            self.worker.flush()
 
     def enter_loop(self, loop: asyncio.AbstractEventLoop, ready: bool = False) -> None:
         """Begins to serve in an event loop, as soon as that runs."""
         worker = self.worker
         worker.want_loop()
         self._end = loop.create_future()
-        worker.set_flush_soon(self._flush_soon)
+        worker.set_flush_soon(self._flush_soon, self._wake)
+        _tasks.on_rest(self.look_soon)
 
         def start() -> None:
             try:
+                _tasks.leave_service()
                 if not ready:
                     self.ready()
                     self.begin()
+                    _state.serves = True
                 loop.add_reader(worker.fileno(), self._turn)
                 worker.flush()
                 _tasks.run_early()
@@ -306,25 +329,112 @@ class Server:
         if self.worker.stopping:
             self._check_over()
 
+    def _wake(self) -> None:
+        """After a stop, a thread has ended what it did."""
+        with contextlib.suppress(RuntimeError):
+            # Of a loop that is closed.
+            _tasks.make_loop().call_soon_threadsafe(self._check_over)
+
+    # The end.
+
     def _stop(self) -> None:
         """The hub has said stop."""
 
-    def _check_over(self) -> None:
-        if not self.worker.is_over():
+    def busy(self) -> bool:
+        """Whether something runs that a stop waits for."""
+        return not self.worker.is_over() or _tasks.is_held() or bool(self.tasks())
+
+    def names(self) -> List[str]:
+        """What runs that a stop waits for, except requests that are not answered: the hub names those."""
+        return [*self.worker.busy_threads(), *_tasks.held(), *map(_tasks.task_name, self.tasks())]
+
+    def tasks(self) -> List[asyncio.Task[Any]]:
+        """Tasks that a stop waits for, made by the script."""
+        return _tasks.of_script(_tasks.make_loop())
+
+    def cancel(self) -> List[asyncio.Task[Any]]:
+        """Tasks that are cancelled when they have not ended in time."""
+        return [*self.tasks(), *_tasks.carriers_at_work(_tasks.make_loop())]
+
+    def look_soon(self) -> None:
+        """After a stop, something has ended."""
+        _tasks.make_loop().call_soon(self._check_over)
+
+    def _watch_time(self) -> None:
+        """Begins to watch how long what runs takes, and the stop hooks after it."""
+        if self._watched is not None:
             return
-        if not self._ending:
-            self._ending = True
-            _tasks.in_carrier(self.end)
-            if not self.worker.is_over():
-                return
-        self.worker.flush()
+        self._watched = weakref.WeakSet()
+        loop = _tasks.make_loop()
+        left, hooks = self.worker.times_left()
+        loop.call_later(left, self._cut_off, hooks)
+        # The hub kills a worker that takes longer.
+        loop.call_later(left + hooks * 0.8, self._give_up)
+
+    def _name_cut_off(self, names: List[str]) -> None:
+        for name in names:
+            _log.write("warn", f"cut off: {name} did not end within limits.stop_time")
+
+    def _cut_off(self, hooks: float) -> None:
+        """The time of what runs is over: it is cancelled, and then the stop hooks run."""
+        if self._ending:
+            return
+        self._ending = True
+        self._name_cut_off(self.names())
+        _state.cutting = True
+        left = self.cancel()
+        for task in left:
+            task.cancel()
+
+        async def then() -> None:
+            if left:
+                await asyncio.wait(left, timeout=hooks / 4)
+            _tasks.make_loop().call_soon(self._begin_end)
+
+        self._cutting = asyncio.Task(then(), loop=_tasks.make_loop())
+
+    def _give_up(self) -> None:
+        if self.worker.held:
+            _log.write("warn", "cut off: a stop hook or the lifespan's shutdown did not end within limits.hook_time")
         self._finish()
+
+    def _check_over(self) -> None:
+        if self._end is None or self._end.done() or not self.worker.stopping:
+            return
+        self._watch_time()
+        if not self._ending:
+            if self.busy():
+                self._watch_tasks()
+                return
+            self._ending = True
+            self._begin_end()
+        elif self._ended:
+            self._check_hooks()
+
+    def _watch_tasks(self) -> None:
+        """The end of the last task is the end of the worker."""
+        assert self._watched is not None
+        for task in self.tasks():
+            if task not in self._watched:
+                self._watched.add(task)
+                task.add_done_callback(lambda _: self.look_soon())
+
+    def _begin_end(self) -> None:
+        self._ended = True
+        _tasks.in_carrier(self.end)
+        self._check_hooks()
+
+    def _check_hooks(self) -> None:
+        if not self.worker.held:
+            with contextlib.suppress(OSError):
+                self.worker.flush()
+            self._finish()
 
     def release(self) -> None:
         """What the end waited for is done."""
         self.worker.release()
-        if self.worker.stopping:
-            _tasks.make_loop().call_soon(self._check_over)
+        if self.worker.stopping and self._end is not None:
+            self.look_soon()
 
     def log(self, title: str, problem: BaseException) -> Optional[str]:
         """Logs the failure of a request; under `kennel dev`, gives the page that shows it."""

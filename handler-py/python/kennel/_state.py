@@ -15,6 +15,11 @@ number = 0
 #: The app that is served, once it is loaded.
 app: App | None = None
 
+#: The app is loaded, and its start hooks have been called.
+serves = False
+#: What was still running after a stop is being cancelled.
+cutting = False
+
 _worker: Worker | None = None
 
 

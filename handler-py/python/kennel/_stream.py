@@ -105,6 +105,9 @@ class Pump:
     def _broken(self, problem: BaseException) -> None:
         self.ended = True
         self.job.watch(None)
+        if _state.cutting and isinstance(problem, asyncio.CancelledError):
+            # The hub cuts the response short when this worker has ended, and names the request.
+            return
         if self.job.gone:
             # Nobody waits for the rest, so it is no matter how the script took that.
             self.job.abort()

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import selectors
 import sys
 import threading
 import time
 import types
-from typing import Any, Callable, Coroutine, Generator, List, Optional, Tuple
+import weakref
+from typing import Any, Callable, Coroutine, Dict, Generator, List, NamedTuple, Optional, Tuple
 
 from . import _failure, _log, _state
 
@@ -26,7 +28,18 @@ Failed = Callable[[BaseException], None]
 _loop: Optional[asyncio.AbstractEventLoop] = None
 _carrier: Optional[_Carrier] = None
 #: What was spawned before there was a loop.
-_early: List[Tuple[Any, Tuple[Any, ...]]] = []
+_early: List[_Spawned] = []
+
+
+#: What a stop waits for beside requests, each with its function: spawned tasks, raw messages, runs of timers.
+_work: Dict[object, Tuple[str, Any]] = {}
+#: Called in the loop's thread when, after a stop, something of it has ended.
+_rested: Optional[Callable[[], None]] = None
+
+#: This code belongs to a service: it was started while the script loaded, or by a start hook, the lifespan or another
+#: service. Services run for as long as the worker serves, like timers, and a stop does not wait for them.
+_is_service: contextvars.ContextVar[bool] = contextvars.ContextVar("kennel service", default=False)
+_service_tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
 
 def make_loop() -> asyncio.AbstractEventLoop:
@@ -40,8 +53,88 @@ def make_loop() -> asyncio.AbstractEventLoop:
             _watch_by_time(_loop)
         except ImportError:
             _loop = asyncio.SelectorEventLoop(_Watched())
+        _loop.set_task_factory(_make_task)
         asyncio.set_event_loop(_loop)
     return _loop
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Makes a task, and remembers whether that is a service's."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    if _is_service.get():
+        _service_tasks.add(task)
+    return task
+
+
+def as_service(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a function whose tasks are services."""
+    context = contextvars.copy_context()
+    context.run(_is_service.set, True)
+    return context.run(function, *arguments)
+
+
+def leave_service() -> None:
+    """What comes from here on is no service, whoever called."""
+    _is_service.set(False)
+
+
+def on_rest(rested: Callable[[], None]) -> None:
+    """From now on `rested()` is called when, after a stop, a task has ended."""
+    global _rested
+    _rested = rested
+
+
+def hold(what: str, function: Any) -> Callable[[], None]:
+    """A stop waits for a run of this function. Gives what is to be called at its end."""
+    key = object()
+    _work[key] = what, function
+
+    def release() -> None:
+        if _work.pop(key, None) is not None and _rested is not None and _state.worker().stopping:
+            _rested()
+
+    return release
+
+
+def is_held() -> bool:
+    """Whether a stop waits for something."""
+    return bool(_work)
+
+
+def held() -> List[str]:
+    """Names of what a stop waits for."""
+    return sorted(f"{what} {name_of(function)}" for what, function in list(_work.values()))
+
+
+def name_of(function: Any) -> str:
+    """A function's name and place."""
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"`{name}`" + (f" at {_failure.shorten(code.co_filename)}:{code.co_firstlineno}" if code else "")
+
+
+def _is_carrier(task: asyncio.Task[Any]) -> bool:
+    return getattr(task.get_coro(), "cr_code", None) is _Carrier._run.__code__
+
+
+def of_script(loop: asyncio.AbstractEventLoop) -> List[asyncio.Task[Any]]:
+    """Tasks that a script has made for its work by itself."""
+    tasks = asyncio.all_tasks(loop)
+    return [task for task in tasks if task not in _service_tasks and not _is_carrier(task)]
+
+
+def carriers_at_work(loop: asyncio.AbstractEventLoop) -> List[asyncio.Task[Any]]:
+    """Tasks that wait with a handler, a spawned task or a timer; not those of services."""
+    return [task for task in asyncio.all_tasks(loop) if _is_carrier(task) and task not in _service_tasks]
+
+
+def task_name(task: asyncio.Task[Any]) -> str:
+    """A task's name, the function that it runs and the place of that."""
+    coroutine: Any = task.get_coro()
+    code = getattr(coroutine, "cr_code", None)
+    place = f" at {_failure.shorten(code.co_filename)}:{code.co_firstlineno}" if code else ""
+    what = getattr(coroutine, "__qualname__", None) or type(coroutine).__name__
+    return f"the task {task.get_name()} of `{what}`{place}"
 
 
 class _Watched(selectors.DefaultSelector):
@@ -94,7 +187,7 @@ class _Carrier:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.box = loop.create_future()
         self.work: Optional[Tuple[Any, ...]] = None
-        self.task = loop.create_task(self._run())
+        self.task = asyncio.Task(self._run(), loop=loop)
 
     async def _run(self) -> None:
         problem: Optional[BaseException] = None
@@ -219,7 +312,8 @@ def guard(function: Any, *arguments: Any, then: Optional[Callable[[], None]] = N
             then()
 
     def failed(problem: BaseException) -> None:
-        log_failure(problem)
+        if not (_state.cutting and isinstance(problem, asyncio.CancelledError)):
+            log_failure(problem)
         done(None)
 
     try:
@@ -234,19 +328,35 @@ def guard(function: Any, *arguments: Any, then: Optional[Callable[[], None]] = N
 
 
 def spawn(function: Any, *arguments: Any) -> None:
-    """Runs a function or coroutine function soon, for nobody: nothing waits for its end, and its error is logged."""
+    """Runs a function or coroutine function soon, beside requests. Its error is logged, and a stop waits for its end,
+    unless it is started while the script loads or by a start hook."""
     if not callable(function):
         raise TypeError(f"kennel.spawn takes a function, not {type(function).__name__}")
+    is_service = _is_service.get() or not _state.serves
+    release = None if is_service else hold("the spawned task", function)
+    _run_soon(_Spawned(function, arguments, release, is_service))
+
+
+class _Spawned(NamedTuple):
+    function: Any
+    arguments: Tuple[Any, ...]
+    #: To be called at its end.
+    release: Optional[Callable[[], None]]
+    is_service: bool
+
+
+def _run_soon(spawned: _Spawned) -> None:
     if _loop is not None and _loop.is_running():
-        _loop.call_soon_threadsafe(_run_spawned, function, arguments)
+        _loop.call_soon_threadsafe(_run_spawned, spawned)
     else:
-        _early.append((function, arguments))
+        _early.append(spawned)
         if _state.has_worker():
             _state.worker().want_loop()
 
 
-def _run_spawned(function: Any, arguments: Tuple[Any, ...]) -> None:
-    in_carrier(lambda: guard(function, *arguments))
+def _run_spawned(spawned: _Spawned) -> None:
+    _is_service.set(spawned.is_service)
+    in_carrier(lambda: guard(spawned.function, *spawned.arguments, then=spawned.release))
     _state.worker().check_fork()
 
 
@@ -254,8 +364,13 @@ def run_early() -> None:
     """Starts what was spawned before there was a loop."""
     waiting = _early[:]
     _early.clear()
-    for function, arguments in waiting:
-        spawn(function, *arguments)
+    for spawned in waiting:
+        _run_soon(spawned)
+
+
+def start_timer(seconds: float, function: Any) -> None:
+    """Calls a function every so often from now on."""
+    _run_soon(_Spawned(keep_time, (seconds, function), None, False))
 
 
 def has_early() -> bool:
@@ -263,14 +378,18 @@ def has_early() -> bool:
 
 
 async def keep_time(seconds: float, function: Any) -> None:
-    """Calls a function every so often. A run that took too long skips the ones it missed."""
+    """Calls a function every so often. A run that took too long skips the ones it missed. After a stop none begins."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
     while True:
         await asyncio.sleep(max(0.0, due - loop.time()))
+        if _state.worker().stopping:
+            return
         finished = asyncio.Event()
+        release = hold("the timer", function)
         guard(function, then=finished.set)
         await finished.wait()
+        release()
         due = max(due + seconds, loop.time())
 
 

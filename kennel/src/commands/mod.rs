@@ -40,8 +40,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             alone(args.signal.pid)?;
             server::stop(&args.servers, args.murder)
         }
-        Command::Reload(args) => signal::run(&args.signal, rustix::process::Signal::HUP),
-        Command::Stop(args) => signal::run(&args.signal, rustix::process::Signal::TERM),
+        Command::Reload(args) => signal::reload(&args.signal),
+        Command::Stop(args) => signal::stop(&args.signal),
         Command::Start(args) => server::start(&args),
         Command::Running(args) => server::running(&args),
         Command::Ctl(args) => ctl::run(&args),

@@ -33,6 +33,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,7 +95,12 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let scratch = scratch.into_os_string().into_string().unwrap_or_default();
     apps.iter_mut().for_each(|app| app.start.scratch.clone_from(&scratch));
     let socket = args.console.clone().or_else(|| config.console.socket.clone());
-    let console = listen_for_consoles(&socket.unwrap_or_else(|| files.folder().join(CONSOLE)))?;
+    let usual = files.folder().join(CONSOLE);
+    let console = listen_for_consoles(socket.as_deref().unwrap_or(&usual))?;
+    if let Some(socket) = socket {
+        // Commands that know the process alone find it there all the same.
+        symlink(std::path::absolute(socket)?, usual)?;
+    }
     let (consoles, _addresses) = consoles(console, site.as_ref(), &apps)?;
     let bodies = Some(files.make_folder(BODIES).context("cannot make the folder of bodies")?);
     let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);

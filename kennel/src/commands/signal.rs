@@ -1,15 +1,44 @@
-//! `kennel reload` and `kennel stop`: a signal to the kennel that runs in this directory.
+//! `kennel reload` and `kennel stop`: what the kennel that runs in this directory is to do, and what became of it.
 
 use crate::args::Signal as Args;
 use crate::exit::{unreachable, wrong_input};
 use crate::run_files;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-pub(super) fn run(args: &Args, signal: Signal) -> anyhow::Result<ExitCode> {
+/// How long the end of a kennel is waited for.
+const STOPPING: Duration = Duration::from_secs(60);
+
+/// Lets it load the newest code, and says what became of that.
+pub(super) fn reload(args: &Args) -> anyhow::Result<ExitCode> {
+    super::console::reload(chosen(args.pid)?)
+}
+
+/// Lets it stop, and waits for its end.
+pub(super) fn stop(args: &Args) -> anyhow::Result<ExitCode> {
     let pid = chosen(args.pid)?;
     let process = Pid::from_raw(pid).ok_or_else(|| wrong_input("process id 0 is nobody"))?;
-    kill_process(process, signal)?;
+    let handle = pidfd_open(process, PidfdFlags::empty())?;
+    let begin = Instant::now();
+    kill_process(process, Signal::TERM)?;
+    loop {
+        let left = STOPPING.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            anyhow::bail!(
+                "kennel {pid} still stops after {STOPPING:?}; its log says what it waits for, and another `kennel stop` \
+                 ends it at once"
+            );
+        }
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Timespec::try_from(left).ok().as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(problem) => return Err(problem.into()),
+        }
+    }
+    println!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 

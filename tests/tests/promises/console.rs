@@ -360,3 +360,44 @@ fn the_log_level_changes_while_it_runs() {
     site.log().expect("loading the newest code, as the console asked");
     site.log().expect("newest code is in charge");
 }
+
+#[test]
+fn a_reload_says_what_became_of_each_app() {
+    let program =
+        "#!/bin/sh\necho '{\"do\":\"routes\",\"routes\":[\"GET /sh\"]}'\nwhile read -r line; do :; done\n";
+    let toml = "[console]\nsocket = \"here.sock\"\n[[app]]\nsource = \"app.lua\"\nworkers = 1\n\
+                [[app]]\nsource = \"p.sh\"\nmount = \"/p\"\n";
+    let site = Language::Lua
+        .plan(TALK)
+        .program("p.sh", program)
+        .config(toml)
+        .configured_apps()
+        .behind_warm()
+        .start();
+    for command in [&["reload"][..], &["console", "-c", "reload"]] {
+        let fine = site.kennel(command);
+        let lines = "app.lua: loaded, 1 worker\np.sh: loaded, 1 worker\n";
+        assert_eq!((fine.code, fine.stdout.as_str(), fine.stderr.as_str()), (Some(0), lines, ""));
+    }
+    let one = site.kennel(&["console", "-c", "reload p.sh"]);
+    assert_eq!((one.code, one.stdout.as_str()), (Some(0), "p.sh: loaded, 1 worker\n"));
+    let unknown = site.kennel(&["console", "-c", "reload q.sh"]);
+    assert_eq!(unknown.code, Some(2), "{}", unknown.stderr);
+    site.folder().write("app.lua", "error('not today')");
+    for command in [&["reload"][..], &["console", "-c", "reload"]] {
+        let half = site.kennel(command);
+        assert_eq!(
+            (half.code, half.stdout.as_str()),
+            (Some(1), "p.sh: loaded, 1 worker\n"),
+            "{}",
+            half.stderr
+        );
+        assert!(half.stderr.contains("app.lua did not load: app.lua:1: not today"), "{}", half.stderr);
+    }
+    site.folder().write_program("p.sh", "#!/bin/sh\necho broken >&2\nexit 1\n");
+    let none = site.kennel(&["console", "--json", "-c", "reload"]);
+    assert_eq!(none.code, Some(1));
+    let result: Value = serde_json::from_str(&none.stdout).expect("a list");
+    assert_eq!((&result[0]["loaded"], &result[1]["loaded"]), (&json!(false), &json!(false)));
+    assert!(result[1]["error"].as_str().is_some_and(|error| error.contains("broken")), "{result}");
+}

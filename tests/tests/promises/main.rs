@@ -58,6 +58,8 @@ mod crowds;
 mod ctl;
 /// `kennel decode`: every captured message, as its index says.
 mod decode;
+/// Stop and reload finish what was begun, or name what they cut off.
+mod endings;
 /// Examples: each one starts and answers.
 mod examples;
 /// Programs in any language: JSON lines, and what becomes of bad ones.

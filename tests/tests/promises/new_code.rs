@@ -78,7 +78,10 @@ def old(req): return "old""#,
     ];
     for (number, (script, complaint)) in language.pick(lua, python).into_iter().enumerate() {
         site.folder().write(language.app(), script);
-        assert_eq!(site.kennel(&["reload"]).code, Some(0));
+        let told = site.kennel(&["reload"]);
+        assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""));
+        let says = format!("error: {} did not load: ", language.app());
+        assert!(told.stderr.starts_with(&says) && told.stderr.contains(complaint), "{}", told.stderr);
         let line = site.log().expect_times("did not load, what ran before goes on", number + 1);
         assert!(line.contains(complaint), "{line}");
         assert_eq!(site.get("/").text(), "old");
@@ -90,9 +93,10 @@ def old(req): return "old""#,
         python: r#"@app.get("/")
 def new(req): return "new""#,
     });
-    assert_eq!(site.kennel(&["reload"]).code, Some(0));
-    site.log().expect("newest code is in charge");
-    assert_eq!(site.get("/").text(), "new");
+    let told = site.kennel(&["reload"]);
+    let loaded = format!("{}: loaded, 2 workers\n", language.app());
+    assert_eq!((told.code, told.stdout, told.stderr.as_str()), (Some(0), loaded, ""));
+    assert_eq!(site.get("/").text(), "new", "it is there when the command has ended");
 }
 
 in_each_language!(a_dead_worker_is_never_replaced_by_a_mix_of_old_and_new_code);

@@ -180,7 +180,9 @@ fn one_that_does_not_load_stops_no_other_and_a_reload_puts_it_right() {
     let mut shell = connect(&site, "bad");
     assert_eq!(ask(&mut shell, r#"{"do": "stats"}"#)["result"]["state"], "failed");
 
-    assert_eq!(ask(&mut shell, r#"{"do": "reload"}"#)["ok"], true);
+    let told = ask(&mut shell, r#"{"do": "reload"}"#);
+    assert_eq!(told["ok"], false);
+    assert_eq!(told["error"], "site/handlers/bad.lua did not load: site/handlers/bad.lua:1: no cake");
     site.log().expect_times("site/handlers/bad.lua did not load", 2);
     assert_eq!(site.get("/bad").status, 500);
 
@@ -192,7 +194,9 @@ fn one_that_does_not_load_stops_no_other_and_a_reload_puts_it_right() {
 
     // What has loaded once stays.
     site.folder().write("site/handlers/bad.lua", BROKEN);
-    assert_eq!(ask(&mut shell, r#"{"do": "reload"}"#)["ok"], true);
+    let told = ask(&mut shell, r#"{"do": "reload"}"#);
+    assert_eq!(told["ok"], false);
+    assert_eq!(told["error"], "site/handlers/bad.lua did not load: site/handlers/bad.lua:1: no cake");
     site.log().expect("what ran before goes on");
     assert_eq!(site.get("/bad").text(), "good");
 }

@@ -128,13 +128,40 @@ fn stop_finds_the_kennel_of_this_folder(language: Language) {
     assert_eq!(wrong.code, Some(3));
     assert!(wrong.stderr.contains("no kennel with process id 1"), "{}", wrong.stderr);
     let fine = site.kennel(&["stop", "--pid", &pid]);
-    assert_eq!((fine.code, fine.stderr.as_str()), (Some(0), ""));
+    assert_eq!((fine.code, fine.stdout.as_str(), fine.stderr.as_str()), (Some(0), "stopped\n", ""));
+    assert!(site.folder().run_files().is_empty(), "its end was waited for");
     assert_eq!(site.exit_code(), Some(0));
     for command in ["stop", "reload"] {
         let nobody = site.kennel(&[command]);
         assert_eq!(nobody.code, Some(3), "{command}");
         assert!(nobody.stderr.contains("no kennel runs in this directory"), "{}", nobody.stderr);
     }
+}
+
+in_each_language!(a_stop_is_waited_for_and_meanwhile_new_requests_and_new_code_are_turned_away);
+fn a_stop_is_waited_for_and_meanwhile_new_requests_and_new_code_are_turned_away(language: Language) {
+    // Its own Mongrel2 counts what clients read, so it is listened to until the end.
+    let mut site = language.plan(APP).start();
+    let (mut sleeper, mut late) = (site.client(), site.client());
+    assert_eq!(late.get("/").text(), "x");
+    sleeper.send(get("/sleep/2"));
+    wait::until("it runs", || site.folder().path().join("sleeping").exists());
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| site.kennel(&["stop"]));
+        site.log().expect("stopping: what runs may finish");
+        late.send(get("/"));
+        let refused = late.read();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+        assert!(refused.text().contains("the server is stopping"), "{}", refused.text());
+        let reload = site.kennel(&["reload"]);
+        assert_eq!(reload.code, Some(1), "{}", reload.stderr);
+        assert!(reload.stderr.contains("the server is stopping"), "{}", reload.stderr);
+        assert_eq!(stop.join().expect("it ends").stdout, "stopped\n");
+    });
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(sleeper.read().text(), "slept");
+    assert_eq!(site.exit_code(), Some(0));
 }
 
 in_each_language!(a_killed_hub_leaves_nobody_behind);

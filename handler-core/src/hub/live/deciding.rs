@@ -163,7 +163,9 @@ impl Hub {
     /// One of our own pages in place of the handshake; the script hears the close.
     fn turn_down_with(&mut self, id: LiveId, status: u16, close: (u16, &str), now: Instant) {
         let head = answers::head(status, None);
-        let response = Response { status, head: head.as_bytes(), body: answers::text(status).as_bytes() };
+        let text =
+            if status == 503 && self.stopping.is_some() { answers::STOPPING } else { answers::text(status) };
+        let response = Response { status, head: head.as_bytes(), body: text.as_bytes() };
         self.turn_down(id, response, Some(close), now);
     }
 

@@ -134,7 +134,7 @@ fn routes_that_cannot_be_served_are_a_failure_to_load() {
 
 #[test]
 fn an_old_worker_that_does_not_end_is_killed_in_time() {
-    let limits = Limits { stop_time: seconds(3), ..Limits::default() };
+    let limits = Limits { stop_time: seconds(2), hook_time: seconds(1), ..Limits::default() };
     let mut site = Site::with(limits, 1, registration());
     site.request(1, "GET /a");
     site.load(APP, &registration());

@@ -397,7 +397,7 @@ impl FakeWorker {
                     });
                 }
                 Order::Lead => self.lead = true,
-                Order::Stop => self.stop = true,
+                Order::Stop { .. } => self.stop = true,
                 Order::Open(open) => self.live.push(Told::Open {
                     serial: open.serial,
                     conn: open.conn,

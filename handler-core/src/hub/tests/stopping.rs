@@ -41,16 +41,36 @@ fn what_runs_and_what_waits_is_answered_and_closed() {
 }
 
 #[test]
-fn a_stop_is_over_in_stop_time_and_what_still_runs_gets_502() {
-    let limits = Limits { stop_time: seconds(2), ..Limits::default() };
+fn work_that_outlives_stop_time_gets_502_and_its_worker_has_hook_time_to_end() {
+    let limits = Limits { stop_time: seconds(2), hook_time: seconds(1), ..Limits::default() };
     let mut site = Site::with(limits, 1, registration());
     site.request(1, "GET /a");
     site.request(1, "GET /a");
     site.hub.begin_stop(site.now);
-    site.pass(millis(2100));
+    site.pass(millis(1900));
+    assert!(!site.workers[&FIRST].stop, "another request waits for it");
+    site.pass(millis(200));
+    assert!(site.workers[&FIRST].stop && !site.workers[&FIRST].killed, "it may run its stop hooks");
+    site.pass(millis(1000));
     assert!(site.workers[&FIRST].killed);
     site.die(FIRST, 1);
     assert_eq!((site.statuses(1), site.closed(1), stopped(&site)), (vec![502], true, 1));
+}
+
+#[test]
+fn requests_that_come_while_it_stops_are_told_so() {
+    let mut site = Site::new(1);
+    site.request(1, "GET /a");
+    site.hub.begin_stop(site.now);
+    site.request(2, "GET /a");
+    assert_eq!(site.statuses(2), [503]);
+    let text = site.text(2);
+    assert!(text.contains("the server is stopping") && text.contains("\r\nRetry-After: 1\r\n"), "{text}");
+    // Requests that waited for a worker which died get the same words.
+    site.turn();
+    site.die(FIRST, 0);
+    site.pass(seconds(20));
+    assert!(site.text(1).contains("the server is stopping"), "{}", site.text(1));
 }
 
 #[test]

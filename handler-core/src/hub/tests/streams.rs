@@ -439,7 +439,7 @@ fn a_stream_that_outlives_stop_time_is_cut_short() {
     site.request(7, "GET /a");
     site.act(FIRST, &[begin(1, ""), piece(1, b"old")]);
     site.load(APP, &registration());
-    site.pass(seconds(11));
+    site.pass(seconds(14));
     assert!(site.workers[&FIRST].killed);
     site.die(WorkerId(0), 1);
     assert!(site.text(7).ends_with("3\r\nold\r\n") && site.closed(7));

@@ -4,6 +4,7 @@ use super::{
     Action, BATCH_HEAD, Handler, Ids, Level, MAX_BATCH, Open, Order, Params, ProtocolError, Question,
 };
 use serde::Deserialize;
+use std::time::Duration;
 
 /// Splits the first whole frame off `input`: `(kind, payload, rest)`. `None`: more is to come.
 pub fn split_frame(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
@@ -62,6 +63,10 @@ impl<'a> Fields<'a> {
 
     fn text(&mut self, field: &'static str) -> Result<&'a str, ProtocolError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| self.bad(field))
+    }
+
+    fn milliseconds(&mut self) -> Result<Duration, ProtocolError> {
+        Ok(Duration::from_millis(u32::from_le_bytes(self.array()?).into()))
     }
 
     fn u64(&mut self) -> Result<u64, ProtocolError> {
@@ -123,7 +128,7 @@ impl<'a> Order<'a> {
             1 => Self::Start(fields.json()?),
             Self::JOB => Self::read_job(payload)?,
             3 => Self::Lead,
-            4 => Self::Stop,
+            4 => Self::Stop { work: fields.milliseconds()?, hooks: fields.milliseconds()? },
             5 => {
                 let (serial, conn) = (fields.u64()?, fields.u64()?);
                 let handler = u32::from_le_bytes(fields.array()?);

@@ -2,6 +2,7 @@
 
 use super::{Action, Handler, Open, Start};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Appends one frame, whose payload `fill` writes.
 fn frame(out: &mut Vec<u8>, kind: u8, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -53,9 +54,14 @@ pub fn encode_lead(out: &mut Vec<u8>) {
     frame(out, 3, |_| {});
 }
 
-/// Appends a [`Order::Stop`](super::Order::Stop).
-pub fn encode_stop(out: &mut Vec<u8>) {
-    frame(out, 4, |_| {});
+/// Appends a [`Order::Stop`](super::Order::Stop): how long work may take from now on, and stop hooks after that.
+pub fn encode_stop(out: &mut Vec<u8>, work: Duration, hooks: Duration) {
+    frame(out, 4, |out| {
+        for time in [work, hooks] {
+            let milliseconds = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&milliseconds.to_le_bytes());
+        }
+    });
 }
 
 /// Appends fields in a row, preceded by their size.

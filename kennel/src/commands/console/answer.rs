@@ -37,8 +37,16 @@ pub(super) fn render(command: &str, answer: &Value) -> String {
             text
         }
         _ if command == "request" => response(answer),
+        (_, Some(apps)) if command == "reload" => apps.iter().filter_map(loaded).collect(),
         _ => plain(answer),
     }
+}
+
+/// An app whose newest code serves. What did not load is an error, which is said elsewhere.
+fn loaded(app: &Value) -> Option<String> {
+    let workers = app.get("workers")?.as_u64()?;
+    let end = if workers == 1 { "" } else { "s" };
+    Some(format!("{}: loaded, {workers} worker{end}\n", cell(app.get("app"))))
 }
 
 /// An HTTP answer as it would be seen.
@@ -162,6 +170,16 @@ mod tests {
         assert_eq!(render("send", &Value::Null), "done\n");
         let status = json!({"uptime": 7, "counters": {"answers": 1}});
         assert_eq!(render("status", &status), "uptime    7\ncounters\n  answers  1\n");
+    }
+
+    #[test]
+    fn an_app_that_was_loaded_is_a_line() {
+        let apps = json!([
+            {"app": "a.lua", "loaded": true, "workers": 2},
+            {"app": "b.py", "loaded": false, "error": "b.py:1: no"},
+            {"app": "c.sh", "loaded": true, "workers": 1},
+        ]);
+        assert_eq!(render("reload", &apps), "a.lua: loaded, 2 workers\nc.sh: loaded, 1 worker\n");
     }
 
     #[test]

@@ -16,10 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take: the hub does nothing that takes long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long newest code may take to load or to fail.
+const LOADING: Duration = Duration::from_secs(60);
 /// How often ^C is looked at while nothing passes.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -38,11 +40,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// `kennel reload`: the newest code of all apps, and what became of it.
+pub(super) fn reload(pid: i32) -> anyhow::Result<ExitCode> {
+    one(&mut Connection::open(&run_files::console(pid))?, "reload", false)
+}
+
 /// One command of the command line.
 fn one(connection: &mut Connection, line: &str, json: bool) -> anyhow::Result<ExitCode> {
     match obey(connection, line, json) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Refusal::Wrong(problem)) => Err(wrong_input(problem)),
+        Err(Refusal::Failed(problem)) => Err(anyhow::Error::msg(problem)),
         Err(Refusal::Lost(problem)) => Err(problem),
     }
 }
@@ -56,6 +64,7 @@ fn script(connection: &mut Connection, json: bool) -> anyhow::Result<ExitCode> {
             Err(Refusal::Wrong(problem)) => {
                 return Err(wrong_input(format!("line {}: {problem}", number + 1)));
             }
+            Err(Refusal::Failed(problem)) => anyhow::bail!("line {}: {problem}", number + 1),
             Err(Refusal::Lost(problem)) => return Err(problem),
         }
     }
@@ -66,6 +75,8 @@ fn script(connection: &mut Connection, json: bool) -> anyhow::Result<ExitCode> {
 enum Refusal {
     /// It was wrong, or could not be done: in words.
     Wrong(String),
+    /// It was done, and code of the user's failed: in words.
+    Failed(String),
     /// There is nobody to say it to any more.
     Lost(anyhow::Error),
 }
@@ -88,10 +99,12 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
     let pages = !json && name == "connections" && !request.contains_key("limit");
     let mut out = std::io::stdout().lock();
     loop {
-        let answer = connection.ask(&request)?;
-        let result = match answer {
-            Ok(result) => result,
-            Err(problem) => return Err(Refusal::Wrong(problem)),
+        let patience = if name == "reload" { LOADING } else { PATIENCE };
+        let (result, failed) = match connection.ask(&request, patience)? {
+            Answer::Done(result) => (result, None),
+            // The rest of it is shown, too.
+            Answer::Failed(problem, result) => (result, Some(problem)),
+            Answer::Refused(problem) => return Err(Refusal::Wrong(problem)),
         };
         let next = result.get("next").filter(|next| pages && next.is_u64()).cloned();
         if name == "tail" {
@@ -105,7 +118,7 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
         out.write_all(text.as_bytes()).map_err(|problem| Refusal::Lost(problem.into()))?;
         match next {
             Some(next) => request.insert("after".into(), next),
-            None => return Ok(()),
+            None => return failed.map_or(Ok(()), |problem| Err(Refusal::Failed(problem))),
         };
     }
 }
@@ -127,7 +140,20 @@ fn follow(connection: &mut Connection, json: bool) -> anyhow::Result<()> {
     signal_hook::low_level::unregister(handler);
     let mut quiet = Map::new();
     quiet.insert("do".into(), "quiet".into());
-    connection.ask(&quiet)?.map_err(anyhow::Error::msg).map(drop)
+    match connection.ask(&quiet, PATIENCE)? {
+        Answer::Done(_) => Ok(()),
+        Answer::Failed(problem, _) | Answer::Refused(problem) => Err(anyhow::Error::msg(problem)),
+    }
+}
+
+/// What came of a command.
+enum Answer {
+    /// What it gives.
+    Done(Value),
+    /// It was done and went wrong: why, and what it gives all the same.
+    Failed(String, Value),
+    /// It was wrong, or could not be done.
+    Refused(String),
 }
 
 /// A line to the hub.
@@ -150,23 +176,39 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), begun: Vec::new() })
     }
 
-    /// Asks and waits for the answer: what came of it, or why nothing did.
-    fn ask(&mut self, request: &Map<String, Value>) -> anyhow::Result<Result<Value, String>> {
+    /// Asks and waits so long for the answer.
+    fn ask(&mut self, request: &Map<String, Value>, patience: Duration) -> anyhow::Result<Answer> {
         let line = format!("{}\n", Value::Object(request.clone()));
         let lost = || "the kennel that was asked has gone, or does not answer";
+        let late = || match patience > PATIENCE {
+            true => anyhow::anyhow!(
+                "the newest code has neither loaded nor failed within {patience:?}; the log of `kennel run` will say \
+                 what becomes of it"
+            ),
+            false => unreachable(lost()),
+        };
+        let end = Instant::now() + patience;
         self.stream.get_mut().write_all(line.as_bytes()).with_context(lost)?;
         let mut answer = loop {
-            let line = self.line().with_context(lost)?.ok_or_else(|| unreachable(lost()))?;
+            let Some(line) = self.line().with_context(lost)? else {
+                if Instant::now() >= end {
+                    return Err(late());
+                }
+                continue;
+            };
             // What still passes before it.
             if !line.contains_key("event") {
                 break line;
             }
         };
         if answer.get("ok") == Some(&Value::Bool(true)) {
-            return Ok(Ok(answer.remove("result").unwrap_or_default()));
+            return Ok(Answer::Done(answer.remove("result").unwrap_or_default()));
         }
-        let problem = answer.get("error").and_then(Value::as_str).unwrap_or("it did not say why");
-        Ok(Err(problem.to_owned()))
+        let problem = answer.get("error").and_then(Value::as_str).unwrap_or("it did not say why").to_owned();
+        Ok(match answer.remove("result") {
+            Some(result) => Answer::Failed(problem, result),
+            None => Answer::Refused(problem),
+        })
     }
 
     /// What passes next, if anything does soon.

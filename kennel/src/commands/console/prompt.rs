@@ -36,7 +36,7 @@ pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<Exi
             Signal::Success(line) if matches!(line.trim(), "exit" | "quit") => return Ok(ExitCode::SUCCESS),
             Signal::Success(line) => match obey(connection, &line, json) {
                 Ok(()) => {}
-                Err(Refusal::Wrong(problem)) => note!("{problem}"),
+                Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) => note!("{problem}"),
                 Err(Refusal::Lost(problem)) => return Err(problem),
             },
             Signal::CtrlD => return Ok(ExitCode::SUCCESS),
