@@ -6,6 +6,7 @@ use crate::run_files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ pub(super) fn stop(args: &Args) -> anyhow::Result<ExitCode> {
             Err(problem) => return Err(problem.into()),
         }
     }
-    println!("stopped");
+    writeln!(io::stdout(), "stopped")?;
     Ok(ExitCode::SUCCESS)
 }
 

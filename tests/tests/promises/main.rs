@@ -88,10 +88,10 @@ mod hostile;
 mod install_missing;
 /// Limits: time, memory and queues are bounded, and the bound is felt by its cause alone.
 mod limits;
-/// Lua's modules: native ones, and where they are found.
-mod lua_modules;
 /// Logs: what is logged, and that nothing waits for its reader.
 mod logs;
+/// Lua's modules: native ones, and where they are found.
+mod lua_modules;
 /// Memory: the hub stays small.
 mod memory;
 /// Metrics: numbers for Prometheus and the console, and ids in log lines.
