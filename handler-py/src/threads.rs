@@ -24,6 +24,9 @@ impl Worker {
         let patience = self.pool.has_threads().then_some(LOOK_AGAIN);
         loop {
             self.obey(py)?;
+            if !self.pool.is_empty() {
+                self.link.show_alive();
+            }
             if self.wants_loop.load(Ordering::Relaxed) {
                 return Ok(true);
             }
@@ -63,6 +66,9 @@ impl Worker {
             }
             if py.detach(|| self.pool.watch(&self.link)) == Sight::NobodyReads {
                 self.read(py)?;
+            }
+            if !self.pool.is_empty() {
+                self.link.show_alive();
             }
             py.check_signals()?;
         }

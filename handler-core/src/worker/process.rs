@@ -4,9 +4,10 @@ use super::link::ENVIRONMENT;
 use super::page::Page;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -28,6 +29,8 @@ pub struct WorkerCommand {
 pub struct WorkerProcess {
     /// The process.
     pub child: Child,
+    /// Becomes readable when the process is dead, whoever else has its end of the socket pair.
+    pub pidfd: OwnedFd,
     /// The hub's end of the socket pair, non-blocking.
     pub socket: UnixStream,
     /// The shared page.
@@ -49,7 +52,7 @@ impl WorkerCommand {
         let (page, page_fd) = Page::create()?;
         let socket = UnixStream::from(ours);
         socket.set_nonblocking(true)?;
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env(ENVIRONMENT, format!("{},{}", theirs.as_raw_fd(), page_fd.as_raw_fd()))
             // Workers get keys made of it; what shows the environment shall not show the secret.
@@ -59,6 +62,13 @@ impl WorkerCommand {
             // ^C at a terminal is for the hub, which then lets its workers finish.
             .process_group(0)
             .spawn()?;
-        Ok(WorkerProcess { child, socket, page })
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(WorkerProcess { child, pidfd, socket, page }),
+            Err(problem) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(problem.into())
+            }
+        }
     }
 }

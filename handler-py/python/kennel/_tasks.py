@@ -44,13 +44,18 @@ def make_loop() -> asyncio.AbstractEventLoop:
     return _loop
 
 
+#: How often a loop wakes up while jobs wait for a thread.
+_ALIVE = 0.2
+
+
 class _Watched(selectors.DefaultSelector):
     """Tells the hub when the loop is at work, and when it waits: a script that does not come back within
     `limits.script_time` is seen wherever in the loop it runs."""
 
     def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
         worker = _state.worker()
-        worker.sleeps()
+        if worker.sleeps():
+            timeout = _ALIVE if timeout is None else min(timeout, _ALIVE)
         try:
             return super().select(timeout)
         finally:
