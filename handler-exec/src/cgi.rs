@@ -12,7 +12,7 @@ pub use scripts::{EXTENSION, FOLDER, Script, find};
 
 use crate::hub::Hub;
 use crate::program::{Process, ProgramError, check, guarded};
-use crate::worker::{WorkerError, first_order};
+use crate::worker::{ALIVE, WorkerError, first_order};
 use environment::Asked;
 use handler_core::http::percent;
 use handler_core::protocol::Envelope;
@@ -146,7 +146,8 @@ impl Worker {
             polled.extend(process.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
             polled.extend(process.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
         }
-        let due = self.runs.iter().map(|run| run.since + self.settings.timeout).chain(self.stopping).min();
+        let due = self.runs.iter().map(|run| run.since + self.settings.timeout);
+        let due = due.chain(self.queue.front().map(|_| now + ALIVE)).chain(self.stopping).min();
         let left = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(now)).ok());
         match poll(&mut polled, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

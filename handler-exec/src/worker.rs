@@ -20,6 +20,8 @@ use std::io;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// How often a worker shows the hub that it is alive while jobs wait for a process.
+pub(crate) const ALIVE: Duration = Duration::from_millis(200);
 /// How long a program may take to say what it answers to.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 /// How long it may take to end when its standard input does, and then once more when it is told to.
@@ -194,7 +196,7 @@ impl Worker {
                 polled.push(PollFd::new(stdin, PollFlags::OUT));
             }
         }
-        let left = self.next_due().map(|due| due.saturating_duration_since(now));
+        let left = self.next_due(now).map(|due| due.saturating_duration_since(now));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut polled, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -211,7 +213,7 @@ impl Worker {
         Ok(ready)
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    fn next_due(&self, now: Instant) -> Option<Instant> {
         let stage = match self.stage {
             Stage::Loading { until } => Some(until),
             Stage::Ending { since, told } => Some(since + LAST_WORD * (1 + u32::from(told))),
@@ -223,7 +225,9 @@ impl Worker {
             self.copies.iter().filter_map(|copy| copy.given.values().next()).map(|given| given.since);
         let answers = oldest.min().map(|since| since + self.settings.patience);
         let waiting = self.queue.front().map(|waiting| waiting.since + self.settings.patience);
-        [stage, starts, answers, waiting].into_iter().flatten().min()
+        let jobs_wait = !self.queue.is_empty() || self.copies.iter().any(|copy| !copy.tasks.is_empty());
+        let alive = jobs_wait.then(|| now + ALIVE);
+        [stage, starts, answers, waiting, alive].into_iter().flatten().min()
     }
 
     /// Does all that was ordered, in order.

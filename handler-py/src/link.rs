@@ -328,6 +328,11 @@ impl Link {
         self.pulse(Pulse::beat);
     }
 
+    /// Shows that the worker is alive while jobs wait for a thread.
+    pub(crate) fn show_alive(&self) {
+        self.pulse(Pulse::show_alive);
+    }
+
     /// Waits in a thread of the pool for a client, which may take its time.
     pub(crate) fn wait_for_client<T>(&self, wait: impl FnOnce() -> T) -> T {
         self.pulse(|pulse, page| pulse.begin_waiting(page));

@@ -56,6 +56,14 @@ impl Pulse {
         }
     }
 
+    /// Nothing is at work, and what waits waits for a thread of the pool: the worker is alive all the same.
+    pub(crate) fn show_alive(&mut self, page: &Page) {
+        if self.shown.is_none() {
+            page.turn(0);
+            page.turn(0);
+        }
+    }
+
     fn show(&mut self, page: &Page) {
         let full_pool = self.full_pool.filter(|_| self.waiting == 0);
         let now = full_pool.or(self.script).or(self.loop_awake.then_some(0));

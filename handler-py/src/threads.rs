@@ -25,6 +25,9 @@ impl Worker {
     pub(crate) fn serve_here(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
             self.obey(py)?;
+            if !self.pool.is_empty() {
+                self.link.show_alive();
+            }
             if self.wants_loop.load(Ordering::Relaxed) {
                 return Ok(true);
             }
@@ -69,6 +72,9 @@ impl Worker {
             }
             if py.detach(|| self.pool.watch(&self.link)) == Sight::NobodyReads {
                 self.read(py)?;
+            }
+            if !self.pool.is_empty() {
+                self.link.show_alive();
             }
             py.check_signals()?;
         }

@@ -292,10 +292,15 @@ impl Worker {
         self.link.set_loop_awake(true);
     }
 
-    /// It goes to sleep.
-    fn sleeps(&self) {
+    /// It goes to sleep. Says whether jobs wait for a thread: then it is to wake up soon and show that it is alive.
+    fn sleeps(&self) -> bool {
         self.check_fork();
         self.link.set_loop_awake(false);
+        let jobs_wait = !self.pool.is_empty();
+        if jobs_wait {
+            self.link.show_alive();
+        }
+        jobs_wait
     }
 
     /// Says how the app keeps its sessions, before it is ready.

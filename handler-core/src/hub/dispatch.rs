@@ -11,6 +11,7 @@ use crate::http::Persistence;
 use crate::http::response::{Form, Response};
 use crate::protocol::ConnId;
 use crate::worker::protocol::{Action, Ids, Level, ProtocolError, encode_grown, split_frame};
+use rustc_hash::FxHashSet;
 use std::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -48,12 +49,17 @@ impl Hub {
 
     /// Gives a request to the least loaded worker, or lets it wait, or sends it away.
     pub(super) fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
-        if let Some(worker) = self.least_loaded(app) {
+        let may_go_first = self.apps[usize::from(app.0)].queue.is_empty();
+        if let Some(worker) = self.least_loaded(app).filter(|id| {
+            // Those that wait for this worker take their turns first.
+            may_go_first && self.workers[id.0].listed.is_empty()
+        }) {
             self.assign(request, worker, now);
             return;
         }
+        let is_full = self.apps[usize::from(app.0)].queue.len() >= self.limits.queue && !self.holds_back(app);
         let state = &mut self.apps[usize::from(app.0)];
-        if state.queue.len() >= self.limits.queue || state.is_down() {
+        if is_full || state.is_down() {
             self.counters.overloaded += 1;
             self.answer_with(request, 503, now);
             return;
@@ -73,6 +79,15 @@ impl Hub {
             .map(|(id, _)| id)
     }
 
+    /// Whether more requests wait than the queue holds only since slow workers get fewer jobs ahead than they may hold.
+    fn holds_back(&self, app: AppId) -> bool {
+        let state = &self.apps[usize::from(app.0)];
+        let seated = state.seats.iter().filter_map(|seat| seat.worker).map(|id| &self.workers[id.0]);
+        let takes = seated.filter(|worker| worker.takes_jobs());
+        let room: usize = takes.map(|worker| self.limits.worker_jobs.saturating_sub(worker.jobs.len())).sum();
+        state.queue.len() < self.limits.queue.saturating_add(room)
+    }
+
     fn assign(&mut self, request: RequestKey, id: WorkerId, now: Instant) {
         let worker = &mut self.workers[id.0];
         let Plan::Run { job, .. } = &mut self.requests[request].plan else {
@@ -81,7 +96,7 @@ impl Hub {
         worker.serial += 1;
         job[SERIAL].copy_from_slice(&worker.serial.to_le_bytes());
         if worker.jobs.is_empty() {
-            worker.stuck_since = now;
+            worker.begin_watch(now);
         }
         worker.orders.extend_from_slice(job);
         worker.jobs.insert(worker.serial, Job::Request(request));
@@ -103,10 +118,39 @@ impl Hub {
         }
     }
 
-    /// Gives a worker that has room again what waits for it: live connections first, since they cannot be refused.
+    /// Gives a worker that has room again what waits for it. Requests and the messages of live connections take turns, and so
+    /// do the connections, whatever time each takes.
     pub(super) fn fill(&mut self, worker: WorkerId, app: AppId, now: Instant) {
+        while let Some(state) = self.workers.get_mut(worker.0) {
+            let live = !state.listed.is_empty();
+            let requests = !self.apps[usize::from(app.0)].queue.is_empty();
+            if !live || !requests || state.is_leaving() || !state.has_room(self.limits.worker_jobs) {
+                break;
+            }
+            let request_is_next = state.request_is_next;
+            state.request_is_next = !request_is_next;
+            if request_is_next {
+                let request = self.apps[usize::from(app.0)].queue.pop_front();
+                self.assign(request.expect("the queue is not empty"), worker, now);
+            } else {
+                self.pump_next(worker, now);
+            }
+        }
         self.pump_listed(worker, now);
         self.assign_waiting(app, now);
+    }
+
+    /// Gives workers with room what waits, in case that nothing else has.
+    pub(super) fn fill_all(&mut self, now: Instant) {
+        for app in self.app_ids() {
+            for seat in 0..self.apps[usize::from(app.0)].seats.len() {
+                let state = &self.apps[usize::from(app.0)];
+                let Some(id) = state.seats.get(seat).and_then(|seat| seat.worker) else { continue };
+                if !state.queue.is_empty() || !self.workers[id.0].listed.is_empty() {
+                    self.fill(id, app, now);
+                }
+            }
+        }
     }
 
     /// Puts a request that a worker never started back, before those that came later.
@@ -160,22 +204,42 @@ impl Hub {
                 Err(problem) => break Err(problem),
             }
         };
-        for (serial, job) in skipped.into_iter().rev() {
-            self.take_back(id, serial, job, now);
-        }
+        self.take_back_all(id, &skipped, now);
         result?;
         if !frames.is_empty() {
             return Err(ProtocolError::Truncated { kind: frames[0] });
         }
-        if let Some(worker) = self.workers.get(id.0) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.spoke = true;
             let app = worker.app;
             self.fill(id, app, now);
         }
         Ok(())
     }
 
+    /// A worker has not started these jobs, and will not; they are in the order in which it would have. What was next keeps its
+    /// turn.
+    pub(super) fn take_back_all(&mut self, worker: WorkerId, jobs: &[(u64, Job)], now: Instant) {
+        let Some((_, first)) = jobs.first() else { return };
+        for (serial, job) in jobs.iter().rev() {
+            self.take_back(worker, *serial, *job, now);
+        }
+        let Some(state) = self.workers.get_mut(worker.0) else { return };
+        state.request_is_next = matches!(first, Job::Request(_));
+        let lives = jobs.iter().filter_map(|(_, job)| match job {
+            Job::Live(live) => Some(*live),
+            Job::Request(_) => None,
+        });
+        let returned: FxHashSet<_> = lives.clone().collect();
+        // Some have come to an end instead.
+        let mut waiting = FxHashSet::default();
+        state.listed.retain(|live| !(returned.contains(live) && waiting.insert(*live)));
+        let first_ones: Vec<_> = lives.filter(|live| waiting.remove(live)).collect();
+        first_ones.into_iter().rev().for_each(|live| state.listed.push_front(live));
+    }
+
     /// A worker has not started this job, and will not.
-    pub(super) fn take_back(&mut self, worker: WorkerId, serial: u64, job: Job, now: Instant) {
+    fn take_back(&mut self, worker: WorkerId, serial: u64, job: Job, now: Instant) {
         match job {
             Job::Request(request) => self.requeue(request, now),
             Job::Live(live) => self.live_returned(worker, live, serial),
@@ -272,6 +336,9 @@ impl Hub {
     pub(super) fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
         let worker = self.workers.get_mut(id.0)?;
         let job = worker.jobs.remove(&serial);
+        if job.is_some() {
+            worker.pace.note_begun(serial);
+        }
         worker.has_answered = true;
         if job.is_none() {
             self.counters.answers_too_late += 1;

@@ -18,7 +18,7 @@ use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
 use rustc_hash::FxHashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 impl Hub {
@@ -476,33 +476,69 @@ impl Hub {
     /// What a worker's page shows; asked about every [`Hub::PULSE`] while it has jobs.
     pub fn handle_pulse(&mut self, id: WorkerId, pulse: Pulse, now: Instant) {
         let Some(worker) = self.workers.get_mut(id.0) else { return };
-        let inside = pulse.turn % 2 == 1 && pulse.turn == worker.pulse.turn;
-        worker.pulse = pulse;
-        if !inside {
-            worker.stuck_since = now;
-            if std::mem::take(&mut worker.stuck) {
-                let app = worker.app;
-                self.fill(id, app, now);
+        let moved = worker.look(pulse, now);
+        let is_behind = worker.pace.look(worker.serial);
+        let script_time = self.limits.script_time;
+        if moved {
+            worker.stuck = false;
+            let app = worker.app;
+            let others_wait = !worker.listed.is_empty() || !self.apps[usize::from(app.0)].queue.is_empty();
+            if is_behind && (others_wait || worker.jobs.values().any(|job| matches!(job, Job::Live(_)))) {
+                // What it was given ahead goes back to take its turn with what waits.
+                self.revoke(id);
             }
+            self.fill(id, app, now);
             return;
         }
-        let time = now.saturating_duration_since(worker.stuck_since);
-        if time >= Worker::STUCK && !worker.stuck {
+        let patience = if worker.is_inside() { Worker::STUCK } else { Worker::SILENT.min(script_time / 2) };
+        if worker.still >= patience && !worker.stuck {
             worker.stuck = true;
+            worker.pace.slow_down();
             if worker.jobs.keys().any(|serial| *serial > pulse.started) {
-                worker.revoked = worker.serial;
-                self.effects.push_back(Effect::Revoke { worker: id, serial: worker.serial });
+                self.revoke(id);
             }
         }
-        if time >= self.limits.script_time && worker.stage != Stage::Killed {
-            worker.hung_job = Some(pulse.running);
-            error!(
-                app = self.apps[usize::from(worker.app.0)].spec.name,
-                worker = worker.number,
-                "a script ran for {:?} without pause: its worker is killed",
-                self.limits.script_time
-            );
+        let worker = &mut self.workers[id.0];
+        if worker.still >= script_time && !matches!(worker.stage, Stage::Killed | Stage::Loading { .. }) {
+            let name = &self.apps[usize::from(worker.app.0)].spec.name;
+            let (number, running) = (worker.number, pulse.running);
+            if worker.is_inside() {
+                worker.hung_job = Some(running);
+                error!(
+                    app = name,
+                    worker = number,
+                    "a script ran for {script_time:?} without pause: its worker is killed"
+                );
+            } else {
+                worker.hung_job = Some(0);
+                error!(
+                    app = name,
+                    worker = number,
+                    "a worker began nothing of what it was given for {script_time:?}: it is killed"
+                );
+            }
             self.kill(id);
+        }
+    }
+
+    /// Takes back what a worker has not started.
+    fn revoke(&mut self, id: WorkerId) {
+        let worker = &mut self.workers[id.0];
+        worker.revoked = worker.serial;
+        self.effects.push_back(Effect::Revoke { worker: id, serial: worker.serial });
+    }
+
+    /// A worker has sent or taken bytes: it does not stand still.
+    pub fn handle_transfer(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.spoke = true;
+        }
+    }
+
+    /// What a worker's page shows as the last job started, told before each of its batches.
+    pub fn handle_started(&mut self, id: WorkerId, started: u64) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.pace.note_begun(started);
         }
     }
 
@@ -510,17 +546,37 @@ impl Hub {
     /// keeps. The others run elsewhere.
     pub fn handle_revoked(&mut self, id: WorkerId, started: u64, now: Instant) {
         let Some(worker) = self.workers.get_mut(id.0) else { return };
-        let mut fresh: Vec<_> =
-            worker.jobs.iter().filter(|(s, _)| **s > started).map(|(s, r)| (*s, *r)).collect();
+        // It may have got more since, which it keeps.
+        let revoked = worker.revoked;
+        let mut fresh: Vec<_> = worker
+            .jobs
+            .iter()
+            .filter(|(serial, _)| **serial > started && **serial <= revoked)
+            .map(|(serial, job)| (*serial, *job))
+            .collect();
         fresh.sort_unstable_by_key(|(serial, _)| *serial);
         for (serial, _) in &fresh {
             worker.jobs.remove(serial);
         }
+        worker.pace.note_begun(revoked);
         let app = worker.app;
-        for (serial, job) in fresh.into_iter().rev() {
-            self.take_back(id, serial, job, now);
-        }
+        self.take_back_all(id, &fresh, now);
         self.fill(id, app, now);
+    }
+
+    /// Time in which the hub itself stood still counts for no deadline of a worker: workers may have stood still with it.
+    pub(super) fn excuse_pause(&mut self, late: Duration) {
+        if late <= Worker::LOOK {
+            return;
+        }
+        for (_, worker) in &mut self.workers {
+            if let Stage::Loading { since } | Stage::Draining { since } = &mut worker.stage {
+                *since += late;
+            }
+        }
+        if let Some(since) = &mut self.stopping {
+            *since += late;
+        }
     }
 
     /// Deadlines of workers: loading, draining, stopping.

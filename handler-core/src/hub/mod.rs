@@ -42,6 +42,7 @@ mod metrics;
 mod operate;
 mod outbox;
 mod output;
+mod pace;
 mod pacing;
 mod raw_clients;
 mod request;
@@ -199,10 +200,11 @@ impl Hub {
     pub fn finish_turn(&mut self, now: Instant) {
         self.tell_raw_handler(now);
         self.beat(now);
-        if self.next_deadline_check.is_some_and(|due| due <= now) {
-            self.next_deadline_check = None;
+        if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
+            self.excuse_pause(now - due);
             self.expire_requests(now);
             self.check_workers(now);
+            self.fill_all(now);
             self.measure_wanted();
         }
         self.look_at_bodies(now);
@@ -224,7 +226,8 @@ impl Hub {
     }
 
     fn is_waiting_for_something(&self) -> bool {
-        let is_watched = |worker: &Worker| worker.is_timed() || !worker.jobs.is_empty();
+        let is_watched =
+            |worker: &Worker| worker.is_timed() || !worker.jobs.is_empty() || !worker.listed.is_empty();
         !self.requests.is_empty()
             || self.stopping.is_some()
             || self.workers.iter().any(|(_, worker)| is_watched(worker))

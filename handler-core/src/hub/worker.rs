@@ -2,6 +2,7 @@
 
 use super::ids::AppId;
 use super::live::LiveId;
+use super::pace::Pace;
 use super::request::Job;
 use crate::worker::page::Pulse;
 use rustc_hash::FxHashMap;
@@ -48,8 +49,17 @@ pub(super) struct Worker {
     /// Code of the operator's that it has not done with, by its numbers.
     pub evaluating: Vec<u64>,
     pub pulse: Pulse,
-    /// Since when it has been in the same run of a script.
-    pub stuck_since: Instant,
+    /// How much it may hold that it has not started.
+    pub pace: Pace,
+    /// A waiting request is next, not a message of a live connection: they take turns.
+    pub request_is_next: bool,
+    /// When its page was last looked at.
+    pub seen: Instant,
+    /// For how long it has been in the same run of a script, or has begun nothing of what it was given. Only time in which the
+    /// hub ran counts.
+    pub still: Duration,
+    /// It has sent or taken bytes since the last look.
+    pub spoke: bool,
     pub stuck: bool,
     /// It was killed because a script ran for too long: this job's.
     pub hung_job: Option<u64>,
@@ -59,6 +69,10 @@ impl Worker {
     /// After so long in one run of a script a worker gets no new jobs, and gives back those that
     /// it has not started.
     pub const STUCK: Duration = Duration::from_millis(100);
+    /// The same for a worker that runs no script and begins nothing of what it was given: a busy machine may be the reason.
+    pub const SILENT: Duration = Duration::from_secs(1);
+    /// What counts at most from one look to the next: between them the hub itself may have stood still.
+    pub const LOOK: Duration = Duration::from_millis(100);
 
     pub fn new(app: AppId, number: u32, now: Instant) -> Self {
         Self {
@@ -76,7 +90,11 @@ impl Worker {
             orders: Vec::new(),
             evaluating: Vec::new(),
             pulse: Pulse::default(),
-            stuck_since: now,
+            pace: Pace::default(),
+            request_is_next: false,
+            seen: now,
+            still: Duration::ZERO,
+            spoke: false,
             stuck: false,
             hung_job: None,
         }
@@ -86,9 +104,42 @@ impl Worker {
         matches!(self.stage, Stage::Ready { .. }) && !self.stuck
     }
 
-    /// Whether it takes jobs, and holds less than `jobs` of them.
+    /// Whether it takes jobs, holds less than `jobs` of them, and keeps up with them.
     pub fn has_room(&self, jobs: usize) -> bool {
-        self.takes_jobs() && self.jobs.len() < jobs
+        self.takes_jobs()
+            && self.jobs.len() < jobs
+            && (self.pace.has_room(self.serial) || self.jobs.is_empty())
+    }
+
+    /// Begins to watch it, with the first job that it gets.
+    pub fn begin_watch(&mut self, now: Instant) {
+        self.seen = now;
+        self.still = Duration::ZERO;
+    }
+
+    /// Looks at what its page shows. Says whether it has moved since the last look; if not, [`still`](Self::still) has grown.
+    pub fn look(&mut self, pulse: Pulse, now: Instant) -> bool {
+        let time = now.saturating_duration_since(self.seen).min(Self::LOOK);
+        self.seen = now;
+        let before = std::mem::replace(&mut self.pulse, pulse);
+        self.pace.note_begun(pulse.started);
+        let has_spoken = std::mem::take(&mut self.spoke);
+        let moved = match pulse.turn % 2 {
+            1 => pulse.turn != before.turn,
+            _ => pulse != before || has_spoken || !(self.stuck || self.owes()),
+        };
+        self.still = if moved { Duration::ZERO } else { self.still + time };
+        moved
+    }
+
+    /// Whether it has jobs that it has not started.
+    fn owes(&self) -> bool {
+        self.serial > self.pulse.started && self.jobs.keys().any(|serial| *serial > self.pulse.started)
+    }
+
+    /// Whether a script runs in it.
+    pub fn is_inside(&self) -> bool {
+        self.pulse.turn % 2 == 1
     }
 
     /// Whether it takes nothing new any more.

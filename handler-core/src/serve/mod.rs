@@ -328,6 +328,7 @@ impl Loop {
     fn turn(&mut self, observer: &mut dyn Observer, now: Instant) -> Result<(), ServeError> {
         if now.duration_since(self.last_pulse) >= Hub::PULSE {
             self.last_pulse = now;
+            self.seats.look(&mut self.hub, &mut self.files, now);
             let busy: Vec<_> = self.hub.busy_workers().collect();
             for worker in busy {
                 if let Some(pulse) = self.seats.pulse(worker) {

@@ -34,6 +34,8 @@ struct Seated {
     held_since: Option<Instant>,
     /// Where it keeps files while it lives.
     scratch: Option<PathBuf>,
+    /// For how long a batch has been arriving, and the number of the last whole one at the last look.
+    partial: (Duration, u32),
 }
 
 /// All worker processes, by the hub's numbers.
@@ -41,17 +43,22 @@ pub(super) struct Seats {
     workers: Vec<Option<Seated>>,
     /// Where they write what they do not give the hub; none: to standard error.
     output: Option<Arc<OwnedFd>>,
+    looked: Option<Instant>,
 }
 
 const READ_SIZE: usize = 64 << 10;
 /// The most room that is made at once for a batch that its worker has announced.
 const LARGE_BATCH: usize = 64 << 20;
 const SIGKILL: i32 = 9;
+/// Tokens of workers' processes begin here; those of their sockets stay below.
+const PROCESSES: u64 = 1 << 31;
+/// What counts at most from one look to the next: between them the hub itself may have stood still.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Seats {
     /// Nobody is seated yet.
     pub(super) fn new(output: Option<Arc<OwnedFd>>) -> Self {
-        Self { workers: Vec::new(), output }
+        Self { workers: Vec::new(), output, looked: None }
     }
 
     /// How long orders are held back at most.
@@ -80,6 +87,36 @@ impl Seats {
             .filter_map(|seated| seated.held_since)
             .min()
             .map(|since| since + Self::HOLD)
+            .into_iter()
+            .chain(self.next_look())
+            .min()
+    }
+
+    /// When a batch that has not arrived whole is to be looked at.
+    fn next_look(&self) -> Option<Instant> {
+        let arrives = self.workers.iter().flatten().any(|seated| !seated.inbox.is_empty());
+        self.looked.filter(|_| arrives).map(|looked| looked + Hub::PULSE)
+    }
+
+    /// Replaces workers whose announced batch does not arrive: they are out of step, and all that they say is lost in it.
+    pub(super) fn look(&mut self, hub: &mut Hub, files: &mut Files, now: Instant) {
+        let time =
+            self.looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked).min(LOOK));
+        self.looked = Some(now);
+        let patience = hub.limits().script_time;
+        for number in 0..self.workers.len() {
+            let Some(seated) = &mut self.workers[number] else { continue };
+            let (waited, received) = seated.partial;
+            let goes_on = seated.inbox.is_empty() || received != seated.received;
+            seated.partial = (if goes_on { Duration::ZERO } else { waited + time }, seated.received);
+            if seated.partial.0 >= patience {
+                error!(
+                    worker = number,
+                    "a worker announced a batch that did not come within {patience:?}: it is killed"
+                );
+                self.bury(WorkerId(number), hub, files, now);
+            }
+        }
     }
 
     /// Starts a process and tells it what to load.
@@ -94,6 +131,8 @@ impl Seats {
         let process = command.spawn_with(self.output.as_deref())?;
         let data = EventData::new_u64(base + worker.0 as u64);
         epoll::add(poller, &process.socket, data, EventFlags::IN)?;
+        let data = EventData::new_u64(base + PROCESSES + worker.0 as u64);
+        epoll::add(poller, &process.pidfd, data, EventFlags::IN)?;
         let mut unsent = Vec::new();
         encode_start(&mut unsent, start);
         let is_given = !start.scratch.is_empty();
@@ -111,6 +150,7 @@ impl Seats {
             sent: 0,
             held_since: None,
             scratch,
+            partial: (Duration::ZERO, 0),
         };
         self.workers[worker.0] = Some(seated);
         Ok(())
@@ -137,7 +177,7 @@ impl Seats {
         self.get(worker).map(|seated| seated.process.page.revoke(serial))
     }
 
-    /// Sends SIGKILL. Its end is noticed like any other: by end of file.
+    /// Sends SIGKILL. Its end is noticed like any other.
     pub(super) fn kill(&mut self, worker: WorkerId) {
         if let Some(seated) = self.get_mut(worker) {
             let _ = seated.process.child.kill();
@@ -168,7 +208,9 @@ impl Seats {
             seated.sent = serial;
             if !seated.unsent.is_empty() {
                 seated.unsent.append(orders);
-                seated.write_unsent();
+                if seated.write_unsent() {
+                    hub.handle_transfer(WorkerId(number));
+                }
             } else if !orders.is_empty() {
                 let written = seated.process.socket.write(orders).unwrap_or(0);
                 if written < orders.len() {
@@ -190,12 +232,18 @@ impl Seats {
     }
 
     /// Reads what a worker wrote and gives whole batches to the hub; at its end, also what it had
-    /// ready but not sent.
+    /// ready but not sent. A process that it forked may keep its end of the socket open: its own end counts, too.
     pub(super) fn read(&mut self, token: u64, hub: &mut Hub, files: &mut Files, now: Instant) {
-        let worker = WorkerId(token as usize);
+        let worker = WorkerId((token % PROCESSES) as usize);
         let Some(seated) = self.get_mut(worker) else { return };
+        // A late event of a process may mean one that had the number before.
+        let is_dead = token >= PROCESSES && !matches!(seated.process.child.try_wait(), Ok(None));
+        if token >= PROCESSES && !is_dead {
+            return;
+        }
         match seated.read(worker, hub, now) {
-            Ok(true) => {}
+            Ok(true) if !is_dead => {}
+            Ok(true) => self.bury(worker, hub, files, now),
             Ok(false) => self.bury(worker, hub, files, now),
             Err(problem) => {
                 error!(worker = worker.0, "a worker is killed, its messages make no sense: {problem}");
@@ -238,14 +286,16 @@ impl Seated {
         self.process.page.pulse().started < self.sent
     }
 
-    fn write_unsent(&mut self) {
-        let Ok(written) = self.process.socket.write(&self.unsent[self.written..]) else { return };
+    /// Says whether the worker has made room for anything.
+    fn write_unsent(&mut self) -> bool {
+        let Ok(written) = self.process.socket.write(&self.unsent[self.written..]) else { return false };
         self.written += written;
         // What is left is moved only when that is less than what has left.
         if self.written > self.unsent.len() / 2 {
             self.unsent.drain(..self.written);
             self.written = 0;
         }
+        written > 0
     }
 
     /// `Ok(false)`: end of file.
@@ -269,10 +319,14 @@ impl Seated {
             let room = self.inbox.capacity() - have;
             let count = match rustix::io::read(&self.process.socket, spare_capacity(&mut self.inbox)) {
                 Ok(0) | Err(Errno::CONNRESET) => return Ok(false),
-                Ok(count) => count,
+                Ok(count) => {
+                    hub.handle_transfer(worker);
+                    count
+                }
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
                 Err(e) => return Err(e.into()),
             };
+            hub.handle_started(worker, self.process.page.pulse().started);
             let mut rest = &self.inbox[..];
             while let Some((number, frames, after)) = split_batch(rest)? {
                 self.received = number;

@@ -4,6 +4,7 @@ use super::link::ENVIRONMENT;
 use super::page::Page;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -28,6 +29,8 @@ pub struct WorkerCommand {
 pub struct WorkerProcess {
     /// The process.
     pub child: Child,
+    /// Becomes readable when the process is dead, whoever else has its end of the socket pair.
+    pub pidfd: OwnedFd,
     /// The hub's end of the socket pair, non-blocking.
     pub socket: UnixStream,
     /// The shared page.
@@ -63,7 +66,7 @@ impl WorkerCommand {
             Some(output) => command.stdout(output.try_clone()?).stderr(output.try_clone()?),
             None => command.stdout(io::stderr()),
         };
-        let child = command
+        let mut child = command
             .args(&self.arguments)
             .env(ENVIRONMENT, format!("{},{}", theirs.as_raw_fd(), page_fd.as_raw_fd()))
             // Workers get keys made of it; what shows the environment shall not show the secret.
@@ -72,6 +75,13 @@ impl WorkerCommand {
             // ^C at a terminal is for the hub, which then lets its workers finish.
             .process_group(0)
             .spawn()?;
-        Ok(WorkerProcess { child, socket, page })
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(WorkerProcess { child, pidfd, socket, page }),
+            Err(problem) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(problem.into())
+            }
+        }
     }
 }

@@ -58,6 +58,10 @@ def make_loop() -> asyncio.AbstractEventLoop:
     return _loop
 
 
+#: How often a loop wakes up while jobs wait for a thread.
+_ALIVE = 0.2
+
+
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
     """Makes a task, and remembers whether that is a service's."""
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
@@ -143,7 +147,8 @@ class _Watched(selectors.DefaultSelector):
 
     def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
         worker = _state.worker()
-        worker.sleeps()
+        if worker.sleeps():
+            timeout = _ALIVE if timeout is None else min(timeout, _ALIVE)
         try:
             return super().select(timeout)
         finally:

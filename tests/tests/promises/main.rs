@@ -68,6 +68,8 @@ mod exec;
 mod exec_channels;
 /// An existing Mongrel2 and its database: started, stopped, served behind, and checked.
 mod existing_server;
+/// Fairness: requests and live connections share a worker's time.
+mod fairness;
 /// Files: types, conditions, ranges, roots that nobody leaves, large ones, compression.
 mod files;
 /// Forged upload headers: no file is opened, none deleted.
@@ -117,6 +119,8 @@ mod script_errors;
 mod servers;
 /// Sessions: what a visitor carries in a signed cookie, and nobody else can write.
 mod sessions;
+/// Workers that do not work: stopped, hung outside of handlers, dead behind a child, out of step.
+mod silent_workers;
 /// A directory of handlers, and an address for each.
 mod site_folder;
 /// Slips: what is typed by mistake is told when the script is loaded.

@@ -196,7 +196,7 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
-        if key.is_none() && self.live.sessions.open >= self.limits.sessions {
+        if key.is_none() && self.live.sessions.open >= self.limits.sessions && !self.end_unused(now) {
             self.counters.overloaded += 1;
             if self.complaints.pass(Complaint::Overflow, now) {
                 warn!("{} sessions are open, no more are taken: limits.sessions", self.limits.sessions);

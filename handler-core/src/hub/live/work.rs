@@ -85,8 +85,14 @@ impl Hub {
         self.pump(id, now);
     }
 
-    /// Gives a connection's worker what it can take.
+    /// Gives a connection's worker what it can take, unless others wait for that.
     pub(in crate::hub) fn pump(&mut self, id: LiveId, now: Instant) {
+        self.pump_within(id, usize::MAX, true, now);
+    }
+
+    /// Gives a connection's worker at most so many things that it can take; if it is `queued`, behind those that wait for that.
+    fn pump_within(&mut self, id: LiveId, most: usize, queued: bool, now: Instant) {
+        let mut given = 0;
         loop {
             let Some(channel) = self.live.lives.get_mut(id) else { return };
             let Some(work) = channel.work.as_mut().filter(|work| !work.waiting.is_empty()) else { return };
@@ -118,7 +124,9 @@ impl Hub {
                 // It goes on when the worker has done what it has.
                 return;
             }
-            if !worker.has_room(self.limits.worker_jobs) {
+            let others_wait =
+                || !worker.listed.is_empty() || !self.apps[usize::from(worker.app.0)].queue.is_empty();
+            if given >= most || !worker.has_room(self.limits.worker_jobs) || (queued && others_wait()) {
                 if !work.listed {
                     work.listed = true;
                     worker.listed.push_back(id);
@@ -129,7 +137,7 @@ impl Hub {
             worker.serial += 1;
             let serial = worker.serial;
             if worker.jobs.is_empty() {
-                worker.stuck_since = now;
+                worker.begin_watch(now);
             }
             worker.jobs.insert(serial, Job::Live(id));
             match &pending {
@@ -152,6 +160,7 @@ impl Hub {
                 _ => None,
             };
             work.flight.push_back((serial, pending));
+            given += 1;
             if let Some(fresh) = open {
                 self.write_open(id, worker_id, serial, fresh);
             }
@@ -373,21 +382,26 @@ impl Hub {
         }
     }
 
-    /// Goes on with the connections that waited for a worker to take more.
+    /// Goes on with the connections that wait for a worker to take more, one thing of each in turn.
     pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        let rounds = self.workers.get(worker.0).map_or(0, |state| state.listed.len());
-        for _ in 0..rounds {
-            let Some(state) = self.workers.get_mut(worker.0) else { return };
-            if !state.is_leaving() && !state.has_room(self.limits.worker_jobs) {
-                return;
-            }
-            let Some(id) = state.listed.pop_front() else { return };
-            // Whoever left the worker meanwhile, or came to an end, is on the list in vain.
-            let channel = self.live.lives.get_mut(id).filter(|c| c.worker == Attached::to(worker));
-            if let Some(work) = channel.and_then(|channel| channel.work.as_mut()) {
-                work.listed = false;
-                self.pump(id, now);
-            }
+        while let Some(state) = self.workers.get(worker.0)
+            && !state.listed.is_empty()
+            && (state.is_leaving() || state.has_room(self.limits.worker_jobs))
+        {
+            self.pump_next(worker, now);
+        }
+    }
+
+    /// Gives a worker that has room one thing of the connection that has waited for longest.
+    pub(in crate::hub) fn pump_next(&mut self, worker: WorkerId, now: Instant) {
+        let Some(id) = self.workers.get_mut(worker.0).and_then(|state| state.listed.pop_front()) else {
+            return;
+        };
+        // Connections that left the worker meanwhile, or came to an end, are on the list in vain.
+        let channel = self.live.lives.get_mut(id).filter(|c| c.worker == Attached::to(worker));
+        if let Some(work) = channel.and_then(|channel| channel.work.as_mut()) {
+            work.listed = false;
+            self.pump_within(id, 1, false, now);
         }
     }
 

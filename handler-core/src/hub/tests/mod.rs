@@ -12,6 +12,7 @@ mod code;
 mod control_frames;
 mod crowds;
 mod decisions;
+mod fairness;
 mod handshakes;
 mod live;
 mod metrics;

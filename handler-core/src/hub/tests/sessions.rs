@@ -502,6 +502,7 @@ fn no_more_sessions_are_opened_than_the_limit_says() {
     let mut site = Site::with(limits, 1, Registration { channels: vec![spec], ..registration() });
     site.hub.set_session_key(&[7; 32]);
     let (ticket, _) = open(&mut site);
+    poll(&mut site, 9, &ticket, "");
     ask(&mut site, 2, "GET /chat", &[EVENTS], b"");
     ask(&mut site, 3, "POST /chat", &[], b"");
     ask(&mut site, 4, "GET /chat", &[EVENTS], b"");
@@ -511,4 +512,30 @@ fn no_more_sessions_are_opened_than_the_limit_says() {
     ask(&mut site, 6, &format!("DELETE /chat?session={ticket}"), &[], b"");
     ask(&mut site, 7, "POST /chat", &[], b"");
     assert_eq!(site.statuses(7), [201]);
+}
+
+#[test]
+fn sessions_that_no_client_has_come_back_to_make_room_for_new_ones() {
+    let spec = ChannelSpec { path: "/chat".into(), ..ChannelSpec::default() };
+    let limits = Limits { sessions: 3, ..Limits::default() };
+    let mut site = Site::with(limits, 1, Registration { channels: vec![spec], ..registration() });
+    site.hub.set_session_key(&[7; 32]);
+    let (ticket, conn) = open(&mut site);
+    poll(&mut site, 2, &ticket, "");
+    // A client opens one after the other and polls none.
+    for id in 10..500 {
+        ask(&mut site, id, "POST /chat", &[], b"");
+        assert_eq!(site.statuses(id as u32), [201]);
+        site.told(FIRST);
+    }
+    assert_eq!(site.hub.live(), 3, "nothing is kept of those that made room");
+    // The others are not affected, and a client that was too slow is told.
+    send(&mut site, conn, "still there");
+    assert_eq!(answer(&site, 2).1["messages"], json!(["still there"]));
+    let early = answer(&site, 10).1["session"].as_str().unwrap().to_owned();
+    poll(&mut site, 600, &early, "");
+    assert_eq!(site.statuses(600), [410]);
+    let late = answer(&site, 499).1["session"].as_str().unwrap().to_owned();
+    poll(&mut site, 601, &late, "");
+    assert!(site.statuses(601).is_empty(), "it waits for a message");
 }

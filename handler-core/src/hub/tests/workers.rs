@@ -296,3 +296,76 @@ fn a_job_that_is_passed_in_the_middle_of_its_answer_is_cut_short() {
     assert!(site.closed(7) && site.jobs(1).is_empty());
     site.settles();
 }
+
+#[test]
+fn a_worker_that_begins_nothing_gives_its_jobs_to_others_and_is_replaced() {
+    let mut site = Site::new(2);
+    site.request(1, "GET /a");
+    site.request(2, "GET /a");
+    site.respond(SECOND, 1, "x");
+    let begin = site.now;
+    let mut given_back = None;
+    while !site.workers[&FIRST].killed {
+        site.pass(millis(50));
+        let before = site.effects.len();
+        pulse(&mut site, FIRST, 0, 0, 0);
+        if site.effects[before..].contains(&Effect::Revoke { worker: FIRST, serial: 1 }) {
+            given_back = Some(site.now - begin);
+            site.hub.handle_revoked(FIRST, 0, site.now);
+            site.turn();
+            assert_eq!(site.jobs(1).last().map(|job| job.conn.as_str()), Some("boot-0.0.1"));
+            site.respond(SECOND, 2, "x");
+        }
+        assert!(site.hub.busy_workers().any(|worker| worker == FIRST), "it is watched though it has no job");
+    }
+    assert!(given_back.is_some_and(|time| time >= millis(1000) && time < millis(1200)), "{given_back:?}");
+    let time = site.now - begin;
+    assert!(time >= seconds(10) && time < millis(10_200), "{time:?}");
+    site.die(FIRST, 0);
+    assert_eq!((site.statuses(1), site.statuses(2)), (vec![200], vec![200]));
+}
+
+#[test]
+fn a_worker_that_shows_that_it_is_alive_may_take_its_time_to_begin() {
+    let mut site = Site::new(1);
+    site.request(1, "GET /a");
+    site.request(2, "GET /a");
+    for beat in 0..200 {
+        pulse(&mut site, FIRST, 1, 2 * beat, 0);
+        site.pass(millis(200));
+    }
+    assert!(!site.workers[&FIRST].killed);
+    // Bytes that it sends or takes count, too.
+    for _ in 0..200 {
+        site.hub.handle_transfer(FIRST);
+        pulse(&mut site, FIRST, 1, 0, 0);
+        site.pass(millis(200));
+    }
+    assert!(!site.workers[&FIRST].killed);
+}
+
+#[test]
+fn time_in_which_the_hub_stood_still_hangs_no_worker() {
+    for (turn, running) in [(1, 1), (0, 0)] {
+        let mut site = Site::new(1);
+        let started = running;
+        site.request(1, "GET /a");
+        pulse(&mut site, FIRST, started, turn, running);
+        pulse(&mut site, FIRST, started, turn, running);
+        for _ in 0..20 {
+            site.now += seconds(25);
+            pulse(&mut site, FIRST, started, turn, running);
+        }
+        assert!(!site.workers[&FIRST].killed);
+    }
+    // Nor does it cost one that loads its time.
+    let mut site = Site::empty(Limits::default(), 1, vec![app(1)]);
+    let worker = site.begin_load(APP)[0];
+    site.pass(seconds(9));
+    site.now += seconds(100);
+    site.turn();
+    site.pass(millis(500));
+    assert!(!site.workers[&worker].killed);
+    site.pass(seconds(1));
+    assert!(site.workers[&worker].killed);
+}

@@ -103,6 +103,9 @@ impl Hub {
         let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), is_stream, due)));
         let id = self.open_live(None, place, carrier, &opening, Beginning::Accepted, now)?;
         self.look_at(id, due);
+        if !is_stream {
+            self.note_unused(id);
+        }
         Some(id)
     }
 
@@ -163,6 +166,7 @@ impl Hub {
         let Some(channel) = self.live.lives.get_mut(id) else { return Err((410, GONE)) };
         channel.heard = second;
         let Carrier::Http(session) = &mut channel.carrier else { return Err((410, GONE)) };
+        session.used = true;
         match session.mailbox.go_on(after) {
             Ok(()) => {}
             Err(Lost::Past) if drops => {
@@ -224,6 +228,7 @@ impl Hub {
         let queued = channel.work.as_ref().map_or(0, |work| work.bytes);
         let is_open = channel.stage == Stage::Open;
         let Carrier::Http(session) = &mut channel.carrier else { return (410, GONE.into()) };
+        session.used = true;
         if session.poll.is_none() && session.stream.is_none() && session.told.is_none() {
             session.due = now + inactivity;
         }

@@ -8,6 +8,7 @@
 //! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
 //! * `delivering`: messages to polls and streams
 //! * `bosh`: the same for BOSH, whose state is a protocol of its own
+//! * `unused`: those that no client has come back to
 //! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
 
 mod agenda;
@@ -16,10 +17,12 @@ mod bosh;
 mod calls;
 mod delivering;
 mod passing;
+mod unused;
 
 pub(super) use agenda::Agenda;
 pub(super) use bosh::{ByBosh, element_of};
 pub(in crate::hub) use calls::Asking;
+use unused::Unused;
 
 use super::table::LiveId;
 use crate::channel::mailbox::Mailbox;
@@ -50,6 +53,8 @@ pub(in crate::hub) struct ByHttp {
     stream: Option<ConnKey>,
     /// It was opened by a stream.
     is_stream: bool,
+    /// Its client has come back with its ticket.
+    used: bool,
     /// The client was told that it is over: until then it may come again and be told once more, since it may have missed it.
     told: Option<Instant>,
     /// When something is to be done for it if nothing comes.
@@ -67,6 +72,7 @@ impl ByHttp {
             poll: None,
             stream: None,
             is_stream,
+            used: is_stream,
             told: None,
             due,
             planned: None,
@@ -92,6 +98,8 @@ pub(in crate::hub) struct Sessions {
     /// How many are not over.
     pub(super) open: usize,
     agenda: Agenda,
+    /// Those whose clients have not come back yet, and some others.
+    unused: Unused,
     /// Those with a poll to answer at the end of the turn, and some others.
     ready: Vec<LiveId>,
     /// Those that nobody listens to any more, and some others: their time runs.
