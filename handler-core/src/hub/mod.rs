@@ -40,6 +40,7 @@ mod link;
 mod live;
 mod metrics;
 mod operate;
+mod orphans;
 mod outbox;
 mod output;
 mod pacing;
@@ -64,6 +65,7 @@ pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
 pub use operate::OperateError;
+pub use orphans::Present;
 pub use taps::TapFilter;
 
 use app::App;
@@ -206,6 +208,7 @@ impl Hub {
             self.measure_wanted();
         }
         self.look_at_bodies(now);
+        self.go_on_searching(now);
         for (kind, held) in self.complaints.take_held(now) {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
@@ -241,6 +244,7 @@ impl Hub {
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .chain(self.links.iter().filter_map(Link::next_timeout))
+            .chain(self.links.iter().filter_map(|link| link.orphans.next_timeout()))
             .chain(self.live.decisions.next_timeout())
             .chain(self.live.sessions.next_timeout())
             .min()
