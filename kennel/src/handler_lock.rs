@@ -32,12 +32,10 @@ impl HandlerLocks {
         for endpoint in endpoints {
             let handler = &endpoint.send_spec;
             let taken = SocketAddr::from_abstract_name(name(handler)).and_then(|address| {
-                UnixListener::bind_addr(&address).map_err(|problem| (problem, address)).or_else(
-                    |(problem, address)| match problem.kind() {
-                        io::ErrorKind::AddrInUse => Err(io::Error::new(problem.kind(), holder(&address))),
-                        _ => Err(problem),
-                    },
-                )
+                UnixListener::bind_addr(&address).map_err(|problem| match problem.kind() {
+                    io::ErrorKind::AddrInUse => io::Error::new(problem.kind(), holder(&address)),
+                    _ => problem,
+                })
             });
             match taken {
                 Ok(socket) => sockets.push(socket),
