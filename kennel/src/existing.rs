@@ -8,7 +8,7 @@ use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;
 use handler_core::transport::{Address, Endpoint};
 use mongrel2_conf::deployed::{Deployment, Wanted};
-use mongrel2_conf::model::{Handler, Server};
+use mongrel2_conf::model::{Handler, Server, Target};
 use mongrel2_conf::store::StoreError;
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -105,7 +105,15 @@ pub(crate) fn find<'a>(
 fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::Result<Endpoint> {
     let parse = |spec: &str| spec.parse::<Address>().map_err(wrong_input);
     let (send_spec, recv_spec) = (parse(send_spec)?, parse(recv_spec)?);
-    Ok(Endpoint { send_spec, recv_spec, recv_ident, upload_store: None, control_port: None, places: None })
+    Ok(Endpoint {
+        send_spec,
+        recv_spec,
+        recv_ident,
+        upload_store: None,
+        control_port: None,
+        is_sole: false,
+        places: None,
+    })
 }
 
 fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Result<Endpoint> {
@@ -131,7 +139,18 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
         recv_ident: Some(handler.recv_ident.clone()),
         upload_store,
         control_port: deployment.control_port(server).ok(),
+        is_sole: is_sole(server, handler),
         places: Some(Places::of(&deployment, server).capacity().places()),
+    })
+}
+
+/// Whether all requests of a server come to this handler, except for files that the server itself sends.
+fn is_sole(server: &Server, handler: &Handler) -> bool {
+    let mut targets = server.hosts.iter().flat_map(|host| &host.routes).map(|route| &*route.target);
+    targets.all(|target| match target {
+        Target::Handler(other) => other.send_spec == handler.send_spec,
+        Target::Dir(_) => true,
+        Target::Proxy(_) => false,
     })
 }
 

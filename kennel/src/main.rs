@@ -16,6 +16,7 @@ mod config;
 mod existing;
 mod exit;
 mod guard;
+mod handler_lock;
 mod listen;
 mod log;
 mod own_server;

@@ -131,6 +131,7 @@ impl OwnServer {
             recv_ident: None,
             control_port: Some(Address::Ipc(format!("{folder}/control"))),
             upload_store: Some(std::path::absolute(self.files.folder().join(UPLOADS))?),
+            is_sole: true,
             places: Some(Places::own().capacity().places()),
         })
     }

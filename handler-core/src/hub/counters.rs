@@ -57,6 +57,8 @@ pub struct Counters {
     pub unanswered_pings: u64,
     /// Connections that were found to be gone by asking, since their server had not told.
     pub untold: u64,
+    /// Connections closed because a hub before this one had taken their requests.
+    pub orphaned: u64,
 }
 
 impl Counters {
@@ -88,6 +90,7 @@ impl Counters {
             ("violations", self.violations),
             ("unanswered_pings", self.unanswered_pings),
             ("untold", self.untold),
+            ("orphaned", self.orphaned),
         ];
         let shown: Vec<_> =
             named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}={n}")).collect();

@@ -66,6 +66,7 @@ impl Hub {
         let state = &mut self.links[usize::from(link.0)];
         state.begin(subscription);
         info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
+        self.begin_search(link);
     }
 
     /// A reply could not be handed to a server, since that is gone. Its connections end when the hub hears of it.

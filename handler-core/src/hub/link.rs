@@ -3,6 +3,7 @@
 use super::capacity::{Capacity, Load};
 use super::connection::Conn;
 use super::ids::ConnKey;
+use super::orphans::Orphans;
 use super::under_way::UnderWay;
 use crate::protocol::Sender;
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub(super) struct Link {
     pub flow_control: bool,
     /// Bytes of replies that the system has not taken yet.
     pub backlog: usize,
+    /// Clients whose requests a hub before this one has taken.
+    pub orphans: Orphans,
     /// How many connections the server holds without harm, when known. The same for each of its runs.
     pub capacity: Option<Capacity>,
     /// How many it has.
@@ -100,6 +103,7 @@ impl Link {
     /// The run is over: nothing of it may reach the next.
     pub fn end(&mut self) {
         let (incarnation, capacity) = (self.incarnation.wrapping_add(1), self.capacity);
-        *self = Self { incarnation, capacity, ..Self::default() };
+        let orphans = self.orphans.of_next_run();
+        *self = Self { incarnation, capacity, orphans, ..Self::default() };
     }
 }

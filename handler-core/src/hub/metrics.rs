@@ -118,6 +118,7 @@ impl Hub {
                 ("no_pong", counters.unanswered_pings),
                 ("server_gone", counters.purged),
                 ("untold", counters.untold),
+                ("orphaned", counters.orphaned),
             ],
         ));
         let rooms = Family::gauge("kennel_rooms", "Rooms with members.");

@@ -40,6 +40,7 @@ mod link;
 mod live;
 mod metrics;
 mod operate;
+mod orphans;
 mod outbox;
 mod output;
 mod pace;
@@ -65,6 +66,7 @@ pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
 pub use operate::OperateError;
+pub use orphans::Present;
 pub use taps::TapFilter;
 
 use app::App;
@@ -208,6 +210,7 @@ impl Hub {
             self.measure_wanted();
         }
         self.look_at_bodies(now);
+        self.go_on_searching(now);
         for (kind, held) in self.complaints.take_held(now) {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
@@ -244,6 +247,7 @@ impl Hub {
             .chain(self.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .chain(self.links.iter().filter_map(Link::next_timeout))
+            .chain(self.links.iter().filter_map(|link| link.orphans.next_timeout()))
             .chain(self.live.decisions.next_timeout())
             .chain(self.live.sessions.next_timeout())
             .min()

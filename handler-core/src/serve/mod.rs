@@ -228,6 +228,9 @@ impl Loop {
             if let Some(folder) = &endpoint.upload_store {
                 hub.set_upload_store(LinkId(link as u16), folder.clone());
             }
+            if endpoint.is_sole {
+                hub.set_sole_handler(LinkId(link as u16));
+            }
             hub.set_capacity(LinkId(link as u16), endpoint.places.map(Capacity::of_places));
         }
         if let Some(folder) = plan.bodies {
@@ -490,7 +493,9 @@ impl Loop {
             }
             ROLL_CALLS => {
                 for (link, present) in self.roll_calls.answers() {
-                    self.hub.handle_roll_call(link, &present, now);
+                    let ids: Vec<u32> = present.iter().map(|present| present.id).collect();
+                    self.hub.handle_roll_call(link, &ids, now);
+                    self.hub.handle_present(link, &present, now);
                 }
             }
             NAMES => self.servers.take_names(now),

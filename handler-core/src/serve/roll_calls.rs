@@ -1,7 +1,7 @@
 //! Questions to the servers' control ports, each in a thread of its own: an answer may take as long as a server
 //! stands still.
 
-use crate::hub::LinkId;
+use crate::hub::{LinkId, Present};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
 use std::collections::HashSet;
@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tracing::debug;
 
-/// Asks a server which connections it has, by their numbers; blocks until it answers or is given up.
-pub type AskWhoIsThere = Box<dyn FnOnce() -> Result<Vec<u32>, String> + Send>;
+/// Asks a server which connections it has; blocks until it answers or is given up.
+pub type AskWhoIsThere = Box<dyn FnOnce() -> Result<Vec<Present>, String> + Send>;
 
 /// The questions under way.
 #[derive(Debug)]
 pub(super) struct RollCalls {
-    answers: Receiver<(LinkId, Result<Vec<u32>, String>)>,
-    answer: Sender<(LinkId, Result<Vec<u32>, String>)>,
+    answers: Receiver<(LinkId, Result<Vec<Present>, String>)>,
+    answer: Sender<(LinkId, Result<Vec<Present>, String>)>,
     /// Readable when there is an answer.
     bell: Arc<OwnedFd>,
     asked: HashSet<LinkId>,
@@ -53,7 +53,7 @@ impl RollCalls {
     }
 
     /// What has been answered since the last time.
-    pub(super) fn answers(&mut self) -> Vec<(LinkId, Vec<u32>)> {
+    pub(super) fn answers(&mut self) -> Vec<(LinkId, Vec<Present>)> {
         let _ = read(&self.bell, &mut [0; 8]);
         let mut all = Vec::new();
         for (link, answer) in self.answers.try_iter() {
@@ -74,15 +74,21 @@ mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+    fn present(id: u32) -> Present {
+        Present { id, waits: false, received: 0, sent: 0 }
+    }
+
     #[test]
     fn a_server_that_still_owes_an_answer_is_not_asked_again() {
         let (go, wait) = channel::<()>();
         let mut calls = RollCalls::new().unwrap();
         calls.ask(
             LinkId(0),
-            Box::new(move || wait.recv().map(|()| vec![1, 2]).map_err(|gone| gone.to_string())),
+            Box::new(move || {
+                wait.recv().map(|()| vec![present(1), present(2)]).map_err(|gone| gone.to_string())
+            }),
         );
-        calls.ask(LinkId(0), Box::new(|| Ok(vec![3])));
+        calls.ask(LinkId(0), Box::new(|| Ok(vec![present(3)])));
         calls.ask(LinkId(1), Box::new(|| Err("there is no control port".to_owned())));
         go.send(()).unwrap();
         let mut answers = Vec::new();
@@ -94,6 +100,6 @@ mod tests {
             poll(&mut [PollFd::new(&calls.descriptor(), PollFlags::IN)], Some(&patience)).unwrap();
             answers.extend(calls.answers());
         }
-        assert_eq!(answers, [(LinkId(0), vec![1, 2])]);
+        assert_eq!(answers, [(LinkId(0), vec![present(1), present(2)])]);
     }
 }

@@ -29,6 +29,8 @@ pub struct Endpoint {
     pub upload_store: Option<PathBuf>,
     /// Its control port, when known.
     pub control_port: Option<Address>,
+    /// All requests of its server come to this handler.
+    pub is_sole: bool,
     /// How many connections its server holds without harm, when known.
     pub places: Option<usize>,
 }
@@ -417,6 +419,7 @@ mod tests {
             recv_ident: None,
             upload_store: None,
             control_port: None,
+            is_sole: false,
             places: None,
         }
     }

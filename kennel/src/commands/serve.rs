@@ -9,6 +9,7 @@ use crate::config::Uploads;
 use crate::existing::{self, CUTS};
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
+use crate::handler_lock::HandlerLocks;
 use crate::listen;
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways, await_answer};
@@ -19,12 +20,12 @@ use crate::site_folder::{self, SiteFolder, Typed};
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
-use handler_core::hub::{AppId, Hub};
+use handler_core::hub::{AppId, Hub, Present};
 use handler_core::serve::{self, App, AskWhoIsThere, ConsoleSocket, Ending, Inputs, Observer, Plan};
 use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
-use mongrel2_conf::control::Control;
+use mongrel2_conf::control::{ConnectionKind, Control, NetRow};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
@@ -74,6 +75,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     site.iter().for_each(SiteFolder::warn);
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
+    let _locks = HandlerLocks::take(&existing)?;
 
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
@@ -220,6 +222,14 @@ fn beside_the_loop(work: impl FnOnce() + Send + 'static) {
     if let Err(problem) = spawned {
         error!("cannot start a thread: {problem}");
     }
+}
+
+/// What the hub wants to know of a connection in the server's list.
+fn present(row: &NetRow) -> Option<Present> {
+    // Both are ages in whole seconds. A client that was never written to has no age of that.
+    let waits = row.bytes_written == 0 || row.last_read < row.last_write;
+    let waits = row.kind == ConnectionKind::Http && row.bytes_read > 0 && waits;
+    Some(Present { id: row.id?, waits, received: row.bytes_read, sent: row.bytes_written })
 }
 
 /// What the program does about what the loop tells it.
@@ -377,7 +387,7 @@ impl Observer for Host {
         let control = Control::new(endpoint.control_port.clone()?).with_patience(ROLL_CALL_PATIENCE);
         Some(Box::new(move || {
             let rows = control.status_net().map_err(|problem| problem.to_string())?;
-            Ok(rows.iter().filter_map(|row| row.id).collect())
+            Ok(rows.iter().filter_map(present).collect())
         }))
     }
 

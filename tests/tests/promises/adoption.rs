@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+use tests::client::{Client, get};
 use tests::process::{self, Signal};
 use tests::server::{Mongrel2, Setup};
 use tests::site::{Plan, Site};
@@ -101,6 +103,41 @@ fn what_clients_said_while_no_kennel_ran_is_heard_by_the_next_one() {
     }
     second.log().expect("[close n0 1006 ");
     wait::until("all were opened again", || second.log().count("resumed=true]") == 5);
+}
+
+#[test]
+fn requests_that_a_killed_kennel_had_taken_are_closed_and_idle_clients_are_not() {
+    let server = Mongrel2::start(Setup::default());
+    let app = format!("{APP}\napp:get('/slow', function() kennel.sleep(60) return 'late' end)");
+    let at = server.folder().path().display().to_string();
+    let database = format!("--mongrel2={at}/config.sqlite");
+    let plan = || Site::plan(&app).argument(&database).behind_named(server.port());
+    let first = plan().start();
+    let mut idle = first.client();
+    assert_eq!(idle.get("/fine").text(), "fine");
+    let mut socket = first.websocket("/chat/r?name=n");
+    assert_eq!(socket.ask("x"), "re: x");
+    let mut waiting: Vec<Client> = (0..20).map(|_| first.client()).collect();
+    waiting.iter_mut().for_each(|client| client.send(get("/slow")));
+    wait::until("the hub has them", || {
+        first.kennel(&["console", "--json", "-c", "status"]).stdout.contains("\"requests_unanswered\":20")
+    });
+    kill(first);
+    // Those who ask while no kennel runs are answered by the next one.
+    let mut late = Client::connect(server.port());
+    late.send(get("/fine"));
+
+    let second = plan().start();
+    let began = Instant::now();
+    for client in &mut waiting {
+        client.set_patience(Duration::from_secs(5));
+        assert!(client.read_to_end().is_empty());
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    second.log().expect("closed connections whose requests an earlier hub has taken");
+    assert_eq!(late.read().text(), "fine");
+    assert_eq!(idle.get("/fine").text(), "fine");
+    assert_eq!(socket.ask("y"), "re: y");
 }
 
 #[test]

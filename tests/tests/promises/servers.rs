@@ -180,6 +180,22 @@ fn its_own_mongrel2_may_die_as_often_as_it_likes() {
 }
 
 #[test]
+fn a_second_kennel_on_the_same_handler_does_not_start_and_names_the_first() {
+    let server = Mongrel2::start(Setup::default());
+    let first = Site::plan(APP).behind(&server).start();
+    let mut second = Site::plan(APP).behind(&server).spawn();
+    assert_eq!(second.exit_code(), Some(3));
+    let says = second.log().to_end();
+    assert!(says.contains(&format!("a kennel (process {}) already serves", first.hub())), "{says}");
+    assert_eq!(first.get("/hello/1").text(), "1 -");
+    // After `kill -9` nothing of the first is left.
+    tests::process::kill(first.hub());
+    drop(first);
+    let third = Site::plan(APP).behind(&server).start();
+    assert_eq!(third.get("/hello/2").text(), "2 -");
+}
+
+#[test]
 fn signals_that_mean_nothing_do_not_end_it() {
     let site = Site::plan(APP).behind_warm().start();
     for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM] {

@@ -19,6 +19,7 @@ mod metrics;
 mod mongrel2;
 mod operator;
 mod order;
+mod orphans;
 mod raw;
 mod sending;
 mod servers;
