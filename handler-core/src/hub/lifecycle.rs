@@ -135,7 +135,7 @@ impl Hub {
 
     pub(super) fn check_stopped(&mut self, now: Instant) {
         let Some(since) = self.stopping.filter(|_| self.workers.is_empty() && !self.stopped) else { return };
-        let out_of_time = now >= since + self.limits.stop_time;
+        let out_of_time = now >= since + self.limits.stop_time + self.limits.hook_time;
         let delivered = self.requests.is_empty() && self.conns.map.values().all(Conn::is_delivered);
         if out_of_time || delivered {
             self.stopped = true;

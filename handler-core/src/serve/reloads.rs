@@ -7,6 +7,9 @@ use crate::console::Loaded;
 use crate::hub::AppId;
 use serde_json::Value;
 
+/// How many workers run the newest code; or why it did not load.
+type Outcome = Result<usize, String>;
+
 /// Who waits, and for which apps.
 #[derive(Debug, Default)]
 pub(super) struct Reloads {
@@ -18,7 +21,7 @@ struct Waiting {
     token: u64,
     reference: Option<Value>,
     /// In the order of the apps: its name, and what became of its code once that is known.
-    apps: Vec<(AppId, String, Option<Result<usize, String>>)>,
+    apps: Vec<(AppId, String, Option<Outcome>)>,
 }
 
 /// All that one has waited for.
@@ -37,7 +40,7 @@ impl Reloads {
     }
 
     /// The newest code of an app serves with so many workers, or does not.
-    pub(super) fn settle(&mut self, app: AppId, outcome: &Result<usize, String>) -> Vec<Settled> {
+    pub(super) fn settle(&mut self, app: AppId, outcome: &Outcome) -> Vec<Settled> {
         self.settle_where(|known| known == app, outcome)
     }
 
@@ -51,11 +54,7 @@ impl Reloads {
         self.waiting.retain(|waiting| waiting.token != token);
     }
 
-    fn settle_where(
-        &mut self,
-        is_meant: impl Fn(AppId) -> bool,
-        outcome: &Result<usize, String>,
-    ) -> Vec<Settled> {
+    fn settle_where(&mut self, is_meant: impl Fn(AppId) -> bool, outcome: &Outcome) -> Vec<Settled> {
         for waiting in &mut self.waiting {
             let open = waiting.apps.iter_mut().filter(|(app, _, known)| is_meant(*app) && known.is_none());
             open.for_each(|(_, _, known)| *known = Some(outcome.clone()));

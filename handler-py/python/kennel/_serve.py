@@ -102,6 +102,7 @@ def _load(worker: _native.Worker) -> Any:
         sys.path.insert(0, os.getcwd())
         sys.argv = [source]
         module = importlib.import_module(source)
+        _tasks.set_own(sys.modules[source.partition(".")[0]])
     _evaluate.remember(vars(module))
     return find_app(module, source, name)
 

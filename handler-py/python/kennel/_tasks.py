@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import selectors
 import sys
+import sysconfig
 import threading
 import time
 import types
@@ -36,9 +38,16 @@ _work: Dict[object, Tuple[str, Any]] = {}
 #: Called in the loop's thread when, after a stop, something of it has ended.
 _rested: Optional[Callable[[], None]] = None
 
+#: Where libraries are, and asyncio itself.
+_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
+#: The app's file or package, which may be among the libraries.
+_own = ""
+
 #: This code belongs to a service: it was started while the script loaded, or by a start hook, the lifespan or another
 #: service. Services run for as long as the worker serves, like timers, and a stop does not wait for them.
 _is_service: contextvars.ContextVar[bool] = contextvars.ContextVar("kennel service", default=False)
+#: Tasks of services, and of libraries for themselves: what watches or keeps alive often never ends.
 _service_tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
 
@@ -63,11 +72,32 @@ _ALIVE = 0.2
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """Makes a task, and remembers whether that is a service's."""
+    """Makes a task, and remembers whether that is a service's or a library's."""
     task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
-    if _is_service.get():
+    if _is_service.get() or _is_librarys(_caller()):
         _service_tasks.add(task)
     return task
+
+
+def _caller() -> str:
+    """The file that has asked asyncio for a task."""
+    frame: Optional[types.FrameType] = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_ASYNCIO):
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename
+
+
+def _is_librarys(file: str) -> bool:
+    if _own and file.startswith(_own):
+        return False
+    return file.startswith(_LIBRARIES) or "site-packages" in file or "dist-packages" in file
+
+
+def set_own(module: types.ModuleType) -> None:
+    """The app is this module, or in this package."""
+    global _own
+    path = getattr(module, "__path__", None)
+    _own = os.path.join(next(iter(path)), "") if path else getattr(module, "__file__", None) or ""
 
 
 def as_service(function: Callable[..., Any], *arguments: Any) -> Any:

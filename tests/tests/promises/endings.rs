@@ -109,8 +109,13 @@ fn end_in_the_middle_of(site: &mut Site, work: &str, signal: Signal) -> Duration
     }
     wait::until("the work begins", || has(site, "begun"));
     let worker = site.workers()[0];
-    let begin = Instant::now();
+    let reloads = site.log().count("newest code is in charge");
     site.signal(signal);
+    if signal == Signal::HUP {
+        // Until then the old code is in charge, and its worker has no reason to end.
+        site.log().expect_times("newest code is in charge", reloads + 1);
+    }
+    let begin = Instant::now();
     wait::until("the worker ends", || !process::is_alive(worker) || !site.workers().contains(&worker));
     let time = begin.elapsed();
     assert!(has(site, "done"), "{work} was cut off after {time:?}:\n{}", site.log().text());
@@ -354,6 +359,24 @@ fn a_stream_without_end_is_cut_off_and_the_lifespan_ends_all_the_same() {
     assert!(log.contains("lifespan ended"), "{log}");
     assert!(log.contains("cut off: the response did not end within limits.stop_time"), "{log}");
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn tasks_that_a_library_has_made_for_itself_hold_nothing_up() {
+    let library = "import asyncio\nasync def watch():\n    while True:\n        await asyncio.sleep(0.05)\n\
+                   def start():\n    asyncio.ensure_future(watch())\n";
+    let app = format!(
+        "import sys\nsys.path.insert(0, 'site-packages')\nimport watcher\n{BEHIND}    watcher.start()\n"
+    );
+    let mut site =
+        Site::plan_module(&app).file("site-packages/watcher.py", library).behind_warm().workers(1).start();
+    site.get("/");
+    let begin = Instant::now();
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let log = site.log().to_end();
+    assert!(log.contains("lifespan ended") && !log.contains("cut off"), "{log}");
 }
 
 const CLOSES: &str = r#"
