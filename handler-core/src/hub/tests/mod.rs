@@ -13,6 +13,7 @@ mod control_frames;
 mod crowds;
 mod decisions;
 mod handshakes;
+mod lines;
 mod live;
 mod metrics;
 mod mongrel2;
