@@ -161,12 +161,15 @@ pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, Call
     }
 }
 
+/// A session's ticket, and the last number that its client has.
+pub type Resumed = (Vec<u8>, Option<u64>);
+
 /// The session that a handshake of `kennel.js` names, and the last number that its client has.
 ///
 /// # Errors
 ///
 /// [`CallError`] for a query that says nothing that can be done.
-pub fn resumed(envelope: &Envelope<'_>) -> Result<Option<(Vec<u8>, Option<u64>)>, CallError> {
+pub fn resumed(envelope: &Envelope<'_>) -> Result<Option<Resumed>, CallError> {
     let query = Query::read(&single(envelope, b"QUERY").unwrap_or_default())?;
     Ok(query.session.map(|session| (session, query.after)))
 }
