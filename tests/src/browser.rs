@@ -5,6 +5,8 @@
 
 use crate::folder::Folder;
 use crate::log::Log;
+use crate::process::{self, Signal};
+use crate::slow_network::{self, SlowNetwork};
 use crate::wait::{self, PATIENCE};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +47,7 @@ pub struct Browser {
     session: Session,
     /// `ws://127.0.0.1:PORT`
     address: String,
+    namespace: Option<String>,
     _profile: Folder,
 }
 
@@ -79,14 +82,39 @@ impl Browser {
     ///
     /// When no browser is installed, or it does not start.
     pub fn start() -> Self {
+        Self::start_in(None)
+    }
+
+    /// Starts it on the clients' side of a network.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_far_away(network: &SlowNetwork) -> Self {
+        Self::start_in(Some(network.client_side()))
+    }
+
+    fn start_in(namespace: Option<&str>) -> Self {
         let profile = Folder::new();
-        let mut process = spawn(profile.path());
+        let mut process = spawn(profile.path(), namespace);
         let log = Log::collect(process.stderr.take().expect("stderr is a pipe"));
         let line = log.expect("DevTools listening on ");
         let (_, url) = line.split_once("listening on ").expect("the text that was waited for");
         let end = url.find("/devtools/").expect("an address of DevTools");
-        let session = Session::connect(url);
-        Self { process, session, address: url[..end].to_owned(), _profile: profile }
+        let session = Session::connect(url, namespace);
+        let (address, namespace) = (url[..end].to_owned(), namespace.map(str::to_owned));
+        Self { process, session, address, namespace, _profile: profile }
+    }
+
+    /// Stops the processes that run its pages, or lets them go on, as a laptop that sleeps.
+    pub fn freeze_pages(&self, yes: bool) {
+        let mut waiting = vec![self.process.id()];
+        while let Some(pid) = waiting.pop() {
+            waiting.extend(process::children(pid));
+            if process::command_line(pid).contains("--type=renderer") {
+                process::signal(pid, if yes { Signal::STOP } else { Signal::CONT });
+            }
+        }
     }
 
     /// Opens a page in a window of its own, as somebody who has never been there.
@@ -100,7 +128,8 @@ impl Browser {
             json!({"url": "about:blank", "newWindow": true, "browserContextId": person["browserContextId"]});
         let target = self.session.call("Target.createTarget", window);
         let id = target["targetId"].as_str().expect("a page has an id");
-        let mut page = Page { session: Session::connect(&format!("{}/devtools/page/{id}", self.address)) };
+        let address = format!("{}/devtools/page/{id}", self.address);
+        let mut page = Page { session: Session::connect(&address, self.namespace.as_deref()) };
         for domain in ["Page", "Runtime", "Log"] {
             page.session.call(&format!("{domain}.enable"), json!({}));
         }
@@ -274,12 +303,15 @@ impl Page {
     }
 }
 
-fn spawn(profile: &Path) -> Child {
+fn spawn(profile: &Path, namespace: Option<&str>) -> Child {
     let chosen = std::env::var("KENNEL_BROWSER").ok();
     let names = chosen.as_deref().map_or(NAMES.to_vec(), |name| vec![name]);
     for name in &names {
         let mut command = Command::new(name);
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
+        if let Some(namespace) = namespace {
+            command = slow_network::inside(namespace, &command);
+        }
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
             Ok(process) => return process,
             Err(problem) if problem.kind() == ErrorKind::NotFound => {}
@@ -301,9 +333,12 @@ struct Session {
 }
 
 impl Session {
-    fn connect(url: &str) -> Self {
+    fn connect(url: &str, namespace: Option<&str>) -> Self {
         let host = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
-        let stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("no DevTools at {host}: {e}"));
+        let stream = match namespace {
+            Some(namespace) => SlowNetwork::connect(namespace, host),
+            None => TcpStream::connect(host).unwrap_or_else(|e| panic!("no DevTools at {host}: {e}")),
+        };
         stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
         stream.set_nodelay(true).expect("a socket can be told not to wait");
         let (socket, _) = tungstenite::client(url, stream).unwrap_or_else(|e| panic!("{url}: {e}"));

@@ -8,7 +8,8 @@ use crate::folder::Folder;
 use crate::process;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,6 +85,75 @@ impl SlowNetwork {
         Ok(network)
     }
 
+    /// Loses all that a client sends and gets from now on, without a word to anybody.
+    ///
+    /// # Panics
+    ///
+    /// When the wire has ended.
+    pub fn cut(&self, client: u8) {
+        self.tell(b'-', client);
+    }
+
+    /// Ends what [`cut`](Self::cut) began.
+    ///
+    /// # Panics
+    ///
+    /// When the wire has ended.
+    pub fn mend(&self, client: u8) {
+        self.tell(b'+', client);
+    }
+
+    fn tell(&self, command: u8, client: u8) {
+        let wire = self.wire.as_ref().and_then(|wire| wire.stdin.as_ref());
+        let mut wire = wire.expect("the wire is there until the network is dropped");
+        wire.write_all(&[command, client]).expect("the wire reads commands");
+    }
+
+    /// Lets new connections of the clients' side come from the address of this client. Those that are there keep theirs.
+    ///
+    /// # Panics
+    ///
+    /// When `ip` fails.
+    pub fn come_from(&self, client: u8) {
+        let source = Self::client(client).to_string();
+        let mut ip = Command::new("ip");
+        ip.args([
+            "-n",
+            &self.client.name,
+            "route",
+            "replace",
+            "10.9.0.0/16",
+            "dev",
+            "client",
+            "proto",
+            "kernel",
+        ]);
+        let status = ip.args(["scope", "link", "src", &source]).status();
+        assert!(status.expect("ip can be run").success(), "the route cannot be changed");
+    }
+
+    /// Connects from a namespace's own 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// When nothing listens there.
+    pub fn connect(namespace: &str, host: &str) -> TcpStream {
+        let path = Path::new(NAMESPACES).join(namespace);
+        // The thread stays in the namespace, and the connection belongs to it.
+        std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| {
+                let file = std::fs::File::open(&path).expect("the namespace is there");
+                rustix::thread::move_into_link_name_space(
+                    file.as_fd(),
+                    Some(rustix::thread::LinkNameSpaceType::Network),
+                )
+                .expect("root may enter it");
+                TcpStream::connect(host).unwrap_or_else(|e| panic!("nothing at {host} in {namespace}: {e}"))
+            });
+            connecting.join().expect("it connects")
+        })
+    }
+
     /// The name of the servers' namespace, for [`inside`].
     pub fn server_side(&self) -> &str {
         &self.server.name
@@ -138,7 +208,8 @@ fn check_machine() -> Result<(), String> {
         Err(problem) => return Err(format!("`ip` of iproute2: {problem}")),
     }
     // A container's root may not be allowed to.
-    let trial = format!("{PREFIX}{}-trial", std::process::id());
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let trial = format!("{PREFIX}{}-trial-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let made = Command::new("ip").args(["netns", "add", &trial]).output().expect("ip can be run");
     let _ = Command::new("ip").args(["netns", "del", &trial]).output();
     match made.status.success() {

@@ -3,7 +3,8 @@
 //! * `GET` with `Accept: text/event-stream`: a new stream of events, or, with `Last-Event-ID` or `?session=` and `after=`,
 //!   the rest of one
 //! * `POST` without a session: a new session for polls, or, with a `<body>` in it, BOSH
-//! * `GET ?session=`: a poll; `POST ?session=`: a message; `DELETE ?session=`, or `POST` with `close=`: the end
+//! * `GET ?session=`: a poll; `POST ?session=`: a message; `DELETE ?session=`, or `POST` with `close=`: the end; `POST` with
+//!   `alive`: a sign of life
 //!
 //! A session is named by its [ticket](super::ticket), whatever carries it.
 
@@ -53,6 +54,11 @@ pub enum Call {
         /// Its reason.
         reason: String,
     },
+    /// The client wants a sign of life by whatever carries the session.
+    Alive {
+        /// The session.
+        session: Vec<u8>,
+    },
     /// A page of another host asks whether it may (CORS).
     Preflight,
 }
@@ -86,6 +92,7 @@ struct Query {
     number: Option<u64>,
     close: Option<u64>,
     reason: String,
+    alive: bool,
 }
 
 impl Query {
@@ -103,6 +110,7 @@ impl Query {
                 b"number" => read.number = Some(number("number")?),
                 b"close" if value.is_empty() => read.close = Some(0),
                 b"close" => read.close = Some(number("close")?),
+                b"alive" => read.alive = true,
                 b"reason" => read.reason = String::from_utf8_lossy(&value).into_owned(),
                 _ => {}
             }
@@ -125,7 +133,7 @@ pub fn is_meant(envelope: &Envelope<'_>) -> bool {
 /// [`CallError`], for the client to read.
 pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, CallError> {
     let query = Query::read(&single(envelope, b"QUERY").unwrap_or_default())?;
-    let Query { session, after, wait, number, close, reason } = query;
+    let Query { session, after, wait, number, close, reason, alive } = query;
     let ended = |session, code| Ok(Some(Call::Close { session, code, reason }));
     match (method, session) {
         (b"GET", session) if wants_events(envelope) => {
@@ -139,6 +147,7 @@ pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, Call
         (b"GET", Some(session)) => Ok(Some(Call::Poll { session, after, wait })),
         (b"DELETE", Some(session)) => ended(session, code(close)?),
         (b"POST", Some(session)) if close.is_some() => ended(session, code(close)?),
+        (b"POST", Some(session)) if alive => Ok(Some(Call::Alive { session })),
         (b"POST", Some(session)) => {
             let kind = single(envelope, b"content-type").unwrap_or_default();
             let binary = kind.trim_ascii().to_ascii_lowercase().starts_with(b"application/octet-stream");
@@ -150,6 +159,19 @@ pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, Call
         }
         _ => Ok(None),
     }
+}
+
+/// A session's ticket, and the last number that its client has.
+pub type Resumed = (Vec<u8>, Option<u64>);
+
+/// The session that a handshake of `kennel.js` names, and the last number that its client has.
+///
+/// # Errors
+///
+/// [`CallError`] for a query that says nothing that can be done.
+pub fn resumed(envelope: &Envelope<'_>) -> Result<Option<Resumed>, CallError> {
+    let query = Query::read(&single(envelope, b"QUERY").unwrap_or_default())?;
+    Ok(query.session.map(|session| (session, query.after)))
 }
 
 /// The codes that a client may close with (RFC 6455, 7.4): none is 0.
@@ -222,6 +244,7 @@ mod tests {
         assert_eq!(call("POST", "session=S&close=1000&reason=a+b", &[]), close(Some(1000), "a b"));
         assert_eq!(call("POST", "session=S&close=1001", &[]), close(Some(1001), ""), "a page that is left");
         assert_eq!(call("POST", "session=S&close", &[]), close(None, ""));
+        assert_eq!(call("POST", "session=S&alive", &[]), Ok(Some(Call::Alive { session: session.clone() })));
         assert_eq!(call("PUT", "session=S", &[]), Ok(None));
         let asks = ("access-control-request-method", "POST");
         assert_eq!(call("OPTIONS", "", &[asks]), Ok(Some(Call::Preflight)));

@@ -1,5 +1,6 @@
 // KennelChannel: a connection to a channel of Kennel, used like a WebSocket. It opens a WebSocket, or else an event
-// stream, or else long polls, and comes back by itself when it was cut off. What it promises: docs/channels.md.
+// stream, or else long polls, and comes back by itself when it was cut off or hears nothing. What it promises:
+// docs/channels.md.
 //
 //   <script src="/kennel.js"></script>        or, in a module,        import "/kennel.js";
 //   const channel = new KennelChannel("/chat");
@@ -13,6 +14,9 @@
   const patience = 3; // how often what has worked is tried before something else is
   const steady = 5000; // ms after which a connection is taken to hold
   const temporary = [1001, 1006, 1012, 1013]; // ends after which a new connection is made
+  const numbered = "kennel.session.1"; // the subprotocol by which a WebSocket carries a session
+  const gone = 1012; // how a WebSocket ends whose session is not there any more
+  const acknowledgeBytes = 65536, acknowledgeTime = 5000; // when what has come is acknowledged at the latest
 
   const defaults = {
     /** Subprotocols, for WebSockets. @type {string | string[]} */
@@ -34,14 +38,20 @@
   };
 
   /**
-   * An attempt to connect, and what comes of it.
-   * @typedef {{name: string, isUp: boolean, since: number, stop: () => void, socket?: WebSocket}} Link
+   * An attempt to connect, and what comes of it. `signs`: how often something came, `heard`: when that was last. Of a
+   * WebSocket that carries a session, `sent`: how many of the messages that wait are on their way, `busy`: they are not
+   * taken now, `number`: of the last message that came, `open`: messages and bytes that came and are not acknowledged.
+   * @typedef {{name: string, isUp: boolean, since: number, stop: () => void, socket?: WebSocket, isPlain: boolean,
+   *   signs: number, heard: number, isAsked: boolean, sent: number, busy: boolean, number: number, protocol: string,
+   *   every: number, openMessages: number, openBytes: number, timer: any}} Link
    *
-   * A conversation by event streams and long polls: its name, the numbers of the last message that came and of the last
-   * that arrived there, the seconds that a poll may wait, and the work of sending, if there is some.
-   * @typedef {{name: string, after: number, said: number, wait: number, saying: Promise<void> | null}} Session
+   * A conversation: its name, the numbers of the last message that came and of the last that arrived there, the seconds
+   * that a poll may wait, the ms between two signs of life, the work of sending by requests, if there is some, and what
+   * ends the request that is under way.
+   * @typedef {{name: string, after: number, said: number, wait: number, interval: number,
+   *   saying: Promise<void> | null, stop: () => void}} Session
    *
-   * A message that waits to be sent. `doubt`: it may have arrived already.
+   * A message that waits to be sent, or to be acknowledged. `doubt`: it may have arrived already.
    * @typedef {{data: any, size: number, doubt: boolean}} Waiting
    */
 
@@ -57,8 +67,13 @@
   /** @param {string} base64 */
   const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
 
-  /** @param {string} name */
-  const newSession = (name, wait = 25) => ({ name, after: 0, said: 0, wait, saying: null });
+  /** @param {any} opened what the server says of it @returns {Session} */
+  function newSession(opened) {
+    const ping = Number(opened.ping) || 0;
+    let wait = Number(opened.wait) || 25;
+    if (ping) wait = Math.max(1, Math.min(wait, Math.floor(ping)));
+    return { name: opened.session, after: 0, said: 0, wait, interval: ping * 1000, saying: null, stop() {} };
+  }
 
   /** What a text says as JSON, if it is an object; else an empty one. @param {string} text */
   function object(text) {
@@ -88,7 +103,7 @@
 
       /** What bytes come as. @type {"blob" | "arraybuffer"} */
       this.binaryType = "blob";
-      /** @type {((event: CustomEvent<{transport: string, resumed: boolean}>) => any) | null} */
+      /** @type {((event: CustomEvent<{transport: string, resumed: boolean, lost: number}>) => any) | null} */
       this.onopen = null;
       /** @type {((event: MessageEvent) => any) | null} */
       this.onmessage = null;
@@ -116,10 +131,14 @@
       this._worked = ""; // the carrier that opened last
       this._wasOpen = false;
       this._failures = 0; // one behind the other
-      this._reason = ""; // of our close
+      this._silent = 0; // carriers that were given up, one behind the other, because nothing came
+      /** Of our close. @type {number | undefined} */
+      this._code = undefined;
+      this._reason = "";
       this._outside = {
-        online: () => this.retry(),
-        pageshow: () => this.retry(),
+        online: () => this._wake(),
+        pageshow: () => this._wake(),
+        visibilitychange: () => document.visibilityState === "visible" && this._wake(),
         pagehide: (/** @type {any} */ event) => this._leave(event.persisted),
       };
       for (const [type, listener] of Object.entries(this._outside)) addEventListener(type, listener);
@@ -141,16 +160,18 @@
     }
 
     get protocol() {
-      return this._link && this._link.socket ? this._link.socket.protocol : "";
+      const link = this._link;
+      return !link || !link.socket ? "" : link.isPlain ? link.socket.protocol : link.protocol;
     }
 
     get extensions() {
       return this._link && this._link.socket ? this._link.socket.extensions : "";
     }
 
-    /** Bytes that were given to `send` and have not left. */
+    /** Bytes that were given to `send` and have not arrived, as far as is known. */
     get bufferedAmount() {
-      return this._queued + (this._link && this._link.socket ? this._link.socket.bufferedAmount : 0);
+      const link = this._link;
+      return this._queued + (link && link.socket && link.isPlain ? link.socket.bufferedAmount : 0);
     }
 
     /**
@@ -161,7 +182,7 @@
     send(data) {
       if (this._state >= CLOSING) return;
       const socket = this._link && this._link.socket;
-      if (socket && this._state === OPEN && socket.readyState === OPEN) {
+      if (socket && this._link && this._link.isPlain && this._state === OPEN && socket.readyState === OPEN) {
         socket.send(/** @type {any} */ (data));
         return;
       }
@@ -192,12 +213,22 @@
       }
       if (this._state >= CLOSING) return;
       this._state = CLOSING;
-      this._reason = reason;
+      [this._code, this._reason] = [code, reason];
       clearTimeout(this._timer);
       const link = this._link;
-      if (link && link.socket) {
-        if (code === undefined) link.socket.close();
-        else link.socket.close(code, reason);
+      if (link && link.socket && link.isPlain) {
+        this._closeSocket(link.socket);
+        return;
+      }
+      if (link && link.socket && link.isUp) {
+        if (!this._queue.length) this._closeSocket(link.socket);
+        // Else when all has arrived. If the line is dead, it is said another way.
+        const session = this._session;
+        this._timer = setTimeout(() => {
+          link.stop();
+          if (this._link === link) this._link = null;
+          if (session) this._finish(session, code);
+        }, this._options.timeout);
         return;
       }
       if (link) link.stop();
@@ -206,21 +237,29 @@
       else setTimeout(() => this._end(1006, "closed before it was open", false));
     }
 
+    /** @param {WebSocket} socket */
+    _closeSocket(socket) {
+      if (this._code === undefined) socket.close();
+      else socket.close(this._code, this._reason);
+    }
+
     /** Tries to connect now, if it waits to do that later. */
     retry() {
       if (this._state !== CONNECTING || this._timer === null) return;
       clearTimeout(this._timer);
       this._timer = null;
       const known = this._worked && this._failures < patience;
-      // A session lives on where requests go, and nowhere else.
-      const usable = this._carriers.filter((name) => name !== "websocket" || !this._session);
-      this._round = known ? [this._worked] : usable;
+      this._round = known ? [this._worked] : this._carriers.slice();
       this._try();
     }
 
     _try() {
       /** @type {Link} */
-      const link = { name: String(this._round.shift()), isUp: false, since: 0, stop() {} };
+      const link = Object.assign(
+        { name: String(this._round.shift()), isUp: false, since: 0, stop() {}, isPlain: false, protocol: "" },
+        { signs: 0, heard: 0, isAsked: false, sent: 0, busy: false, number: 0 },
+        { every: 64, openMessages: 0, openBytes: 0, timer: undefined },
+      );
       this._link = link;
       if (link.name === "websocket") this._openSocket(link);
       else if (link.name === "sse") this._openEvents(link);
@@ -231,10 +270,12 @@
 
     /** @param {Link} link */
     _openSocket(link) {
+      const session = this._session;
       /** @type {WebSocket} */
       let socket;
       try {
-        socket = new WebSocket(this.url, this._options.protocols);
+        const where = this._at(session ? { session: session.name, after: session.after } : {});
+        socket = new WebSocket(where.replace("http", "ws"), [numbered].concat(this._options.protocols));
       } catch (problem) {
         this._down(link, String(problem));
         return;
@@ -248,14 +289,108 @@
       };
       socket.binaryType = "arraybuffer";
       socket.onopen = () => {
+        // Where a script decides about handshakes, or the server is an older one, it is a plain WebSocket.
+        if (socket.protocol === numbered) return;
         clearTimeout(timer);
+        link.isPlain = true;
+        this._forget();
         this._up(link, false);
       };
-      socket.onmessage = (event) => this._receive(event.data);
-      socket.onclose = (event) => {
-        if (link.isUp) this._closed(link, event.code, event.reason, event.wasClean);
-        else this._down(link, "the WebSocket was refused");
+      socket.onmessage = ({ data }) => {
+        if (link.isPlain) {
+          this._receive(data);
+          return;
+        }
+        this._sign(link);
+        if (typeof data !== "string") this._take(link, data, data.byteLength);
+        else if (data.startsWith("=")) this._take(link, data.slice(1), data.length);
+        else {
+          if (!link.isUp) clearTimeout(timer);
+          this._steer(link, object(data));
+        }
       };
+      socket.onclose = (event) => {
+        clearTimeout(timer);
+        const { code, reason, wasClean } = event;
+        if (!link.isUp) {
+          if (code === gone && this._session && this._link === link) {
+            // The session is not there any more: another one is opened in the same way.
+            this._forget();
+            this._round.unshift(link.name);
+          }
+          this._down(link, reason || "the WebSocket was refused");
+        } else if (link.isPlain || wasClean) {
+          this._closed(link, code, reason, wasClean);
+        } else {
+          this._down(link, "the WebSocket broke off");
+        }
+      };
+    }
+
+    /** A message by a WebSocket that carries a session. @param {Link} link @param {any} data @param {number} size */
+    _take(link, data, size) {
+      link.number += 1;
+      link.openMessages += 1;
+      link.openBytes += size;
+      this._receive(data, link.number);
+      if (link.openMessages >= link.every || link.openBytes >= acknowledgeBytes) this._acknowledge(link);
+      else if (!link.timer) link.timer = setTimeout(() => this._acknowledge(link), acknowledgeTime);
+    }
+
+    /** Tells the server what has come. @param {Link} link */
+    _acknowledge(link) {
+      clearTimeout(link.timer);
+      link.timer = undefined;
+      if (!link.openMessages) return;
+      link.openMessages = link.openBytes = 0;
+      this._tell(link, { after: link.number });
+    }
+
+    /** @param {Link} link @param {any} what */
+    _tell(link, what) {
+      if (link.socket && link.socket.readyState === OPEN) link.socket.send(JSON.stringify(what));
+    }
+
+    /** What the server says about the session itself. @param {Link} link @param {any} said */
+    _steer(link, said) {
+      if (this._link !== link) return;
+      if (said.session) {
+        if (!this._session || !said.resumed) this._session = newSession(said);
+        link.number = this._session.after;
+        link.every = said.acknowledge || link.every;
+        link.protocol = said.protocol || "";
+        this._arrived(link, said.received);
+        link.sent = 0;
+        this._up(link, said.resumed);
+        return;
+      }
+      if (said.number) link.number = said.number - 1;
+      if (said.received !== undefined) this._arrived(link, said.received);
+      if (said.busy) {
+        Object.assign(link, { busy: true, sent: 0 });
+        setTimeout(() => {
+          if (this._link !== link || !this._session) return;
+          link.busy = false;
+          this._flush();
+        }, 1000);
+      }
+      if (said.refused && this._session) {
+        // Nobody has taken these, so they are not in doubt.
+        const first = Math.max(0, said.refused - this._session.said - 1);
+        for (const message of this._queue.slice(first)) message.doubt = false;
+      }
+      if (!Object.keys(said).length) this._acknowledge(link);
+    }
+
+    /** The server has the messages up to this number. @param {Link} link @param {number} number */
+    _arrived(link, number) {
+      const session = this._session;
+      while (session && session.said < number && this._queue.length) {
+        this._unqueue();
+        session.said += 1;
+        link.sent = Math.max(0, link.sent - 1);
+      }
+      if (this._state === CLOSING && !this._queue.length && link.socket) this._closeSocket(link.socket);
     }
 
     /** @param {Link} link */
@@ -281,7 +416,9 @@
       const on = (type, act) => {
         source.addEventListener(type, (event) => {
           // An `open` without data is the browser's.
-          if (this._link === link && /** @type {any} */ (event).data !== undefined) act(/** @type {any} */ (event));
+          if (this._link !== link || /** @type {any} */ (event).data === undefined) return;
+          this._sign(link);
+          act(/** @type {any} */ (event));
         });
       };
       /** @param {MessageEvent} event */
@@ -289,12 +426,13 @@
       on("open", (event) => {
         clearTimeout(timer);
         const opened = object(event.data);
-        this._session = session || newSession(opened.session);
+        this._session = session || newSession(opened);
         this._up(link, opened.resumed);
       });
       on("message", (event) => this._receive(event.data, number(event)));
       on("encoded", (event) => this._receive(JSON.parse(event.data), number(event)));
       on("binary", (event) => this._receive(bytes(event.data), number(event)));
+      on("alive", () => {});
       on("close", (event) => {
         const { code, reason } = object(event.data);
         this._closed(link, code, reason, true);
@@ -317,7 +455,7 @@
           this._down(link, text, status);
           return;
         }
-        this._session = newSession(json.session, json.wait);
+        this._session = newSession(json);
         this._up(link, false);
       }
       while (this._link === link && this._session) {
@@ -327,6 +465,7 @@
         const query = { session: session.name, after: session.after, wait };
         const { status, text, json } = await this._ask("GET", query, wait * 1000 + timeout, {}, link);
         if (this._link !== link) return;
+        if (status === 200) this._sign(link);
         if (status !== 200 || !Array.isArray(json.messages)) {
           if (isRefusal(status)) this._forget();
           // Something on the way may not bear to wait so long.
@@ -360,17 +499,74 @@
     /** @param {Link} link @param {boolean} resumed */
     _up(link, resumed) {
       if (this._link !== link) return;
-      Object.assign(link, { isUp: true, since: Date.now() });
-      this._state = OPEN;
+      Object.assign(link, { isUp: true, since: Date.now(), heard: Date.now() });
+      if (this._state === CONNECTING) this._state = OPEN;
       this._worked = link.name;
       this._wasOpen = true;
       // Nothing is sent twice: what an ended session has perhaps received, the next one does not get.
-      if (!resumed && this._queue.length && this._queue[0].doubt) this._unqueue();
+      let lost = 0;
+      for (; !resumed && this._queue.length && this._queue[0].doubt; lost++) this._unqueue();
       // What is said when a conversation begins comes before what has waited for that.
       const waiting = resumed ? [] : this._queue.splice(0);
-      this.dispatchEvent(new CustomEvent("open", { detail: { transport: link.name, resumed } }));
+      this.dispatchEvent(new CustomEvent("open", { detail: { transport: link.name, resumed, lost } }));
       this._queue = this._queue.concat(waiting);
       this._flush();
+      this._watch(link);
+    }
+
+    /** Something came. @param {Link} link */
+    _sign(link) {
+      link.signs += 1;
+      link.heard = Date.now();
+      if (link.isUp) this._silent = 0;
+    }
+
+    /**
+     * Gives a carrier up when the second sign of life is missing, a little before two intervals are over, so that it is back
+     * when they are. A large message over a slow line is silence as well, so the time doubles with each carrier that was
+     * given up before anything came by it.
+     * @param {Link} link
+     */
+    _watch(link) {
+      const interval = this._session && !link.isPlain ? this._session.interval : 0;
+      if (!interval) return;
+      // A poll is silent while it is held.
+      const held = link.socket || !this._session ? 0 : this._session.wait * 1000 + interval;
+      const step = Math.min(interval / 8, 5000);
+      const bound = Math.max(1.75 * interval, held) * 2 ** Math.min(this._silent, 5);
+      let last = Date.now();
+      const look = () => {
+        if (this._link !== link || this._state === CLOSED) return;
+        const now = Date.now(), slept = now - last > step + interval;
+        last = now;
+        // Where the page itself has slept, what came meanwhile is still to be read.
+        if (slept) this._wake();
+        else if (now - link.heard > bound && !link.isAsked) {
+          this._silent += 1;
+          this._down(link, `nothing came for ${bound} ms`);
+          this.retry();
+          return;
+        }
+        setTimeout(look, step);
+      };
+      setTimeout(look, step);
+    }
+
+    /** The network or the page is back: it connects now, or finds out whether the connection is still one. */
+    _wake() {
+      this.retry();
+      const link = this._link, session = this._session;
+      if (this._state !== OPEN || !link || !link.isUp || !session || link.isAsked) return;
+      link.isAsked = true;
+      const signs = link.signs, timeout = this._options.timeout;
+      if (link.socket) this._tell(link, { ask: true });
+      else this._ask("POST", { session: session.name, alive: "" }, timeout);
+      setTimeout(() => {
+        link.isAsked = false;
+        if (this._link !== link || link.signs !== signs) return;
+        this._down(link, `nothing came for ${timeout} ms`);
+        this.retry();
+      }, session.interval ? Math.min(timeout, 2 * session.interval) : timeout);
     }
 
     /** @param {any} data @param {number} [number] */
@@ -402,8 +598,14 @@
     _down(link, message, status = 0) {
       if (this._link !== link) return;
       link.stop();
+      clearTimeout(link.timer);
       this._link = null;
-      if (this._state === CLOSING || !this._options.reconnect && link.isUp) {
+      // What is being sent goes by the same line. It has a number, so it may come twice.
+      if (this._session) this._session.stop();
+      if (this._state === CLOSING && link.socket && this._session) {
+        clearTimeout(this._timer);
+        this._finish(this._session, this._code);
+      } else if (this._state === CLOSING || !this._options.reconnect && link.isUp) {
         this._end(1006, message, false);
       } else if (!link.isUp && this._round.length) {
         this._try();
@@ -446,7 +648,9 @@
     /** The page is left. @param {boolean} isKept the browser may show it again */
     _leave(isKept) {
       if (this._state >= CLOSING) return;
-      if (this._session) navigator.sendBeacon(this._at({ session: this._session.name, close: 1001 }));
+      const link = this._link, isOnSocket = link && link.socket && link.isUp;
+      if (isOnSocket && link && !link.isPlain) this._tell(link, { close: 1001 });
+      else if (this._session) navigator.sendBeacon(this._at({ session: this._session.name, close: 1001 }));
       else if (!isKept) return; // browsers close WebSockets themselves
       this._forget();
       if (this._link) this._link.stop();
@@ -460,9 +664,17 @@
 
     /** Lets go what waits, where there is somebody to take it. */
     _flush() {
-      const socket = this._link && this._link.isUp && this._link.socket;
-      if (socket) {
+      const link = this._link, socket = link && link.isUp && link.socket;
+      if (socket && link && link.isPlain) {
         while (this._queue.length && socket.readyState === OPEN) socket.send(this._unqueue());
+      } else if (socket && link) {
+        while (!link.busy && link.sent < this._queue.length && socket.readyState === OPEN) {
+          const message = this._queue[link.sent++];
+          message.doubt = true;
+          const number = this._session ? this._session.said + link.sent : 0;
+          if (typeof message.data !== "string") this._tell(link, { from: number });
+          socket.send(typeof message.data === "string" ? `${number}=${message.data}` : message.data);
+        }
       } else if (this._session && !this._session.saying && this._queue.length && this._state !== CONNECTING) {
         this._session.saying = this._say(this._session);
       }
@@ -477,19 +689,27 @@
     /** Sends what waits by requests, one at a time, each until it is known to have arrived. @param {Session} session */
     async _say(session) {
       const timeout = Math.max(this._options.timeout, 10000);
-      for (let failures = 0; this._session === session && this._queue.length && this._state !== CONNECTING; ) {
+      /** @returns {boolean} */
+      const goesOn = () => {
+        const isOnSocket = this._link && this._link.isUp && this._link.socket;
+        return this._session === session && !!this._queue.length && this._state !== CONNECTING && !isOnSocket;
+      };
+      for (let failures = 0; goesOn(); ) {
+        const number = session.said + 1;
         const message = this._queue[0];
         const { data, size, doubt } = message;
         const headers = new Headers(typeof data === "string" ? [] : [["Content-Type", "application/octet-stream"]]);
-        const query = { session: session.name, number: session.said + 1 };
+        const query = { session: session.name, number };
         message.doubt = true;
-        const { status, text, after } = await this._ask("POST", query, timeout + size / 10, { body: data, headers });
+        const { status, text, after } = await this._ask("POST", query, timeout + size / 10, { body: data, headers }, session);
         if ([409, 410, 429, 503].includes(status)) message.doubt = doubt;
-        if (this._session !== session) break;
+        // A WebSocket may have taken over meanwhile, and have said that it arrived.
+        if (this._session !== session || session.said >= number) continue;
         if (status === 204) {
           session.said += 1;
           failures = 0;
           this._unqueue();
+          if (this._link) this._link.sent = Math.max(0, this._link.sent - 1);
         } else if (status === 503 || status === 429) {
           await pause(after);
         } else if (status === 409 || status === 410) {
@@ -508,6 +728,7 @@
         }
       }
       session.saying = null;
+      this._flush();
     }
 
     /** Says what waits, and that this was all. @param {Session} session @param {number} [code] */
@@ -532,7 +753,7 @@
      * Asks the server, for so many ms. Status 0: there was no answer, and `text` says why; `after`: ms after which a
      * request that came too early may come again.
      * @param {string} method @param {{[name: string]: string | number}} query @param {number} time
-     * @param {RequestInit} [more] @param {Link} [link] the request ends with it
+     * @param {RequestInit} [more] @param {{stop: () => void}} [link] the request ends with it
      */
     async _ask(method, query, time, more, link) {
       const abort = new AbortController();

@@ -3,7 +3,7 @@
 //! `event: open` comes first, with the session's ticket; a text is an event without a name, whose id is the ticket and
 //! the message's number, so that a browser that comes back by itself says in `Last-Event-ID` where it was. A text with
 //! a carriage return, which the format cannot carry, comes as JSON under the name `encoded`, bytes as base64 under
-//! `binary`, and the end as `close`.
+//! `binary`, and the end as `close`. `alive` comes from time to time.
 
 use super::mailbox::Letter;
 use crate::http::events::Event;
@@ -14,9 +14,15 @@ use serde_json::json;
 /// After how many milliseconds a browser that was cut off comes back.
 const RETRY: u64 = 1000;
 
-/// The first event. `inactivity`: seconds for which a session without a client lives.
-pub fn open(ticket: &str, resumed: bool, inactivity: u64) -> Vec<u8> {
-    let data = json!({ "session": ticket, "resumed": resumed, "inactivity": inactivity }).to_string();
+/// A sign of life, which pages can see. A client that does not know it passes over it, as over every event of a name that it
+/// does not listen for.
+pub const ALIVE: &[u8] = b"event: alive\ndata: {}\n\n";
+
+/// The first event. `inactivity`: seconds for which a session without a client lives; `ping`: those between two signs of
+/// life.
+pub fn open(ticket: &str, resumed: bool, inactivity: u64, ping: f64) -> Vec<u8> {
+    let data =
+        json!({ "session": ticket, "resumed": resumed, "inactivity": inactivity, "ping": ping }).to_string();
     written(Event {
         event: Some(b"open"),
         data: Some(data.as_bytes()),

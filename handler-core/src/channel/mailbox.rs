@@ -122,6 +122,18 @@ impl Mailbox {
         Ok(())
     }
 
+    /// The client has all up to number `after`, while what carries its messages goes on.
+    pub fn acknowledge(&mut self, after: u64) {
+        while self.before < after.min(self.sent) {
+            self.drop_first();
+        }
+    }
+
+    /// Messages and bytes that were handed out and are kept until the client has them.
+    pub fn unacknowledged(&self) -> (u64, usize) {
+        (self.sent - self.before, self.bytes - self.unsent)
+    }
+
     /// The next message to hand out, with its number.
     pub fn hand_out(&mut self) -> Option<(u64, &Letter)> {
         let at = usize::try_from(self.sent - self.before).ok()?;
@@ -209,6 +221,27 @@ mod tests {
         assert_eq!(mailbox.size(), (0, 0));
         mailbox.post(letter("d"), WIDE);
         assert_eq!(read(&mut mailbox), [(4, "d".to_owned())]);
+    }
+
+    #[test]
+    fn what_the_client_has_goes_while_the_rest_waits() {
+        let mut mailbox = Mailbox::default();
+        for text in ["a", "bc", "d"] {
+            mailbox.post(letter(text), WIDE);
+        }
+        mailbox.hand_out();
+        mailbox.hand_out();
+        assert_eq!(mailbox.unacknowledged(), (2, 3));
+        mailbox.acknowledge(1);
+        assert_eq!((mailbox.unacknowledged(), mailbox.before()), ((1, 2), 1));
+        mailbox.acknowledge(0);
+        mailbox.acknowledge(99);
+        assert_eq!(
+            (mailbox.unacknowledged(), mailbox.before()),
+            ((0, 0), 2),
+            "what was not sent it cannot have"
+        );
+        assert_eq!(read(&mut mailbox), [(3, "d".to_owned())]);
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //!
 //! Whoever can only ask and be answered holds a conversation too: a session, which outlives each of its connections.
 //! [`call`] reads what a request wants of one, [`ticket`] names it, [`mailbox`] keeps what its client has still to get,
-//! and [`event_stream`] and [`poll`] write that. [`bosh`] is the same as a protocol of its own.
+//! and [`event_stream`], [`poll`] and [`line`], a WebSocket of `kennel.js`, write that. [`bosh`] is the same as a protocol of its own.
 
 pub mod bosh;
 pub mod call;
 pub mod event_stream;
 pub mod framing;
+pub mod line;
 pub mod mailbox;
 pub mod opening;
 pub mod poll;

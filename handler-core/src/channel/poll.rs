@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 const ANSWER: usize = 256 << 10;
 
 /// The answer to whoever opens a session. `wait`: seconds that a poll may wait; `inactivity`: those for which a session
-/// without a poll lives.
-pub fn opened(ticket: &str, wait: u64, inactivity: u64) -> String {
-    json!({ "session": ticket, "wait": wait, "inactivity": inactivity }).to_string() + "\n"
+/// without a poll lives; `ping`: those within which a client should hear something.
+pub fn opened(ticket: &str, wait: u64, inactivity: u64, ping: f64) -> String {
+    json!({ "session": ticket, "wait": wait, "inactivity": inactivity, "ping": ping }).to_string() + "\n"
 }
 
 /// The answer to a poll, with the messages that wait: a text as itself, bytes as `{"base64": ...}`. `after` is the number of

@@ -113,6 +113,11 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
+    /// Whether a body comes by this connection and is not whole.
+    pub fn is_under_way(&self, key: ConnKey) -> bool {
+        self.parts.get(&key).is_some_and(|parts| !parts.whole)
+    }
+
     /// Nobody waits for the rest of it.
     pub fn forget(&mut self, key: ConnKey) {
         self.parts.remove(&key);

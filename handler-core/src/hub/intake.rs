@@ -546,6 +546,7 @@ impl Hub {
     pub(super) fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
         let ours = self.conns.map.get(&key).is_some_and(|conn| conn.closed);
         self.note_cut(key, now);
+        self.note_broken_upload(key, now);
         if self.live_disconnected(key, now) {
             self.drop_connection(key);
             return;

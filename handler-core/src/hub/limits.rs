@@ -50,15 +50,16 @@ pub struct Limits {
     /// Live connections at one Mongrel2, and clients that wait there; a new live connection beyond gets 503. Less where
     /// Mongrel2 holds less ([`Capacity`](super::Capacity)).
     pub connections: usize,
-    /// Sessions by event streams, long polls and BOSH at once; one more gets 503.
+    /// Sessions by event streams, long polls, WebSockets of `kennel.js` and BOSH at once; one more gets 503.
     pub sessions: usize,
     /// How long a client's poll of a session is held when nothing comes; less than what proxies and Mongrel2 bear.
     pub poll_wait: Duration,
-    /// For how long a session lives without a poll or a stream of its client.
+    /// For how long a session lives without a poll, a stream or a WebSocket of its client.
     pub inactivity: Duration,
     /// Messages that wait for a session's client; more closes it, or drops the oldest, as the channel says.
     pub mailbox: usize,
-    /// Bytes of what was written to a stream of events that are kept for a client that comes back.
+    /// Bytes of what was written to a stream of events that are kept for a client that comes back; by a WebSocket of
+    /// `kennel.js`, no more than this leaves before it is acknowledged.
     pub resume: usize,
     /// Memory of one worker's scripts, bytes.
     pub worker_memory: usize,
@@ -137,12 +138,12 @@ impl Limits {
             (
                 "sessions",
                 self.sessions.to_string(),
-                "sessions by event streams, long polls and BOSH, then 503",
+                "sessions of clients that come back, and by plain HTTP; then 503",
             ),
             ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
-            ("inactivity", time(self.inactivity), "a session lives without a poll or a stream"),
+            ("inactivity", time(self.inactivity), "a session lives without its client"),
             ("mailbox", self.mailbox.to_string(), "messages that wait for a session's client"),
-            ("resume", size(self.resume), "events kept for a client that comes back to its stream"),
+            ("resume", size(self.resume), "what was sent to a session and is kept until it has arrived"),
             ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
             ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
             ("log_queue", size(self.log_queue), "log lines that wait to be written, then they are dropped"),

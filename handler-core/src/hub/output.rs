@@ -445,7 +445,7 @@ impl Hub {
         };
         if !link.flow_control
             && !conn.out.is_empty()
-            && let Some(live) = conn.live
+            && let Some(live) = conn.live.or(conn.carries.filter(|id| self.live.lives.is_on_line(*id)))
             && conn.pacer.wants_ping(conn.out.len(), now)
         {
             if self.live.lives.begin_ping(live) {

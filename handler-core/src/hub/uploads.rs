@@ -104,6 +104,11 @@ impl Uploads {
         self.announced.remove(&key)
     }
 
+    /// Whether a server is writing a file for this connection that somebody wants.
+    fn is_wanted(&self, key: ConnKey) -> bool {
+        self.announced.get(&key).is_some_and(|announced| !announced.abandoned)
+    }
+
     /// The connection is gone; Mongrel2 deletes what it has not completed.
     pub fn forget(&mut self, key: ConnKey) {
         self.announced.remove(&key);
@@ -136,6 +141,19 @@ impl Uploads {
 }
 
 impl Hub {
+    /// A connection ends: the log says so if an upload had begun there and is not whole.
+    pub(super) fn note_broken_upload(&mut self, key: ConnKey, now: Instant) {
+        let is_ours = self.conns.map.get(&key).is_some_and(|conn| conn.is_ending());
+        let is_broken = self.uploads.is_wanted(key) || self.arriving.is_under_way(key);
+        if is_broken && !is_ours && self.complaints.pass(Complaint::Cut, now) {
+            warn!(
+                link = key.link.0,
+                conn = %key.id,
+                "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
+            );
+        }
+    }
+
     /// Takes uploads of this server from now on: the folder of its `upload.temp_store`, as seen from here and by
     /// workers.
     pub fn set_upload_store(&mut self, link: LinkId, folder: PathBuf) {

@@ -6,6 +6,9 @@
  * Makes the TUN devices `server` and `client`, one in each namespace, prints `up`, and carries IPv4 packets between them
  * until standard input ends. Each address of the client's side, told apart by its last byte, has a line of its own in
  * each direction, with the delay, the losses and the rate of the arguments.
+ *
+ * Two bytes on standard input cut a line (`-` and the line's number) or mend it (`+` and the number). What is sent on a line
+ * that is cut is lost without a word.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -41,6 +44,7 @@ struct line {
 };
 
 static struct line lines[DIRECTIONS][LINES];
+static char is_cut[LINES];
 
 static void fail(const char *what)
 {
@@ -132,7 +136,7 @@ static void collect(int device, int direction, double delay, double loss, double
 
         if (size < 20)
             return;
-        if (bytes[0] >> 4 == 4 && drand48() >= loss)
+        if (bytes[0] >> 4 == 4 && !is_cut[bytes[at]] && drand48() >= loss)
             enqueue(&lines[direction][bytes[at]], bytes, (int)size, delay, rate);
     }
 }
@@ -173,8 +177,12 @@ int main(int argc, char **argv)
         for (int direction = 0; direction < DIRECTIONS; direction++)
             if (polled[direction].revents)
                 collect(devices[direction], direction, delay, loss, rate);
-        /* Nothing is ever written there: it is the end. */
-        if (polled[2].revents)
-            return 0;
+        if (polled[2].revents) {
+            unsigned char command[2];
+
+            if (read(0, command, sizeof command) != (ssize_t)sizeof command)
+                return 0;
+            is_cut[command[1]] = command[0] == '-';
+        }
     }
 }

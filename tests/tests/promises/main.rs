@@ -57,6 +57,7 @@ mod crowds;
 /// `kennel ctl`: Mongrel2's control port.
 mod ctl;
 /// `kennel decode`: every captured message, as its index says.
+mod dead_lines;
 mod decode;
 /// Stop and reload finish what was begun, or name what they cut off.
 mod endings;

@@ -4,6 +4,7 @@
 //! is silent for `limits.min_ping`, whatever is sent to him, and says nothing; so all that we hold is named
 //! to it in time, in batches, which resets its clock and brings a notice for each that is gone already.
 
+use super::by_http::Beat;
 use super::table::{Carrier, LiveId, Stage};
 use crate::hub::Hub;
 use crate::hub::connection::Conn;
@@ -90,6 +91,19 @@ impl Hub {
         }
     }
 
+    /// The first sign of life for a WebSocket that carries a session is planned.
+    pub(in crate::hub::live) fn begin_beats(&mut self, id: LiveId, now: Instant) {
+        self.hold(now);
+        let Some(interval) = self.ping_of(id) else { return };
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let generation = channel.generation();
+        if let Carrier::Http(session) = &mut channel.carrier
+            && session.plan_beats()
+        {
+            self.live.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
+        }
+    }
+
     /// Pings, closes and keep-alives that are due.
     pub(in crate::hub) fn beat(&mut self, now: Instant) {
         self.end_unanswered(now);
@@ -112,11 +126,33 @@ impl Hub {
     fn ping(&mut self, interval: u32, now: Instant) {
         let mut due = Vec::new();
         let mut dead = Vec::new();
-        let mut ping = Vec::new();
+        let (mut ping, mut beat, mut next) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut lines, mut dead_lines) = (Vec::new(), Vec::new());
         let tenth = self.live.heartbeat.tenth(now);
         while let Some(Due { id, generation, .. }) = self.live.heartbeat.next_ping(interval, tenth) {
             let channel = self.live.lives.get_mut(id).filter(|channel| channel.generation() == generation);
             let Some(channel) = channel else { continue };
+            if let Carrier::Http(session) = &mut channel.carrier {
+                let key = session.line_key();
+                let conn = key.and_then(|key| self.conns.map.get(&key));
+                let is_written = conn.is_none_or(|conn| conn.pacer.is_all_written());
+                if is_written {
+                    next.clear();
+                    match session.beat(&mut next, &mut self.live.codec) {
+                        Beat::None => continue,
+                        Beat::Dead(key) => {
+                            dead_lines.push((id, key));
+                            continue;
+                        }
+                        Beat::Due(key) => {
+                            lines.push(key);
+                            std::mem::swap(&mut beat, &mut next);
+                        }
+                    }
+                }
+                self.live.heartbeat.plan_ping(interval, id, generation, now);
+                continue;
+            }
             let Carrier::WebSocket(session) = &mut channel.carrier else { continue };
             // A ping waits behind what we have sent before. As long as Mongrel2 has not written that, a client that
             // reads slowly cannot answer, and one that is gone is found by its missing credits.
@@ -137,6 +173,11 @@ impl Hub {
         if self.live.heartbeat.pings.get(&interval).is_some_and(idle) {
             self.live.heartbeat.pings.remove(&interval);
         }
+        self.beat_lines(lines, &beat, now);
+        for (id, key) in dead_lines {
+            self.counters.unanswered_pings += 1;
+            self.drop_line(id, key);
+        }
         if due.is_empty() && dead.is_empty() {
             return;
         }
@@ -145,6 +186,33 @@ impl Hub {
         for id in dead {
             self.counters.unanswered_pings += 1;
             self.finish_live(id, 1006, "pings were not answered", now);
+        }
+    }
+
+    /// The same sign of life to many WebSockets that carry sessions, in as few replies as possible.
+    fn beat_lines(&mut self, mut keys: Vec<ConnKey>, beat: &[u8], now: Instant) {
+        keys.sort_unstable_by_key(|key| key.link);
+        let mut free: Vec<ConnKey> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let has_room = self.has_room(key.link, now);
+            let state = &mut self.links[usize::from(key.link.0)];
+            let flow_control = state.flow_control;
+            let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else { continue };
+            let asks_nothing = flow_control || !conn.pacer.wants_ping(beat.len(), now);
+            if has_room && asks_nothing && conn.is_free_for(beat.len(), flow_control, now) {
+                conn.sent(beat.len(), flow_control, now);
+                state.sent(beat.len(), now);
+                free.push(key);
+            } else {
+                conn.out.extend(beat);
+                self.mark_dirty(key);
+            }
+        }
+        let max = self.limits.handler_targets;
+        for group in free.chunk_by(|a, b| a.link == b.link) {
+            let ids: Vec<ConnId> = group.iter().map(|key| key.id).collect();
+            let state = &self.links[usize::from(group[0].link.0)];
+            self.outgoing.multicast(group[0].link, state, &ids, max, beat);
         }
     }
 

@@ -25,6 +25,12 @@ impl Hub {
         let id = match self.live.lives.at(key) {
             Some(id) => id,
             None if self.is_finished(key) => return true,
+            None if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) => {
+                if let Kind::Frame { flags } = head.kind {
+                    self.receive_on_line(id, key, flags, envelope.body, now);
+                }
+                return true;
+            }
             None => match self.open_by_message(key, envelope, head, message, now) {
                 Some(id) => id,
                 None => return self.channel_at(envelope.path).is_some(),

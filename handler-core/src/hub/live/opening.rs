@@ -42,14 +42,20 @@ impl Hub {
             // Mongrel2 gave the number to somebody else, so its last owner is gone.
             self.drop_connection(key);
         }
+        if self.conns.map.get(&key).is_some_and(|conn| conn.carries.is_some()) {
+            self.drop_connection(key);
+        }
         if head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
-        if !self.takes_clients(app) {
+        let offer = self.judge(app, route, envelope);
+        // A session that goes on is there already.
+        let resumes = offer.as_ref().is_ok_and(|offer| self.resumes((app, route), offer, envelope));
+        if !resumes && !self.takes_clients(app) {
             self.answer_at_once(key, 503, now);
             return true;
         }
-        if !self.admits(key, now) {
+        if !resumes && !self.admits(key, now) {
             self.answer_full(key, now);
             return true;
         }
@@ -60,7 +66,7 @@ impl Hub {
             self.answer_at_once(key, 400, now);
             return true;
         }
-        let offer = match self.judge(app, route, envelope) {
+        let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => {
                 self.counters.refused += 1;
@@ -72,7 +78,9 @@ impl Hub {
             }
         };
         let opening = without_body(message, envelope);
-        if self.spec(app, route).asks {
+        if self.is_for_session((app, route), &offer) {
+            self.begin_line(key, (app, route), offer, (envelope, &opening), now);
+        } else if self.spec(app, route).asks {
             self.ask(key, (app, route), offer, &opening, now);
         } else {
             let protocol = offer.preferred(&self.spec(app, route).protocols);
@@ -129,6 +137,10 @@ impl Hub {
                     self.close_connection(key);
                     return None;
                 };
+                if self.is_for_session((app, route), &offer) {
+                    self.end_strange_line(key, envelope.body);
+                    return None;
+                }
                 self.counters.adopted += 1;
                 (Carrier::WebSocket(Session::new(offer.deflate())), Beginning::Adopted)
             }

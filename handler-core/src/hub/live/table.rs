@@ -249,9 +249,14 @@ impl Lives {
         let Some(channel) = self.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
             return false;
         };
-        let Carrier::WebSocket(session) = &mut channel.carrier else { return false };
-        session.asks();
-        true
+        match &mut channel.carrier {
+            Carrier::WebSocket(session) => {
+                session.asks();
+                true
+            }
+            Carrier::Http(session) => session.asks(),
+            Carrier::Json | Carrier::Xml | Carrier::Bosh(_) => false,
+        }
     }
 
     /// Its entry among the waiting connections is gone: the lane counts again, from an empty window and from this many

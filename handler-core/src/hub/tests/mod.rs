@@ -14,6 +14,7 @@ mod crowds;
 mod decisions;
 mod fairness;
 mod handshakes;
+mod lines;
 mod live;
 mod metrics;
 mod mongrel2;

@@ -260,7 +260,7 @@ fn a_stream_that_says_nothing_shows_that_it_lives() {
     let (_, _) = open_stream(&mut site);
     let before = events(&site, 1);
     site.pass(seconds(31));
-    assert_eq!(events(&site, 1), before + ":\n\n:\n\n:\n\n");
+    assert_eq!(events(&site, 1), before + &"event: alive\ndata: {}\n\n".repeat(3));
     assert!(site.replies.iter().all(|reply| !reply.extended));
     site.pass(seconds(46));
     assert!(site.replies.iter().any(|reply| reply.extended && reply.ids.contains(&1)));

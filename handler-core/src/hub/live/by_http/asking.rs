@@ -1,7 +1,7 @@
 //! What a session's client asks for, done.
 
 use super::calls::Asking;
-use super::{ByHttp, NO_LINK, Poll};
+use super::{ByHttp, Carried, NO_LINK, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
@@ -21,7 +21,7 @@ use crate::worker::protocol::Slow;
 use std::time::{Duration, Instant};
 
 /// What the client of a session that is over reads.
-const GONE: &str = "this session has ended, or never was; open a new one";
+pub(super) const GONE: &str = "this session has ended, or never was; open a new one";
 
 impl Hub {
     /// Does what a request to a channel asks for, and answers it or holds it.
@@ -40,7 +40,8 @@ impl Hub {
                 self.answer_full_call(request, cors, now);
             }
             Call::Stream => {
-                let Some(id) = self.open_session(place, &envelope, &message, true, now) else {
+                let opening = without_body(&message, &envelope);
+                let Some(id) = self.open_session(place, &opening, Carried::Stream, now) else {
                     return self.answer_with(request, 503, now);
                 };
                 self.begin_events(id, request, cors, false, now);
@@ -51,12 +52,14 @@ impl Hub {
                 self.answer_call_with(request, (400, cors), words, now);
             }
             Call::Open => {
-                let Some(id) = self.open_session(place, &envelope, &message, false, now) else {
+                let opening = without_body(&message, &envelope);
+                let Some(id) = self.open_session(place, &opening, Carried::Polls, now) else {
                     return self.answer_with(request, 503, now);
                 };
                 let Some(session) = self.live.by_http(id) else { return };
                 let (wait, inactivity) = (self.limits.poll_wait, self.limits.inactivity);
-                let opened = poll::opened(&session.ticket, wait.as_secs(), inactivity.as_secs());
+                let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
+                let opened = poll::opened(&session.ticket, wait.as_secs(), inactivity.as_secs(), ping);
                 self.answer_call_by(request, (201, cors), opened, now);
                 self.begin_work(id, now);
             }
@@ -79,6 +82,13 @@ impl Hub {
                 }
                 None => self.answer_call_with(request, (410, cors), GONE, now),
             },
+            Call::Alive { session } => match self.session(&session, place) {
+                Some(id) => {
+                    self.say_alive(id, now);
+                    self.answer_call_by(request, (204, cors), String::new(), now);
+                }
+                None => self.answer_call_with(request, (410, cors), GONE, now),
+            },
             Call::Close { session, code, reason } => match self.session(&session, place) {
                 Some(id) => {
                     self.finish_live(id, code.unwrap_or(1005), &reason, now);
@@ -89,21 +99,19 @@ impl Hub {
         }
     }
 
-    fn open_session(
+    pub(super) fn open_session(
         &mut self,
         place: (AppId, u16),
-        envelope: &Envelope<'_>,
-        message: &[u8],
-        is_stream: bool,
+        opening: &[u8],
+        by: Carried,
         now: Instant,
     ) -> Option<LiveId> {
-        let opening = without_body(message, envelope);
         let due = now + self.limits.inactivity;
         let tickets = self.live.sessions.tickets.clone()?;
-        let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), is_stream, due)));
-        let id = self.open_live(None, place, carrier, &opening, Beginning::Accepted, now)?;
+        let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), by, due)));
+        let id = self.open_live(None, place, carrier, opening, Beginning::Accepted, now)?;
         self.look_at(id, due);
-        if !is_stream {
+        if by == Carried::Polls {
             self.note_unused(id);
         }
         Some(id)
@@ -128,7 +136,8 @@ impl Hub {
             conn.out
                 .append(|out| opening.encode(out, form, false))
                 .expect("there is no Content-Length in it");
-            conn.out.extend(&event_stream::open(&session.ticket, resumed, inactivity.as_secs()));
+            let seconds = ping.map_or(0.0, |ping| ping.as_secs_f64());
+            conn.out.extend(&event_stream::open(&session.ticket, resumed, inactivity.as_secs(), seconds));
             // Nothing further is answered on this connection.
             conn.deaf = true;
             conn.carries = Some(id);
@@ -160,7 +169,12 @@ impl Hub {
     }
 
     /// The client has all messages up to a number.
-    fn go_on(&mut self, id: LiveId, after: Option<u64>, now: Instant) -> Result<(), (u16, &'static str)> {
+    pub(super) fn go_on(
+        &mut self,
+        id: LiveId,
+        after: Option<u64>,
+        now: Instant,
+    ) -> Result<(), (u16, &'static str)> {
         let drops = self.bounds_of(id).slow == Slow::DropOldest;
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return Err((410, GONE)) };
@@ -210,7 +224,7 @@ impl Hub {
     }
 
     /// Takes a client's message: 204, or another status and why.
-    fn take_message(
+    pub(super) fn take_message(
         &mut self,
         id: LiveId,
         number: Option<u64>,

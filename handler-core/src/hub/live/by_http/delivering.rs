@@ -39,6 +39,10 @@ impl Live {
     /// Writes what waits for a session to the connection that has its events, if that has sent all before.
     pub(in crate::hub) fn fill_stream(&mut self, conn: &mut Conn, limits: &Limits, now: Instant) {
         let Some(id) = conn.carries.filter(|_| conn.out.is_empty() && !conn.is_ending()) else { return };
+        if self.lives.is_on_line(id) {
+            self.fill_line(id, conn, limits, now);
+            return;
+        }
         let Some(channel) = self.lives.get_mut(id) else { return };
         let (number, is_closing) = (channel.number, channel.stage == Stage::Closing);
         let Carrier::Http(session) = &mut channel.carrier else { return };
@@ -169,6 +173,7 @@ impl Hub {
     pub(super) fn make_way(&mut self, id: LiveId, now: Instant) {
         let Some(session) = self.live.by_http_mut(id) else { return };
         let (poll, stream) = (session.poll.take(), session.stream.take());
+        session.line = None;
         let nothing = poll::nothing(&session.mailbox);
         if let Some(poll) = poll {
             self.answer_call_by(poll.request, (200, &poll.cors), nothing, now);
@@ -209,10 +214,15 @@ impl Hub {
         };
         let (poll, stream) = (session.poll.take(), session.stream.take());
         if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
-            while let Some((number, letter)) = session.mailbox.hand_out() {
-                conn.out.append(|out| event_stream::message(&session.ticket, number, letter, out));
+            if let Some(mut line) = session.line.take() {
+                let mailbox = (&mut session.mailbox, session.received);
+                line.dismiss(mailbox, (code, &reason), conn, &mut self.live.codec);
+            } else {
+                while let Some((number, letter)) = session.mailbox.hand_out() {
+                    conn.out.append(|out| event_stream::message(&session.ticket, number, letter, out));
+                }
+                conn.out.extend(&event_stream::close(code, &reason));
             }
-            conn.out.extend(&event_stream::close(code, &reason));
             conn.carries = None;
         }
         let answer = poll.map(|poll| (poll, poll::answer(&mut session.mailbox, Some((code, &reason))).0));
@@ -241,10 +251,11 @@ impl Hub {
         }
     }
 
-    /// The connection that had a session's events is gone.
+    /// The connection that had a session's events, or was its WebSocket, is gone.
     pub(in crate::hub) fn stream_gone(&mut self, id: LiveId, key: ConnKey) {
         let Some(session) = self.live.by_http_mut(id) else { return };
         if session.stream.take_if(|stream| *stream == key).is_some() {
+            session.line = None;
             self.live.sessions.alone.push(id);
         }
     }

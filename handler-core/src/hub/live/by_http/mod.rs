@@ -1,12 +1,13 @@
-//! Sessions: conversations of clients that can only ask and be answered, by event streams, long polls and BOSH.
+//! Sessions: conversations that outlive each connection that carries them, by event streams, long polls, WebSockets of
+//! `kennel.js` and BOSH.
 //!
 //! A session is a live connection without a connection of its own. What its script sends lies in a
 //! [mailbox](crate::channel::mailbox) until a request comes that can carry it: a poll that is held until there is something,
-//! or a stream of events that stays open. Both end at any time, and the session does not: it waits for the next one for
+//! or a stream of events or a WebSocket that stays open. Each ends at any time, and the session does not: it waits for the next one for
 //! `limits.inactivity`, also when Mongrel2 itself was restarted meanwhile.
 //!
 //! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
-//! * `delivering`: messages to polls and streams
+//! * `delivering`: messages to polls and streams; `lines`: the same for WebSockets, and what comes from them
 //! * `bosh`: the same for BOSH, whose state is a protocol of its own
 //! * `unused`: those that no client has come back to
 //! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
@@ -16,18 +17,21 @@ mod asking;
 mod bosh;
 mod calls;
 mod delivering;
+mod lines;
 mod passing;
 mod unused;
 
 pub(super) use agenda::Agenda;
 pub(super) use bosh::{ByBosh, element_of};
 pub(in crate::hub) use calls::Asking;
+pub(super) use lines::Beat;
 use unused::Unused;
 
 use super::table::LiveId;
 use crate::channel::mailbox::Mailbox;
 use crate::channel::ticket::Tickets;
 use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use lines::Line;
 use std::time::Instant;
 
 /// The link of connections that no server holds: their clients come and go.
@@ -41,6 +45,14 @@ struct Poll {
     cors: String,
 }
 
+/// What carries a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    WebSocket,
+    Stream,
+    Polls,
+}
+
 /// A session.
 #[derive(Debug)]
 pub(in crate::hub) struct ByHttp {
@@ -49,12 +61,16 @@ pub(in crate::hub) struct ByHttp {
     /// The number of the last message that its client has numbered.
     received: u64,
     poll: Option<Poll>,
-    /// The connection that has its events.
+    /// The connection that has its events, or is its WebSocket.
     stream: Option<ConnKey>,
-    /// It was opened by a stream.
-    is_stream: bool,
     /// Its client has come back with its ticket.
     used: bool,
+    /// The WebSocket, if it is one.
+    line: Option<Line>,
+    /// A sign of life for a WebSocket of it is planned.
+    beats: bool,
+    /// What it was opened by.
+    opened_by: Carried,
     /// The client was told that it is over: until then it may come again and be told once more, since it may have missed it.
     told: Option<Instant>,
     /// When something is to be done for it if nothing comes.
@@ -64,15 +80,17 @@ pub(in crate::hub) struct ByHttp {
 }
 
 impl ByHttp {
-    fn new(ticket: String, is_stream: bool, due: Instant) -> Self {
+    fn new(ticket: String, opened_by: Carried, due: Instant) -> Self {
         Self {
             ticket: ticket.into(),
             mailbox: Mailbox::default(),
             received: 0,
             poll: None,
             stream: None,
-            is_stream,
-            used: is_stream,
+            used: opened_by != Carried::Polls,
+            line: None,
+            beats: false,
+            opened_by,
             told: None,
             due,
             planned: None,
@@ -81,7 +99,11 @@ impl ByHttp {
 
     /// `conn.transport`.
     pub fn name(&self) -> &'static str {
-        if self.is_stream { "sse" } else { "poll" }
+        match self.opened_by {
+            Carried::WebSocket => "websocket",
+            Carried::Stream => "sse",
+            Carried::Polls => "poll",
+        }
     }
 
     /// Bytes that wait for the client.

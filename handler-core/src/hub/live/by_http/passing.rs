@@ -2,8 +2,7 @@
 //! comes.
 
 use super::super::table::{Carrier, LiveId, Stage};
-use crate::channel::poll;
-use crate::http::events;
+use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ impl Hub {
     }
 
     /// How often the client of a stream gets a sign of life.
-    pub(super) fn ping_of(&self, id: LiveId) -> Option<Duration> {
+    pub(in crate::hub::live) fn ping_of(&self, id: LiveId) -> Option<Duration> {
         let channel = self.live.lives.get(id)?;
         let ping = self.apps[usize::from(channel.app.0)].channels.get(channel.route)?.ping;
         (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
@@ -74,12 +73,14 @@ impl Hub {
             let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
             self.look_at(id, due);
             self.answer_call_by(held.request, (200, &held.cors), nothing, now);
+        } else if let Some(key) = session.stream.filter(|_| session.line.is_some()) {
+            self.line_is_due(id, key, now);
         } else if let Some(key) = session.stream {
             session.due = now + ping.unwrap_or(Duration::from_secs(86_400));
             let due = session.due;
             self.look_at(id, due);
             if let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
-                conn.out.extend(events::COMMENT);
+                conn.out.extend(event_stream::ALIVE);
                 self.mark_dirty(key);
             }
         } else {
