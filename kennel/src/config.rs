@@ -226,6 +226,7 @@ struct LimitSettings {
     pipeline: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     spill: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     server_output: Option<usize>,
     #[serde(default, deserialize_with = "size")]
     connection_output: Option<usize>,
@@ -473,6 +474,17 @@ mod tests {
 
     fn problem(text: &str) -> String {
         Config::parse(Path::new("kennel.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_limit_can_be_set_as_it_is_shown() {
+        for (name, value, _) in Limits::default().described() {
+            let is_number = value.parse::<u64>().is_ok();
+            let value = if is_number { value } else { format!("\"{value}\"") };
+            let text = format!("[limits]\n{name} = {value}\n");
+            let config = Config::parse(Path::new("kennel.toml"), &text);
+            assert!(config.is_ok(), "{text}: {}", config.unwrap_err());
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     problem.downcast_ref::<Coded>().map_or(ExitCode::FAILURE, |coded| ExitCode::from(coded.code))
 }
 
-/// Prints a line to standard error. A reader that is gone and a full disk are no reason to fail.
+/// Prints a line to standard error. It does not fail when the reader is gone or the disk is full.
 macro_rules! note {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -87,7 +87,7 @@ macro_rules! note {
 }
 pub(crate) use note;
 
-/// Prints a line to standard output about something that is done: it stays done when nobody reads that.
+/// Prints a line to standard output about something that is done: it stays done when the line cannot be written.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;

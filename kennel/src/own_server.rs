@@ -248,7 +248,7 @@ impl OwnServer {
 }
 
 /// Waits until a server of our own answers. It listens long before: for the first half second of its life it takes
-/// connections and looks at none. What is sent is no HTTP, so that it answers by itself.
+/// connections and looks at none. What is sent is not HTTP, so that it answers by itself.
 pub(crate) fn await_answer(address: SocketAddr) {
     let address = match address.ip().is_unspecified() {
         true => SocketAddr::new([127, 0, 0, 1].into(), address.port()),

@@ -375,7 +375,7 @@
         }, 1000);
       }
       if (said.refused && this._session) {
-        // Nobody has taken these, so they are not in doubt.
+        // The server has not taken these, so they are not in doubt.
         const first = Math.max(0, said.refused - this._session.said - 1);
         for (const message of this._queue.slice(first)) message.doubt = false;
       }

@@ -26,6 +26,9 @@ pub(super) struct Conn {
     pub closing: bool,
     /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.
     pub deaf: bool,
+    /// Its client has sent a request while another one was under way: a further request does not prove that the client has
+    /// read the responses.
+    pub pipelines: bool,
     /// Its next request is being started.
     pub advancing: bool,
     /// The close is sent; the entry remains for a moment, to recognise what was under way.

@@ -241,7 +241,9 @@ impl Hub {
         let behind = match self.conns.map.get_mut(&key) {
             Some(conn) if conn.is_finished() => return,
             Some(conn) => {
-                if conn.is_idle() {
+                if !conn.is_idle() {
+                    conn.pipelines = true;
+                } else if !conn.pipelines {
                     conn.pacer.heard(now);
                 }
                 conn.waiting.len()

@@ -138,7 +138,7 @@ impl Limits {
             (
                 "sessions",
                 self.sessions.to_string(),
-                "sessions of clients that come back, and by plain HTTP; then 503",
+                "sessions of clients that come back; then the oldest that was never polled ends, or 503",
             ),
             ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
             ("inactivity", time(self.inactivity), "a session lives without its client"),

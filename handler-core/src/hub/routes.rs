@@ -213,10 +213,10 @@ fn foreign_parameter(path: &str) -> Option<String> {
     let of_segment = |segment: &str| {
         let inside = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
         if let Some(name) = segment.strip_prefix(':').filter(|name| is_word(name)) {
-            return Some(format!("`:{name}` is no parameter here"));
+            return Some(format!("`:{name}` is not a parameter here"));
         }
         if let Some(name) = inside('<', '>').filter(|name| is_word(name)) {
-            return Some(format!("`<{name}>` is no parameter here"));
+            return Some(format!("`<{name}>` is not a parameter here"));
         }
         let (name, kind) = inside('{', '}')?.split_once(':')?;
         Some(format!("`{{{name}:{kind}}}`: parameters have no types, the handler gets text"))
@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn parameters_as_other_frameworks_write_them_are_refused() {
         for (path, said) in [
-            ("/users/:id", "`:id` is no parameter here"),
-            ("/users/<id>/x", "`<id>` is no parameter here"),
-            ("/users/<int:id>", "`<int:id>` is no parameter here"),
+            ("/users/:id", "`:id` is not a parameter here"),
+            ("/users/<id>/x", "`<id>` is not a parameter here"),
+            ("/users/<int:id>", "`<int:id>` is not a parameter here"),
             ("/users/{id:int}", "`{id:int}`: parameters have no types, the handler gets text"),
         ] {
             let problem = Routes::new("/", &[spec(&["GET"], path, 1)]).unwrap_err().to_string();

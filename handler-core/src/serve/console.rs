@@ -144,7 +144,7 @@ impl Console {
         }
     }
 
-    /// The newest code of an app serves with so many workers, or did not load.
+    /// The newest code of an app serves with this number of workers, or did not load.
     pub(super) fn take_loaded(&mut self, app: AppId, outcome: &Result<usize, String>) {
         let settled = self.later.reloads.settle(app, outcome);
         self.tell_settled(settled);

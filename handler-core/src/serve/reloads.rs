@@ -39,7 +39,7 @@ impl Reloads {
         self.waiting.push(Waiting { token, reference, apps });
     }
 
-    /// The newest code of an app serves with so many workers, or does not.
+    /// The newest code of an app serves with this number of workers, or does not.
     pub(super) fn settle(&mut self, app: AppId, outcome: &Outcome) -> Vec<Settled> {
         self.settle_where(|known| known == app, outcome)
     }

@@ -56,7 +56,7 @@ const PROCESSES: u64 = 1 << 31;
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Seats {
-    /// Nobody is seated yet.
+    /// No worker has a seat yet.
     pub(super) fn new(output: Option<Arc<OwnedFd>>) -> Self {
         Self { workers: Vec::new(), output, looked: None }
     }

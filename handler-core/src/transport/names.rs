@@ -40,7 +40,7 @@ struct Name {
 /// Where an attempt to connect goes.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// To this address; none: the server is no TCP port, so its own address says everything.
+    /// To this address; none: the server has a Unix socket, whose path says everything.
     Here(Option<SocketAddr>),
     /// The resolver has not answered yet.
     Waits,

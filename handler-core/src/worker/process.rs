@@ -29,7 +29,7 @@ pub struct WorkerCommand {
 pub struct WorkerProcess {
     /// The process.
     pub child: Child,
-    /// Becomes readable when the process is dead, whoever else has its end of the socket pair.
+    /// Becomes readable when the process is dead, even if another process has its end of the socket pair.
     pub pidfd: OwnedFd,
     /// The hub's end of the socket pair, non-blocking.
     pub socket: UnixStream,

@@ -33,10 +33,12 @@ local GONE = [[<!doctype html>
 </html>
 ]]
 
--- Those that sleep, by their keys, and in the order in which they were last heard of: a ring around `ring`.
+-- Those that sleep, by their keys, and in the order in which they were last heard of: a ring for those whose visitor has
+-- answered a page, and one for those that have only been begun.
 local sleeping, count = {}, 0
-local ring = {}
-ring.before, ring.behind = ring, ring
+local answered, begun = {}, {}
+answered.before, answered.behind = answered, answered
+begun.before, begun.behind = begun, begun
 
 local function unlink(talk)
   if talk.before then
@@ -46,6 +48,7 @@ local function unlink(talk)
 end
 
 local function touch(talk)
+  local ring = talk.is_answered and answered or begun
   unlink(talk)
   talk.before, talk.behind = ring.before, ring
   ring.before.behind, ring.before = talk, talk
@@ -189,8 +192,8 @@ local function begin(handler, req, values)
     talk.cookie = native.cookie(COOKIE, { value = talk.visitor, secure = req.scheme == "https" })
   end
   if count > 0 and count >= native.conversations then
-    -- Whoever has been silent for longest has the least chance to come back.
-    local oldest = ring.behind
+    -- To begin one costs a stranger nothing: only when there are no others does one end that its visitor works on.
+    local oldest = begun.behind ~= begun and begun.behind or answered.behind
     native.log("warn", "more than limits.conversations (" .. native.conversations .. ") wait: the one at "
       .. oldest.title .. " that was silent for longest has ended")
     forget(oldest)
@@ -249,8 +252,10 @@ return {
     if talk.busy then
       return response.api.response("409 Conflict: what you sent before is still being worked on.\n", { status = 409 })
     end
+    local is_reply = step == talk.step and says_something(req)
+    talk.is_answered = talk.is_answered or is_reply
     touch(talk)
-    if step == talk.step and says_something(req) then
+    if is_reply then
       return go_on(talk, req)
     elseif step == talk.step then
       return response.copy(talk.page)

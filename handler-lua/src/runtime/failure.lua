@@ -25,7 +25,7 @@ local function caught(problem)
   return { message = message, traceback = debug.traceback("", 2) }
 end
 
--- What xpcall gives in place of what `caught` makes: there was no memory or no stack left to call it.
+-- What xpcall gives in place of what `caught` makes: memory or stack were used up, so it could not be called.
 local own_words = {
   ["not enough memory"] = "not enough memory; limits.worker_memory says how much a worker may use",
   ["error in error handling"] = "stack overflow",

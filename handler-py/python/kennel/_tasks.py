@@ -108,7 +108,7 @@ def as_service(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def leave_service() -> None:
-    """What comes from here on is no service, whoever called."""
+    """What comes from here on does not count as a service, whatever called it."""
     _is_service.set(False)
 
 

@@ -302,7 +302,7 @@ impl Observer for Host {
                 None => "mongrel2 is connected".to_owned(),
             };
             ready.tell(&format!("{place}, {apps}"));
-            // Without systemd there is nobody to tell.
+            // Without systemd there is nothing to tell.
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         });
     }

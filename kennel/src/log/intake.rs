@@ -69,7 +69,7 @@ impl Intake {
         }
     }
 
-    /// `false`: nobody can write any more.
+    /// `false`: no process can write any more.
     fn read(&self, line: &mut Vec<u8>, sink: &dyn Fn(&[u8])) -> bool {
         line.reserve(LINE);
         match rustix::io::read(&self.pipe, spare_capacity(line)) {

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tests::process::resident_memory;
 use tests::site::{Plan, Site};
 use tests::slow_network::{self, Line, SlowNetwork};
 
@@ -187,6 +188,24 @@ fn without_the_guard_the_same_clients_find_leaks() {
     let (wanted, was_asked) = wanted();
     let counts = all_kinds(&network, false, wanted.min(4_000), if was_asked { u32::MAX } else { 3 });
     assert!(counts.leaks > 0, "{counts:#?}");
+}
+
+/// What waits for clients that have left is freed, so many of them in turn take no more memory than some do.
+#[test]
+fn memory_does_not_grow_with_the_clients_that_leave_whole_responses() {
+    let _alone = alone();
+    let Some(network) = network("memory_does_not_grow_with_the_clients_that_leave_whole_responses") else {
+        return;
+    };
+    let (wanted, was_asked) = wanted();
+    let site = plan(true, true).in_network(&network).start();
+    leave(&site, Some(&network), "/whole/3000000", 200, u32::MAX).assert_right();
+    let first = resident_memory(site.hub());
+    let rest = if was_asked { wanted.min(1_800) } else { 600 };
+    leave(&site, Some(&network), "/whole/3000000", rest, u32::MAX).assert_right();
+    let last = resident_memory(site.hub());
+    println!("hub {} MiB after 200, {} MiB after {rest} more", first >> 20, last >> 20);
+    assert!(last <= first * 3 / 2, "{} MiB became {} MiB", first >> 20, last >> 20);
 }
 
 #[test]

@@ -109,18 +109,25 @@ fn each_carrier_takes_a_thousand_messages_each_way_in_order(language: Language) 
     for carrier in CARRIERS {
         let mut page = connected(&mut browser, site.port(), carrier);
         page.evaluate("say(1, 1000)");
-        page.until("got.length == 1000");
+        until_a_thousand_came(&mut page);
         assert_eq!(
             page.evaluate("got.join() == said(1, 1000) && channel.bufferedAmount == 0"),
             true,
             "{carrier}"
         );
         page.evaluate("got.length = 0; channel.send('count 1000')");
-        page.until("got.length == 1000");
+        until_a_thousand_came(&mut page);
         assert_eq!(page.evaluate("got.every((text, at) => text == at + 1)"), true, "{carrier}");
         assert_eq!(page.complaints(), Vec::<String>::new());
         site.log().expect_exactly(&format!("[open {carrier}]"), 1);
         page.close();
+    }
+}
+
+/// Each hundred has a deadline of its own: an event stream's client sends each message by a request.
+fn until_a_thousand_came(page: &mut Page) {
+    for count in (100..=1000).step_by(100) {
+        page.until(&format!("got.length >= {count}"));
     }
 }
 

@@ -224,6 +224,22 @@ fn those_that_wait_are_bounded_and_the_most_silent_one_ends() {
     site.log().expect_times("more than limits.conversations (2) wait", 1);
 }
 
+/// To begin a conversation costs a stranger nothing, so it ends none in which a visitor has answered.
+#[test]
+fn conversations_that_are_only_begun_end_before_those_that_a_visitor_works_on() {
+    let site = plan().workers(1).config("[limits]\nconversations = 3\n").start();
+    let mut visitor = Visitor::new(&site);
+    visitor.go("GET", "/order/a", "");
+    assert_eq!(visitor.answer("1").status, 200);
+    let mut strangers: Vec<_> = (0..10).map(|_| Visitor::new(&site)).collect();
+    for stranger in &mut strangers {
+        stranger.go("GET", "/order/b", "");
+    }
+    let at = visitor.at.clone();
+    assert_eq!(visitor.ask("GET", &at, "").status, 200);
+    site.log().expect_times("more than limits.conversations (3) wait", 8);
+}
+
 #[test]
 fn errors_in_a_conversation_have_their_line_and_end_it() {
     let site = Site::plan(

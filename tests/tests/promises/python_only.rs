@@ -394,26 +394,6 @@ fn text_that_is_no_text_is_shown_in_the_browser_too() {
 }
 
 #[test]
-fn a_handler_that_takes_other_values_than_its_path_has_fails_with_words() {
-    let site = alone(
-        r#"
-        @app.get("/none/{id}")
-        def none(req): return "x"
-        @app.get("/other/{id}")
-        async def other(req, name): return "x"
-        @app.get("/more")
-        def more(req, id): return "x"
-        "#,
-    )
-    .start();
-    for (path, complaint) in [("/none/1", "id"), ("/other/1", "id"), ("/more", "id")] {
-        assert_eq!(site.get(path).status, 500, "{path}");
-        let line = site.log().expect(&format!("GET {path} failed"));
-        assert!(line.contains("TypeError") && line.contains(complaint), "{line}");
-    }
-}
-
-#[test]
 fn what_asyncio_offers_works_in_handlers_from_their_first_step_on() {
     let site = alone(
         r#"

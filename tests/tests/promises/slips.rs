@@ -18,17 +18,17 @@ fn slips_are_told_at_load_with_their_place_and_what_to_write() {
     for (finished, said) in [
         (
             lua(r#"app:get("/users/:id", function() return "" end)"#),
-            "app.lua:2: route `/users/:id`: `:id` is no parameter here; write `{name}`",
+            "app.lua:2: route `/users/:id`: `:id` is not a parameter here; write `{name}`",
         ),
         (
             lua(r#"app:get("/users/<id>", function() return "" end)"#),
-            "`<id>` is no parameter here; write `{name}`",
+            "`<id>` is not a parameter here; write `{name}`",
         ),
         (
             lua(r#"app:get("/users/{id:int}", function() return "" end)"#),
             "parameters have no types, the handler gets text",
         ),
-        (lua(r#"app:channel("/chat/:room", {})"#), "`:room` is no parameter here"),
+        (lua(r#"app:channel("/chat/:room", {})"#), "`:room` is not a parameter here"),
         (
             lua(r#"app.get("/", function() return "" end)"#),
             "app.lua:2: call it with a colon: app:get(...), not app.get(...)",
@@ -44,8 +44,11 @@ fn slips_are_told_at_load_with_their_place_and_what_to_write() {
             lua(r#"kennel.roomm("x"):send("y")"#),
             "app.lua:2: kennel has no `roomm`; did you mean `kennel.room`?",
         ),
-        (python("@app.get('/users/:id')\ndef user(req): return ''"), "`:id` is no parameter here"),
-        (python("@app.get('/users/<int:id>')\ndef user(req): return ''"), "`<int:id>` is no parameter here"),
+        (python("@app.get('/users/:id')\ndef user(req): return ''"), "`:id` is not a parameter here"),
+        (
+            python("@app.get('/users/<int:id>')\ndef user(req): return ''"),
+            "`<int:id>` is not a parameter here",
+        ),
         (python("@app.get('/')\ndef root(): return ''"), "the handler of `/` must take (req), but root()"),
         (
             python("@app.get('/{id}')\ndef user(req): return ''"),
@@ -54,6 +57,10 @@ fn slips_are_told_at_load_with_their_place_and_what_to_write() {
         (
             python("@app.get('/{id}')\nasync def user(req, name): return ''"),
             "must take (req, id), but user(req, name)",
+        ),
+        (
+            python("@app.get('/more')\ndef more(req, id): return ''"),
+            "must take (req), but more(req, id): missing a required argument: 'id'",
         ),
         (python("@app.gett('/')\ndef root(req): return ''"), "did you mean `get`?"),
         (python("kennel.rooom('x')"), "did you mean `room`?"),

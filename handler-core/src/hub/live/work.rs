@@ -90,7 +90,7 @@ impl Hub {
         self.pump_within(id, usize::MAX, true, now);
     }
 
-    /// Gives a connection's worker at most so many things that it can take; if it is `queued`, behind those that wait for that.
+    /// Gives a connection's worker at most `most` things that it can take; if it is `queued`, behind those that wait for that.
     fn pump_within(&mut self, id: LiveId, most: usize, queued: bool, now: Instant) {
         let mut given = 0;
         loop {

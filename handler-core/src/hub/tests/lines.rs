@@ -127,7 +127,7 @@ fn what_was_not_acknowledged_comes_again_by_the_next_line() {
     assert_eq!(messages(&site, 2), ["two", "three", "four"]);
     say(&mut site, 2, "3=c");
     assert_eq!(heard(&mut site), ["a", "b", "c"], "and the script notices nothing");
-    // Nobody has told of the end of this line, and what is still under way of it comes late.
+    // The hub was not told of the end of this line, and what is still under way of it comes late.
     say(&mut site, 2, "{\"after\":3}");
     handshake(&mut site, 3, &format!("session={ticket}&after=3"));
     assert!(site.closed(2));

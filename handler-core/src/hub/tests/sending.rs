@@ -46,6 +46,24 @@ fn a_client_that_asks_again_after_each_answer_never_waits() {
 }
 
 #[test]
+fn a_client_that_pipelines_is_paced_however_far_its_requests_are_apart() {
+    let mut site = Site::new(1);
+    for path in ["GET /a", "GET /nowhere"] {
+        site.request(7, path);
+    }
+    site.respond(FIRST, 1, "a");
+    // Requests that Mongrel2 had at hand come one by one, as fast as it reads them.
+    for _ in 0..30 {
+        site.now += Duration::from_micros(60);
+        site.request(7, "GET /nowhere");
+    }
+    assert!(site.to(7).count() <= 8, "{} messages within 2 ms", site.to(7).count());
+    site.pass(millis(100));
+    assert_eq!(site.statuses(7).len(), 32);
+    site.settles();
+}
+
+#[test]
 fn answers_of_one_turn_leave_as_one_message() {
     let mut site = Site::new(1);
     for _ in 0..40 {

@@ -259,7 +259,7 @@ impl Hub {
     }
 
     /// A frame of a WebSocket that another hub has opened for a session, which ended with it. The client learns which of its
-    /// messages nobody has taken.
+    /// messages were not taken.
     pub(in crate::hub::live) fn end_strange_line(&mut self, key: ConnKey, payload: &[u8]) {
         let mut bytes = Vec::new();
         match std::str::from_utf8(payload).ok().and_then(line::read) {
