@@ -37,6 +37,10 @@ local function whole(problem)
     return problem
   end
   local text = tostring(problem)
+  if text == "not enough memory" then
+    -- What filled it is garbage now, and LuaJIT does not look for garbage when an allocation fails.
+    collectgarbage()
+  end
   return { message = own_words[text] or text, traceback = "" }
 end
 
