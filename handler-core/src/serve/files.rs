@@ -129,10 +129,7 @@ fn work(tasks: Receiver<Task>, done: &Sender<Done>, wake: &OwnedFd) {
                 let _ = write(wake, &1_u64.to_ne_bytes());
             }
             Task::Measure { key, path, whole } => {
-                let size = size(&path).unwrap_or_else(|problem| {
-                    warn!("cannot see the upload {}: {problem}", path.display());
-                    Some(0)
-                });
+                let size = measured(&path);
                 let _ = done.send(Done::Measured { key, path, whole, size });
                 let _ = write(wake, &1_u64.to_ne_bytes());
             }
@@ -183,6 +180,14 @@ fn remove(path: &Path) {
         }
         _ => {}
     }
+}
+
+/// The size of an upload's file; none: it is not there.
+pub(super) fn measured(path: &Path) -> Option<u64> {
+    size(path).unwrap_or_else(|problem| {
+        warn!("cannot see the upload {}: {problem}", path.display());
+        Some(0)
+    })
 }
 
 /// The size of a file that is one, without following links; none: it is not there.

@@ -432,6 +432,11 @@ impl Loop {
             Effect::DeleteFile(path) => self.files.delete(path),
             Effect::WriteFile { key, path, bytes, last } => self.files.write(key, path, bytes, last),
             Effect::ReadFile { request, path, max } => self.files.read(request, path, max),
+            // Before the next request of the connection, which may be at hand: so this one look is not left to the thread.
+            Effect::Measure { key, path, whole: true } => {
+                let size = files::measured(&path);
+                self.hub.handle_measured(key, &path, true, size, now);
+            }
             Effect::Measure { key, path, whole } => self.files.measure(key, path, whole),
             Effect::Stopped => self.end = Some(Ending::Stopped),
         }
