@@ -155,8 +155,8 @@ impl Pacer {
         }
     }
 
-    /// Goes on counting for a connection that was sent so many messages in its current window, and so many bytes since its
-    /// client last proved that they arrived.
+    /// Goes on counting for a connection: `sent` messages in its current window, and `bytes` since its client last proved
+    /// that they arrived.
     pub fn resume(&mut self, sent: u8, bytes: u32, now: Instant) {
         self.unproven = Unproven { messages: sent, bytes };
         if sent > 0 {
@@ -174,7 +174,7 @@ impl Pacer {
         }
     }
 
-    /// Whether a ping should follow the next message, of so many bytes, without flow control.
+    /// Whether a ping should follow the next message, which has `bytes`, without flow control.
     pub fn wants_ping(&self, bytes: usize, now: Instant) -> bool {
         let messages = match self.silence(now) {
             pause if pause >= 2 * Self::WINDOW => 0,
