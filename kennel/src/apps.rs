@@ -82,6 +82,8 @@ pub(crate) fn resolve(
                 dev,
                 memory: limits.worker_memory,
                 conversations: limits.conversations,
+                conversations_per_address: limits.conversations_per_address,
+                counts_local: false,
                 keys: Keys::default(),
                 form: limits.form.clone(),
                 scratch: String::new(),

@@ -2,6 +2,7 @@
 
 use crate::args::{self, Interface};
 use crate::exit::plain;
+use handler_core::http::proxies::TrustedProxies;
 use handler_core::hub::Limits;
 use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
@@ -22,6 +23,9 @@ pub(crate) struct Config {
     pub(crate) flow_control: Option<bool>,
     /// How that Mongrel2 hands large bodies over.
     pub(crate) uploads: Option<Uploads>,
+    /// Proxies that name the client of a request.
+    #[serde(default, deserialize_with = "networks")]
+    pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// Existing Mongrel2 handlers.
     #[serde(default)]
     pub(crate) mongrel2: Vec<Mongrel2>,
@@ -255,6 +259,12 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     conversations: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    conversations_per_address: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    sessions_per_address: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    bodies_per_address: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     worker_memory: Option<usize>,
     #[serde(default, deserialize_with = "answer_size")]
     exec_line: Option<usize>,
@@ -344,6 +354,9 @@ impl Config {
             (&mut limits.mailbox, set.mailbox),
             (&mut limits.resume, set.resume),
             (&mut limits.conversations, set.conversations),
+            (&mut limits.conversations_per_address, set.conversations_per_address),
+            (&mut limits.sessions_per_address, set.sessions_per_address),
+            (&mut limits.bodies_per_address, set.bodies_per_address),
             (&mut limits.worker_memory, set.worker_memory),
             (&mut limits.exec_line, set.exec_line),
             (&mut limits.log_queue, set.log_queue),
@@ -416,6 +429,12 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         return Err(serde::de::Error::custom("a time must be above 0 and below a year"));
     }
     Ok(Some(time))
+}
+
+/// A list of addresses and networks.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TrustedProxies>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    TrustedProxies::parse(texts.iter().map(String::as_str)).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// A whole number above 0, or `"64KiB"`, `"256MiB"`, `"1GiB"`.

@@ -31,7 +31,7 @@ pub(crate) fn endpoints(
         return Err(wrong_input("there are more --recv-ident than --send-spec"));
     }
     if database.mongrel2.is_some() {
-        let found = in_database(database, None)?;
+        let found = in_database(database, None, config)?;
         let recv_ident = addresses.recv_ident.first().cloned().or(found.recv_ident);
         return Ok(vec![Endpoint { recv_ident, ..found }]);
     }
@@ -46,7 +46,7 @@ pub(crate) fn endpoints(
                 Place::Addresses { send_spec, recv_spec, recv_ident } => {
                     Endpoint { upload_store, ..at(send_spec, recv_spec, recv_ident.clone())? }
                 }
-                Place::Database(database) => in_database(database, upload_store)?,
+                Place::Database(database) => in_database(database, upload_store, config)?,
             });
         }
     }
@@ -116,7 +116,11 @@ fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::R
     })
 }
 
-fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Result<Endpoint> {
+fn in_database(
+    database: &Database,
+    upload_store: Option<PathBuf>,
+    config: &Config,
+) -> anyhow::Result<Endpoint> {
     let Some(path) = &database.mongrel2 else { return Err(wrong_input("no database was named")) };
     let deployment = open(path, database.workdir.as_deref())?;
     let (server, handler) = find(&deployment, database)?;
@@ -132,6 +136,9 @@ fn in_database(database: &Database, upload_store: Option<PathBuf>) -> anyhow::Re
     let upload_store = upload_store.or_else(|| known_store(&deployment, server));
     if !has_flow_control(&deployment) {
         warn!("server `{}` of {} has no download.flow_control: {CUTS}", server.label(), path.display());
+    }
+    if config.trusted_proxies.is_some() && !keeps_forwarded(&deployment) {
+        warn!("server `{}` of {}: {OVERWRITES}", server.label(), path.display());
     }
     Ok(Endpoint {
         send_spec: address(&handler.send_spec)?,
@@ -154,13 +161,26 @@ fn is_sole(server: &Server, handler: &Handler) -> bool {
     })
 }
 
+/// What a Mongrel2 without `no_clobber_xff` does to what `trusted_proxies` say.
+pub(crate) const OVERWRITES: &str = "mongrel2 overwrites X-Forwarded-For, so of `trusted_proxies` only Forwarded counts; \
+                                     set no_clobber_xff to 1";
+
+/// Whether a Mongrel2 with these settings hands over the X-Forwarded-For of its peers.
+pub(crate) fn keeps_forwarded(deployment: &Deployment) -> bool {
+    is_on(deployment, "no_clobber_xff")
+}
+
 /// What a Mongrel2 without `download.flow_control` does.
 pub(crate) const CUTS: &str =
     "mongrel2 cuts off clients that read slowly while they are sent long responses; see docs/deploying.md";
 
 /// Whether a Mongrel2 with these settings counts undelivered bytes.
 pub(crate) fn has_flow_control(deployment: &Deployment) -> bool {
-    let value = deployment.setting("download.flow_control").map(str::trim);
+    is_on(deployment, "download.flow_control")
+}
+
+fn is_on(deployment: &Deployment, setting: &str) -> bool {
+    let value = deployment.setting(setting).map(str::trim);
     value.and_then(|value| value.parse().ok()).is_some_and(|value: i64| value != 0)
 }
 

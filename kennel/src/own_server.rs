@@ -68,6 +68,8 @@ pub(crate) struct Ways {
     pub(crate) flow_control: bool,
     /// It sends large bodies in parts, rather than to put them into files.
     pub(crate) stream_uploads: bool,
+    /// It leaves the X-Forwarded-For of its peers as it is.
+    pub(crate) keep_forwarded: bool,
 }
 
 /// Descriptors that this process and its workers may have, if the hard limit allows it.
@@ -344,6 +346,7 @@ fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&P
         SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     settings.push(("download.flow_control".to_owned(), u8::from(ways.flow_control).to_string()));
     settings.push(("upload.stream".to_owned(), u8::from(ways.stream_uploads).to_string()));
+    settings.push(("no_clobber_xff".to_owned(), u8::from(ways.keep_forwarded).to_string()));
     settings.push(("upload.temp_store".to_owned(), format!("{folder}/{UPLOADS}/XXXXXX")));
     // With more connections than `max_fd / hot_dividend` every reply stalls for half a second (docs/deploying.md). Mongrel2
     // does not start with a divisor of 1.

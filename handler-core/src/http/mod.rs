@@ -3,6 +3,7 @@
 //! Mongrel2 adds, checks and rewrites nothing in a response, so all of it is made here.
 
 pub mod charset;
+pub mod client_address;
 pub mod compression;
 pub mod conditions;
 pub mod cookies;
@@ -18,6 +19,7 @@ pub mod parameters;
 pub mod part;
 pub mod percent;
 pub mod preconditions;
+pub mod proxies;
 pub mod query;
 pub mod ranges;
 pub mod response;

@@ -12,6 +12,7 @@ use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::intake::{Asked, Planned};
 use super::request::{Body, Job, Place, Plan, Request};
 use crate::http::Persistence;
+use crate::http::client_address::ClientAddress;
 use crate::protocol::reply::Control;
 use crate::protocol::{Envelope, Head, Part};
 use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
@@ -50,6 +51,8 @@ struct Parts {
     heard: Instant,
     /// What becomes of the connection if the body is read to its end.
     persistence: Persistence,
+    /// The address that limits per client address count.
+    client: Option<ClientAddress>,
 }
 
 impl Parts {
@@ -129,6 +132,11 @@ impl Arriving {
             self.parts.remove(&conn);
         }
         self.finishing.retain(|_, parts| parts.request != request);
+    }
+
+    /// How many bodies of a client's address are not whole.
+    pub fn of_client(&self, client: ClientAddress) -> usize {
+        self.parts.values().filter(|parts| parts.client == Some(client) && !parts.whole).count()
     }
 
     fn is_empty(&self) -> bool {
@@ -231,6 +239,7 @@ impl Hub {
             whole: false,
             heard: now,
             persistence,
+            client: self.client_of(&asked.envelope.headers),
         };
         if let Some(path) = parts.file.clone() {
             parts.unwritten = bytes.len() as u64;

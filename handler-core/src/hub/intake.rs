@@ -114,6 +114,11 @@ impl Hub {
     /// One message of a Mongrel2.
     pub fn handle_message(&mut self, link: LinkId, message: &[u8], now: Instant) {
         self.counters.messages += 1;
+        let restated = self.restated_request(message);
+        self.read_message(link, restated.as_deref().unwrap_or(message), now);
+    }
+
+    fn read_message(&mut self, link: LinkId, message: &[u8], now: Instant) {
         let envelope = match Envelope::parse(message) {
             Ok(envelope) => envelope,
             Err(problem) => {
@@ -261,9 +266,10 @@ impl Hub {
             self.counters.overloaded += 1;
             persistence = Persistence::Close;
             Planned::own(own_answer(503, None), MeterId::NOBODY)
-        } else if asked.body == Body::Parts && self.is_too_large(head.spool_size.map_or(0, u64::from)) {
-            self.refuse(key.link, asked.envelope, "a body beyond limits.upload", now);
-            Planned::own(own_answer(413, None), MeterId::NOBODY)
+        } else if asked.body == Body::Parts
+            && let Some(refused) = self.refuse_at_start(&asked, now)
+        {
+            refused
         } else {
             self.plan(&asked, &method, now)
         };

@@ -38,6 +38,8 @@ pub struct Limits {
     pub channel_queue: usize,
     /// Bytes of a body that goes to a file, as announced; more gets 413.
     pub upload: usize,
+    /// Bodies of one client's address that arrive at once, in files or in parts; one more gets 503.
+    pub bodies_per_address: usize,
     /// Rooms that one connection may be in.
     pub rooms: usize,
     /// How often Mongrel2 is told which connections are held; less than half of its `limits.min_ping`.
@@ -47,11 +49,15 @@ pub struct Limits {
     /// Conversations (`kennel.prompt`) that may wait for their visitors in one worker; one more ends the one that was silent
     /// for longest.
     pub conversations: usize,
+    /// The same for one client's address, or one /64 network of IPv6.
+    pub conversations_per_address: usize,
     /// Live connections at one Mongrel2, and clients that wait there; a new live connection beyond gets 503. Less where
     /// Mongrel2 holds less ([`Capacity`](super::Capacity)).
     pub connections: usize,
     /// Sessions by event streams, long polls, WebSockets of `kennel.js` and BOSH at once; one more gets 503.
     pub sessions: usize,
+    /// The same for one client's address.
+    pub sessions_per_address: usize,
     /// How long a client's poll of a session is held when nothing comes; less than what proxies and Mongrel2 bear.
     pub poll_wait: Duration,
     /// For how long a session lives without a poll, a stream or a WebSocket of its client.
@@ -122,6 +128,11 @@ impl Limits {
                 "messages of one connection that wait for the script",
             ),
             ("upload", size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
+            (
+                "bodies_per_address",
+                self.bodies_per_address.to_string(),
+                "large bodies of one client address that arrive at once, then 503",
+            ),
             ("rooms", self.rooms.to_string(), "rooms that one connection may be in"),
             ("keep_alive", time(self.keep_alive), "how often Mongrel2 is told what is held"),
             ("handler_targets", self.handler_targets.to_string(), "connections that one reply may reach"),
@@ -129,6 +140,11 @@ impl Limits {
                 "conversations",
                 self.conversations.to_string(),
                 "conversations that wait for their visitors in one worker",
+            ),
+            (
+                "conversations_per_address",
+                self.conversations_per_address.to_string(),
+                "the same for one client address",
             ),
             (
                 "connections",
@@ -139,6 +155,11 @@ impl Limits {
                 "sessions",
                 self.sessions.to_string(),
                 "sessions of clients that come back; then the oldest that was never polled ends, or 503",
+            ),
+            (
+                "sessions_per_address",
+                self.sessions_per_address.to_string(),
+                "the same for one client address",
             ),
             ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
             ("inactivity", time(self.inactivity), "a session lives without its client"),
@@ -171,12 +192,15 @@ impl Default for Limits {
             connection_output: 16 << 20,
             channel_queue: 4 << 20,
             upload: 1 << 30,
+            bodies_per_address: 64,
             rooms: 1000,
             keep_alive: Duration::from_secs(45),
             handler_targets: 128,
             conversations: 1000,
+            conversations_per_address: 100,
             connections: Capacity::MAX,
             sessions: 50_000,
+            sessions_per_address: 1000,
             poll_wait: Duration::from_secs(25),
             inactivity: Duration::from_secs(60),
             mailbox: 16_384,

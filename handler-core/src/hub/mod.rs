@@ -16,7 +16,7 @@
 //! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
 //!
 //! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
-//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `capacity` keeps them from being too many, `lifecycle` knows
+//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `capacity` keeps them from being too many, `clients` one client from taking what all need, `lifecycle` knows
 //! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
@@ -27,6 +27,7 @@ mod arriving;
 mod batches;
 mod capacity;
 mod client_library;
+mod clients;
 mod connection;
 mod counters;
 mod dispatch;
@@ -71,6 +72,7 @@ pub use taps::TapFilter;
 
 use app::App;
 use arriving::Arriving;
+use clients::Clients;
 use connection::Connections;
 use counters::Complaints;
 use link::Link;
@@ -110,6 +112,7 @@ pub struct Hub {
     live: Live,
     uploads: Uploads,
     arriving: Arriving,
+    clients: Clients,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
     counters: Counters,
@@ -150,6 +153,7 @@ impl Hub {
             raw_clients: RawClients::default(),
             uploads: Uploads::default(),
             arriving: Arriving::default(),
+            clients: Clients::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
             counters: Counters::default(),

@@ -11,10 +11,10 @@ use super::arriving::{LOOK, LOST};
 use super::counters::Complaint;
 use super::effect::Effect;
 use super::ids::{ConnKey, LinkId, RequestKey};
-use super::intake::{Asked, Planned, own_answer};
+use super::intake::{Asked, Planned};
 use super::request::{Body, Place, Plan};
-use super::traffic::MeterId;
 use crate::http::Persistence;
+use crate::http::client_address::ClientAddress;
 use crate::protocol::{Envelope, Head, Kind};
 use crate::worker::protocol::encode_grown;
 use rustc_hash::FxHashMap;
@@ -35,6 +35,8 @@ struct Announced {
     path: PathBuf,
     /// The client has not said how large it will be.
     chunked: bool,
+    /// The address that limits per client address count.
+    client: Option<ClientAddress>,
     /// The request that a worker has already, or will have.
     request: Option<RequestKey>,
     /// That request is over: the file is of no use.
@@ -72,10 +74,11 @@ impl Uploads {
         self.stores.get(&link).filter(|_| is_file).map(|store| store.join(OsStr::from_bytes(file)))
     }
 
-    fn announce(&mut self, key: ConnKey, path: PathBuf, chunked: bool) {
+    fn announce(&mut self, key: ConnKey, path: PathBuf, chunked: bool, client: Option<ClientAddress>) {
         let announced = Announced {
             path,
             chunked,
+            client,
             request: None,
             abandoned: false,
             persistence: Persistence::Close,
@@ -133,6 +136,14 @@ impl Uploads {
     /// The server is gone, and will complete nothing: what it was writing.
     pub fn lose(&mut self, link: LinkId) -> impl Iterator<Item = PathBuf> {
         self.announced.extract_if(move |key, _| key.link == link).map(|(_, announced)| announced.path)
+    }
+
+    /// How many of these files are written for a client's address, without the one of this connection.
+    pub fn of_client(&self, client: ClientAddress, but: ConnKey) -> usize {
+        let is_of = |(key, announced): &(&ConnKey, &Announced)| {
+            announced.client == Some(client) && !announced.abandoned && **key != but
+        };
+        self.announced.iter().filter(is_of).count()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -206,17 +217,16 @@ impl Hub {
         if asked.head.first_credits.is_some() {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
-        self.uploads.announce(key, path, asked.head.spool_size.is_none());
+        let client = self.client_of(&asked.envelope.headers);
+        self.uploads.announce(key, path, asked.head.spool_size.is_none(), client);
         self.arriving.next_look.get_or_insert(now + LOOK);
         if self.is_finished(key) {
             return;
         }
         let method = asked.head.method.bytes();
-        let planned = if self.is_too_large(asked.head.spool_size.map_or(0, u64::from)) {
-            self.refuse(key.link, asked.envelope, "a body beyond limits.upload", now);
-            Planned::own(own_answer(413, None), MeterId::NOBODY)
-        } else {
-            self.plan(asked, &method, now)
+        let planned = match self.refuse_at_start(asked, now) {
+            Some(refused) => refused,
+            None => self.plan(asked, &method, now),
         };
         if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
             if planned.body != Body::Growing {
@@ -224,6 +234,8 @@ impl Hub {
                 return;
             }
             self.counters.requests += 1;
+        } else if let Some(announced) = self.uploads.announced.get_mut(&key) {
+            announced.abandoned = true;
         }
         self.admit(asked, planned, &method, Persistence::of(asked.head), now);
     }
@@ -297,9 +309,12 @@ impl Hub {
         }
     }
 
-    /// Asks how large all files are that nothing else bounds.
+    /// Asks how large all files are that nothing else bounds, and whether those are still there that count for their
+    /// clients.
     pub(super) fn measure_all(&mut self) {
-        let is_worth = |announced: &Announced| announced.chunked || announced.request.is_some();
+        let is_worth = |announced: &Announced| {
+            announced.chunked || announced.request.is_some() || announced.client.is_some()
+        };
         for (key, announced) in self.uploads.announced.iter().filter(|(_, announced)| is_worth(announced)) {
             let path = announced.path.clone();
             self.effects.push_back(Effect::Measure { key: *key, path, whole: false });

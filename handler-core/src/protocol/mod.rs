@@ -11,6 +11,7 @@ pub mod headers;
 pub mod netstring;
 pub mod reply;
 pub mod request;
+pub mod restate;
 pub mod tnetstring;
 
 pub use address::{AddressError, ConnId, Sender, Targets};

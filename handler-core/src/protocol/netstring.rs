@@ -125,10 +125,15 @@ pub fn parse(input: &[u8]) -> Result<(&[u8], &[u8]), NetstringError> {
 
 /// Appends `data` as a netstring to `out`.
 pub fn encode(out: &mut Vec<u8>, data: &[u8]) {
+    encode_marked(out, data, b',');
+}
+
+/// Appends `SIZE:DATA` and the byte that ends it: a tnetstring's type.
+pub fn encode_marked(out: &mut Vec<u8>, data: &[u8], mark: u8) {
     out.extend_from_slice(itoa::Buffer::new().format(data.len()).as_bytes());
     out.push(b':');
     out.extend_from_slice(data);
-    out.push(b',');
+    out.push(mark);
 }
 
 #[cfg(test)]

@@ -148,7 +148,14 @@ fn completed(start: Start, limits: &Limits) -> Start {
     };
     let secret = Secret::new(b"what tests of apps sign with").expect("it is long enough");
     let keys = if start.keys.is_empty() { Keys::of(&[secret]) } else { start.keys };
-    Start { config, keys, form: limits.form.clone(), conversations: limits.conversations, ..start }
+    Start {
+        config,
+        keys,
+        form: limits.form.clone(),
+        conversations: limits.conversations,
+        conversations_per_address: limits.conversations_per_address,
+        ..start
+    }
 }
 
 /// Rounds of turns at one moment. An app takes a few.

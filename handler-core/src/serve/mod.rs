@@ -16,6 +16,7 @@ mod scrapers;
 mod seats;
 mod simulated;
 
+use crate::http::proxies::TrustedProxies;
 use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId};
 use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
 use crate::worker::process::WorkerCommand;
@@ -66,6 +67,8 @@ pub struct Plan {
     /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
     /// none: such bodies get 413.
     pub bodies: Option<PathBuf>,
+    /// Proxies that name the client of a request.
+    pub proxies: Option<TrustedProxies>,
     /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
     /// have loaded wait some seconds at most for one that does neither.
     pub partial: bool,
@@ -235,6 +238,9 @@ impl Loop {
         }
         if let Some(folder) = plan.bodies {
             hub.set_body_folder(folder);
+        }
+        if let Some(proxies) = plan.proxies {
+            hub.set_trusted_proxies(proxies);
         }
         let servers = Mongrel2s::new(plan.endpoints, LINKS, system_resolver(), now)?;
         let data = epoll::EventData::new_u64(NAMES);

@@ -1,10 +1,13 @@
 //! The socket of the metrics: a small HTTP server for those who collect them.
 //!
 //! It lives in the hub's own loop, so nothing of it may take long or pile up: a few clients at a time, the others wait in
-//! the system's queue; a request of a few lines; one answer, then the end. Whoever has not asked and read within
-//! [`PATIENCE`] is let go. All who ask within one turn get the same page.
+//! the system's queue; a request of a few lines; one answer, then the end. A client that has not asked and read within
+//! [`PATIENCE`] is let go. When all places are taken, clients that have not asked, and those of an address that has more
+//! than its [share](SHARE), have only [`HURRY`]. All who ask within one turn get the same page.
 
+use crate::http::client_address::ClientAddress;
 use crate::metrics::CONTENT_TYPE;
+use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use slab::Slab;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,10 +19,14 @@ use tracing::warn;
 
 /// Clients at a time.
 const CLIENTS: usize = 32;
+/// Clients of one address, or of one /64 network of IPv6, that have all the time there is while all places are taken.
+const SHARE: usize = CLIENTS / 2;
 /// Bytes of a request.
 const MAX_REQUEST: usize = 8 << 10;
 /// From the beginning of a connection to its end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for clients that keep others out.
+const HURRY: Duration = Duration::from_secs(1);
 /// After the answer is written, for the client to have it: a socket that is closed with something unread takes it back.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// After the system had no room for a connection.
@@ -41,7 +48,9 @@ pub(super) struct Scrapers {
 
 struct Client {
     stream: TcpStream,
+    address: ClientAddress,
     state: State,
+    began: Instant,
     /// When it has to go.
     due: Instant,
 }
@@ -107,7 +116,8 @@ impl Scrapers {
     pub(super) fn finish_turn(&mut self, poller: &OwnedFd, now: Instant) {
         self.page = None;
         if !self.clients.is_empty() {
-            self.clients.retain(|_, client| client.due > now);
+            let due = self.dues();
+            self.clients.retain(|key, _| due[&key] > now);
         }
         self.pause.take_if(|end| *end <= now);
         self.set_listening(self.clients.len() < CLIENTS && self.pause.is_none(), poller);
@@ -115,7 +125,18 @@ impl Scrapers {
 
     /// When somebody has to go, or others may come again.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.clients.iter().map(|(_, client)| client.due).chain(self.pause).min()
+        self.dues().into_values().chain(self.pause).min()
+    }
+
+    /// When each client has to go.
+    fn dues(&self) -> FxHashMap<usize, Instant> {
+        let is_full = self.clients.len() >= CLIENTS;
+        let of = |address| self.clients.iter().filter(|(_, client)| client.address == address).count();
+        let due = |(key, client): (usize, &Client)| {
+            let hurries = is_full && (client.has_not_asked() || of(client.address) > SHARE);
+            (key, if hurries { client.due.min(client.began + HURRY) } else { client.due })
+        };
+        self.clients.iter().map(due).collect()
     }
 
     /// A socket that nobody accepts from must not wake the loop.
@@ -132,8 +153,8 @@ impl Scrapers {
 
     fn accept(&mut self, poller: &OwnedFd, now: Instant) {
         while self.clients.len() < CLIENTS {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match self.listener.accept() {
+                Ok((stream, peer)) => (stream, ClientAddress::of(peer.ip())),
                 Err(problem) if problem.kind() == ErrorKind::WouldBlock => return,
                 Err(problem) if problem.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(problem) => {
@@ -149,7 +170,8 @@ impl Scrapers {
                 .and_then(|()| Ok(epoll::add(poller, &stream, data, EventFlags::IN)?));
             match prepared {
                 Ok(()) => {
-                    entry.insert(Client { stream, state: State::Asks(Vec::new()), due: now + PATIENCE });
+                    let state = State::Asks(Vec::new());
+                    entry.insert(Client { stream, address, state, began: now, due: now + PATIENCE });
                 }
                 Err(problem) => warn!("a client of the metrics cannot be served: {problem}"),
             }
@@ -158,6 +180,10 @@ impl Scrapers {
 }
 
 impl Client {
+    fn has_not_asked(&self) -> bool {
+        matches!(self.state, State::Asks(_))
+    }
+
     /// Does what can be done.
     fn go_on(&mut self, page: impl FnOnce() -> Rc<[u8]>, now: Instant) -> Next {
         if let State::Asks(_) = self.state {
@@ -315,6 +341,8 @@ mod tests {
     use super::*;
     use rustix::buffer::spare_capacity;
     use rustix::event::Timespec;
+    use rustix::net;
+    use std::net::SocketAddr;
 
     /// The socket, a loop around it, and made-up time.
     struct Loop {
@@ -336,6 +364,15 @@ mod tests {
 
         fn connect(&self) -> TcpStream {
             TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+        }
+
+        /// A client with the address 127.0.1.`host`.
+        fn connect_from(&self, host: usize) -> TcpStream {
+            let client = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None).unwrap();
+            let host = u8::try_from(host).unwrap();
+            net::bind(&client, &SocketAddr::from(([127, 0, 1, host], 0))).unwrap();
+            net::connect(&client, &SocketAddr::from(([127, 0, 0, 1], self.port))).unwrap();
+            client.into()
         }
 
         /// Turns of the loop until it has nothing to do, with a page of so many bytes.
@@ -374,20 +411,60 @@ mod tests {
         assert_eq!((site.scrapers.clients.len(), site.scrapers.next_timeout()), (0, None));
     }
 
-    #[test]
-    fn those_who_do_not_fit_wait_without_waking_the_loop() {
+    /// Fills all places with clients of several addresses.
+    fn filled() -> (Loop, Vec<TcpStream>) {
         let mut site = Loop::new();
-        let mut clients: Vec<_> = (0..CLIENTS + 5).map(|_| site.connect()).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|n| site.connect_from(1 + n / SHARE)).collect();
         site.turn(1);
         assert_eq!((site.scrapers.clients.len(), site.scrapers.listens), (CLIENTS, false));
-        clients.remove(0);
-        site.turn(1);
+        (site, clients)
+    }
+
+    fn ask(client: &mut TcpStream) {
+        client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    }
+
+    #[test]
+    fn clients_that_do_not_fit_wait_without_waking_the_loop() {
+        let (mut site, mut clients) = filled();
+        clients.iter_mut().for_each(ask);
+        site.turn(64 << 20);
+        let newcomer = site.connect();
         site.turn(1);
         assert_eq!((site.scrapers.clients.len(), site.scrapers.listens), (CLIENTS, false));
+        assert_eq!(site.scrapers.next_timeout(), Some(site.now + PATIENCE));
         site.now += PATIENCE;
         site.turn(1);
         site.turn(1);
-        assert_eq!(site.scrapers.clients.len(), 4, "it is the turn of those who waited");
+        assert_eq!(site.scrapers.clients.len(), 1, "it is the turn of the one that waited");
+        drop(newcomer);
+    }
+
+    #[test]
+    fn clients_that_do_not_ask_give_way_when_all_places_are_taken() {
+        let (mut site, mut clients) = filled();
+        ask(&mut clients[0]);
+        site.turn(64 << 20);
+        let newcomer = site.connect();
+        assert_eq!(site.scrapers.next_timeout(), Some(site.now + HURRY));
+        site.now += HURRY;
+        site.turn(1);
+        site.turn(1);
+        assert_eq!(site.scrapers.clients.len(), 2, "one that reads, and the one that waited");
+        drop(newcomer);
+    }
+
+    #[test]
+    fn an_address_that_has_more_than_its_share_gives_way() {
+        let mut site = Loop::new();
+        let mut greedy: Vec<_> = (0..CLIENTS - 1).map(|_| site.connect_from(1)).collect();
+        let mut other = site.connect_from(2);
+        greedy.iter_mut().chain([&mut other]).for_each(ask);
+        site.turn(64 << 20);
+        assert_eq!(site.scrapers.clients.len(), CLIENTS);
+        site.now += HURRY;
+        site.turn(1);
+        assert_eq!(site.scrapers.clients.len(), 1, "the other one reads on");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::State;
 use handler_core::http::HeadLines;
+use handler_core::http::client_address::ClientAddress;
 use handler_core::worker::protocol::Action;
 use handler_core::worker::surroundings::entropy;
 use mlua::{ExternalError, Lua, LuaString, Table};
@@ -16,6 +17,14 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     };
     native.set("entropy", lua.create_function(digits)?)?;
+
+    // (text of an address): what limits per client address count it as; nil: they do not count it
+    let counts_local = state.start.counts_local;
+    let client_address = move |_: &Lua, text: Option<LuaString>| {
+        let client = text.and_then(|text| ClientAddress::parse(&text.as_bytes()));
+        Ok(client.filter(|client| counts_local || !client.is_local()).map(|client| client.to_string()))
+    };
+    native.set("client_address", lua.create_function(client_address)?)?;
 
     // (serial, number of a worker, status, content type, body): the answer is for the case that this worker is gone
     let shared = Rc::clone(state);

@@ -134,6 +134,7 @@ impl Api {
         native.set("array", array)?;
         native.set("worker", start.number)?;
         native.set("conversations", start.conversations)?;
+        native.set("conversations_per_address", start.conversations_per_address)?;
         app::register(lua, &native, &state)?;
         body::register(lua, &native, &state)?;
         conversation::register(lua, &native, &state)?;

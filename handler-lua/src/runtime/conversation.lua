@@ -34,8 +34,8 @@ local GONE = [[<!doctype html>
 ]]
 
 -- Those that sleep, by their keys, and in the order in which they were last heard of: a ring for those whose visitor has
--- answered a page, and one for those that have only been begun.
-local sleeping, count = {}, 0
+-- answered a page, and one for those that have only been begun. `shares` has their number for each client address that counts.
+local sleeping, count, shares = {}, 0, {}
 local answered, begun = {}, {}
 answered.before, answered.behind = answered, answered
 begun.before, begun.behind = begun, begun
@@ -54,6 +54,20 @@ local function touch(talk)
   ring.before.behind, ring.before = talk, talk
 end
 
+-- The one that was silent for longest, of all or of one client address; one that a visitor works on only when there are no
+-- others, since to begin one costs a stranger nothing.
+local function oldest(client)
+  for _, ring in ipairs({ begun, answered }) do
+    local talk = ring.behind
+    while talk ~= ring do
+      if not client or talk.client == client then
+        return talk
+      end
+      talk = talk.behind
+    end
+  end
+end
+
 local function stop_clock(talk)
   if talk.timer then
     scheduler.set_alarm(talk.timer, nil)
@@ -67,6 +81,10 @@ local function forget(talk)
     sleeping[talk.key] = nil
     count = count - 1
     unlink(talk)
+    if talk.client then
+      local left = shares[talk.client] - 1
+      shares[talk.client] = left > 0 and left or nil
+    end
   end
 end
 
@@ -191,15 +209,25 @@ local function begin(handler, req, values)
     talk.visitor = native.entropy()
     talk.cookie = native.cookie(COOKIE, { value = talk.visitor, secure = req.scheme == "https" })
   end
-  if count > 0 and count >= native.conversations then
-    -- To begin one costs a stranger nothing: only when there are no others does one end that its visitor works on.
-    local oldest = begun.behind ~= begun and begun.behind or answered.behind
+  local client = native.client_address(req.remote_addr)
+  local share = client and shares[client] or 0
+  if share > 0 and share >= native.conversations_per_address then
+    local victim = oldest(client)
+    native.log("warn", "more than limits.conversations_per_address (" .. native.conversations_per_address
+      .. ") wait for " .. client .. ": the one at " .. victim.title .. " that was silent for longest has ended")
+    forget(victim)
+  elseif count > 0 and count >= native.conversations then
+    local victim = oldest()
     native.log("warn", "more than limits.conversations (" .. native.conversations .. ") wait: the one at "
-      .. oldest.title .. " that was silent for longest has ended")
-    forget(oldest)
+      .. victim.title .. " that was silent for longest has ended")
+    forget(victim)
   end
   sleeping[talk.key] = talk
   count = count + 1
+  talk.client = client
+  if client then
+    shares[client] = (shares[client] or 0) + 1
+  end
   touch(talk)
   return go_on(talk, handler[1], req, unpack(values or {}))
 end

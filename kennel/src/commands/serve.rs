@@ -111,6 +111,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
             let ways = Ways {
                 flow_control: config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
+                keep_forwarded: config.trusted_proxies.is_some(),
             };
             if !ways.flow_control {
                 warn!("`flow_control` is false: {CUTS}");
@@ -125,7 +126,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     };
 
     let keys = secret::keys(&config.sessions)?;
-    apps.iter_mut().for_each(|app| app.start.keys = keys.clone());
+    for app in &mut apps {
+        app.start.keys = keys.clone();
+        app.start.counts_local = config.trusted_proxies.is_some();
+    }
 
     let (stop, stop_signal) = UnixStream::pair()?;
     let (reload, reload_signal) = UnixStream::pair()?;
@@ -148,7 +152,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let (partial, failed) = (site.is_some(), BTreeSet::new());
     let mut observer =
         Host { own, mode, ready, looks: Vec::new(), set_level, apps: apps.clone(), site, failed, failure };
-    let plan = Plan { limits, endpoints, apps, bodies, partial };
+    let plan = Plan { limits, endpoints, apps, bodies, proxies: config.trusted_proxies, partial };
     let (output, dropped_log_lines) = (Some(log.output()), log.dropped());
     let inputs = Inputs { stop, reload, consoles, metrics, output, dropped_log_lines };
     match serve::run(plan, inputs, &mut observer) {

@@ -430,6 +430,17 @@ fn an_upload_store_that_is_not_mongrel2s_is_found() {
 }
 
 #[test]
+fn a_mongrel2_that_overwrites_what_trusted_proxies_say_is_found() {
+    for (setting, is_found) in [("0", true), ("1", false)] {
+        let at = Installation::with_settings(&["main"], &[("no_clobber_xff", setting)]);
+        let server = "[[mongrel2]]\nconfig = \"config.sqlite\"\nhandler = \"main-app\"\n";
+        at.folder.write("kennel.toml", format!("trusted_proxies = [\"10.0.0.0/8\"]\n{server}"));
+        let found = findings(&at, &[]);
+        assert_eq!(has(&found, "warning", "no-forwarded"), is_found, "{found:?}");
+    }
+}
+
+#[test]
 fn a_socket_that_is_not_there_is_found() {
     let at = Installation::new(&["main"]);
     at.fine(&["start"]);

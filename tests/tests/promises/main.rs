@@ -104,6 +104,7 @@ mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
 mod pacing;
 /// What Python alone can do wrong, and which interpreter runs it.
+mod proxies;
 mod python_only;
 mod python_threads;
 /// The raw level: messages as they are, bytes to anybody.

@@ -102,7 +102,9 @@ impl Hub {
         }
         channel.stage = Stage::Over;
         let key = channel.key;
-        self.live.sessions.open -= usize::from(key.link == NO_LINK);
+        if key.link == NO_LINK {
+            self.live.sessions.end(id);
+        }
         self.counters.closed += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.closed += 1;

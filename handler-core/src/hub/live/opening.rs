@@ -118,6 +118,25 @@ impl Hub {
         message: &[u8],
         now: Instant,
     ) -> Option<LiveId> {
+        if let Kind::Frame { .. } = head.kind
+            && let Some(restated) = self.restated(message)
+        {
+            // Its headers are those of its handshake as that came.
+            let envelope = Envelope::parse(&restated).ok()?;
+            let head = Head::read(&envelope).ok()?;
+            return self.open_unknown(key, &envelope, &head, &restated, now);
+        }
+        self.open_unknown(key, envelope, head, message, now)
+    }
+
+    fn open_unknown(
+        &mut self,
+        key: ConnKey,
+        envelope: &Envelope<'_>,
+        head: &Head<'_>,
+        message: &[u8],
+        now: Instant,
+    ) -> Option<LiveId> {
         let (app, route) = self.find_channel(envelope, head)?;
         if matches!(head.kind, Kind::Frame { flags } if Opcode::of(flags) == Opcode::Close) {
             // The answer to the close of a hub that has ended: there is nothing to open.
@@ -208,11 +227,9 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
-        if key.is_none() && self.live.sessions.open >= self.limits.sessions && !self.end_unused(now) {
-            self.counters.overloaded += 1;
-            if self.complaints.pass(Complaint::Overflow, now) {
-                warn!("{} sessions are open, no more are taken: limits.sessions", self.limits.sessions);
-            }
+        let client = key.is_none().then(|| Envelope::parse(message).ok()).flatten();
+        let client = client.and_then(|opening| self.client_of(&opening.headers));
+        if key.is_none() && !self.makes_room_for_session(client, now) {
             return None;
         }
         let opening = self.live.keeper.keep(message);
@@ -243,7 +260,9 @@ impl Hub {
             }
             return None;
         };
-        self.live.sessions.open += usize::from(key.is_none());
+        if key.is_none() {
+            self.live.sessions.begin(id, client);
+        }
         self.counters.opened += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.opened += 1;

@@ -8,6 +8,7 @@ mod arriving;
 mod bosh;
 mod capacity;
 mod client_library;
+mod clients;
 mod code;
 mod control_frames;
 mod crowds;

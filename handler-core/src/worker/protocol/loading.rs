@@ -37,6 +37,12 @@ pub struct Start {
     /// Conversations that may wait for their visitors.
     #[serde(default)]
     pub conversations: usize,
+    /// The same for one client's address.
+    #[serde(default)]
+    pub conversations_per_address: usize,
+    /// Limits per client address count addresses of this machine and of private networks, too: proxies are known.
+    #[serde(default)]
+    pub counts_local: bool,
     /// What sessions and tokens are signed with.
     #[serde(default)]
     pub keys: Keys,

@@ -113,6 +113,7 @@ pub(super) fn check(
         about.sharing();
         about.control_port();
         about.flow_control();
+        about.forwarded(config);
         about.uploads(upload_store);
         about.limits(limits);
         about.descriptors();
@@ -400,6 +401,12 @@ impl About<'_> {
     fn flow_control(&mut self) {
         if !existing::has_flow_control(self.deployment) {
             self.warning("no-flow-control", format!("without download.flow_control, {CUTS}"));
+        }
+    }
+
+    fn forwarded(&mut self, config: &Config) {
+        if config.trusted_proxies.is_some() && !existing::keeps_forwarded(self.deployment) {
+            self.warning("no-forwarded", existing::OVERWRITES.to_owned());
         }
     }
 

@@ -25,11 +25,12 @@ pub(super) use agenda::Agenda;
 pub(super) use bosh::{ByBosh, element_of};
 pub(in crate::hub) use calls::Asking;
 pub(super) use lines::Beat;
-use unused::Unused;
+use unused::{Shares, Unused};
 
 use super::table::LiveId;
 use crate::channel::mailbox::Mailbox;
 use crate::channel::ticket::Tickets;
+use crate::http::client_address::ClientAddress;
 use crate::hub::ids::{ConnKey, LinkId, RequestKey};
 use lines::Line;
 use std::time::Instant;
@@ -118,7 +119,9 @@ pub(in crate::hub) struct Sessions {
     /// None: there are no sessions, since their names could be guessed.
     tickets: Option<Tickets>,
     /// How many are not over.
-    pub(super) open: usize,
+    open: usize,
+    /// The same for each address.
+    shares: Shares,
     agenda: Agenda,
     /// Those whose clients have not come back yet, and some others.
     unused: Unused,
@@ -134,6 +137,18 @@ impl Sessions {
     /// When there is something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.agenda.next()
+    }
+
+    /// A session begins. `client`: its address, if limits per client address count that.
+    pub(super) fn begin(&mut self, id: LiveId, client: Option<ClientAddress>) {
+        self.open += 1;
+        client.into_iter().for_each(|client| self.shares.begin(id, client));
+    }
+
+    /// A session is over.
+    pub(super) fn end(&mut self, id: LiveId) {
+        self.open -= 1;
+        self.shares.end(id);
     }
 }
 

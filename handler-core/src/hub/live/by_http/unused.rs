@@ -1,11 +1,13 @@
-//! Sessions that no client has come back to: they make room when there are too many.
+//! Sessions that no client has come back to: they make room when there are too many, of all clients or of one address.
 //!
 //! Opening a session costs a client one small request. Without this, one client could take all places within seconds, and
 //! keep them until they are given up.
 
-use super::super::table::{Carrier, LiveId, Stage};
+use super::super::table::{Carrier, LiveId, Lives, Stage};
+use crate::http::client_address::ClientAddress;
 use crate::hub::Hub;
 use crate::hub::counters::Complaint;
+use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Instant;
 use tracing::warn;
@@ -14,42 +16,126 @@ use tracing::warn;
 #[derive(Debug, Default)]
 pub(in crate::hub::live) struct Unused(VecDeque<(LiveId, u64)>);
 
-impl Hub {
-    /// A session was opened, and its client has not come back yet.
-    pub(super) fn note_unused(&mut self, id: LiveId) {
-        let Some(number) = self.live.lives.get(id).map(|channel| channel.number) else { return };
-        let unused = &mut self.live.sessions.unused.0;
-        if unused.len() >= self.limits.sessions.saturating_mul(2) {
-            let lives = &self.live.lives;
-            unused.retain(|(id, number)| {
-                lives.get(*id).is_some_and(|channel| {
-                    channel.number == *number && channel.stage != Stage::Over && is_unused(&channel.carrier)
-                })
-            });
+impl Unused {
+    /// Adds a session. `most`: how many there can be, so that there is more to forget when there are twice as many.
+    fn add(&mut self, session: (LiveId, u64), most: usize, lives: &Lives) {
+        if self.0.len() >= most.saturating_mul(2) {
+            self.0.retain(|session| is_unused(*session, lives));
         }
-        unused.push_back((id, number));
+        self.0.push_back(session);
     }
 
-    /// Ends the oldest session that no client has come back to, if there is one.
-    pub(in crate::hub::live) fn end_unused(&mut self, now: Instant) -> bool {
-        while let Some((id, number)) = self.live.sessions.unused.0.pop_front() {
-            let channel = self.live.lives.get(id).filter(|channel| channel.number == number);
-            if channel.is_some_and(|c| c.stage != Stage::Over && is_unused(&c.carrier)) {
-                if self.complaints.pass(Complaint::Overflow, now) {
-                    warn!(
-                        "{} sessions are open: one that was never polled is ended for a new one: limits.sessions",
-                        self.limits.sessions
-                    );
-                }
-                // Nothing is kept for a client that comes after all: it gets 410, and opens another one.
-                self.end_live(id, 1013, "too many sessions", now);
-                return true;
+    /// Takes the oldest that is still unused.
+    fn take_oldest(&mut self, lives: &Lives) -> Option<LiveId> {
+        while let Some(session) = self.0.pop_front() {
+            if is_unused(session, lives) {
+                return Some(session.0);
             }
         }
-        false
+        None
     }
 }
 
-fn is_unused(carrier: &Carrier) -> bool {
-    matches!(carrier, Carrier::Http(session) if !session.used)
+fn is_unused((id, number): (LiveId, u64), lives: &Lives) -> bool {
+    lives.get(id).is_some_and(|channel| {
+        channel.number == number
+            && channel.stage != Stage::Over
+            && matches!(&channel.carrier, Carrier::Http(session) if !session.used)
+    })
+}
+
+/// The sessions of one client's address.
+#[derive(Debug, Default)]
+struct Share {
+    open: usize,
+    unused: Unused,
+}
+
+/// The sessions of each client's address that is counted.
+#[derive(Debug, Default)]
+pub(in crate::hub::live) struct Shares {
+    clients: FxHashMap<LiveId, ClientAddress>,
+    shares: FxHashMap<ClientAddress, Share>,
+}
+
+impl Shares {
+    /// A session begins.
+    pub fn begin(&mut self, id: LiveId, client: ClientAddress) {
+        self.clients.insert(id, client);
+        self.shares.entry(client).or_default().open += 1;
+    }
+
+    /// A session is over.
+    pub fn end(&mut self, id: LiveId) {
+        let Some(client) = self.clients.remove(&id) else { return };
+        if let Some(share) = self.shares.get_mut(&client) {
+            share.open -= 1;
+            if share.open == 0 {
+                self.shares.remove(&client);
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// A session was opened, and its client has not come back yet.
+    pub(super) fn note_unused(&mut self, id: LiveId) {
+        let lives = &self.live.lives;
+        let Some(number) = lives.get(id).map(|channel| channel.number) else { return };
+        let sessions = &mut self.live.sessions;
+        sessions.unused.add((id, number), self.limits.sessions, lives);
+        let shares = &mut sessions.shares;
+        if let Some(share) = shares.clients.get(&id).and_then(|client| shares.shares.get_mut(client)) {
+            share.unused.add((id, number), self.limits.sessions_per_address, lives);
+        }
+    }
+
+    /// Whether there is room for a session of this client, if need be by ending one that no client has come back to.
+    /// Nothing is kept for a client that comes after all: it gets 410, and opens another one.
+    pub(in crate::hub::live) fn makes_room_for_session(
+        &mut self,
+        client: Option<ClientAddress>,
+        now: Instant,
+    ) -> bool {
+        let most = self.limits.sessions_per_address;
+        let sessions = &mut self.live.sessions;
+        let share = client.and_then(|client| sessions.shares.shares.get_mut(&client));
+        if let Some(share) = share.filter(|share| share.open >= most) {
+            let oldest = share.unused.take_oldest(&self.live.lives);
+            if self.complaints.pass(Complaint::Overflow, now) {
+                let becomes = becomes_of(oldest);
+                let client = client.map(tracing::field::display);
+                warn!(
+                    client,
+                    "{most} sessions of this address are open: {becomes}: limits.sessions_per_address"
+                );
+            }
+            // That is room for one of all clients, too.
+            return self.end_for_room(oldest, now);
+        }
+        let most = self.limits.sessions;
+        if self.live.sessions.open < most {
+            return true;
+        }
+        let oldest = self.live.sessions.unused.take_oldest(&self.live.lives);
+        if self.complaints.pass(Complaint::Overflow, now) {
+            warn!("{most} sessions are open: {}: limits.sessions", becomes_of(oldest));
+        }
+        self.end_for_room(oldest, now)
+    }
+
+    fn end_for_room(&mut self, oldest: Option<LiveId>, now: Instant) -> bool {
+        match oldest {
+            Some(id) => self.end_live(id, 1013, "too many sessions", now),
+            None => self.counters.overloaded += 1,
+        }
+        oldest.is_some()
+    }
+}
+
+fn becomes_of(oldest: Option<LiveId>) -> &'static str {
+    match oldest {
+        Some(_) => "one that was never polled is ended for a new one",
+        None => "a new one gets 503",
+    }
 }

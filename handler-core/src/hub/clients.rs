@@ -1,0 +1,66 @@
+//! Which client a message comes from, and how much of what all clients share one address may take.
+
+use super::Hub;
+use super::counters::Complaint;
+use super::intake::{Asked, Planned, own_answer};
+use super::traffic::MeterId;
+use crate::http::client_address::ClientAddress;
+use crate::http::proxies::TrustedProxies;
+use crate::protocol::{Envelope, Headers};
+use std::time::Instant;
+use tracing::warn;
+
+/// The setting that turns requests of a proxy into requests of its clients.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    proxies: Option<TrustedProxies>,
+}
+
+impl Hub {
+    /// Believes these proxies when they name a client: its address, scheme and host. From now on, limits per client
+    /// address count all addresses. Without proxies, they do not count addresses of this machine and of private networks.
+    pub fn set_trusted_proxies(&mut self, proxies: TrustedProxies) {
+        self.clients.proxies = Some(proxies);
+    }
+
+    /// A message as its client would have sent it without proxies; `None`: it is so already.
+    pub(super) fn restated(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.clients.proxies.as_ref()?.restate(&Envelope::parse(message).ok()?)
+    }
+
+    /// The same for a message whose headers are looked at. Those of a frame are the headers of its handshake, and only the
+    /// raw handler looks at them again.
+    pub(super) fn restated_request(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let proxies = self.clients.proxies.as_ref()?;
+        let envelope = Envelope::parse(message).ok()?;
+        if self.raw_app().is_none() && envelope.headers.get(b"FLAGS").is_some() {
+            return None;
+        }
+        proxies.restate(&envelope)
+    }
+
+    /// The address that limits per client address count for this message; `None`: they do not count it.
+    pub(super) fn client_of(&self, headers: &Headers<'_>) -> Option<ClientAddress> {
+        let client = ClientAddress::parse(&headers.get(b"REMOTE_ADDR")?.first()?.bytes())?;
+        (self.clients.proxies.is_some() || !client.is_local()).then_some(client)
+    }
+
+    /// Refuses a body that is too large, or one too many for its client's address.
+    pub(super) fn refuse_at_start(&mut self, asked: &Asked<'_>, now: Instant) -> Option<Planned> {
+        let link = asked.key.link;
+        if self.is_too_large(asked.head.spool_size.map_or(0, u64::from)) {
+            self.refuse(link, asked.envelope, "a body beyond limits.upload", now);
+            return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
+        }
+        let client = self.client_of(&asked.envelope.headers)?;
+        let most = self.limits.bodies_per_address;
+        if self.arriving.of_client(client) + self.uploads.of_client(client, asked.key) < most {
+            return None;
+        }
+        self.counters.overloaded += 1;
+        if self.complaints.pass(Complaint::Overflow, now) {
+            warn!(%client, "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address");
+        }
+        Some(Planned::own(self.own_page(503), MeterId::NOBODY))
+    }
+}
