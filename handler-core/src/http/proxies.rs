@@ -14,6 +14,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use thiserror::Error;
 
+/// Mongrel2 keeps the first five of the header lines with one name. The line of the nearest proxy may be missing then.
+const KEPT: usize = 5;
+
 /// Headers that name the client. From a peer that is not trusted, scripts do not get them.
 const FORWARDING: [&[u8]; 5] =
     [b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"];
@@ -74,7 +77,7 @@ impl TrustedProxies {
                     None => {}
                 }
             }
-            return (!changes.is_empty()).then(|| restate::with_headers(envelope, &changes));
+            return restate::with_headers(envelope, &changes);
         }
         let client = self.client_of(peer, &headers);
         let text = client.address.to_string();
@@ -83,11 +86,15 @@ impl TrustedProxies {
         }
         changes.extend(client.scheme.map(|scheme| (&b"URL_SCHEME"[..], Some(scheme))));
         changes.extend(client.host.as_deref().map(|host| (&b"host"[..], Some(host))));
-        (!changes.is_empty()).then(|| restate::with_headers(envelope, &changes))
+        restate::with_headers(envelope, &changes)
     }
 
     fn client_of<'h>(&self, peer: IpAddr, headers: &Headers<'h>) -> Client<'h> {
         let unnamed = Client { address: peer, scheme: None, host: None };
+        let is_full = |name: &[u8]| headers.get(name).is_some_and(|values| values.iter().count() >= KEPT);
+        if FORWARDING.into_iter().any(is_full) {
+            return unnamed;
+        }
         let x_forwarded = Chain::of_x_forwarded(headers).map(|chain| self.walk(peer, chain));
         let forwarded = Chain::of_forwarded(headers).map(|chain| self.walk(peer, chain));
         match (x_forwarded, forwarded) {
@@ -301,6 +308,28 @@ mod tests {
         ] {
             assert_eq!(seen("127.0.0.1", &[("forwarded", value)]), expected, "{value}");
         }
+    }
+
+    /// A proxy that adds a line of its own adds it behind those of the client.
+    #[test]
+    fn a_line_that_mongrel2_may_have_dropped_makes_the_others_worthless() {
+        let line = ("x-forwarded-for", "6.6.6.6");
+        let seen = |lines: usize| {
+            let proxies = TrustedProxies::parse(["127.0.0.1"]).unwrap();
+            let mut list = Vec::new();
+            (0..lines).for_each(|_| netstring::encode(&mut list, line.1.as_bytes()));
+            let mut block = Vec::new();
+            netstring::encode(&mut block, b"REMOTE_ADDR");
+            netstring::encode(&mut block, b"127.0.0.1");
+            netstring::encode(&mut block, line.0.as_bytes());
+            netstring::encode_marked(&mut block, &list, b']');
+            let mut message = b"m2 7 / ".to_vec();
+            netstring::encode_marked(&mut message, &block, b'}');
+            message.extend_from_slice(b"0:,");
+            proxies.restate(&Envelope::parse(&message).unwrap()).is_some()
+        };
+        assert!(seen(4));
+        assert!(!seen(5));
     }
 
     #[test]

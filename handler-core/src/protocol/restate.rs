@@ -9,7 +9,7 @@ use std::io::Write;
 pub type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The message of `envelope` with these changes. A header that the message does not have is added. Each name stands in
-/// `changes` once.
+/// `changes` once. `None`: there are no changes, or the header block cannot be read to its end.
 ///
 /// ```
 /// use handler_core::protocol::{Envelope, restate};
@@ -17,13 +17,17 @@ pub type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 /// let message = b"m2 7 /hi 35:{\"METHOD\":\"GET\",\"host\":\"a\",\"x\":\"1\"},0:,";
 /// let envelope = Envelope::parse(message)?;
 /// let changed = restate::with_headers(&envelope, &[(b"host", Some(b"b")), (b"x", None)]);
-/// assert_eq!(changed, b"m2 7 /hi 27:{\"METHOD\":\"GET\",\"host\":\"b\"},0:,");
+/// assert_eq!(changed.unwrap(), b"m2 7 /hi 27:{\"METHOD\":\"GET\",\"host\":\"b\"},0:,");
 /// # Ok::<(), handler_core::protocol::EnvelopeError>(())
 /// ```
-pub fn with_headers(envelope: &Envelope<'_>, changes: &[Change<'_>]) -> Vec<u8> {
+pub fn with_headers(envelope: &Envelope<'_>, changes: &[Change<'_>]) -> Option<Vec<u8>> {
+    if changes.is_empty() {
+        return None;
+    }
     let mut block = Block { protocol: envelope.headers.protocol(), bytes: Vec::new() };
     let mut is_added = vec![true; changes.len()];
-    for (name, values) in envelope.headers.iter().map_while(Result::ok) {
+    for header in envelope.headers.iter() {
+        let (name, values) = header.ok()?;
         match changes.iter().position(|(changed, _)| *changed == name) {
             Some(at) => {
                 let value = changes[at].1.filter(|_| std::mem::take(&mut is_added[at]));
@@ -43,7 +47,7 @@ pub fn with_headers(envelope: &Envelope<'_>, changes: &[Change<'_>]) -> Vec<u8> 
     out.push(b' ');
     block.finish(&mut out);
     netstring::encode(&mut out, envelope.body);
-    out
+    Some(out)
 }
 
 /// The header block that is being written.
@@ -123,7 +127,7 @@ mod tests {
     use super::*;
 
     fn restated(message: &[u8], changes: &[Change<'_>]) -> Vec<u8> {
-        with_headers(&Envelope::parse(message).unwrap(), changes)
+        with_headers(&Envelope::parse(message).unwrap(), changes).unwrap()
     }
 
     /// A message around this header block.
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_changes_is_the_same() {
+    fn what_is_not_changed_stays_as_it_is() {
         for message in [
             message("6:METHOD,3:GET,1:x,8:1:a,1:b,]4:host,5:a\"b\\c,", '}'),
             message("", '}'),
@@ -145,8 +149,16 @@ mod tests {
         ] {
             let envelope = Envelope::parse(&message).unwrap();
             assert!(envelope.headers.iter().all(|header| header.is_ok()), "{}", shown(&message));
-            assert_eq!(shown(&restated(&message, &[])), shown(&message));
+            assert_eq!(shown(&restated(&message, &[(b"absent", None)])), shown(&message));
+            assert_eq!(with_headers(&envelope, &[]), None);
         }
+    }
+
+    #[test]
+    fn a_header_block_that_breaks_off_is_left_to_others() {
+        let message = message("6:METHOD,3:GET,4:host,9:", '}');
+        let envelope = Envelope::parse(&message).unwrap();
+        assert_eq!(with_headers(&envelope, &[(b"METHOD", Some(b"POST"))]), None);
     }
 
     #[test]
