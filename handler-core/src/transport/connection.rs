@@ -22,6 +22,9 @@ pub(super) enum Lost {
     /// The peer closed it, or is gone.
     #[error("the connection was closed")]
     Closed,
+    /// The peer says nothing, or not all it must.
+    #[error("nothing came for {0:?}")]
+    Silent(Duration),
     /// The system says so.
     #[error("{0}")]
     System(#[from] io::Error),

@@ -186,11 +186,14 @@ impl Mongrel2s {
             if link.due.is_none_or(|due| due > now) {
                 continue;
             }
-            // An attempt that is still under way has had its time.
-            link.publisher = None;
-            link.puller = None;
-            if std::mem::take(&mut link.up) {
-                sink(number);
+            if link.publisher.is_some() {
+                // An attempt that is still under way has had its time. The next one goes to the name's next address.
+                let was_up = link.up;
+                link.failed(&Lost::Silent(Self::HANDSHAKE), now);
+                if was_up {
+                    sink(number);
+                }
+                continue;
             }
             let token = self.base + number as u64 * Self::TOKENS;
             if let Err(problem) = link.connect(&mut self.names, poller, token, now) {
@@ -396,7 +399,9 @@ impl Link {
         // A server that is not there is nothing strange; one that speaks in tongues is.
         match problem {
             Lost::Protocol(_) => warn!("no mongrel2 at {requests} and {replies}: {text}"),
-            Lost::Closed | Lost::System(_) => debug!("no mongrel2 at {requests} and {replies}: {text}"),
+            Lost::Closed | Lost::Silent(_) | Lost::System(_) => {
+                debug!("no mongrel2 at {requests} and {replies}: {text}")
+            }
         }
         self.told = text;
     }
@@ -465,6 +470,35 @@ mod tests {
         servers.connect(&poller, now, |_| {});
         far.accept().unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The first address of a name takes connections and says nothing.
+    #[test]
+    fn behind_an_address_that_is_silent_the_next_one_of_the_name_is_tried() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let other = TcpListener::bind(("127.0.0.2", port)).unwrap();
+        other.set_nonblocking(true).unwrap();
+        let spec = format!("tcp://127.0.0.1:{port}");
+        let resolver: Resolver =
+            Arc::new(|_| Ok(vec![([127, 0, 0, 1], 0).into(), ([127, 0, 0, 2], 0).into()]));
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut now = Instant::now();
+        let spec = spec.replace("127.0.0.1", "db.example");
+        let mut servers = Mongrel2s::new(vec![endpoint(&spec, &spec)], 8, resolver, now).unwrap();
+        epoll::add(&poller, servers.names(), epoll::EventData::new_u64(1), epoll::EventFlags::IN).unwrap();
+        servers.connect(&poller, now, |_| {});
+        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+        epoll::wait(&poller, spare_capacity(&mut Vec::with_capacity(8)), Some(&patience)).unwrap();
+        servers.take_names(now);
+        servers.connect(&poller, now, |_| {});
+        silent.accept().unwrap();
+        for _ in 0..2 {
+            // The attempt has had its time, and then the pause.
+            now = servers.next_timeout().unwrap();
+            servers.connect(&poller, now, |_| {});
+        }
+        assert!(other.accept().is_ok());
     }
 
     #[test]
