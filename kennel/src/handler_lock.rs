@@ -8,10 +8,11 @@
 use crate::exit::unreachable;
 use handler_core::transport::{Address, Endpoint};
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use tracing::warn;
 
@@ -31,9 +32,10 @@ impl HandlerLocks {
         let mut sockets = Vec::new();
         for endpoint in endpoints {
             let handler = &endpoint.send_spec;
-            let taken = SocketAddr::from_abstract_name(name(handler)).and_then(|address| {
+            let name = name(handler);
+            let taken = SocketAddr::from_abstract_name(&name).and_then(|address| {
                 UnixListener::bind_addr(&address).map_err(|problem| match problem.kind() {
-                    io::ErrorKind::AddrInUse => io::Error::new(problem.kind(), holder(&address)),
+                    io::ErrorKind::AddrInUse => io::Error::new(problem.kind(), holder(&name)),
                     _ => problem,
                 })
             });
@@ -52,9 +54,15 @@ impl HandlerLocks {
     }
 }
 
-/// Who has a lock, in words.
-fn holder(address: &SocketAddr) -> String {
-    let process = UnixStream::connect_addr(address).ok().and_then(|socket| socket_peercred(&socket).ok());
+/// Who has a lock, in words. Nothing is accepted there, so once many have asked, a connection would wait for ever.
+fn holder(name: &str) -> String {
+    let ask = || {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
+        socket_peercred(&socket)
+    };
+    let process = ask().ok();
     match process.map(|peer| peer.pid.as_raw_nonzero().get()).filter(|pid| *pid > 0) {
         Some(pid) => format!("a kennel (process {pid})"),
         None => "another kennel".to_owned(),

@@ -230,7 +230,7 @@ impl OwnServer {
             Ok(library) => command.arg(GUARDED).arg(library),
             Err(_) => command.arg(COMPANION),
         };
-        let child = command
+        let mut child = command
             .args([&std::process::id().to_string(), PROGRAM])
             .arg(folder.join("config.sqlite"))
             .arg(UUID)
@@ -241,7 +241,15 @@ impl OwnServer {
             .spawn()
             .context("cannot start mongrel2")?;
         let pid = Pid::from_child(&child);
-        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+        let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => descriptor,
+            Err(problem) => {
+                // One that is not watched would keep the address.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(problem).context("cannot watch mongrel2");
+            }
+        };
         info!(process = child.id(), "mongrel2 starts on {}", self.address);
         self.started = Instant::now();
         self.process = Some((child, descriptor));

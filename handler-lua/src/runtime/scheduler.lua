@@ -28,6 +28,8 @@ local waiting, waiting_first, waiting_last = {}, 1, 0
 local current = 0
 -- The pooled coroutine that is running; nil while the script loads.
 local acting
+-- An alarm is called: what it spawns belongs to what has set it, and not to the script's loading.
+local rings = false
 -- Coroutines of services: what was spawned while the script loaded, or by a start hook or a service. They run for as
 -- long as the worker serves, like timers, and a stop does not wait for them.
 local services = setmetatable({}, { __mode = "k" })
@@ -134,7 +136,12 @@ function scheduler.wake(key, ...)
   local alarm = alarms[key]
   if alarm then
     alarms[key] = nil
-    return alarm()
+    rings = true
+    local ok, problem = pcall(alarm)
+    rings = false
+    if not ok then
+      error(problem, 0)
+    end
   end
 end
 
@@ -259,7 +266,7 @@ function scheduler.spawn(task, ...)
     error("kennel.spawn takes a function", 2)
   end
   local entry = { task, select("#", ...), ... }
-  if acting == nil or services[acting] then
+  if (acting == nil and not rings) or services[acting] then
     entry.serves = true
   else
     work[entry] = "the task spawned with the function at " .. place_of(task)

@@ -97,8 +97,12 @@ def _did_you_mean(problem: BaseException) -> str:
     name, owner = getattr(problem, "name", None), getattr(problem, "obj", None)
     if not isinstance(problem, AttributeError) or owner is None or not isinstance(name, str):
         return ""
-    known = [known for known in dir(owner) if not known.startswith("_")]
-    near = difflib.get_close_matches(name, known, 1, 0.75)
+    try:
+        known = [known for known in dir(owner) if not known.startswith("_")]
+        near = difflib.get_close_matches(name, known, 1, 0.75)
+    except Exception:
+        # The owner's own code runs here, and may be what has failed.
+        return ""
     return f"; did you mean `{near[0]}`?" if near else ""
 
 

@@ -81,7 +81,10 @@ def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) 
 
 def _caller() -> str:
     """The file that has asked asyncio for a task."""
-    frame: Optional[types.FrameType] = sys._getframe(2)
+    # A loop that is written in C has no frame.
+    frame: Optional[types.FrameType] = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == _caller.__code__.co_filename:
+        frame = frame.f_back
     while frame is not None and frame.f_code.co_filename.startswith(_ASYNCIO):
         frame = frame.f_back
     return "" if frame is None else frame.f_code.co_filename
@@ -305,12 +308,23 @@ def carry(
     carrier = _carrier
     if carrier is None or asyncio.current_task(loop) is not carrier.task:
         # Started from within another task, which goes on by itself.
-        _Carrier(loop).take(coroutine, context, waits_for, serial, done, failed)
+        _carry_by(_new_carrier(loop), coroutine, context, waits_for, serial, done, failed)
         return
-    carrier.take(coroutine, context, waits_for, serial, done, failed)
+    _carry_by(carrier, coroutine, context, waits_for, serial, done, failed)
     asyncio.tasks._leave_task(loop, carrier.task)
-    _carrier = _Carrier(loop)
+    _carrier = _new_carrier(loop)
     asyncio.tasks._enter_task(loop, _carrier.task)
+
+
+def _carry_by(carrier: _Carrier, coroutine: Any, context: contextvars.Context, *work: Any) -> None:
+    if context.get(_is_service, False):
+        _service_tasks.add(carrier.task)
+    carrier.take(coroutine, context, *work)
+
+
+def _new_carrier(loop: asyncio.AbstractEventLoop) -> _Carrier:
+    """A carrier whose own context is empty: it may be made by a service, and carry something else later."""
+    return contextvars.Context().run(_Carrier, loop)
 
 
 def in_carrier(function: Callable[[], Any]) -> Any:
@@ -320,7 +334,7 @@ def in_carrier(function: Callable[[], Any]) -> Any:
     if asyncio.current_task(loop) is not None:
         return function()
     if _carrier is None or _carrier.box.done():
-        _carrier = _Carrier(loop)
+        _carrier = _new_carrier(loop)
     asyncio.tasks._enter_task(loop, _carrier.task)
     try:
         return function()
