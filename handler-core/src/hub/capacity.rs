@@ -124,8 +124,8 @@ impl Hub {
             );
         }
         if count < most {
-            // A stream or a poll holds its connection from now on, as the next count finds.
-            load.waiting += usize::from(self.conns.map.get(&asking).is_some_and(waits));
+            // What holds its connection from now on is found by the next count: a stream, a poll, a session's WebSocket.
+            load.waiting += usize::from(self.conns.map.get(&asking).is_none_or(waits));
             return true;
         }
         if !load.refused {

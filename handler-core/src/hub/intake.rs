@@ -5,6 +5,7 @@ use super::connection::Conn;
 use super::counters::Complaint;
 use super::effect::Effect;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey};
+use super::pacing::Pacer;
 use super::request::{Body, Place, Plan, Request};
 use super::routes::Target;
 use super::traffic::{Beside, MeterId};
@@ -12,6 +13,7 @@ use super::{Hub, answers};
 use crate::http::Persistence;
 use crate::http::percent::normal_path;
 use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version};
+use crate::websocket::Opcode;
 use crate::worker::protocol::{Handler, encode_job};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
@@ -169,7 +171,7 @@ impl Hub {
             Kind::UploadPart if self.handle_part(key, &envelope, &head, now) => {}
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
-            _ if self.is_finished(key) => {}
+            _ if self.is_finished(key) => self.note_late_pong(key, &head, envelope.body),
             Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
@@ -221,6 +223,18 @@ impl Hub {
         if self.complaints.pass(Complaint::Refused, now) {
             let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
             warn!(link = link.0, conn = envelope.conn_id, path = %path, "refused: {reason}");
+        }
+    }
+
+    /// The last words to a client may wait for its answer to a ping of the hub.
+    fn note_late_pong(&mut self, key: ConnKey, head: &Head<'_>, payload: &[u8]) {
+        if let Kind::Frame { flags } = head.kind
+            && Opcode::of(flags) == Opcode::Pong
+            && payload == Pacer::PING
+            && let Some(conn) = self.conns.map.get_mut(&key)
+        {
+            conn.pacer.arrived();
+            self.mark_dirty(key);
         }
     }
 

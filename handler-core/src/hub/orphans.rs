@@ -137,10 +137,13 @@ impl Hub {
         }
         let incarnation = state.incarnation;
         let key = |id: u32| ConnId::try_from(i64::from(id)).ok().map(|id| ConnKey { link, incarnation, id });
-        let is_unknown = |present: &&Present| {
-            key(present.id)
-                .is_some_and(|key| !self.conns.map.contains_key(&key) && self.live.lives.at(key).is_none())
+        let is_known = |key: ConnKey| {
+            self.conns.map.contains_key(&key)
+                || self.live.lives.at(key).is_some()
+                || self.raw_clients.knows(key)
+                || self.uploads.is_announced(key)
         };
+        let is_unknown = |present: &&Present| key(present.id).is_some_and(|key| !is_known(key));
         let unknown: Vec<_> = present.iter().filter(is_unknown).copied().collect();
         let lost = self.links[usize::from(link.0)].orphans.take(unknown.into_iter(), now);
         if lost.is_empty() {

@@ -40,11 +40,12 @@ impl Pace {
 
     /// Looks at a worker, every [`PULSE`](super::Hub::PULSE). Returns whether it holds far more than it starts in that time.
     pub fn look(&mut self, given: u64) -> bool {
-        let progress = self.begun - self.begun_before;
+        let progress = self.begun.saturating_sub(self.begun_before);
+        let more = progress.saturating_add(progress / 2);
         let is_late = self.begun < self.given_before;
         self.window = match is_late {
-            true => (progress + progress / 2).max(1),
-            false => self.window.max(progress + progress / 2),
+            true => more.max(1),
+            false => self.window.max(more),
         };
         self.given_before = given;
         self.begun_before = self.begun;

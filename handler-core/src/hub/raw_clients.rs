@@ -31,6 +31,11 @@ impl RawClients {
         self.known.insert(key);
     }
 
+    /// Whether a message of this client went to the script.
+    pub fn knows(&self, key: ConnKey) -> bool {
+        self.known.contains(&key)
+    }
+
     /// The script knows, or will, that this client is gone.
     pub fn forget(&mut self, key: ConnKey) {
         self.known.remove(&key);

@@ -32,6 +32,10 @@ const MOST: usize = 65_536;
 /// A file that a server is writing.
 #[derive(Debug)]
 struct Announced {
+    /// Which one it is of all that were announced.
+    number: u64,
+    /// Its size is asked for, and not known yet.
+    is_asked: bool,
     path: PathBuf,
     /// The client has not said how large it will be.
     chunked: bool,
@@ -52,13 +56,22 @@ struct Announced {
     grown: Option<Instant>,
 }
 
+impl Announced {
+    /// The path whose size is to be asked for; `None`: it is asked for already. A disk that stands still is asked once.
+    fn ask(&mut self) -> Option<PathBuf> {
+        (!std::mem::replace(&mut self.is_asked, true)).then(|| self.path.clone())
+    }
+}
+
 /// Where servers put bodies, and which they are writing.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     stores: FxHashMap<LinkId, PathBuf>,
     announced: FxHashMap<ConnKey, Announced>,
-    /// Their keys, oldest first, and some that are no more.
-    order: VecDeque<ConnKey>,
+    /// Their keys and numbers, oldest first, and some that are no more.
+    order: VecDeque<(ConnKey, u64)>,
+    /// The number of the last one.
+    count: u64,
     /// Those whose workers wait to be told, and some others.
     wanting: Vec<ConnKey>,
     /// Whole files whose size has to be known before their requests go on.
@@ -75,7 +88,11 @@ impl Uploads {
     }
 
     fn announce(&mut self, key: ConnKey, path: PathBuf, chunked: bool, client: Option<ClientAddress>) {
+        self.count += 1;
+        let number = self.count;
         let announced = Announced {
+            number,
+            is_asked: false,
             path,
             chunked,
             client,
@@ -88,14 +105,19 @@ impl Uploads {
             grown: None,
         };
         self.announced.insert(key, announced);
-        self.order.push_back(key);
-        if self.announced.len() > MOST
+        self.order.push_back((key, number));
+        let is_there = |announced: &FxHashMap<ConnKey, Announced>, (key, number): &(ConnKey, u64)| {
+            announced.get(key).is_some_and(|announced| announced.number == *number)
+        };
+        while self.announced.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
-            self.announced.remove(&oldest);
+            if is_there(&self.announced, &oldest) {
+                self.announced.remove(&oldest.0);
+            }
         }
         if self.order.len() > 2 * self.announced.len() + 64 {
-            self.order.retain(|key| self.announced.contains_key(key));
+            self.order.retain(|entry| is_there(&self.announced, entry));
         }
     }
 
@@ -105,6 +127,11 @@ impl Uploads {
             return None;
         }
         self.announced.remove(&key)
+    }
+
+    /// Whether a server is writing a file for this connection.
+    pub fn is_announced(&self, key: ConnKey) -> bool {
+        self.announced.contains_key(&key)
     }
 
     /// Whether a server is writing a file for this connection that somebody wants.
@@ -130,7 +157,7 @@ impl Uploads {
         let announced = self.announced.get_mut(&key).filter(|announced| !announced.wanted)?;
         announced.wanted = true;
         self.wanting.push(key);
-        Some(announced.path.clone())
+        announced.ask()
     }
 
     /// The server is gone, and will complete nothing: what it was writing.
@@ -163,6 +190,12 @@ impl Hub {
                 "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
             );
         }
+    }
+
+    /// How many uploads are kept in mind.
+    #[cfg(test)]
+    pub(super) fn remembered_uploads(&self) -> usize {
+        self.uploads.order.len()
     }
 
     /// Takes uploads of this server from now on: the folder of its `upload.temp_store`, as seen from here and by
@@ -301,11 +334,11 @@ impl Hub {
 
     /// Asks how large the files are whose workers wait for more.
     pub(super) fn measure_wanted(&mut self) {
-        let (wanting, announced) = (&mut self.uploads.wanting, &self.uploads.announced);
+        let (wanting, announced) = (&mut self.uploads.wanting, &mut self.uploads.announced);
         wanting.retain(|key| announced.get(key).is_some_and(|announced| announced.wanted));
         for key in wanting {
-            let path = announced[key].path.clone();
-            self.effects.push_back(Effect::Measure { key: *key, path, whole: false });
+            let path = announced.get_mut(key).and_then(Announced::ask);
+            self.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
         }
     }
 
@@ -315,9 +348,9 @@ impl Hub {
         let is_worth = |announced: &Announced| {
             announced.chunked || announced.request.is_some() || announced.client.is_some()
         };
-        for (key, announced) in self.uploads.announced.iter().filter(|(_, announced)| is_worth(announced)) {
-            let path = announced.path.clone();
-            self.effects.push_back(Effect::Measure { key: *key, path, whole: false });
+        for (key, announced) in &mut self.uploads.announced {
+            let path = is_worth(announced).then(|| announced.ask()).flatten();
+            self.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
         }
     }
 
@@ -343,6 +376,7 @@ impl Hub {
             return;
         }
         let Some(announced) = self.uploads.announced.get_mut(&key).filter(|a| a.path == path) else { return };
+        announced.is_asked = false;
         let request = announced.request;
         let Some(size) = size else {
             // Mongrel2 deletes it when the client has left.

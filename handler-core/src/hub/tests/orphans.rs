@@ -3,6 +3,7 @@
 use super::mongrel2::{self, Form};
 use super::site::*;
 use crate::hub::{Effect, Limits, Present};
+use crate::worker::protocol::{Action, Registration};
 
 fn waiting(id: u32) -> Present {
     Present { id, waits: true, received: 50, sent: 0 }
@@ -54,6 +55,27 @@ fn clients_whose_requests_an_earlier_hub_took_are_closed_and_no_others() {
     site.turn();
     assert!(!site.closed(5));
     site.settles();
+}
+
+#[test]
+fn clients_that_a_raw_handler_or_an_upload_knows_are_not_closed() {
+    let registration = Registration { raw: true, ..registration() };
+    let mut site = Site::empty(Limits::default(), 1, vec![app(1)]);
+    site.hub.set_sole_handler(LINK);
+    site.hub.set_upload_store(LINK, "/var/spool".into());
+    site.load(APP, &registration);
+    site.hub.handle_server_up(LINK, b"");
+    site.turn();
+    // The script keeps this number to deliver to it later.
+    site.request(1, "GET /elsewhere");
+    site.act(FIRST, &[Action::Done { serial: 1 }]);
+    site.request_with(2, "POST /b", &[("content-length", "70000"), ("x-mongrel2-upload-start", "up.1")]);
+    site.pass(seconds(5));
+    for _ in 0..2 {
+        site.hub.handle_present(LINK, &[1, 2, 3].map(waiting), site.now);
+        site.pass(millis(300));
+    }
+    assert_eq!([1, 2, 3].map(|id| site.closed(id)), [false, false, true]);
 }
 
 #[test]

@@ -73,6 +73,37 @@ fn a_whole_upload_is_a_request_whose_file_goes_with_its_answer() {
     }
 }
 
+/// Uploads in chunks leave their connection open.
+#[test]
+fn many_uploads_of_one_connection_are_forgotten() {
+    let mut site = stored();
+    for number in 1..=1000 {
+        site.upload(7, "POST /b", &format!("up.{number}"));
+        site.respond(FIRST, number, "");
+    }
+    assert!(site.hub.remembered_uploads() < 200, "{}", site.hub.remembered_uploads());
+}
+
+/// Nothing is asked twice of a disk that stands still.
+#[test]
+fn the_size_of_a_file_is_asked_for_again_when_it_is_known() {
+    let mut site = stored();
+    site.request_with(7, "POST /b", &[CHUNKED, start("up.1")]);
+    let asked = |site: &Site| site.effects.iter().filter(|e| matches!(e, Effect::Measure { .. })).count();
+    let (before, now) = (asked(&site), site.now);
+    for second in 1..=10 {
+        site.hub.finish_turn(now + seconds(second));
+    }
+    let mut effects = Vec::new();
+    while let Some(effect) = site.hub.poll_effect() {
+        effects.push(effect);
+    }
+    assert_eq!(
+        effects.iter().filter(|e| matches!(e, Effect::Measure { .. })).count() + asked(&site) - before,
+        1
+    );
+}
+
 #[test]
 fn an_answer_in_pieces_keeps_the_file_until_its_end() {
     let mut site = stored();
