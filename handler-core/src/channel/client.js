@@ -126,6 +126,8 @@
       /** @type {Waiting[]} */
       this._queue = [];
       this._queued = 0; // bytes
+      /** What waits for the end of `onopen`. @type {Waiting[]} */
+      this._held = [];
       /** The carriers to try before the next delay. @type {string[]} */
       this._round = [];
       this._worked = ""; // the carrier that opened last
@@ -212,6 +214,7 @@
         throw new DOMException("a close reason has at most 123 bytes", "SyntaxError");
       }
       if (this._state >= CLOSING) return;
+      this._release();
       this._state = CLOSING;
       [this._code, this._reason] = [code, reason];
       clearTimeout(this._timer);
@@ -225,7 +228,7 @@
         // Else when all has arrived. If the line is dead, it is said another way.
         const session = this._session;
         this._timer = setTimeout(() => {
-          link.stop();
+          this._leaveLine(link);
           if (this._link === link) this._link = null;
           if (session) this._finish(session, code);
         }, this._options.timeout);
@@ -507,11 +510,16 @@
       let lost = 0;
       for (; !resumed && this._queue.length && this._queue[0].doubt; lost++) this._unqueue();
       // What is said when a conversation begins comes before what has waited for that.
-      const waiting = resumed ? [] : this._queue.splice(0);
+      this._held = resumed ? [] : this._queue.splice(0);
       this.dispatchEvent(new CustomEvent("open", { detail: { transport: link.name, resumed, lost } }));
-      this._queue = this._queue.concat(waiting);
-      this._flush();
+      this._release();
       this._watch(link);
+    }
+
+    /** What waits for the end of `onopen` goes behind what was said there. */
+    _release() {
+      this._queue = this._queue.concat(this._held.splice(0));
+      this._flush();
     }
 
     /** Something came. @param {Link} link */
@@ -533,11 +541,12 @@
       // A poll is silent while it is held.
       const held = link.socket || !this._session ? 0 : this._session.wait * 1000 + interval;
       const step = Math.min(interval / 8, 5000);
-      const bound = Math.max(1.75 * interval, held) * 2 ** Math.min(this._silent, 5);
+      const least = Math.max(1.6 * interval, held);
       let last = Date.now();
       const look = () => {
         if (this._link !== link || this._state === CLOSED) return;
         const now = Date.now(), slept = now - last > step + interval;
+        const bound = least * 2 ** Math.min(this._silent, 5);
         last = now;
         // Where the page itself has slept, what came meanwhile is still to be read.
         if (slept) this._wake();
@@ -597,7 +606,8 @@
     /** A link is gone, or did not come about. @param {Link} link @param {string} message @param {number} [status] */
     _down(link, message, status = 0) {
       if (this._link !== link) return;
-      link.stop();
+      if (this._options.reconnect || this._state === CLOSING) this._leaveLine(link);
+      else link.stop();
       clearTimeout(link.timer);
       this._link = null;
       // What is being sent goes by the same line. It has a number, so it may come twice.
@@ -619,6 +629,12 @@
         this._timer = setTimeout(() => this.retry(), delay);
         this.dispatchEvent(new CustomEvent("error", { detail: { message, delay } }));
       }
+    }
+
+    /** Ends a link whose session goes on: a WebSocket that only ended would end it, too. @param {Link} link */
+    _leaveLine(link) {
+      if (this._session && !link.isPlain) this._tell(link, { leave: true });
+      link.stop();
     }
 
     /** @param {number} failures */

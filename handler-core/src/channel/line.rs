@@ -121,6 +121,8 @@ pub enum Said<'a> {
     Ask,
     /// Its page is left.
     Close(u16),
+    /// It gives this WebSocket up, and the session goes on.
+    Leave,
     /// Something that a later version says.
     Unknown,
 }
@@ -141,6 +143,8 @@ pub fn read(text: &str) -> Option<Said<'_>> {
         Said::From(from)
     } else if let Some(code) = number("close").and_then(|code| u16::try_from(code).ok()) {
         Said::Close(code)
+    } else if object.contains_key("leave") {
+        Said::Leave
     } else if object.contains_key("ask") {
         Said::Ask
     } else {
@@ -161,6 +165,7 @@ mod tests {
         assert_eq!(read("{\"from\":3}"), Some(Said::From(3)));
         assert_eq!(read("{\"from\":0}"), Some(Said::Unknown));
         assert_eq!(read("{\"ask\":true}"), Some(Said::Ask));
+        assert_eq!(read("{\"leave\":true}"), Some(Said::Leave));
         assert_eq!(read("{\"close\":1001}"), Some(Said::Close(1001)));
         for other in ["{}", "{\"after\":-1}", "{\"after\":1.5}", "{\"close\":70000}", "{\"new\":1}"] {
             assert_eq!(read(other), Some(Said::Unknown), "{other}");

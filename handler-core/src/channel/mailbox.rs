@@ -70,24 +70,23 @@ impl Mailbox {
         self.bytes += size;
         self.unsent += size;
         // One message alone, however large, says nothing about how its client reads.
-        if self.letters.len() == 1 {
+        if self.waiting() == 1 {
             return Posted::Kept;
         }
         if bounds.slow != Slow::DropOldest {
             return if self.is_beyond(bounds) { Posted::Full } else { Posted::Kept };
         }
-        let before = self.before;
-        while self.is_beyond(bounds) && self.letters.len() > 1 {
+        let mut dropped = 0;
+        while self.is_beyond(bounds) && self.waiting() > 1 {
+            dropped += usize::from(self.sent == self.before);
             self.drop_first();
         }
-        match self.before - before {
-            0 => Posted::Kept,
-            dropped => Posted::Dropped(dropped as usize),
-        }
+        if dropped == 0 { Posted::Kept } else { Posted::Dropped(dropped) }
     }
 
+    /// What was handed out has its own bounds, and says nothing about how its client reads.
     fn is_beyond(&self, bounds: Bounds) -> bool {
-        self.letters.len() > bounds.letters || self.bytes > bounds.bytes
+        self.waiting() > bounds.letters || self.unsent > bounds.bytes
     }
 
     fn drop_first(&mut self) {
@@ -161,7 +160,12 @@ impl Mailbox {
 
     /// Whether everything was handed out.
     pub fn is_all_sent(&self) -> bool {
-        self.sent - self.before == self.letters.len() as u64
+        self.waiting() == 0
+    }
+
+    /// How many messages were not handed out.
+    pub fn waiting(&self) -> usize {
+        self.letters.len() - (self.sent - self.before) as usize
     }
 
     /// Messages and bytes that are kept.
@@ -171,7 +175,7 @@ impl Mailbox {
 
     /// Forgets what was handed out, but for the newest within these bounds.
     pub fn forget_sent(&mut self, letters: usize, bytes: usize) {
-        let unsent = self.letters.len() - (self.sent - self.before) as usize;
+        let unsent = self.waiting();
         let is_beyond = |mailbox: &Self| {
             mailbox.letters.len() - unsent > letters || mailbox.bytes - mailbox.unsent > bytes
         };
@@ -259,6 +263,27 @@ mod tests {
         assert_eq!(mailbox.post(letter("12345"), newest), Posted::Dropped(2));
         assert_eq!(mailbox.before(), 3);
         assert_eq!(read(&mut mailbox), [(4, "12345".to_owned())]);
+    }
+
+    #[test]
+    fn a_client_that_reads_is_not_slow_whatever_is_kept_for_its_return() {
+        for slow in [Slow::Wait, Slow::Close, Slow::DropOldest] {
+            let mut mailbox = Mailbox::default();
+            let narrow = Bounds { letters: 2, bytes: 5, slow };
+            for _ in 0..100 {
+                assert_eq!(mailbox.post(letter("abc"), narrow), Posted::Kept, "{slow:?}");
+                mailbox.hand_out();
+            }
+            assert!(mailbox.is_all_sent());
+        }
+        // Where the oldest make room, those that were sent already go first, and are not missing.
+        let mut mailbox = Mailbox::default();
+        let newest = Bounds { letters: 2, bytes: 5, slow: Slow::DropOldest };
+        mailbox.post(letter("a"), newest);
+        mailbox.hand_out();
+        let posted = ["b", "c", "d"].map(|text| mailbox.post(letter(text), newest));
+        assert_eq!(posted, [Posted::Kept, Posted::Kept, Posted::Dropped(1)]);
+        assert_eq!(read(&mut mailbox), [(3, "c".to_owned()), (4, "d".to_owned())]);
     }
 
     #[test]

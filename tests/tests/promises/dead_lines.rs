@@ -9,10 +9,10 @@ use tests::slow_network::{self, Line, SlowNetwork};
 
 /// Seconds between two signs of life.
 const PING: f64 = 2.0;
-/// What a busy machine and the browser may take besides. Chromium delays a WebSocket by up to 5 s when others have failed, and
-/// tries requests on connections that it has kept, which are dead as well.
+/// What a busy machine and the browser may take besides: it tries requests on connections that it has kept, which are dead
+/// as well.
 fn slack(carrier: &str) -> Duration {
-    Duration::from_secs(if carrier == "websocket" { 6 } else { 12 })
+    Duration::from_secs(if carrier == "websocket" { 2 } else { 12 })
 }
 const LINE: Line = Line { delay_ms: 50.0, loss_percent: 0.5, mbit_per_s: 10.0 };
 

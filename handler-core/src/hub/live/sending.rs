@@ -294,11 +294,7 @@ impl Hub {
             let letter =
                 |(binary, payload): &(bool, Vec<u8>)| Letter { binary: *binary, payload: payload[..].into() };
             let letters: Vec<Letter> = messages.iter().map(letter).collect();
-            for id in in_mailboxes {
-                for letter in &letters {
-                    self.post(id, letter.clone(), Some(room), now);
-                }
-            }
+            self.post_to_all(&in_mailboxes, &letters, room, now);
         }
         let room = Arc::from(room);
         self.send_to_waiting(behind, Some(&room), now);

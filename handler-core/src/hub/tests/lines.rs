@@ -316,6 +316,81 @@ fn a_close_of_ours_goes_behind_what_waits_and_is_answered() {
 }
 
 #[test]
+fn a_line_that_is_given_up_leaves_its_session_to_the_next_one() {
+    let mut site = site();
+    let (ticket, conn) = open(&mut site);
+    send(&mut site, conn, "one");
+    // What the library says when it hears nothing, and then the browser's close.
+    say(&mut site, 1, "{\"leave\":true}");
+    site.frame(1, "/chat", 0x88, b"");
+    assert!(site.closed(1));
+    send(&mut site, conn, "two");
+    handshake(&mut site, 2, &format!("session={ticket}&after=0"));
+    assert_eq!(
+        (said(&site, 2, "resumed"), messages(&site, 2)),
+        (Some(json!(true)), vec!["one".into(), "two".into()])
+    );
+    assert!(site.told(FIRST).is_empty(), "the script notices nothing");
+}
+
+#[test]
+fn messages_leave_nothing_behind_in_what_is_due() {
+    let mut site = site();
+    open(&mut site);
+    for number in 1..=200 {
+        say(&mut site, 1, &format!("{number}=x"));
+        site.told(FIRST);
+        site.pass(milliseconds(300));
+    }
+    assert!(site.hub.planned_for_sessions() < 4, "{}", site.hub.planned_for_sessions());
+}
+
+#[test]
+fn one_message_may_be_larger_than_what_may_wait_for_the_script() {
+    let limits = Limits { channel_queue: 1000, ..Limits::default() };
+    let mut site = site_with(limits, ChannelSpec::default());
+    open(&mut site);
+    let large = "x".repeat(5000);
+    say(&mut site, 1, &format!("1={large}"));
+    assert_eq!(heard(&mut site), [large]);
+}
+
+/// A client that reads and acknowledges nothing gets all that waits, and the close behind that.
+#[test]
+fn a_close_of_ours_does_not_wait_for_acknowledgements() {
+    let mut site = site_with(Limits { mailbox: 16, ..Limits::default() }, ChannelSpec::default());
+    let (_, conn) = open(&mut site);
+    for number in 0..12 {
+        send(&mut site, conn, &number.to_string());
+        site.frame(1, "/chat", 0x8a, b"arrived?");
+        site.pass(milliseconds(300));
+    }
+    assert_eq!(messages(&site, 1).len(), 8, "half of the mailbox may be under way");
+    site.act(FIRST, &[Action::CloseConn { conn, code: 4001, reason: b"enough" }]);
+    assert_eq!(messages(&site, 1).len(), 12);
+    assert_eq!(got(&site, 1).last(), Some(&(0x88, "4001".to_owned())));
+    site.pass(seconds(5));
+    assert!(matches!(site.told(FIRST)[..], [Told::Close { code: 4001, .. }]) && site.closed(1));
+    site.settles();
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_costs_no_memory() {
+    let limits = Limits { connection_output: 64 << 10, ..Limits::default() };
+    let mut site = site_with(limits, ChannelSpec::default());
+    let more = [("sec-websocket-protocol", PROTOCOL), ("DOWNLOAD_CREDITS", "102400")];
+    site.handshake_with(1, "/chat", &more);
+    let before = site.sent(1).len();
+    for _ in 0..100_000 {
+        let ask =
+            mongrel2::websocket(Form::Tnetstring, SENDER, 1, "/chat", Some(0x81), &[], b"{\"ask\":true}");
+        site.hub.handle_message(LINK, &ask, site.now);
+    }
+    site.turn();
+    assert!(site.sent(1).len() - before < 100, "one sign of life is as good as many");
+}
+
+#[test]
 fn who_breaks_the_rules_of_lines_is_closed() {
     let too_large = [&b"1="[..], &[b'x'; (1 << 20) + 1]].concat();
     let cases: [(u8, &[u8], u16); 5] = [
@@ -368,4 +443,85 @@ fn plain_websockets_and_handshakes_that_scripts_decide_are_as_before() {
     let mut site = site_with(Limits::default(), ChannelSpec { asks: true, ..ChannelSpec::default() });
     handshake(&mut site, 1, "");
     assert!(matches!(site.told(FIRST)[..], [Told::Open { asked: true, .. }]));
+}
+
+/// A room with sessions by WebSockets of kennel.js on connections 1 to `members`: their tickets and numbers.
+fn room(site: &mut Site, members: u32, more: &[(&str, &str)]) -> Vec<(String, u64)> {
+    let mut sessions = Vec::new();
+    for id in 1..=members {
+        let more = [&[("sec-websocket-protocol", PROTOCOL)], more].concat();
+        site.handshake_with(id.into(), "/chat", &more);
+        let ticket = said(site, id, "session").unwrap().as_str().unwrap().to_owned();
+        let told = site.told(FIRST);
+        let [Told::Open { conn, .. }] = told[..] else { panic!("{told:?}") };
+        site.act(FIRST, &[Action::Join { conn, room: b"all" }]);
+        sessions.push((ticket, conn));
+    }
+    sessions
+}
+
+fn publish(site: &mut Site, texts: &[&str]) -> usize {
+    let before = site.replies.len();
+    let message = |text: &&'static str| Action::Publish {
+        except: 0,
+        binary: false,
+        room: b"all",
+        payload: text.as_bytes(),
+    };
+    let texts: Vec<&'static str> = texts.iter().map(|text| &*text.to_string().leak()).collect();
+    site.act(FIRST, &texts.iter().map(message).collect::<Vec<_>>());
+    let content = |payload: &[u8]| payload.windows(2).any(|bytes| bytes == b"=m");
+    site.replies[before..].iter().filter(|reply| content(&reply.payload)).count()
+}
+
+#[test]
+fn a_message_to_a_room_reaches_up_to_128_lines_with_one_reply() {
+    for more in [&[][..], &[("DOWNLOAD_CREDITS", "102400")]] {
+        let mut site = site();
+        let sessions = room(&mut site, 300, more);
+        assert_eq!(publish(&mut site, &["m1"]), 3);
+        assert_eq!(publish(&mut site, &["m2", "m3"]), 3);
+        send(&mut site, sessions[6].1, "to one");
+        assert!((1..=300).filter(|id| *id != 7).all(|id| messages(&site, id) == ["m1", "m2", "m3"]));
+        assert_eq!(messages(&site, 7), ["m1", "m2", "m3", "to one"]);
+        if !more.is_empty() {
+            // Nothing is reported as written, so the server gets no more for now.
+            continue;
+        }
+        for id in 1..=300 {
+            site.frame(id, "/chat", 0x8a, b"arrived?");
+        }
+        site.pass(milliseconds(60));
+        // A line that breaks has them again.
+        site.disconnect(7);
+        assert_eq!(publish(&mut site, &["m4"]), 3, "the others do not wait for it");
+        handshake(&mut site, 1000, &format!("session={}&after=2", sessions[6].0));
+        assert_eq!(messages(&site, 1000), ["m3", "to one", "m4"]);
+        let rest: Vec<String> = (5..=12).map(|n| format!("m{n}")).collect();
+        for text in &rest {
+            publish(&mut site, &[text]);
+            for id in 2..=6 {
+                site.frame(id, "/chat", 0x8a, b"arrived?");
+                say(&mut site, id, &format!("{{\"after\":{}}}", &text[1..]));
+            }
+            site.pass(milliseconds(60));
+        }
+        assert_eq!(messages(&site, 2)[3..].to_vec(), [&["m4".to_owned()], &rest[..]].concat());
+    }
+}
+
+#[test]
+fn a_line_that_has_something_to_send_gets_a_rooms_message_behind_that() {
+    let mut site = site();
+    let sessions = room(&mut site, 2, &[]);
+    let texts: Vec<&[u8]> = (0..20).map(|_| &b"long"[..]).collect();
+    let sends = texts.iter().map(|text| Action::Send { conn: sessions[0].1, binary: false, payload: text });
+    let publish = [Action::Publish { except: 0, binary: false, room: b"all", payload: b"m1" }];
+    let last = [Action::Send { conn: sessions[0].1, binary: false, payload: b"last" }];
+    let actions: Vec<Action<'_>> = sends.chain(publish).chain(last).collect();
+    site.act(FIRST, &actions);
+    site.pass(seconds(1));
+    let got = messages(&site, 1);
+    assert_eq!(got[20..], ["m1", "last"], "{got:?}");
+    assert_eq!(messages(&site, 2), ["m1"]);
 }

@@ -25,6 +25,12 @@ impl Agenda {
         self.0.pop().map(|Reverse(entry)| entry)
     }
 
+    /// How many entries there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When to look.
     pub fn next(&self) -> Option<Instant> {
         self.0.peek().map(|entry| entry.0.0)

@@ -263,7 +263,7 @@ impl Hub {
         if !binary && std::str::from_utf8(payload).is_err() {
             return (400, "not UTF-8; bytes need `Content-Type: application/octet-stream`".into());
         }
-        if queued + payload.len() > limit {
+        if queued > 0 && queued + payload.len() > limit {
             self.counters.overloaded += 1;
             return (503, "the script has not read what came before; try again in a second".into());
         }

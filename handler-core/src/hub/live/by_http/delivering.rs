@@ -175,6 +175,8 @@ impl Hub {
         let (poll, stream) = (session.poll.take(), session.stream.take());
         session.line = None;
         let nothing = poll::nothing(&session.mailbox);
+        // If nothing takes its place, its time runs.
+        self.live.sessions.alone.push(id);
         if let Some(poll) = poll {
             self.answer_call_by(poll.request, (200, &poll.cors), nothing, now);
         }

@@ -25,7 +25,7 @@ use tracing::warn;
 /// Bytes of frames that are written to a connection before it has sent those that were.
 const TOGETHER: usize = 64 << 10;
 /// The least that may be handed out without an acknowledgement, bytes; `limits.resume` may allow more.
-const LEAST_WINDOW: usize = 128 << 10;
+pub(super) const LEAST_WINDOW: usize = 128 << 10;
 /// How long an acknowledgement waits for a message that it can travel with.
 const DELAY: Duration = Duration::from_millis(200);
 /// When to look at a session for which nothing is due.
@@ -37,7 +37,7 @@ const UNANSWERED: u8 = 4;
 /// A WebSocket that carries a session.
 #[derive(Debug)]
 pub(super) struct Line {
-    socket: Session,
+    pub(super) socket: Session,
     /// The number of the last message of the client that this line has brought.
     said: u64,
     /// How far the client knows that its messages have come.
@@ -45,7 +45,7 @@ pub(super) struct Line {
     /// The script does not keep up, and the client knows it: nothing is taken until the message comes that was refused.
     busy: bool,
     /// The number of the last message that the client expects to have.
-    handed: u64,
+    pub(super) handed: u64,
 }
 
 /// What a session's sign of life came to.
@@ -110,9 +110,11 @@ impl Live {
         let Channel { number, stage, carrier: Carrier::Http(session), .. } = channel else { return };
         let Some(line) = &mut session.line else { return };
         let window = limits.resume.max(LEAST_WINDOW);
+        let is_closing = *stage == Stage::Closing;
         let has_room = |session: &crate::channel::mailbox::Mailbox| {
             let (letters, bytes) = session.unacknowledged();
-            bytes < window && letters < (limits.mailbox as u64 / 2).max(1)
+            // The close goes behind all that waits, whether the client acknowledges or not.
+            is_closing || (bytes < window && letters < (limits.mailbox as u64 / 2).max(1))
         };
         if has_room(&session.mailbox) && session.mailbox.peek().is_some() {
             line.acknowledge(session.received, conn, &mut self.codec);
@@ -130,7 +132,7 @@ impl Live {
             line.handed = number;
             conn.out.append(|out| line::message(letter, deflate, codec, out));
         }
-        if *stage == Stage::Closing && session.mailbox.is_all_sent() {
+        if is_closing && session.mailbox.is_all_sent() {
             let (code, reason) = self.our_closes.get(&id).map_or((1000, ""), |(code, why)| (*code, why));
             if conn.out.append(|out| line.socket.close(CloseCode(code), reason, out)) {
                 session.due = *session.told.get_or_insert(now + PATIENCE);
@@ -317,6 +319,7 @@ impl Hub {
                     }
                 }
                 Some(Said::Ask) => self.say_alive(id, now),
+                Some(Said::Leave) => self.drop_line(id, key),
                 Some(Said::Close(code)) => {
                     let code = CloseCode(code);
                     let code = if code.may_be_received() { code } else { CloseCode::NO_STATUS };
@@ -338,6 +341,12 @@ impl Hub {
             Event::Ping | Event::Pong | Event::Ignored => {}
             Event::Closed { code, reason } => self.finish_live(id, code.0, &reason, now),
             Event::Violation { code, reason } => self.break_line(id, key, code.0, reason, now),
+        }
+        let most = self.limits.connection_output;
+        if self.conns.map.get(&key).is_some_and(|conn| conn.carries == Some(id) && conn.out.len() > most) {
+            // It makes the hub answer, and does not read the answers.
+            self.counters.overflowed += 1;
+            self.drop_line(id, key);
         }
     }
 
@@ -406,8 +415,7 @@ impl Hub {
             return;
         }
         session.due = now + FAR;
-        let (due, received) = (session.due, session.received);
-        self.look_at(id, due);
+        let received = session.received;
         let Some(Carrier::Http(session)) = self.live.lives.get_mut(id).map(|channel| &mut channel.carrier)
         else {
             return;
@@ -432,7 +440,9 @@ impl Hub {
             self.answer_call_by(held.request, (200, &held.cors), nothing, now);
         } else if let Some(key) = stream {
             let codec = &mut self.live.codec;
-            if let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) {
+            // What waits to be sent is a sign of life by itself.
+            let is_free = |conn: &&mut Conn| !conn.is_ending() && conn.out.is_empty();
+            if let Some(conn) = self.conns.map.get_mut(&key).filter(is_free) {
                 match is_line {
                     true => conn.out.append(|out| line::steer(line::ALIVE, codec, out)),
                     false => conn.out.extend(event_stream::ALIVE),

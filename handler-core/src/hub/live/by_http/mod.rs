@@ -8,6 +8,7 @@
 //!
 //! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
 //! * `delivering`: messages to polls and streams; `lines`: the same for WebSockets, and what comes from them
+//! * `publishing`: messages of a room to many sessions
 //! * `bosh`: the same for BOSH, whose state is a protocol of its own
 //! * `unused`: those that no client has come back to
 //! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
@@ -19,6 +20,7 @@ mod calls;
 mod delivering;
 mod lines;
 mod passing;
+mod publishing;
 mod unused;
 
 pub(super) use agenda::Agenda;
@@ -153,6 +155,12 @@ impl Sessions {
 }
 
 impl crate::hub::Hub {
+    /// How many entries there are of what is due for sessions.
+    #[cfg(test)]
+    pub(in crate::hub) fn planned_for_sessions(&self) -> usize {
+        self.live.sessions.agenda.len()
+    }
+
     /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
     pub fn set_session_key(&mut self, key: &[u8; 32]) {
         self.live.sessions.tickets = Some(Tickets::new(key));

@@ -2,6 +2,7 @@
 //! comes.
 
 use super::super::table::{Carrier, LiveId, Stage};
+use super::lines::FAR;
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ impl Hub {
         let inactivity = self.limits.inactivity;
         for id in std::mem::take(&mut self.live.sessions.alone) {
             let Some(session) = self.live.by_http_mut(id) else { continue };
-            if session.poll.is_none() && session.stream.is_none() {
+            if session.poll.is_none() && session.stream.is_none() && session.told.is_none() {
                 session.due = now + inactivity;
                 self.look_at(id, now + inactivity);
             }
@@ -57,7 +58,10 @@ impl Hub {
             if matches!(channel.carrier, Carrier::Bosh(_)) {
                 self.bosh_is_due(id, now);
             } else if due > now {
-                self.look_at(id, due);
+                // Nothing is due for a session that a WebSocket carries, until something comes or the WebSocket ends.
+                if due < now + FAR / 2 {
+                    self.look_at(id, due);
+                }
             } else {
                 self.session_is_due(id, now);
             }
