@@ -155,6 +155,7 @@ fn program_command(
         processes: settings.processes.unwrap_or(default.processes),
         at_once: settings.at_once.unwrap_or(default.at_once),
         line: limits.exec_line,
+        load: limits.load_time,
         patience: limits.request_timeout,
     };
     let arguments = vec![WORKER_EXEC.into(), serde_json::to_string(&settings)?.into()];

@@ -12,6 +12,7 @@ pub mod fields;
 pub mod file;
 pub mod forms;
 pub mod host;
+pub mod json;
 pub mod media_types;
 pub mod multipart;
 pub mod parameters;
