@@ -11,7 +11,6 @@ pub mod events;
 pub mod fields;
 pub mod file;
 pub mod forms;
-pub mod host;
 pub mod json;
 pub mod media_types;
 pub mod multipart;
@@ -25,5 +24,6 @@ pub mod response;
 pub mod stream;
 pub mod validators;
 
+pub use crate::protocol::host;
 pub use conditions::Persistence;
 pub use fields::{FieldError, HeadLines};

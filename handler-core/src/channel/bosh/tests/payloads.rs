@@ -11,7 +11,11 @@ fn section_8_content_should_be_forwarded_as_soon_as_possible() {
     let body = Body::parse(text.as_bytes(), 1000).unwrap();
     let mut session = Session::begin(&Settings::default(), &body, 1, "s", Instant::now()).unwrap();
     let first = Output::Message { binary: false, payload: b"<first/>".to_vec() };
-    assert_eq!((session.poll_output(), session.poll_output()), (Some(first), None), "before it has an answer");
+    assert_eq!(
+        (session.poll_output(), session.poll_output()),
+        (Some(first), None),
+        "before it has an answer"
+    );
 }
 
 #[test]
