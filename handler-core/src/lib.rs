@@ -16,6 +16,8 @@
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub;
 //! * [`rehearsal`]: the hub, clients and workers in one thread, on made-up time, for tests of apps.
 //!
+//! [`object`] reads structs from what comes from outside, in any of these.
+//!
 //! `templates` (with the feature of that name) makes pages for workers; the hub makes none.
 //!
 //! A worker in another language needs `worker` and `protocol` alone.
@@ -25,6 +27,7 @@ pub mod console;
 pub mod http;
 pub mod hub;
 pub mod metrics;
+pub mod object;
 pub mod protocol;
 pub mod rehearsal;
 pub mod rooms;

@@ -192,10 +192,12 @@ impl Worker {
             return Ok(self.hub.answer(serial, 404)?);
         };
         let rest = percent::decode(&rest, false);
-        // It may have gone, or be another one by now. A NUL would end the path in whatever the script does with it.
+        // It may have gone, or be another one by now. A NUL would end the path in whatever the script does with it, and
+        // `..` would lead it out of the folder: scripts open PATH_TRANSLATED.
         if !scripts::is_executable(&script.file)
             || !scripts::is_inside(&self.public, &script.file)
             || rest.contains(&0)
+            || rest.split(|byte| *byte == b'/').any(|part| part == b"..")
         {
             return Ok(self.hub.answer(serial, 404)?);
         }

@@ -37,14 +37,20 @@ impl Worker {
         Ok(())
     }
 
-    /// The first process has said what it answers to, or something else, or nothing.
+    /// The first process has said what it answers to (`declared`), or something else (`heard`), or nothing.
     pub(crate) fn finish_loading(
         &mut self,
         declared: Option<&Declared>,
+        heard: bool,
         now: Instant,
     ) -> Result<(), WorkerError> {
         self.registered = match declared.map(|declared| Registered::declared(declared, &self.start.source)) {
-            None => Registered::everything(),
+            None if heard => Registered::everything(),
+            None => {
+                let since = self.copies[0].running.as_ref().map_or(now, |running| running.since);
+                self.undeclared = Some(since + self.settings.load);
+                Registered::undeclared()
+            }
             Some(Ok(registered)) => registered,
             Some(Err(failure)) => return self.fail_with(failure),
         };
@@ -61,7 +67,7 @@ impl Worker {
         if let Stage::Loading { until } = self.stage
             && now >= until
         {
-            self.finish_loading(None, now)?;
+            self.finish_loading(None, false, now)?;
         }
         for number in 0..self.copies.len() {
             let is_due = self.copies[number].due.is_some_and(|due| due <= now);

@@ -4,16 +4,17 @@ use crate::ask;
 use crate::conns::Conn;
 use crate::copy::{Copy, Task};
 use crate::worker::{Waiting, Worker, WorkerError};
-use handler_core::worker::protocol::{Action, Open, Order};
+use handler_core::worker::protocol::{Action, Handler, Open, Order};
 use std::time::Instant;
 
 impl Worker {
     /// Writes what waits to whoever takes it.
     pub(crate) fn give_what_waits(&mut self, now: Instant) -> Result<(), WorkerError> {
-        for number in 0..self.copies.len() {
+        let waits = self.waits_for_routes(now);
+        for number in (0..self.copies.len()).filter(|_| !waits) {
             self.give_tasks(number)?;
         }
-        while let Some(copy) = self.least_busy() {
+        while !waits && let Some(copy) = self.least_busy() {
             let Some(Waiting { serial, job, .. }) = self.queue.pop_front() else { break };
             if !self.hub.begin(serial)? {
                 continue;
@@ -36,6 +37,17 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is something to give that the program has to say first what it is for: the hub knows its routes and
+    /// channels from the process before this one.
+    fn waits_for_routes(&self, now: Instant) -> bool {
+        let is_route = |waiting: &Waiting| {
+            matches!(Order::read_job(&waiting.job), Ok(Order::Job { handler: Handler::Route(_), .. }))
+        };
+        self.undeclared.is_some_and(|until| now < until)
+            && (self.queue.front().is_some_and(is_route)
+                || self.copies.iter().any(|copy| !copy.tasks.is_empty()))
     }
 
     /// The process with the fewest requests among those that take more.

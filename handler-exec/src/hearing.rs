@@ -89,6 +89,9 @@ impl Worker {
     }
 
     fn obey_line(&mut self, number: usize, line: &[u8], now: Instant) -> Result<(), WorkerError> {
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
         let Some(running) = &mut self.copies[number].running else { return Ok(()) };
         let is_first = running.heard.replace(now).is_none();
         let since = running.since;
@@ -98,19 +101,26 @@ impl Worker {
                 Ok(Said::Routes(declared)) => Some(declared),
                 _ => None,
             };
-            self.finish_loading(declared, now)?;
+            // Whatever else it says first, it may still say what it answers to.
+            self.finish_loading(declared, matches!(said, Ok(Said::Answer(_))), now)?;
             if declared.is_some() {
                 return Ok(());
             }
         }
         match said {
-            Ok(Said::Answer(answer)) => self.answer(number, answer, now),
+            Ok(Said::Answer(answer)) => {
+                self.undeclared = None;
+                self.answer(number, answer, now)
+            }
+            Ok(Said::Routes(declared)) if self.undeclared.is_some_and(|until| now < until) => {
+                self.declare_late(&declared, now)
+            }
             Ok(Said::Routes(declared)) if is_first => {
                 let late = now.saturating_duration_since(since);
                 self.compare(&declared, late.as_millis(), now)
             }
             Ok(Said::Routes(_)) => {
-                let text = "a routes line that is not the first line is left out";
+                let text = "a routes line is left out: it counts once, before the program's first answer";
                 Ok(self.hub.complain(0, text, now)?)
             }
             Ok(order) => self.act(order, now),
@@ -143,15 +153,31 @@ impl Worker {
         Ok(())
     }
 
+    /// The program says what it answers to later than most, and in time: it has answered nothing yet.
+    fn declare_late(&mut self, declared: &Declared, now: Instant) -> Result<(), WorkerError> {
+        self.undeclared = None;
+        match Registered::declared(declared, &self.start.source) {
+            Ok(registered) => {
+                self.registered = registered;
+                Ok(self.hub.act(&Action::Ready(self.registered.registration.clone()))?)
+            }
+            Err(failure) => {
+                let text = format!("{failure}; the program gets every request under its mount");
+                Ok(self.hub.complain(0, &text, now)?)
+            }
+        }
+    }
+
     /// A later process says what it answers to; that counts only at a reload.
     fn compare(&mut self, declared: &Declared, late: u128, now: Instant) -> Result<(), WorkerError> {
         let source = &self.start.source;
         let same = Registered::declared(declared, source)
             .is_ok_and(|found| found.registration == self.registered.registration);
         if !same {
+            let most = self.settings.load;
             let text = format!(
-                "a routes line {late} ms after the start, with others than those in force, is left out; the first \
-                 process has 500 ms for it, and a reload asks again"
+                "a routes line {late} ms after the start, with other routes than those in force, is too late: it counts \
+                 before the program's first answer and within {most:?} (limits.load_time); a reload asks again"
             );
             self.hub.complain(0, &text, now)?;
         }

@@ -21,6 +21,13 @@ impl Registered {
         Self { registration, ..Self::default() }
     }
 
+    /// For one that has declared nothing yet.
+    pub(crate) fn undeclared() -> Self {
+        let mut everything = Self::everything();
+        everything.registration.provisional = true;
+        everything
+    }
+
     /// For one that has. `source` names it.
     ///
     /// # Errors

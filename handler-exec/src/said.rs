@@ -6,6 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use handler_core::http::HeadLines;
+use handler_core::object;
 use handler_core::worker::protocol::Level;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
@@ -77,7 +78,7 @@ pub(crate) struct Declared {
 #[serde(untagged, expecting = "expected a path, or an object with `path` and options of a channel")]
 pub(crate) enum DeclaredChannel {
     Path(String),
-    Options(ChannelOptions),
+    Options(#[serde(deserialize_with = "object::only")] ChannelOptions),
 }
 
 /// The options of a channel, as scripts have them.
@@ -176,9 +177,9 @@ struct Numbered {
 ///
 /// [`SaidError`].
 pub(crate) fn read(line: &[u8]) -> Result<Said<'_>, SaidError> {
-    let parsed: Line<'_> = serde_json::from_slice(line).map_err(|problem| {
+    let parsed: Line<'_> = object::from_json(line).map_err(|problem| {
         // Whoever waits for this answer is told at once, if it can be known who that is.
-        let numbered: Option<Numbered> = serde_json::from_str(&String::from_utf8_lossy(line)).ok();
+        let numbered: Option<Numbered> = object::from_json(String::from_utf8_lossy(line).as_bytes()).ok();
         let problem = Problem::NotOurs { reason: plain(&problem), shown: shown(line) };
         SaidError { id: numbered.and_then(|line| line.id), problem }
     })?;
@@ -454,6 +455,18 @@ mod tests {
             (&b"garbage"[..], None, "no JSON object of ours"),
             (b"", None, "no JSON object of ours"),
             (b"[]", None, "no JSON object of ours"),
+            // A list of numbers that a program prints is not an answer, however many it has.
+            (b"[7]", None, "no JSON object of ours"),
+            (
+                b"[7,200,{},\"x\",null,null,null,null,null,null,null,null,null,null,null,null,null,null]",
+                None,
+                "no JSON object",
+            ),
+            (
+                b"{\"do\":\"routes\",\"channels\":[[\"/a\",null,null,null,null,null]]}",
+                None,
+                "expected a path, or an object",
+            ),
             (b"{\"id\":7", None, "EOF"),
             (b"{\"id\":\"7\"}", None, "no JSON object of ours"),
             (b"{\"id\":-1}", None, "no JSON object of ours"),

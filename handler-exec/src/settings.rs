@@ -12,12 +12,20 @@ pub struct Settings {
     pub at_once: u32,
     /// The longest line that a program may write, bytes.
     pub line: usize,
+    /// How long after its start a program may still say what it answers to, if it has answered nothing by then.
+    pub load: Duration,
     /// From the moment at which a program is given a request to the one from which its answer is not waited for.
     pub patience: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { processes: 1, at_once: 16, line: 64 << 20, patience: Duration::from_secs(30) }
+        Self {
+            processes: 1,
+            at_once: 16,
+            line: 64 << 20,
+            load: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
+        }
     }
 }

@@ -22,7 +22,8 @@ use thiserror::Error;
 
 /// How often a worker shows the hub that it is alive while jobs wait for a process.
 pub(crate) const ALIVE: Duration = Duration::from_millis(200);
-/// How long a program may take to say what it answers to.
+/// How long requests wait for a program to say what it answers to. What it says later counts, too, within
+/// `limits.load_time` and before its first answer.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 /// How long it may take to end when its standard input does, and then once more when it is told to.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -63,6 +64,7 @@ pub fn run(settings: Settings, guard: &[OsString]) -> Result<(), WorkerError> {
         start,
         registered: Registered::default(),
         stage: Stage::Loading { until: now + FIRST_WORD },
+        undeclared: None,
         queue: VecDeque::new(),
         conns: Conns::default(),
         last_given: 0,
@@ -118,6 +120,8 @@ pub(crate) struct Worker {
     pub(crate) start: Start,
     pub(crate) registered: Registered,
     pub(crate) stage: Stage,
+    /// The program has said nothing of what it answers to, and may until then.
+    pub(crate) undeclared: Option<Instant>,
     pub(crate) copies: Vec<Copy>,
     pub(crate) queue: VecDeque<Waiting>,
     pub(crate) conns: Conns,
@@ -227,7 +231,8 @@ impl Worker {
         let waiting = self.queue.front().map(|waiting| waiting.since + self.settings.patience);
         let jobs_wait = !self.queue.is_empty() || self.copies.iter().any(|copy| !copy.tasks.is_empty());
         let alive = jobs_wait.then(|| now + ALIVE);
-        [stage, starts, answers, waiting, alive].into_iter().flatten().min()
+        let declared = self.undeclared.filter(|until| jobs_wait && *until > now);
+        [stage, starts, answers, waiting, alive, declared].into_iter().flatten().min()
     }
 
     /// Does all that was ordered, in order.

@@ -8,7 +8,7 @@ use crate::headers::{Args, Headers};
 use crate::job::Job;
 use crate::session::{self, Session};
 use crate::text::text;
-use handler_core::http::{charset, cookies};
+use handler_core::http::{charset, cookies, json};
 use handler_core::protocol::Text;
 use handler_core::worker::body::BodyError;
 use pyo3::create_exception;
@@ -215,10 +215,14 @@ impl Request {
     ///
     /// Raises `Refused`, a 400, when the body is no JSON.
     fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let refuse = |problem: &dyn std::fmt::Display| {
+            Refused::new_err((400, format!("the body is not JSON: {problem}")))
+        };
+        let body = self.whole_body()?;
+        // Python's own reader takes more than JSON, and says something else in each version.
+        json::check(&body).map_err(|problem| refuse(&problem))?;
         let loads = py.import("json")?.getattr("loads")?;
-        loads.call1((self.body(py)?,)).map_err(|problem| {
-            Refused::new_err((400, format!("the body is not JSON: {}", problem.value(py))))
-        })
+        loads.call1((PyBytes::new(py, &body),)).map_err(|problem| refuse(problem.value(py)))
     }
 
     /// The visitor's session: a dict that is kept in a signed cookie when it was changed.

@@ -165,7 +165,7 @@ pub(crate) fn environ<'py>(
         }
     }
     let path = percent::decode(envelope.path, false);
-    let below = path.strip_prefix(mount.as_bytes()).unwrap_or(&path);
+    let below = path.strip_prefix(&*percent::decode(mount.as_bytes(), false)).unwrap_or(&path);
     environ.set_item(intern!(py, "PATH_INFO"), latin1(py, below))?;
     environ.set_item(intern!(py, "REQUEST_METHOD"), latin1(py, &server.method))?;
     environ.set_item(intern!(py, "REQUEST_URI"), latin1(py, &server.uri))?;

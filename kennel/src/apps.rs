@@ -5,6 +5,7 @@ use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
 use crate::role::{WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
+use handler_core::http::percent::normal_path;
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
@@ -49,6 +50,7 @@ pub(crate) fn resolve(
         if !mount.starts_with('/') {
             return Err(wrong_input(format!("the mount `{mount}` of `{source}` must begin with `/`")));
         }
+        let mount = normal_path(mount.as_bytes()).into_owned();
         let source = Source::read(&source)?;
         let named = python.python.as_deref().or(settings.python.as_deref());
         let command = match source.language {
@@ -137,7 +139,8 @@ pub(crate) fn resolve_each(
 /// An app whose worker says only why it cannot be served.
 fn unable(source: &str, config: &Config, problem: &anyhow::Error) -> anyhow::Result<App> {
     let settings = config.app.iter().find(|app| Path::new(&app.source) == Path::new(source));
-    let mount = settings.and_then(|settings| settings.mount.clone()).unwrap_or_else(|| "/".to_owned());
+    let mount = settings.and_then(|settings| settings.mount.as_deref()).unwrap_or("/");
+    let mount = normal_path(mount.as_bytes()).into_owned();
     let arguments = vec![WORKER_UNABLE.into(), format!("{problem:#}").into()];
     Ok(App {
         spec: AppSpec { name: source.to_owned(), mount: mount.clone(), workers: 1 },
@@ -157,6 +160,7 @@ fn program_command(
         processes: settings.processes.unwrap_or(default.processes),
         at_once: settings.at_once.unwrap_or(default.at_once),
         line: limits.exec_line,
+        load: limits.load_time,
         patience: limits.request_timeout,
     };
     let arguments = vec![WORKER_EXEC.into(), serde_json::to_string(&settings)?.into()];

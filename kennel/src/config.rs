@@ -4,6 +4,7 @@ use crate::args::{self, Interface};
 use crate::exit::plain;
 use handler_core::http::proxies::TrustedProxies;
 use handler_core::hub::Limits;
+use handler_core::object;
 use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
@@ -27,25 +28,25 @@ pub(crate) struct Config {
     #[serde(default, deserialize_with = "networks")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// Existing Mongrel2 handlers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub(crate) mongrel2: Vec<Mongrel2>,
     /// The apps.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub(crate) app: Vec<App>,
     /// Where operators connect.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     pub(crate) console: Console,
     /// Where numbers are read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     pub(crate) metrics: Metrics,
     /// What sessions are signed with.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     pub(crate) sessions: Sessions,
     /// The CGI scripts among public files.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     pub(crate) cgi: Cgi,
     /// Bounds that differ from their defaults.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::only")]
     limits: LimitSettings,
 }
 
@@ -589,6 +590,9 @@ mod tests {
     fn wrong_types_and_impossible_values_are_shown_with_their_place() {
         assert!(problem("[[app]]\nsource = 1\n").starts_with("kennel.toml:2:10: "));
         assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
+        for list in ["cgi = [true]", "limits = [\"1s\"]", "console = [\"x\"]", "app = [[\"a.lua\"]]"] {
+            assert!(problem(list).contains("expected an object of names and values"), "{list}");
+        }
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
         assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));

@@ -7,6 +7,7 @@ mod files;
 
 use crate::config::{App, Config};
 use crate::exit::wrong_input;
+use handler_core::http::percent::normal_path;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -223,9 +224,9 @@ impl SiteFolder {
     fn check_clashes(&self) -> anyhow::Result<()> {
         let (mut mounts, mut names) = (BTreeMap::new(), BTreeMap::new());
         for Handler { name, source, mount } in &self.handlers {
-            let place = mount.trim_end_matches('/');
-            if let Some(other) = mounts.insert(place, source) {
-                let place = if place.is_empty() { "/" } else { place };
+            let place = normal_path(mount.trim_end_matches('/').as_bytes());
+            if let Some(other) = mounts.insert(place.clone(), source) {
+                let place = if place.is_empty() { "/" } else { &*place };
                 return Err(wrong_input(format!(
                     "`{other}` and `{source}` would both be mounted at `{place}`: rename one, or give one another `mount` in {}",
                     self.folder.join(CONFIG).display()

@@ -1,6 +1,6 @@
 //! A body as text, by the charset that its sender declared.
 
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -34,6 +34,15 @@ pub fn decode<'a>(body: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, str>, C
     let label = charset.unwrap_or(b"utf-8");
     let Some(encoding) = Encoding::for_label(label) else {
         return Err(CharsetError::Unknown(label.escape_ascii().to_string()));
+    };
+    // A byte order mark of UTF-16 says how the bytes are to be read and is not part of the text (RFC 2781, 3.2). UTF-8
+    // needs none.
+    let (encoding, body) = match encoding == UTF_16LE || encoding == UTF_16BE {
+        true => match Encoding::for_bom(body) {
+            Some((marked, size)) if marked == UTF_16LE || marked == UTF_16BE => (marked, &body[size..]),
+            _ => (encoding, body),
+        },
+        false => (encoding, body),
     };
     encoding
         .decode_without_bom_handling_and_without_replacement(body)
@@ -70,6 +79,14 @@ mod tests {
         assert_eq!(decode("é".as_bytes(), b"").unwrap(), "é");
         assert_eq!(decode(b"\xe9", b"text/plain; Charset=\"ISO-8859-1\"").unwrap(), "é");
         assert_eq!(decode(b"\xe9", b"text/plain").unwrap_err().to_string(), "the body is not UTF-8");
+        for (body, label) in [
+            (&b"\xff\xfea\0\xe9\0"[..], &b"text/plain; charset=utf-16"[..]),
+            (b"\xfe\xff\0a\0\xe9", b"text/plain; charset=utf-16"),
+            (b"a\0\xe9\0", b"text/plain; charset=utf-16le"),
+            (b"\xfe\xff\0a\0\xe9", b"text/plain; charset=utf-16be"),
+        ] {
+            assert_eq!(decode(body, label).unwrap(), "a\u{e9}", "the mark is not text");
+        }
         let unknown = decode(b"x", b"text/plain; charset=klingon").unwrap_err();
         assert_eq!(unknown.to_string(), "the charset `klingon` of the body is not known");
     }

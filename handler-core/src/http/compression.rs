@@ -101,7 +101,7 @@ pub fn apply(status: u16, head: &[u8], body: &[u8], accept: &[u8]) -> Option<(Ve
 }
 
 /// The bytes compressed; `None` when that makes them no smaller.
-fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3 + 64), Compression::new(LEVEL));
     encoder.write_all(body).ok()?;
     encoder.finish().ok().filter(|compressed| compressed.len() < body.len())

@@ -18,10 +18,12 @@ pub enum Persistence {
 }
 
 impl Persistence {
-    /// What the request asks for.
+    /// What the request asks for. One that is refused for its [`Fault`](crate::protocol::Fault) is the last one.
     pub fn of(head: &Head<'_>) -> Self {
         let says = |token| head.connection.is_some_and(|values| has_token(values, token));
         match head.version {
+            // What follows it may be its body.
+            _ if head.fault.is_some() => Self::Close,
             Some(Version::Http11) if !says(b"close") => Self::Open,
             Some(Version::Http10) if says(b"keep-alive") && !says(b"close") => Self::KeepAlive,
             _ => Self::Close,
@@ -40,7 +42,9 @@ mod tests {
     use crate::protocol::Envelope;
 
     fn persistence(version: &str, connection: &str) -> Persistence {
-        let headers = format!(r#"{{"METHOD":"GET","VERSION":"HTTP/{version}","connection":"{connection}"}}"#);
+        let headers = format!(
+            r#"{{"METHOD":"GET","VERSION":"HTTP/{version}","host":"a","connection":"{connection}"}}"#
+        );
         let message = format!("m2 1 / {}:{headers},0:,", headers.len());
         Persistence::of(&Head::read(&Envelope::parse(message.as_bytes()).unwrap()).unwrap())
     }

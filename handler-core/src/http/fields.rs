@@ -3,6 +3,7 @@
 //! What a script writes into a name or value is checked here, once, on the worker's side, where
 //! the script's line is still known (RFC 9110, sections 5.1 and 5.5).
 
+use super::percent;
 use thiserror::Error;
 
 /// Why a header line was refused.
@@ -34,7 +35,7 @@ pub struct HeadLines {
 }
 
 impl HeadLines {
-    /// Appends one line. Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
+    /// Appends one line. An address in Location or Content-Location is percent-encoded where it has to be. Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
     /// the hub's to write: a line for the first two is left out, since a wrong one would tear the
     /// connection's framing.
     ///
@@ -57,7 +58,12 @@ impl HeadLines {
         if !name.eq_ignore_ascii_case(b"content-length") && !name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.lines.extend_from_slice(name);
             self.lines.extend_from_slice(b": ");
-            self.lines.extend_from_slice(value);
+            let is_address =
+                name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location");
+            match is_address {
+                true => self.lines.extend_from_slice(&percent::reference(value)),
+                false => self.lines.extend_from_slice(value),
+            }
             self.lines.extend_from_slice(b"\r\n");
         }
         Ok(())
@@ -127,6 +133,18 @@ mod tests {
         assert_eq!(lines.as_bytes(), b"x-a: 1\r\nSet-Cookie: a=b; Path=/\r\n");
         assert!(lines.has(b"set-cookie") && !lines.has(b"set") && !lines.has(b"content-length"));
         assert_eq!(find(lines.as_bytes(), b"SET-COOKIE"), Some(&b"a=b; Path=/"[..]));
+    }
+
+    #[test]
+    fn an_address_has_no_byte_that_no_uri_has() {
+        let mut lines = HeadLines::default();
+        lines.push(b"location", "/caf\u{e9} a?b=%20c#d".as_bytes()).unwrap();
+        lines.push(b"Content-Location", b"/a b").unwrap();
+        lines.push(b"x-location", b"/a b").unwrap();
+        let expected =
+            "location: /caf%C3%A9%20a?b=%20c#d\r\nContent-Location: /a%20b\r\nx-location: /a b\r\n";
+        assert_eq!(lines.as_bytes(), expected.as_bytes());
+        assert!(matches!(lines.push(b"location", b"/a\r\nb: c"), Err(FieldError::BadValue { .. })));
     }
 
     #[test]

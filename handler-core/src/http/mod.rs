@@ -12,7 +12,7 @@ pub mod events;
 pub mod fields;
 pub mod file;
 pub mod forms;
-pub mod host;
+pub mod json;
 pub mod media_types;
 pub mod multipart;
 pub mod parameters;
@@ -26,5 +26,6 @@ pub mod response;
 pub mod stream;
 pub mod validators;
 
+pub use crate::protocol::host;
 pub use conditions::Persistence;
 pub use fields::{FieldError, HeadLines};

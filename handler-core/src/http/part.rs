@@ -22,7 +22,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PartError {
-    /// A line that is no header: without colon, folded, or with a control byte.
+    /// A line that is no header: without colon, or with a control byte.
     #[error("a part of the form has a header that is none: `{0}`")]
     BadHeader(String),
     /// No Content-Disposition, one that is not `form-data`, or one that cannot be read.
@@ -40,9 +40,10 @@ impl Part {
     ///
     /// [`PartError`].
     pub fn parse(block: &[u8]) -> Result<Self, PartError> {
-        let mut disposition = None;
+        let mut disposition: Option<&[u8]> = None;
         let mut part = Self::default();
-        let mut rest = block;
+        let block = unfolded(block);
+        let mut rest = &*block;
         while !rest.is_empty() {
             let end = memchr::memmem::find(rest, b"\r\n").unwrap_or(rest.len());
             let line = &rest[..end];
@@ -67,6 +68,22 @@ impl Part {
         part.filename = only(b"filename")?.map(|name| unescape(&name));
         Ok(part)
     }
+}
+
+/// Headers each in one line: a line that begins with a blank goes on with the one before (RFC 5322, 2.2.3).
+fn unfolded(block: &[u8]) -> Cow<'_, [u8]> {
+    let is_fold = |bytes: &[u8]| matches!(bytes, [b'\r', b'\n', b' ' | b'\t', ..]);
+    if !block.windows(3).any(is_fold) {
+        return Cow::Borrowed(block);
+    }
+    let mut out = Vec::with_capacity(block.len());
+    let mut rest = block;
+    while let Some(first) = rest.first() {
+        let size = if is_fold(rest) { 2 } else { 1 };
+        out.extend((size == 1).then_some(*first));
+        rest = &rest[size..];
+    }
+    Cow::Owned(out)
 }
 
 /// Name and value of a line, if it is a header.
@@ -148,6 +165,8 @@ mod tests {
             let expected = (name.to_owned(), filename.map(str::to_owned));
             assert_eq!(names(block.as_bytes()), Ok(expected), "{disposition}");
         }
+        let folded = b"Content-Disposition: form-data;\r\n name=\"a\";\r\n\tfilename=\"b.txt\"\r\nX: y\r\n";
+        assert_eq!(names(folded), Ok(("a".to_owned(), Some("b.txt".to_owned()))));
         let block = b"content-type: image/png\r\nX-Else: 1\r\nCONTENT-DISPOSITION:form-data;name=a";
         assert_eq!(Part::parse(block).unwrap().content_type, b"image/png");
     }

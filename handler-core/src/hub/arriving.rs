@@ -361,7 +361,7 @@ impl Hub {
             match request.plan {
                 Plan::Run { app, .. } => self.submit(key, app, now),
                 Plan::Call(_) => self.handle_call(key, now),
-                Plan::Answer { .. } | Plan::Held(_) => {}
+                Plan::Answer { .. } | Plan::File { .. } | Plan::Held(_) => {}
             }
         }
     }

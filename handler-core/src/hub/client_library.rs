@@ -5,18 +5,24 @@ use super::Hub;
 use super::intake::{Planned, own_answer};
 use super::request::Plan;
 use super::traffic::Beside;
+use crate::http::compression::{gzip, takes_gzip};
 use crate::http::preconditions::{State, Verdict, weigh};
 use crate::http::validators::EntityTag;
 use crate::protocol::Envelope;
+use std::sync::LazyLock;
 
 const SCRIPT: &str = include_str!("../channel/client.js");
 const PATH: &str = "/kennel.js";
+
+/// The script for clients that take gzip.
+static PACKED: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| gzip(SCRIPT.as_bytes()));
 
 /// Names this version of the script.
 const TAG: u64 = fnv(SCRIPT.as_bytes());
 
 /// Any page may have it: which of them may connect, the channels say. A newer one is asked for after five minutes.
-const HEAD: &str = "Cache-Control: public, max-age=300\r\nAccess-Control-Allow-Origin: *\r\n";
+const HEAD: &str =
+    "Cache-Control: public, max-age=300\r\nVary: Accept-Encoding\r\nAccess-Control-Allow-Origin: *\r\n";
 
 /// A hash of bytes, FNV-1a, which can be computed while compiling.
 const fn fnv(bytes: &[u8]) -> u64 {
@@ -47,16 +53,24 @@ impl Hub {
         }
         let opaque = format!("{TAG:x}");
         let tag = EntityTag { weak: false, opaque: opaque.as_bytes() };
-        let mut head = format!("{HEAD}ETag: {tag}\r\n");
         let state = State { tag, modified: None, settled: true };
-        let (status, body) = match weigh(&envelope.headers, &state) {
-            Verdict::NotModified => (304, ""),
-            Verdict::Failed => (412, ""),
-            Verdict::Perform { .. } => (200, SCRIPT),
+        let plan = match weigh(&envelope.headers, &state) {
+            Verdict::NotModified => {
+                Plan::Answer { status: 304, head: format!("{HEAD}ETag: {tag}\r\n"), body: String::new() }
+            }
+            Verdict::Failed => own_answer(412, None),
+            Verdict::Perform { .. } => {
+                let accept = envelope.headers.get(b"accept-encoding").and_then(|values| values.first());
+                let packed = PACKED.as_deref().filter(|_| accept.is_some_and(|a| takes_gzip(&a.bytes())));
+                // The compressed bytes are others, with the same meaning.
+                let (weak, coding) =
+                    if packed.is_some() { ("W/", "Content-Encoding: gzip\r\n") } else { ("", "") };
+                let head = format!(
+                    "{HEAD}ETag: {weak}{tag}\r\n{coding}Content-Type: text/javascript; charset=utf-8\r\n"
+                );
+                Plan::File { head, body: packed.unwrap_or(SCRIPT.as_bytes()) }
+            }
         };
-        if status == 200 {
-            head.push_str("Content-Type: text/javascript; charset=utf-8\r\n");
-        }
-        Some(Planned::own(Plan::Answer { status, head, body: body.to_owned() }, meter))
+        Some(Planned::own(plan, meter))
     }
 }

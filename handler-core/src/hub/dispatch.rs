@@ -36,7 +36,7 @@ impl Hub {
                 // It goes on when its body is in its file.
                 Plan::Run { .. } | Plan::Call(_) if self.requests[request].body == Body::Collected => {}
                 Plan::Run { app, .. } => self.submit(request, app, now),
-                Plan::Answer { .. } => self.answer_by_plan(request, now),
+                Plan::Answer { .. } | Plan::File { .. } => self.answer_by_plan(request, now),
                 Plan::Call(_) => self.handle_call(request, now),
                 Plan::Held(_) => {}
             }
@@ -364,10 +364,12 @@ impl Hub {
 
     pub(super) fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
         let plan = std::mem::replace(&mut self.requests[request].plan, Plan::NONE);
-        if let Plan::Answer { status, head, body } = plan {
-            let response = Response { status, head: head.as_bytes(), body: body.as_bytes() };
-            self.answer(request, response, now);
-        }
+        let (status, head, body) = match &plan {
+            Plan::Answer { status, head, body } => (*status, head, body.as_bytes()),
+            Plan::File { head, body } => (200, head, *body),
+            Plan::Run { .. } | Plan::Call(_) | Plan::Held(_) => return,
+        };
+        self.answer(request, Response { status, head: head.as_bytes(), body }, now);
     }
 
     /// Writes a request's answer and goes on with its connection.

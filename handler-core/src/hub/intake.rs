@@ -12,7 +12,7 @@ use super::traffic::{Beside, MeterId};
 use super::{Hub, answers};
 use crate::http::Persistence;
 use crate::http::percent::normal_path;
-use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version};
+use crate::protocol::{ConnId, Envelope, Head, Kind, Sender, Version, origin_form};
 use crate::websocket::Opcode;
 use crate::worker::protocol::{Handler, encode_job};
 use std::collections::VecDeque;
@@ -152,6 +152,12 @@ impl Hub {
                 return;
             }
         };
+        let plain = origin_form(&envelope, &head);
+        let reread = plain.as_deref().and_then(|message| {
+            let envelope = Envelope::parse(message).ok()?;
+            Some((message, envelope, Head::read(&envelope).ok()?))
+        });
+        let (message, envelope, head) = reread.unwrap_or((message, envelope, head));
         match head.kind {
             Kind::Http => {
                 let asked =
@@ -172,6 +178,10 @@ impl Hub {
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
             _ if self.is_finished(key) => self.note_late_pong(key, &head, envelope.body),
+            Kind::Handshake if let Some(fault) = head.fault => {
+                self.refuse(link, &envelope, fault.reason(), now);
+                self.answer_at_once(key, 400, now);
+            }
             Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
@@ -353,6 +363,10 @@ impl Hub {
     pub(super) fn plan(&mut self, asked: &Asked<'_>, method: &[u8], now: Instant) -> Planned {
         let (key, envelope, head) = (asked.key, asked.envelope, asked.head);
         let answer = Planned::own;
+        if let Some(fault) = head.fault {
+            self.refuse(key.link, envelope, fault.reason(), now);
+            return answer(own_answer(400, None), MeterId::NOBODY);
+        }
         if self.stopping.is_some() {
             return answer(self.own_page(503), MeterId::NOBODY);
         }

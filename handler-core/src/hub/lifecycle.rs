@@ -11,7 +11,7 @@ use super::effect::Effect;
 use super::ids::{AppId, WorkerId};
 use super::live::routes::Channels;
 use super::request::Job;
-use super::routes::Routes;
+use super::routes::{RouteError, Routes};
 use super::worker::{Stage, Worker};
 use crate::http::percent::normal_path;
 use crate::worker::page::Pulse;
@@ -158,15 +158,22 @@ impl Hub {
 
     pub(super) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {
         let worker = &mut self.workers[id.0];
-        if !matches!(worker.stage, Stage::Loading { .. }) {
-            return;
+        let is_new = matches!(worker.stage, Stage::Loading { .. });
+        match worker.stage {
+            Stage::Loading { .. } => {
+                worker.stage = Stage::Ready { since: now };
+                worker.served_since = Some(now);
+            }
+            Stage::Ready { .. } if !registration.provisional => {}
+            _ => return,
         }
-        worker.stage = Stage::Ready { since: now };
-        worker.served_since = Some(now);
         let app_id = worker.app;
         let app = &mut self.apps[usize::from(app_id.0)];
         if let Some(incoming) = app.incoming.as_mut().filter(|incoming| incoming.workers.contains(&id)) {
-            if *incoming.registration.get_or_insert_with(|| registration.clone()) != registration {
+            let known = incoming.registration.get_or_insert_with(|| registration.clone());
+            if known.provisional {
+                *known = registration;
+            } else if !registration.provisional && *known != registration {
                 let message = "its workers registered different routes; every worker must register the same \
                                ones in the same order (a walk with pairs() has none)";
                 let failure = LoadFailure { message: message.to_owned(), ..LoadFailure::default() };
@@ -179,9 +186,13 @@ impl Hub {
             }
             return;
         }
-        if registration != app.registration {
+        if app.registration.provisional && !registration.provisional {
+            self.register_late(app_id, registration, now);
+        } else if registration != app.registration && !registration.provisional {
             warn!(app = app.spec.name, "the script has changed since it was loaded: loading it anew");
-            self.kill(id);
+            if is_new {
+                self.kill(id);
+            }
             self.load_app(app_id, now);
             return;
         }
@@ -190,29 +201,27 @@ impl Hub {
         self.assign_waiting(app_id, now);
     }
 
-    /// The incoming workers take the seats; those who had them finish what they run.
-    fn take_over(&mut self, app_id: AppId, now: Instant) {
-        let app = &mut self.apps[usize::from(app_id.0)];
-        let Some(incoming) = app.incoming.take() else { return };
-        let registration = incoming.registration.unwrap_or_default();
-        let routes = match Routes::new(&app.spec.mount, &registration.routes) {
-            Ok(routes) => routes,
+    /// A worker that serves has said late what its program answers to, before that answered anything.
+    fn register_late(&mut self, app_id: AppId, registration: Registration, now: Instant) {
+        match self.register(app_id, registration, now) {
+            Ok(older) => self.remap_live(app_id, &older),
             Err(problem) => {
-                let failure = LoadFailure { message: problem.to_string(), ..LoadFailure::default() };
-                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
-                self.effects.push_back(Effect::AppFailed(app_id, failure));
-                return;
+                let app = &self.apps[usize::from(app_id.0)].spec.name;
+                error!(app, "the program goes on to get every request: {problem}");
             }
-        };
-        let channels = match Channels::new(&app.spec.mount, &registration.channels) {
-            Ok(channels) => channels,
-            Err(problem) => {
-                let failure = LoadFailure { message: problem.to_string(), ..LoadFailure::default() };
-                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
-                self.effects.push_back(Effect::AppFailed(app_id, failure));
-                return;
-            }
-        };
+        }
+    }
+
+    /// What an app answers to from now on. Returns the channels that it had.
+    fn register(
+        &mut self,
+        app_id: AppId,
+        registration: Registration,
+        now: Instant,
+    ) -> Result<Channels, RouteError> {
+        let mount = &self.apps[usize::from(app_id.0)].spec.mount;
+        let routes = Routes::new(mount, &registration.routes)?;
+        let channels = Channels::new(mount, &registration.channels)?;
         self.end_lost_channels(app_id, &channels, now);
         let mount = &self.apps[usize::from(app_id.0)].spec.mount;
         let meters = self.traffic.learn_routes(app_id, mount, &registration);
@@ -226,6 +235,22 @@ impl Hub {
         app.registration = registration;
         app.broken = None;
         self.has_channels = self.apps.iter().any(App::has_channels);
+        Ok(older)
+    }
+
+    /// The incoming workers take the seats; those who had them finish what they run.
+    fn take_over(&mut self, app_id: AppId, now: Instant) {
+        let Some(mut incoming) = self.apps[usize::from(app_id.0)].incoming.take() else { return };
+        let registration = incoming.registration.take().unwrap_or_default();
+        let older = match self.register(app_id, registration, now) {
+            Ok(older) => older,
+            Err(problem) => {
+                let failure = LoadFailure { message: problem.to_string(), ..LoadFailure::default() };
+                incoming.workers.into_iter().for_each(|worker| self.kill(worker));
+                self.effects.push_back(Effect::AppFailed(app_id, failure));
+                return;
+            }
+        };
         let app = &mut self.apps[usize::from(app_id.0)];
         app.lead = None;
         let seats = incoming.workers.iter().map(|id| Seat { worker: Some(*id), ..Seat::default() }).collect();

@@ -28,6 +28,8 @@ pub(super) enum Plan {
     Held(u64),
     /// The hub itself.
     Answer { status: u16, head: String, body: String },
+    /// The hub itself, with a file that it has: 200.
+    File { head: String, body: &'static [u8] },
 }
 
 impl Plan {

@@ -103,9 +103,9 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// No routes yet, below `mount`; `/` means none.
+    /// No routes yet, below `mount`, in any spelling; `/` means none.
     pub fn below(mount: &str) -> Self {
-        Self { tree: Router::new(), mount: mount.trim_end_matches('/').to_owned() }
+        Self { tree: Router::new(), mount: normal_path(mount.trim_end_matches('/').as_bytes()).into_owned() }
     }
 
     /// Builds the tree. `mount` is put before every path; `/` means none.
@@ -224,15 +224,26 @@ fn foreign_parameter(path: &str) -> Option<String> {
     path.split('/').find_map(of_segment)
 }
 
-/// Brings the literal parts of a pattern into the normal form of paths, keeps the parameters.
-fn normal_pattern(path: &str) -> String {
+/// Brings the literal parts of a pattern into the normal form of paths, keeps the parameters. `{{` and `}}` stand for
+/// the brace itself.
+pub fn normal_pattern(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut rest = path;
-    while let Some(start) = rest.find('{') {
-        let end = rest[start..].find('}').map_or(rest.len(), |size| start + size + 1);
+    while let Some(start) = rest.find(['{', '}']) {
         out.push_str(&normal_path(&rest.as_bytes()[..start]));
-        out.push_str(&rest[start..end]);
-        rest = &rest[end..];
+        rest = &rest[start..];
+        let (written, size) = match rest.as_bytes() {
+            [b'{', b'{', ..] => ("%7B", 2),
+            [b'}', b'}', ..] => ("%7D", 2),
+            [b'{', ..] => {
+                let end = rest.find('}').map_or(rest.len(), |at| at + 1);
+                (&rest[..end], end)
+            }
+            // Nothing opened it, as the tree will say.
+            _ => ("}", 1),
+        };
+        out.push_str(written);
+        rest = &rest[size..];
     }
     out.push_str(&normal_path(rest.as_bytes()));
     out
@@ -325,6 +336,41 @@ mod tests {
         let routes = Routes::new("/shop/", &[spec(&["GET"], "/{id}", 1)]).unwrap();
         assert_eq!(routes.find(b"GET", "/shop/7"), Target::Handler(1, vec!["7"]));
         assert!(routes.is_under_mount("/shop/x") && !routes.is_under_mount("/shopping"));
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_finds_its_route() {
+        let specs = [
+            spec(&["GET"], "/sp ace/caf\u{e9}", 1),
+            spec(&["GET"], "/a@b/{id}", 2),
+            spec(&["GET"], "/100%", 3),
+            spec(&["GET"], "/{{x}}", 4),
+            spec(&["GET"], "/\"<>^`|\\[?#", 5),
+            spec(&["GET"], "/x%20y", 6),
+            spec(&["GET"], "/%7ename", 7),
+        ];
+        for mount in ["/", "/m n/\u{e9}", "/m%20n/%c3%a9"] {
+            let routes = Routes::new(mount, &specs).unwrap();
+            let prefix = if mount == "/" { "" } else { "/m%20n/%C3%a9" };
+            for (path, handler) in [
+                ("/sp%20ace/caf%c3%a9", 1),
+                ("/a%40b/7", 2),
+                ("/a@b/7", 2),
+                ("/100%25", 3),
+                ("/%7bx%7D", 4),
+                ("/%22%3C%3e%5E%60%7c%5c%5b%3F%23", 5),
+                ("/x%20y", 6),
+                ("/~name", 7),
+            ] {
+                let path = format!("{prefix}{path}");
+                let path = normal_path(path.as_bytes());
+                assert!(routes.is_under_mount(&path), "{mount} {path}");
+                assert!(
+                    matches!(routes.find(b"GET", &path), Target::Handler(found, _) if found == handler),
+                    "{mount} {path}"
+                );
+            }
+        }
     }
 
     #[test]

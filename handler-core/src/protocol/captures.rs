@@ -43,7 +43,7 @@ fn every_capture_decodes_to_what_its_index_says() {
             let text = |bytes: &[u8]| {
                 if as_latin1 { latin1(bytes) } else { String::from_utf8(bytes.to_vec()).unwrap() }
             };
-            let values: Vec<Value> = values.iter().map(|v| text(&v.bytes()).into()).collect();
+            let values: Vec<Value> = values.iter().map(|v| text(&v.as_sent()).into()).collect();
             assert_eq!(values, *expect["headers"][latin1(name)].as_array().unwrap(), "{file} {expected}");
         }
     }

@@ -65,19 +65,36 @@ impl Text<'static> {
 }
 
 impl<'a> Text<'a> {
-    /// The value's bytes as the client sent them.
+    /// The value's bytes as the client sent them, without spaces and tabs around them: those are not part of a field
+    /// value (RFC 9110, 5.5), and Mongrel2 removes only the leading ones.
     #[inline]
     pub fn bytes(self) -> Cow<'a, [u8]> {
+        Self { raw: without_blanks(self.raw), ..self }.as_sent()
+    }
+
+    /// The same with the spaces and tabs at its end, for people who look at the message.
+    #[inline]
+    pub fn as_sent(self) -> Cow<'a, [u8]> {
+        let raw = self.raw;
         if !self.escaped {
-            return Cow::Borrowed(self.raw);
+            return Cow::Borrowed(raw);
         }
-        let mut out = Vec::with_capacity(self.raw.len());
-        let mut bytes = self.raw.iter();
+        let mut out = Vec::with_capacity(raw.len());
+        let mut bytes = raw.iter();
         while let Some(&byte) = bytes.next() {
             out.push(if byte == b'\\' { bytes.next().copied().unwrap_or(byte) } else { byte });
         }
         Cow::Owned(out)
     }
+}
+
+/// A field value without the spaces and tabs around it.
+#[inline]
+fn without_blanks(mut raw: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = raw {
+        raw = rest;
+    }
+    raw
 }
 
 /// The values of one header: one, or a list of two to five (Mongrel2 drops the sixth).
@@ -397,6 +414,15 @@ mod tests {
         let block = br#"{"a":"x\"y\\","b":["\\u0041","}]"],"c":""}"#;
         let expected = [pair("a", &[r#"x\"y\\"#]), pair("b", &[r"\\u0041", "}]"]), pair("c", &[""])];
         assert_eq!(json(block), expected);
+    }
+
+    #[test]
+    fn blanks_around_a_value_are_not_part_of_it() {
+        let expected = [pair("a", &["x\\ty", ""]), pair("b", &["z"]), pair("c", &[""])];
+        assert_eq!(json(b"{\"a\":[\"x\ty \t\",\" \"],\"b\":\"\tz\",\"c\":\"  \"}"), expected);
+        let block = b"1:a,10:4:x\ty ,0:,]1:b,3:\tz ,1:c,2: \t,";
+        assert_eq!(all(Headers::new(Protocol::Tnetstring, block)).unwrap(), expected);
+        assert_eq!(json(br#"{"a":"x\\ "}"#), [pair("a", &[r"x\\"])], "an escaped backslash stays whole");
     }
 
     #[test]

@@ -7,8 +7,11 @@
 
 pub mod address;
 pub mod envelope;
+mod faults;
 pub mod headers;
+pub mod host;
 pub mod netstring;
+mod origin_form;
 pub mod reply;
 pub mod request;
 pub mod restate;
@@ -16,7 +19,9 @@ pub mod tnetstring;
 
 pub use address::{AddressError, ConnId, Sender, Targets};
 pub use envelope::{Envelope, EnvelopeError};
+pub use faults::Fault;
 pub use headers::{HeaderError, Headers, Protocol, Text, Values};
+pub use origin_form::origin_form;
 pub use request::{Head, Kind, Part, Refusal, Version};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! body, not from the names.
 
 use super::envelope::Envelope;
+use super::faults::{Fault, Framing};
 use super::headers::{HeaderError, Text, Values};
 
 /// The HTTP version of a request; Mongrel2 lets these two pass.
@@ -114,6 +115,10 @@ pub struct Head<'a> {
     pub version: Option<Version>,
     /// PATTERN: the route key that Mongrel2 matched.
     pub pattern: Option<Text<'a>>,
+    /// The client's only `host` header.
+    pub host: Option<Text<'a>>,
+    /// Why the request is answered with 400.
+    pub fault: Option<Fault>,
     /// The client's `connection` header.
     pub connection: Option<Values<'a>>,
     /// The allowance that comes with a connection's first request under flow control, bytes.
@@ -145,6 +150,7 @@ struct Found<'a> {
     flags: Option<Text<'a>>,
     pattern: Option<Text<'a>>,
     connection: Option<Values<'a>>,
+    host: Option<Values<'a>>,
     download_credits: Option<Text<'a>>,
     upload_stream: Option<Text<'a>>,
     upload_stream_done: bool,
@@ -184,6 +190,7 @@ impl<'a> Found<'a> {
             b"DOWNLOAD_CREDITS" => self.download_credits = values.first(),
             b"UPLOAD_STREAM" => self.upload_stream = values.first(),
             b"UPLOAD_STREAM_DONE" => self.upload_stream_done = true,
+            b"host" => self.host = Some(values),
             b"connection" => self.connection = Some(values),
             b"content-length" => self.content_length = Some(values),
             b"transfer-encoding" => self.transfer_encoding = Some(values),
@@ -208,8 +215,20 @@ impl<'a> Found<'a> {
             .upload_stream
             .map(|text| Part { offset: number(text).unwrap_or(u64::MAX), last: self.upload_stream_done });
         let streamed = part.and(self.content_length).and_then(|values| c_strtol(&values.first()?.bytes()));
+        let fault = Framing {
+            kind,
+            version,
+            host: self.host,
+            content_length: self.content_length,
+            transfer_encoding: self.transfer_encoding,
+            body: envelope.body.len(),
+            whole: kind == Kind::Http,
+        }
+        .fault();
         Head {
             kind,
+            host: self.host.and_then(|values| values.single()),
+            fault,
             method: self.method.unwrap_or(EMPTY),
             version,
             pattern: self.pattern,

@@ -49,8 +49,10 @@ pub struct Jar {
 pub(super) enum Brought {
     /// No cookie of the name.
     Nothing,
-    /// A cookie that is worth nothing: changed, expired, of another key, no session at all, or one of several.
+    /// A cookie that is worth nothing: changed, of another key, no session at all, or one of several.
     Spoilt,
+    /// A session at another time: it has expired, or a clock is wrong.
+    Untimely,
     /// A session.
     Session { id: Id, json: String },
 }
@@ -95,15 +97,18 @@ impl Jar {
         if found.next().is_some() || name.len() + value.len() > MAX_COOKIE {
             return Brought::Spoilt;
         }
-        self.parse(value, now).map_or(Brought::Spoilt, |(id, json)| Brought::Session { id, json })
+        match token::unsign(&self.session, value, Some(self.options.max_age), now) {
+            Ok(body) => Self::parse(body).unwrap_or(Brought::Spoilt),
+            Err(TokenError::Expired | TokenError::Early) => Brought::Untimely,
+            Err(TokenError::Forged) => Brought::Spoilt,
+        }
     }
 
-    fn parse(&self, value: &[u8], now: u64) -> Option<(Id, String)> {
-        let body = token::unsign(&self.session, value, Some(self.options.max_age), now).ok()?;
+    fn parse(body: &str) -> Option<Brought> {
         let (id, json) = body.split_once('.')?;
         let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
         let json = String::from_utf8(URL_SAFE_NO_PAD.decode(json).ok()?).ok()?;
-        Some((id, json))
+        Some(Brought::Session { id, json })
     }
 
     /// The `Set-Cookie` value that keeps a session.
@@ -175,7 +180,8 @@ pub(super) mod tests {
         let cookie = sent_back(&line);
         let session = Brought::Session { id: [7; 16], json: r#"{"user":"ü"}"#.into() };
         assert_eq!(read(&jar, &cookie, NOW + 1_209_600), session);
-        assert_eq!(read(&jar, &cookie, NOW + 1_209_601), Brought::Spoilt);
+        assert_eq!(read(&jar, &cookie, NOW + 1_209_601), Brought::Untimely);
+        assert_eq!(read(&jar, &cookie, NOW - 7200), Brought::Untimely, "a clock was set back");
         assert_eq!(read(&jar, b"a=1; b=2", NOW), Brought::Nothing);
     }
 

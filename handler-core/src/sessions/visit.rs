@@ -18,6 +18,9 @@ pub struct Visit {
     came: Option<String>,
     /// A cookie came that is worth nothing.
     spoilt: bool,
+    /// A session came that is not valid now. The visitor keeps it: it is valid again when the clock is right, and browsers
+    /// forget by themselves what has expired.
+    untimely: bool,
     /// The session's id, once it has one.
     id: Option<Id>,
     /// Something hangs on the id that did not come with the request, so it has to go out.
@@ -27,12 +30,13 @@ pub struct Visit {
 impl Visit {
     /// Reads what the `Cookie` headers of the request bring.
     pub fn open<'a>(jar: &Jar, headers: impl Iterator<Item = &'a [u8]>, now: u64) -> Self {
-        let (came, spoilt, id) = match jar.read(headers, now) {
-            Brought::Nothing => (None, false, None),
-            Brought::Spoilt => (None, true, None),
-            Brought::Session { id, json } => (Some(json), false, Some(id)),
+        let brought = jar.read(headers, now);
+        let (spoilt, untimely) = (brought == Brought::Spoilt, brought == Brought::Untimely);
+        let (came, id) = match brought {
+            Brought::Session { id, json } => (Some(json), Some(id)),
+            Brought::Nothing | Brought::Spoilt | Brought::Untimely => (None, None),
         };
-        Self { came, spoilt, id, keeps_id: false }
+        Self { came, spoilt, untimely, id, keeps_id: false }
     }
 
     /// The values that came, a JSON object.
@@ -44,6 +48,7 @@ impl Visit {
     pub fn forget(&mut self) {
         self.id = None;
         self.keeps_id = false;
+        self.spoilt |= self.untimely;
     }
 
     /// A token for a form of this visitor's. A visitor without a session gets one, which is empty.
@@ -139,6 +144,21 @@ mod tests {
         assert_eq!(visit.json(), "{}");
         assert!(close(&jar, &visit, "{}").unwrap().starts_with("kennel_session=; Max-Age=0;"));
         assert!(close(&jar, &visit, r#"{"n":1}"#).unwrap().contains("Max-Age=1209600"));
+    }
+
+    #[test]
+    fn a_wrong_clock_hides_a_session_and_does_not_delete_it() {
+        let jar = jar(SECRET);
+        let line = close(&jar, &open(&jar, b""), r#"{"user":1}"#).unwrap();
+        let cookie = sent_back(line.as_bytes());
+        for now in [NOW - 7200, NOW + 1_209_601] {
+            let mut visit = Visit::open(&jar, std::iter::once(&cookie[..]), now);
+            assert_eq!((visit.json(), close(&jar, &visit, "{}")), ("{}", None));
+            // Who logs out wants it gone.
+            visit.forget();
+            assert!(close(&jar, &visit, "{}").unwrap().contains("Max-Age=0"));
+        }
+        assert_eq!(open(&jar, &cookie).json(), r#"{"user":1}"#);
     }
 
     #[test]

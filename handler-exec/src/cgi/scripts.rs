@@ -1,5 +1,6 @@
 //! Which files of a folder are CGI scripts, and the addresses that they answer at.
 
+use handler_core::http::percent::normal_path;
 use handler_core::worker::protocol::{Registration, RouteSpec};
 use rustix::fs::{Access, access};
 use std::fs;
@@ -90,7 +91,8 @@ fn is_named_as_script(address: &str) -> bool {
 pub(super) fn registration(scripts: &[Script]) -> Registration {
     let mut routes = Vec::new();
     for script in scripts {
-        let address = &script.name;
+        // As a name a `%` escapes nothing.
+        let address = normal_path(script.name.replace('%', "%25").as_bytes()).into_owned();
         for path in [address.clone(), format!("{address}/"), format!("{address}/{{*rest}}")] {
             routes.push(RouteSpec {
                 methods: METHODS.map(str::to_owned).to_vec(),
@@ -122,7 +124,7 @@ pub(super) fn script_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use handler_core::hub::routes::Routes;
+    use handler_core::hub::routes::{Routes, Target};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
@@ -150,7 +152,18 @@ mod tests {
         let expected = ["/a.cgi", "/cgi-bin/b", "/cgi-bin/deep/c x.sh", "/docs/d.cgi"];
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(names, expected);
-        Routes::new("/", &registration(&found).routes).unwrap();
+        let routes = Routes::new("/", &registration(&found).routes).unwrap();
+        for (path, handler) in
+            [("/cgi-bin/deep/c%20x.sh", 6), ("/cgi-bin/deep/%63%20x.sh/a", 8), ("/a.cgi", 0)]
+        {
+            let path = normal_path(path.as_bytes());
+            assert!(
+                matches!(routes.find(b"GET", &path), Target::Handler(found, _) if found == handler),
+                "{path}"
+            );
+        }
+        let percent = Script { name: "/a%20b.cgi".into(), file: "a%20b.cgi".into() };
+        assert_eq!(registration(&[percent]).routes[0].path, "/a%2520b.cgi");
         let of = |handler| script_of(&found, handler, b"x/y").map(|(script, rest)| (&*script.name, rest));
         assert_eq!(of(0), Some(("/a.cgi", b"".to_vec())));
         assert_eq!(of(4), Some(("/cgi-bin/b", b"/".to_vec())));

@@ -77,6 +77,10 @@ function file.settle(req, made)
   if status ~= 200 and status ~= 206 then
     headers["content-disposition"] = nil
   end
+  if status >= 400 then
+    -- How long the file stays fresh is not how long its absence does.
+    headers["cache-control"], headers.expires = nil, nil
+  end
   if body.conditional then
     made.status = status
   end

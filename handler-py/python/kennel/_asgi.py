@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import Any, Callable, Dict, List, Optional
+from urllib.parse import unquote
 
 from . import _json, _native, _tasks
 from ._asgi_http import Exchange
@@ -39,7 +40,7 @@ class Asgi(Server):
         self.sockets: Dict[int, Socket] = {}
         self.state: Dict[str, Any] = {}
         self.lifespan = Lifespan(application, _VERSIONS, self.state)
-        root = worker.mount.rstrip("/")
+        root = unquote(worker.mount.rstrip("/"))
         shared = {"asgi": _VERSIONS, "root_path": root, "state": self.state}
         # What each request fills in has its place already: a dict that grows is copied once more.
         filled = dict.fromkeys(("http_version", "path", "raw_path", "query_string", "headers", "client", "server"))

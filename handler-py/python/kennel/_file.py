@@ -78,6 +78,10 @@ def settle(req: Any, made: Response) -> None:
     body.found = found
     if found.status not in (200, 206):
         headers.pop("content-disposition", None)
+    if found.status >= 400:
+        # How long the file stays fresh is not how long its absence does.
+        headers.pop("cache-control", None)
+        headers.pop("expires", None)
     if body.conditional:
         made.status = found.status
     for name, value in found.head:

@@ -153,6 +153,7 @@ def _load_source(native: Any) -> Any:
 
 
 def _run_script(path: str, name: str) -> Any:
+    _serve.refuse_shadow(name)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
         raise _serve.LoadError("it cannot be imported")

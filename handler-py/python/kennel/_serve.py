@@ -88,6 +88,7 @@ def _load(worker: _native.Worker) -> Any:
         folder, file = os.path.split(os.path.abspath(source))
         sys.path.insert(0, folder)
         module_name = file[: -len(".py")]
+        refuse_shadow(module_name)
         spec = importlib.util.spec_from_file_location(module_name, os.path.join(folder, file))
         if spec is None or spec.loader is None:
             raise LoadError("it cannot be imported")
@@ -105,6 +106,12 @@ def _load(worker: _native.Worker) -> Any:
         _tasks.set_own(sys.modules[source.partition(".")[0]])
     _evaluate.remember(vars(module))
     return find_app(module, source, name)
+
+
+def refuse_shadow(module_name: str) -> None:
+    """A script that is called as this package is what `import kennel` would find."""
+    if module_name == "kennel":
+        raise LoadError("a script cannot be called `kennel.py`: its `import kennel` finds the script itself; rename it")
 
 
 def find_app(module: Any, source: str, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+from urllib.parse import unquote_to_bytes
 
 from . import _json, _log, _native
 from ._response import HTML, TEXT, check_status
@@ -48,7 +49,7 @@ class Wsgi(Server):
         mount = worker.mount.rstrip("/")
         self._mount = mount
         self._environ: Environ = {
-            "SCRIPT_NAME": mount.encode().decode("latin-1"),
+            "SCRIPT_NAME": unquote_to_bytes(mount).decode("latin-1"),
             "SERVER_SOFTWARE": f"kennel/{worker.version}",
             "wsgi.version": (1, 0),
             "wsgi.errors": _log._Lines("error", sys.__stderr__),

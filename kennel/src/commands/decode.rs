@@ -60,7 +60,7 @@ fn message(envelope: &Envelope<'_>) -> Value {
     let mut headers = Map::new();
     let mut latin1_headers = Vec::new();
     for (name, values) in envelope.headers.iter().map_while(Result::ok) {
-        let values: Vec<_> = values.iter().map(|value| value.bytes()).collect();
+        let values: Vec<_> = values.iter().map(|value| value.as_sent()).collect();
         let utf8: Option<Vec<_>> =
             values.iter().map(|value| std::str::from_utf8(value).ok().map(str::to_owned)).collect();
         let name = latin1(name);
@@ -79,6 +79,9 @@ fn message(envelope: &Envelope<'_>) -> Value {
     });
     if let Kind::Refused(refusal) = head.kind {
         object["reason"] = refusal.reason().into();
+    }
+    if let Some(fault) = head.fault {
+        object["fault"] = fault.reason().into();
     }
     object["headers"] = headers.into();
     object["latin1_headers"] = latin1_headers.into();

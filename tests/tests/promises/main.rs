@@ -131,6 +131,8 @@ mod slips;
 mod slow_lines;
 /// JSON and XML sockets: the same channels over other wires.
 mod sockets;
+/// Standards: requests that Mongrel2 lets through and HTTP, WebSocket or JSON do not, and what every client may spell.
+mod standards;
 /// The end: what runs is finished, nothing is left behind.
 mod stopping;
 /// Streams: answers in pieces, and server-sent events.

@@ -5,7 +5,7 @@
 //! each of these for all outputs and for the time at which it must come again.
 
 use super::body::{Body, MAX_RID};
-use super::condition::{CONTENT_TYPE, Condition, Refusal, recoverable, terminate};
+use super::condition::{CONTENT_TYPE, Condition, Refusal, finish, recoverable, terminate};
 use super::keys::Keys;
 use super::terms::{Settings, Terms, content_type};
 use super::window::{Answer, Early, Held, Place, Window};
@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long the answer to the request that begins a session waits for what the script sends at once.
+const OPENING: Duration = Duration::from_secs(2);
 /// How long a request waits for one that was sent before it, unless the session's `wait` is shorter.
 const GAP: Duration = Duration::from_secs(10);
 /// An answer that a client does not have after this time is reported to it.
@@ -75,6 +77,15 @@ enum Stage {
     Over,
 }
 
+/// The request that began a session, while it has no answer.
+#[derive(Debug)]
+struct Opening {
+    request: u64,
+    /// The beginning of the answer.
+    tag: String,
+    until: Instant,
+}
+
 /// A session. See the [module](super).
 #[derive(Debug)]
 pub struct Session {
@@ -83,6 +94,7 @@ pub struct Session {
     /// What the client wants to see as Content-Type, when that is unusual.
     content_type: Option<Box<str>>,
     keys: Option<Box<Keys>>,
+    opening: Option<Box<Opening>>,
     window: Window,
     /// Messages for the next answer.
     queue: VecDeque<Arc<[u8]>>,
@@ -105,8 +117,8 @@ pub struct Session {
 const _: () = assert!(size_of::<Session>() <= 400);
 
 impl Session {
-    /// Begins a session. The answer to `request`, which asked for it, is the first output. `sid` is the session's name:
-    /// unique and not to be guessed.
+    /// Begins a session. The answer to `request`, which asked for it, waits for the script's first messages, so that it
+    /// can carry them: until [`opened`](Self::opened), or 2 s. `sid` is the session's name: unique and not to be guessed.
     ///
     /// # Errors
     ///
@@ -132,21 +144,35 @@ impl Session {
             stage: Stage::Open,
             content_type: content_type(opening)?.map(Box::from),
             keys,
+            opening: None,
             window: Window::new(rid),
             queue: VecDeque::new(),
             queued_bytes: 0,
             outputs: VecDeque::new(),
-            quiet_since: Some(now),
+            quiet_since: None,
             pause: None,
             last_came: now,
             last_idle: false,
             repeats: 0,
             report: None,
         };
-        let body = terms.announce(opening, rid, sid)?;
-        session.answer(request, body);
+        let tag = session.terms.announce(opening, rid, sid)?;
+        session.opening = Some(Box::new(Opening { request, tag, until: now + OPENING }));
         session.forward(opening);
         Ok(session)
+    }
+
+    /// The script knows of the session, and has sent what it sends at once.
+    pub fn opened(&mut self, now: Instant) {
+        self.announce();
+        self.settle(now);
+    }
+
+    /// Answers the request that began the session, with the messages that are there.
+    fn announce(&mut self) {
+        let Some(opening) = self.opening.take() else { return };
+        let (messages, _) = self.next_messages();
+        self.answer(opening.request, finish(opening.tag, &messages));
     }
 
     /// A later request of the client: one that was read and names this session.
@@ -154,6 +180,7 @@ impl Session {
         if self.stage == Stage::Over {
             return self.refuse_as(request, Condition::ItemNotFound);
         }
+        self.announce();
         self.quiet_since = None;
         match body.rid() {
             Err(condition) => self.fail(None, request, condition),
@@ -170,7 +197,10 @@ impl Session {
     pub fn refuse(&mut self, request: u64) {
         match self.stage {
             Stage::Over => self.refuse_as(request, Condition::ItemNotFound),
-            _ => self.fail(None, request, Condition::BadRequest),
+            _ => {
+                self.announce();
+                self.fail(None, request, Condition::BadRequest);
+            }
         }
     }
 
@@ -179,6 +209,8 @@ impl Session {
         let held = self.window.held.iter_mut().map(|held| &mut held.request);
         let early = self.window.early.iter_mut().map(|early| &mut early.request);
         held.chain(early).filter(|known| **known == Some(request)).for_each(|known| *known = None);
+        // Who never heard of the session does not come again.
+        self.opening.take_if(|opening| opening.request == request);
         self.settle(now);
     }
 
@@ -225,6 +257,9 @@ impl Session {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         let due = |until: Instant| until <= now;
+        if self.opening.as_ref().is_some_and(|opening| due(opening.until)) {
+            self.announce();
+        }
         while let Some(at) = self.window.early.iter().position(|early| due(early.until)) {
             // Whatever was lost before it, the client has both.
             let request = self.window.early.swap_remove(at).request;
@@ -245,7 +280,8 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Instant> {
         let held = self.window.held.iter().filter(|held| held.request.is_some()).map(|held| held.until);
         let early = self.window.early.iter().map(|early| early.until);
-        held.chain(early).chain(self.gone_at()).min()
+        let opening = self.opening.iter().map(|opening| opening.until);
+        held.chain(early).chain(opening).chain(self.gone_at()).min()
     }
 
     /// What is to be done next; to be asked until there is nothing.
@@ -392,6 +428,12 @@ impl Session {
 
     /// Gives every answer that is to be given now, and notes since when none is asked for.
     fn settle(&mut self, now: Instant) {
+        if self.opening.is_some() {
+            if self.queue.is_empty() && self.stage == Stage::Open {
+                return;
+            }
+            self.announce();
+        }
         while self.stage != Stage::Over && !self.window.held.is_empty() {
             let live = self.window.live() > 0;
             match self.stage {
@@ -555,6 +597,7 @@ impl Session {
             + self.outputs.capacity() * size_of::<Output>()
             + self.content_type.as_deref().map_or(0, str::len)
             + self.keys.as_deref().map_or(0, Keys::size)
+            + self.opening.as_deref().map_or(0, |opening| size_of::<Opening>() + opening.tag.capacity())
     }
 }
 
@@ -564,5 +607,5 @@ fn is_terminate(body: &Body<'_>) -> bool {
 
 /// The answer that says nothing.
 fn empty() -> Vec<u8> {
-    super::condition::finish(String::from("<body"), &[])
+    finish(String::from("<body"), &[])
 }

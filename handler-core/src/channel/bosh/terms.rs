@@ -1,7 +1,7 @@
 //! What a session is agreed on when it begins: what the client asks for, within what the operator allows.
 
 use super::body::Body;
-use super::condition::{Condition, finish};
+use super::condition::Condition;
 use super::element::escape;
 use std::fmt::Write;
 use std::time::Duration;
@@ -119,8 +119,8 @@ impl Terms {
         Duration::from_secs(self.wait.into())
     }
 
-    /// The answer to the opening request.
-    pub fn announce(&self, opening: &Body<'_>, rid: u64, sid: &str) -> Result<Vec<u8>, Condition> {
+    /// The beginning of the answer to the opening request: its tag, which is not ended, since messages may follow.
+    pub fn announce(&self, opening: &Body<'_>, rid: u64, sid: &str) -> Result<String, Condition> {
         let mut tag = String::from("<body sid=\"");
         escape(sid, &mut tag);
         let _ =
@@ -144,7 +144,7 @@ impl Terms {
             escape(to, &mut tag);
             tag.push('"');
         }
-        Ok(finish(tag, &[]))
+        Ok(tag)
     }
 }
 

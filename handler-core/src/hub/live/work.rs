@@ -242,14 +242,18 @@ impl Hub {
         let Some(work) = channel.work.as_mut() else { return };
         work.bytes -= done.size().min(work.bytes);
         match done {
-            Pending::Open { .. } => channel.opened = true,
+            Pending::Open { .. } => {
+                channel.opened = true;
+                self.bosh_opened(id, now);
+            }
             Pending::Message { .. } => {}
             Pending::Close { .. } => {
                 self.forget_live(id);
                 return;
             }
         }
-        if work.flight.is_empty() && work.waiting.is_empty() {
+        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        if channel.work.as_ref().is_none_or(|work| work.flight.is_empty() && work.waiting.is_empty()) {
             channel.work = None;
             self.leave_worker_that_ends(id, now);
         } else {
@@ -335,7 +339,12 @@ impl Hub {
         warn!(link = key.link.0, conn = %key.id, "dropped with its worker, which was running it: {what}");
         if what == "close" {
             self.forget_live(id);
-        } else if hung {
+            return;
+        }
+        if what == "open" {
+            self.bosh_opened(id, now);
+        }
+        if hung {
             self.close_live(id, 1011, "the script took too long", now);
         }
     }

@@ -34,11 +34,14 @@ fn open(site: &mut Site) -> (String, u64) {
         1,
         &format!("<body rid='100' to='localhost' wait='20' hold='1' ver='1.6' xml:lang='en' xmlns='{NS}'/>"),
     );
-    let created = answer(site, 1);
-    let sid = created.split("sid=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    assert_eq!(site.sent(1), b"", "the script has not run");
     let told = site.told(FIRST);
     let [Told::Open { conn, fresh: true, .. }] = told[..] else { panic!("{told:?}") };
-    (sid, conn)
+    (sid_in(&answer(site, 1)), conn)
+}
+
+fn sid_in(answer: &str) -> String {
+    answer.split("sid=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned()
 }
 
 fn body(sid: &str, rid: u64, inside: &str) -> String {
@@ -82,6 +85,58 @@ fn a_request_is_held_until_the_script_says_something() {
         text.contains(">1 &lt; 2</text>") && text.contains(">AA==</binary>"),
         "one answer for both: {text}"
     );
+}
+
+#[test]
+fn the_first_answer_carries_what_open_sends() {
+    let opening = format!("<body rid='100' wait='20' hold='1' ver='1.6' xmlns='{NS}'/>");
+    // The connection and the job of its `open`, which runs.
+    let told_of = |site: &mut Site| {
+        let told = std::mem::take(&mut site.workers.get_mut(&FIRST).unwrap().live);
+        let [Told::Open { conn, serial, .. }] = told[..] else { panic!("{told:?}") };
+        (conn, serial)
+    };
+    // Sent to it, and to a room that it is in: all before `open` returns or pauses.
+    let mut site = site();
+    post(&mut site, 1, &opening);
+    let (conn, serial) = told_of(&mut site);
+    let send = Action::Send { conn, binary: false, payload: b"<features xmlns='x'/>" };
+    let publish = Action::Publish { room: b"all", except: 0, binary: false, payload: b"<here xmlns='x'/>" };
+    site.act(FIRST, &[Action::Join { conn, room: b"all" }, send, publish, Action::Done { serial }]);
+    let first = answer(&site, 1);
+    let inside = first.find("<features xmlns='x'/>").zip(first.find("<here xmlns='x'/>"));
+    assert!(first.contains(" sid=") && inside.is_some_and(|(a, b)| a < b), "{first}");
+    post(&mut site, 2, &body(&sid_in(&first), 101, ""));
+    assert_eq!(site.sent(2), b"", "nothing is said twice");
+
+    // A script that sends nothing, and one that takes long.
+    let mut site = self::site();
+    post(&mut site, 1, &opening);
+    let (_, serial) = told_of(&mut site);
+    site.act(FIRST, &[Action::Done { serial }]);
+    assert!(answer(&site, 1).ends_with("/>"));
+    post(&mut site, 2, &opening);
+    let (_, serial) = told_of(&mut site);
+    site.pass(seconds(1));
+    assert_eq!(site.sent(2), b"");
+    site.pass(millis(1100));
+    assert!(answer(&site, 2).contains(" sid="), "{}", answer(&site, 2));
+    site.act(FIRST, &[Action::Done { serial }]);
+
+    // One that closes at once, whose worker dies, and whose client leaves.
+    post(&mut site, 3, &opening);
+    let (conn, serial) = told_of(&mut site);
+    site.act(FIRST, &[Action::CloseConn { conn, code: 4000, reason: b"" }, Action::Done { serial }]);
+    let sid = sid_in(&answer(&site, 3));
+    post(&mut site, 4, &body(&sid, 101, ""));
+    assert!(answer(&site, 4).contains("type=\"terminate\""), "{}", answer(&site, 4));
+    post(&mut site, 5, &opening);
+    site.disconnect(5);
+    post(&mut site, 6, &opening);
+    let told = std::mem::take(&mut site.workers.get_mut(&FIRST).unwrap().live);
+    let last = told.iter().filter_map(Told::serial).max().unwrap();
+    site.die(FIRST, last);
+    assert!(answer(&site, 6).contains(" sid="), "{}", answer(&site, 6));
 }
 
 #[test]

@@ -42,6 +42,35 @@ fn an_app_with_channels_has_it_and_clients_keep_it() {
 }
 
 #[test]
+fn it_is_compressed_for_clients_that_take_that() {
+    let mut site = site_with(&["/chat"], Vec::new());
+    let whole = ask(&mut site, 1, "GET /kennel.js", &[]);
+    let get = |site: &mut Site, id: u32, more: &[(&str, &str)]| {
+        site.message(&mongrel2::http(Form::Tnetstring, SENDER, id.into(), "GET /kennel.js", more, b""));
+        let sent = site.sent(id);
+        let end = sent.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        (String::from_utf8(sent[..end].to_vec()).unwrap(), sent[end..].to_vec())
+    };
+    let (head, body) = get(&mut site, 2, &[("accept-encoding", "br, gzip")]);
+    assert_eq!(header(&head, "Content-Encoding"), Some("gzip"));
+    assert_eq!(header(&head, "Content-Length"), Some(&*body.len().to_string()));
+    let mut unpacked = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&body[..]), &mut unpacked).unwrap();
+    assert!(whole.ends_with(&unpacked) && unpacked.len() > 3 * body.len(), "{} bytes", body.len());
+    for head in [&whole, &head] {
+        assert_eq!(header(head, "Vary"), Some("Accept-Encoding"));
+        assert_eq!(header(head, "Cache-Control"), Some("public, max-age=300"));
+    }
+    let tag = header(&head, "ETag").unwrap();
+    assert_eq!(Some(tag.strip_prefix("W/").unwrap()), header(&whole, "ETag"));
+    let (again, body) = get(&mut site, 3, &[("accept-encoding", "gzip"), ("if-none-match", tag)]);
+    assert!(again.starts_with("HTTP/1.1 304 ") && body.is_empty(), "{again}");
+    let (refused, _) = get(&mut site, 4, &[("if-match", "\"older\"")]);
+    assert!(refused.starts_with("HTTP/1.1 412 ") && !refused.contains("Cache-Control"), "{refused}");
+    assert_eq!(header(&get(&mut site, 5, &[("accept-encoding", "gzip;q=0")]).0, "Content-Encoding"), None);
+}
+
+#[test]
 fn an_app_without_channels_has_nothing_there() {
     for paths in [&[][..], &["@chat", "<chat"]] {
         let mut site = site_with(paths, Vec::new());

@@ -30,6 +30,7 @@ mod sessions_by_chance;
 mod several;
 mod simulation;
 mod site;
+mod standards;
 mod stopping;
 mod streams;
 mod uploads;

@@ -42,7 +42,7 @@ pub(super) fn message(
     out
 }
 
-/// An HTTP request: `GET /path`, HTTP/1.1 unless `more` says otherwise.
+/// An HTTP request: `GET /path`, HTTP/1.1 with a Host unless `more` says otherwise.
 pub(super) fn http(
     form: Form,
     sender: &str,
@@ -52,7 +52,13 @@ pub(super) fn http(
     body: &[u8],
 ) -> Vec<u8> {
     let (method, path) = line.split_once(' ').unwrap();
-    let own = [("METHOD", method), ("VERSION", "HTTP/1.1"), ("PATTERN", "/"), ("URI", path)];
+    let own = [
+        ("METHOD", method),
+        ("VERSION", "HTTP/1.1"),
+        ("PATTERN", "/"),
+        ("URI", path),
+        ("host", "localhost:6767"),
+    ];
     let own = own.iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name));
     let headers: Vec<_> = more.iter().chain(own).copied().collect();
     message(form, sender, id, path, &headers, body)

@@ -3,6 +3,7 @@
 #[cfg(doc)]
 use super::Action;
 use crate::http::forms::FormLimits;
+use crate::object;
 use crate::sessions::Keys;
 use serde::{Deserialize, Serialize};
 
@@ -138,9 +139,10 @@ impl Default for ChannelSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Registration {
     /// The HTTP routes, in the order of registration.
+    #[serde(deserialize_with = "object::list")]
     pub routes: Vec<RouteSpec>,
     /// The channels, in the order of registration.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub channels: Vec<ChannelSpec>,
     /// Whether the script wants every response to pass by it, so that the hub must not answer 404
     /// and the like alone.
@@ -152,6 +154,10 @@ pub struct Registration {
     /// Whether the page for paths without a route reads bodies as they arrive, as [`RouteSpec::streams`].
     #[serde(default)]
     pub streams: bool,
+    /// Whether another registration may follow, in a second [`Action::Ready`]: a program that has said nothing yet serves
+    /// everything, and may still say what it answers to.
+    #[serde(default)]
+    pub provisional: bool,
 }
 
 impl Registration {

@@ -3,6 +3,7 @@
 use super::{
     Action, BATCH_HEAD, Handler, Ids, Level, MAX_BATCH, Open, Order, Params, ProtocolError, Question,
 };
+use crate::object;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl<'a> Fields<'a> {
     }
 
     fn json<T: Deserialize<'a>>(&self) -> Result<T, ProtocolError> {
-        serde_json::from_slice(self.left).map_err(|_| self.bad("JSON object"))
+        object::from_json(self.left).map_err(|_| self.bad("JSON object"))
     }
 }
 

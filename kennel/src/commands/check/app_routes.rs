@@ -1,5 +1,6 @@
 //! Which of the apps' paths a Mongrel2 sends to their handler.
 
+use handler_core::hub::routes::normal_pattern;
 use handler_core::serve::App;
 use handler_core::worker::protocol::Registration;
 use mongrel2_conf::model::{Host, Route, Server, Target};
@@ -22,7 +23,11 @@ pub(super) fn all(apps: &[(App, Registration)]) -> Vec<AppPath> {
         let channels = registration.channels.iter().map(|channel| (&channel.path, &channel.place));
         for (path, place) in routes.chain(channels) {
             // JSON and XML sockets, `@name` and `<name`, have no mount.
-            let path = if path.starts_with('/') { format!("{mount}{path}") } else { path.clone() };
+            // Mongrel2 compares what clients send.
+            let path = match path.starts_with('/') {
+                true => format!("{mount}{}", normal_pattern(path)),
+                false => path.clone(),
+            };
             paths.push(AppPath { path, place: place.clone() });
         }
     }

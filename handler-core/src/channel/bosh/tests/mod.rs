@@ -70,7 +70,8 @@ impl Talk {
         let text = format!("<body rid='{FIRST}' {attributes} xmlns='{NAMESPACE}'/>");
         let body = Body::parse(text.as_bytes(), 10_000).unwrap();
         let now = Instant::now();
-        let session = Session::begin(settings, &body, FIRST, "the-sid", now)?;
+        let mut session = Session::begin(settings, &body, FIRST, "the-sid", now)?;
+        session.opened(now);
         let mut talk = Self { session, now, answers: Vec::new(), heard: Vec::new(), ended: None };
         talk.look();
         let (request, answer) = talk.answers.remove(0);

@@ -88,10 +88,62 @@ fn section_7_2_the_answer_must_have_the_sid_escaped_as_it_may_need() {
     assert!(answer("").starts_with("<body sid=\"the-sid\""));
     let text = format!("<body rid='1' to='\"a&amp;&lt;' xmlns='{NAMESPACE}'/>");
     let body = Body::parse(text.as_bytes(), 1000).unwrap();
-    let mut session = Session::begin(&Settings::default(), &body, 1, "a\"<", Instant::now()).unwrap();
+    let now = Instant::now();
+    let mut session = Session::begin(&Settings::default(), &body, 1, "a\"<", now).unwrap();
+    session.opened(now);
     let Some(Output::Answer { body, .. }) = session.poll_output() else { panic!("no answer") };
     let answer = Body::parse(&body, 1000).unwrap();
     assert_eq!((answer.sid(), answer.from()), (Some("a\"<"), Some("\"a&<")));
+}
+
+/// A session of which the script has not heard, and the time at which it began.
+fn unheard() -> (Session, Instant) {
+    let text = format!("<body rid='7' wait='60' hold='1' xmlns='{NAMESPACE}'/>");
+    let now = Instant::now();
+    let body = Body::parse(text.as_bytes(), 1000).unwrap();
+    (Session::begin(&Settings::default(), &body, 1, "s", now).unwrap(), now)
+}
+
+/// The answer to the opening request.
+fn first_answer(session: &mut Session) -> Option<String> {
+    match session.poll_output()? {
+        Output::Answer { request: 1, body, .. } => Some(String::from_utf8(body).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn section_7_2_the_answer_may_have_payloads_and_waits_for_them_for_2_s() {
+    let (mut session, now) = unheard();
+    assert_eq!(
+        (first_answer(&mut session), session.next_timeout()),
+        (None, Some(now + Duration::from_secs(2)))
+    );
+    session.send_all([b"<a/>"[..].into(), b"<b/>"[..].into()], now);
+    let answer = first_answer(&mut session).unwrap();
+    assert!(answer.starts_with("<body sid=\"s\"") && answer.ends_with("><a/><b/></body>"), "{answer}");
+    assert_eq!(session.waiting(), (0, 0));
+    session.opened(now);
+    assert_eq!(first_answer(&mut session), None);
+
+    let (mut session, now) = unheard();
+    session.handle_timeout(now + Duration::from_millis(1999));
+    assert_eq!(first_answer(&mut session), None);
+    session.handle_timeout(now + Duration::from_secs(2));
+    assert!(first_answer(&mut session).unwrap().ends_with("/>"));
+    // From then on the client has its time to come again.
+    assert_eq!(session.next_timeout(), Some(now + Duration::from_secs(32)));
+}
+
+#[test]
+fn section_7_2_a_client_that_leaves_before_the_answer_is_not_waited_for() {
+    let (mut session, now) = unheard();
+    session.request_gone(1, now);
+    session.send(b"<a/>"[..].into(), now);
+    session.opened(now);
+    assert_eq!(first_answer(&mut session), None);
+    session.handle_timeout(now + Duration::from_secs(30));
+    assert_eq!(session.poll_output(), Some(Output::Ended { how: End::Inactive }));
 }
 
 #[test]

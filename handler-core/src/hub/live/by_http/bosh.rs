@@ -232,6 +232,19 @@ impl Hub {
         }
     }
 
+    /// A script has run its `open` for a connection, or the worker died with it: if it is a session, its client gets the
+    /// answer that it waits for.
+    pub(in crate::hub::live) fn bosh_opened(&mut self, id: LiveId, now: Instant) {
+        if self.bosh(id).is_none() {
+            return;
+        }
+        // What it sent to rooms that it has joined belongs to that answer too.
+        self.flush_publishing(now);
+        self.send_elements(id, now);
+        self.bosh(id).into_iter().for_each(|bosh| bosh.session.opened(now));
+        self.pump_bosh(id, now);
+    }
+
     /// Hands over what scripts sent in this turn.
     pub(super) fn send_elements(&mut self, id: LiveId, now: Instant) {
         let Some(bosh) = self.bosh(id) else { return };

@@ -177,7 +177,14 @@ impl Hub {
 /// The header lines by which a browser lets a page of another host read the answer. `None`: that page may not come.
 fn cors(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Option<String> {
     let value = |name: &[u8]| Some(envelope.headers.get(name)?.first()?.bytes().into_owned());
-    let Some(from) = value(b"origin") else { return Some(String::new()) };
+    let Some(from) = value(b"origin") else {
+        // A page may have a browser ask without saying which page it is (`no-cors`). The browser says at least that it is
+        // not one of this host's.
+        let is_foreign =
+            value(b"sec-fetch-site").is_some_and(|site| matches!(&*site, b"cross-site" | b"same-site"));
+        let all_may = spec.origins.iter().any(|origin| origin == "*");
+        return (!is_foreign || all_may).then(String::new);
+    };
     if spec.origins.is_empty() {
         let host = value(b"host").unwrap_or_default();
         return origin::is_same(&from, &host).then(String::new);
