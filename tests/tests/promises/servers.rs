@@ -1,3 +1,4 @@
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::client::{Client, get, request};
 use tests::folder::Folder;
@@ -106,6 +107,53 @@ fn two_servers_and_several_handlers_are_served_at_once() {
         assert_eq!(two.get("/sender").text(), "two-site-0");
     }
     site.log().expect_exactly("mongrel2 listens", 3);
+}
+
+/// A resolver that takes 10 s for one name.
+const SLOW_RESOLVER: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <string.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **found) {
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name && !strcmp(name, "slow.example")) {
+        sleep(10);
+        return EAI_AGAIN;
+    }
+    return real(name, port, hints, found);
+}
+"#;
+
+#[test]
+fn a_server_whose_name_takes_10_s_to_resolve_delays_no_request_of_another_one() {
+    let folder = Folder::new();
+    let (source, library) = (folder.write("resolver.c", SLOW_RESOLVER), folder.path().join("resolver.so"));
+    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).args(["-ldl"]).status();
+    assert!(compiler.is_ok_and(|status| status.success()), "cc");
+    let server = Mongrel2::start(Setup::default());
+    let site = Site::plan(APP)
+        .behind(&server)
+        .argument("--send-spec=tcp://slow.example:9999")
+        .argument("--recv-spec=tcp://slow.example:9998")
+        .variable("LD_PRELOAD", library)
+        .spawn();
+    site.log().expect("mongrel2 listens");
+    let mut client = site.client();
+    assert_eq!(client.get("/hello/first").status, 200);
+    let mut times: Vec<_> = (0..1000)
+        .map(|n| {
+            let begun = Instant::now();
+            assert_eq!(client.get(&format!("/hello/{n}")).status, 200);
+            std::thread::sleep(Duration::from_millis(3));
+            begun.elapsed() - Duration::from_millis(3)
+        })
+        .collect();
+    times.sort();
+    println!("p50 {:?}, p99 {:?}, most {:?}", times[500], times[990], times[999]);
+    // It took up to 12 s.
+    assert!(times[990] < Duration::from_millis(50), "{:?}", &times[980..]);
 }
 
 #[test]
