@@ -105,7 +105,7 @@ fn registration(table: &Table) -> mlua::Result<Registration> {
         hooks: table.get("hooks")?,
         not_found: table.get("not_found")?,
         raw: table.get("raw")?,
-        streams: false,
+        ..Registration::default()
     })
 }
 

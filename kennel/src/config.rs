@@ -2,7 +2,7 @@
 
 use crate::args::{self, Interface};
 use crate::exit::plain;
-use handler_core::hub::Limits;
+use handler_core::hub::{Affinity, Limits};
 use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
@@ -191,6 +191,12 @@ pub(crate) struct App {
     pub(crate) python: Option<String>,
     /// What an app in Python is.
     pub(crate) interface: Option<Interface>,
+    /// What is named makes the app.
+    #[serde(default)]
+    pub(crate) factory: bool,
+    /// Which requests belong to one worker.
+    #[serde(default, deserialize_with = "affinity")]
+    pub(crate) affinity: Option<Affinity>,
     /// Copies of a program in each of its workers.
     #[serde(default, deserialize_with = "positive")]
     pub(crate) processes: Option<u32>,
@@ -460,6 +466,11 @@ fn answer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     }
 }
 
+fn affinity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Affinity>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
@@ -570,6 +581,8 @@ mod tests {
     fn wrong_types_and_impossible_values_are_shown_with_their_place() {
         assert!(problem("[[app]]\nsource = 1\n").starts_with("kennel.toml:2:10: "));
         assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
+        let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
+        assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
         assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));
