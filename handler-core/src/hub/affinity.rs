@@ -95,11 +95,34 @@ impl Hub {
     /// The worker that may have a request now.
     pub(super) fn worker_for(&self, request: RequestKey, app: AppId) -> Option<WorkerId> {
         let state = &self.apps[usize::from(app.0)];
-        match state.bound_seat(self.near_of(request)) {
+        let near = self.near_of(request);
+        match state.bound_seat(near) {
             Some(seat) => {
                 state.seats[seat].worker.filter(|id| self.workers[id.0].has_room(self.limits.worker_jobs))
             }
+            None if near == Near::Tell => self.least_visited(app),
             None => self.least_loaded(app),
+        }
+    }
+
+    /// A worker for a visitor who will stay: of those with the fewest unanswered requests, the one that was given the
+    /// fewest visitors. On a quiet site the first worker would get all of them otherwise.
+    fn least_visited(&self, app: AppId) -> Option<WorkerId> {
+        let seats = self.apps[usize::from(app.0)].seats.iter();
+        let seated = seats.filter_map(|seat| seat.worker.map(|id| (id, &self.workers[id.0], seat.visitors)));
+        seated
+            .filter(|(_, worker, _)| worker.has_room(self.limits.worker_jobs))
+            .min_by_key(|(_, worker, visitors)| (worker.jobs.len(), *visitors))
+            .map(|(id, ..)| id)
+    }
+
+    /// A worker was given a request.
+    pub(super) fn note_visitor(&mut self, request: RequestKey, worker: WorkerId) {
+        if let Plan::Run { app, near: Near::Tell, .. } = self.requests[request].plan {
+            let seats = &mut self.apps[usize::from(app.0)].seats;
+            if let Some(seat) = seats.iter_mut().find(|seat| seat.worker == Some(worker)) {
+                seat.visitors += 1;
+            }
         }
     }
 

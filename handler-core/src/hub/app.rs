@@ -30,6 +30,8 @@ pub(super) struct Seat {
     /// Who takes the seat when its script is loaded, while the other one still works.
     pub successor: Option<WorkerId>,
     pub backoff: Backoff,
+    /// Visitors that were told that they belong here.
+    pub visitors: u64,
     /// When an empty seat is filled again.
     pub due: Option<Instant>,
 }

@@ -103,6 +103,7 @@ impl Hub {
             encode_grown(&mut worker.orders, worker.serial, true, 0);
         }
         self.requests[request].place = Place::Worker(id, worker.serial);
+        self.note_visitor(request, id);
     }
 
     /// Gives waiting requests to workers that have room.

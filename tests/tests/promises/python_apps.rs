@@ -288,7 +288,7 @@ fn visitors_stay_with_their_worker_by_a_cookie() {
             assert_eq!((next.json()[0].clone(), next.header("set-cookie")), (pid.clone(), None));
         }
     }
-    assert!(!workers.is_empty());
+    assert_eq!(workers.len(), 3, "visitors are spread");
 }
 
 #[test]

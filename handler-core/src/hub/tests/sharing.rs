@@ -137,6 +137,19 @@ fn a_visitor_is_told_its_worker_once_and_stays_with_it() {
 }
 
 #[test]
+fn new_visitors_are_spread_over_quiet_workers() {
+    let mut site = shared(3, "cookie");
+    let mut counts = [0; 3];
+    for id in 1..=9 {
+        site.request(id, "GET /a");
+        let worker = worker_of(&site, id as u32).unwrap();
+        counts[worker] += 1;
+        answer_last(&mut site, worker);
+    }
+    assert_eq!(counts, [3, 3, 3]);
+}
+
+#[test]
 fn a_response_in_pieces_tells_the_worker_too_and_a_page_of_the_hubs_own_does_not() {
     let mut site = shared(2, "cookie");
     site.request(1, "GET /a");
