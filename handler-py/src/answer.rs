@@ -105,7 +105,21 @@ fn header_bytes(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 ///
 /// `TypeError` and `ValueError`: a line that is none.
 pub(crate) fn head(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult<HeadLines> {
-    let mut lines = HeadLines::default();
+    head_with_reason(200, b"", headers)
+}
+
+/// The same with a reason phrase for the status line; empty: the usual one.
+///
+/// # Errors
+///
+/// As [`head`], and `ValueError`: a phrase with control characters.
+pub(crate) fn head_with_reason(
+    status: u16,
+    reason: &[u8],
+    headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)],
+) -> PyResult<HeadLines> {
+    let lines = HeadLines::with_reason(status, reason);
+    let mut lines = lines.map_err(|problem| PyValueError::new_err(problem.to_string()))?;
     for (name, value) in headers {
         push_line(&mut lines, name, value)?;
     }
@@ -133,9 +147,13 @@ pub(crate) fn push_line(
 ///
 /// # Errors
 ///
-/// As [`head`], and `ValueError`: a Content-Length that is no number.
-pub(crate) fn opening(headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)]) -> PyResult<Vec<u8>> {
-    let mut lines = head(headers)?.as_bytes().to_vec();
+/// As [`head_with_reason`], and `ValueError`: a Content-Length that is no number.
+pub(crate) fn opening(
+    status: u16,
+    reason: &[u8],
+    headers: &[(Bound<'_, PyAny>, Bound<'_, PyAny>)],
+) -> PyResult<Vec<u8>> {
+    let mut lines = head_with_reason(status, reason, headers)?.as_bytes().to_vec();
     for (name, value) in headers {
         if !header_bytes(name)?.eq_ignore_ascii_case(b"content-length") {
             continue;

@@ -85,6 +85,9 @@ impl Exchange {
         let mut lines = HeadLines::default();
         for pair in headers.bind(py) {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+            if announces_other_length(&name, &value, body.as_bytes().len()) {
+                return Ok(false);
+            }
             answer::push_line(&mut lines, &name, &value)?;
         }
         let job = exchange.job.get().job();
@@ -98,6 +101,15 @@ impl Exchange {
         }
         Ok(true)
     }
+}
+
+/// Whether this is a Content-Length, and not that of a body of this length.
+fn announces_other_length(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, length: usize) -> bool {
+    let (Ok(name), Ok(value)) = (name.cast_exact::<PyBytes>(), value.cast_exact::<PyBytes>()) else {
+        return false;
+    };
+    name.as_bytes().eq_ignore_ascii_case(b"content-length")
+        && std::str::from_utf8(value.as_bytes()).ok().and_then(|digits| digits.parse().ok()) != Some(length)
 }
 
 /// Status and headers of `http.response.start`, unless something about them is unusual.

@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = &files![
     "_events.py",
     "_failure.py",
     "_file.py",
+    "_found.py",
     "_json.py",
     "_live.py",
     "_log.py",

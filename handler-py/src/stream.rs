@@ -70,9 +70,9 @@ impl PyJob {
         PyBytes::new(py, self.job.body())
     }
 
-    /// Answers in one piece: status, pairs of header name and value, body, and whether that may be compressed.
-    /// `False`: it was answered before.
-    #[pyo3(signature = (status, headers, body, compress = false))]
+    /// Answers in one piece: status, pairs of header name and value, body, whether that may be compressed, and the reason
+    /// phrase, if it is not the usual one. `False`: it was answered before.
+    #[pyo3(signature = (status, headers, body, compress = false, reason = None))]
     fn respond(
         &self,
         py: Python<'_>,
@@ -80,8 +80,9 @@ impl PyJob {
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         body: &Bound<'_, PyAny>,
         compress: bool,
+        reason: Option<&[u8]>,
     ) -> PyResult<bool> {
-        let head = answer::head(&headers)?;
+        let head = answer::head_with_reason(status, reason.unwrap_or_default(), &headers)?;
         let body = answer::bytes(body)?;
         Ok(answer::respond(py, &self.job, status, head.as_bytes(), body.as_bytes(), compress))
     }
@@ -120,13 +121,15 @@ impl PyJob {
 
     /// Begins an answer whose body comes in pieces; a Content-Length says how many bytes they will be. `False`: it was
     /// answered before, or the client has left.
+    #[pyo3(signature = (status, headers, reason = None))]
     fn begin(
         &self,
         py: Python<'_>,
         status: u16,
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        reason: Option<&[u8]>,
     ) -> PyResult<bool> {
-        let head = answer::opening(&headers)?;
+        let head = answer::opening(status, reason.unwrap_or_default(), &headers)?;
         let serial = self.job.serial;
         let action = Action::Begin { serial, status, head: &head };
         Ok(!self.flow().is_gone() && self.job.link.push_for(py, serial, &action))

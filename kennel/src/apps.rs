@@ -1,19 +1,22 @@
 //! From what was typed and what kennel.toml says to the apps that are served.
 
+mod source;
+
 use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
 use crate::role::{WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::http::percent::normal_path;
-use handler_core::hub::{AppSpec, Limits};
+use handler_core::hub::{AppSpec, Limits, Sharing};
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
 use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
 use handler_exec::Settings;
+use source::Source;
+pub(crate) use source::{is_module, split_call};
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
@@ -61,21 +64,31 @@ pub(crate) fn resolve(
             None => program_command(&program, settings, limits)?,
         };
         let interface = python.interface.or(settings.interface);
+        let workers = workers.or(settings.workers);
+        let may_be_standard =
+            source.language == Some(Language::Python) && interface != Some(args::Interface::Kennel);
         apps.push(App {
             spec: AppSpec {
                 name: source.typed,
                 mount: mount.clone(),
-                workers: workers.or(settings.workers).unwrap_or_else(|| match source.language {
+                workers: workers.unwrap_or_else(|| match source.language {
                     // Its processes are many by themselves.
                     None => 1,
                     Some(_) => default_workers(),
                 }),
             },
+            sharing: Sharing {
+                one_if_standard: workers.is_none() && may_be_standard,
+                affinity: settings.affinity.clone(),
+            },
             command,
             start: Start {
                 number: 0,
                 source: source.file,
-                object: source.object,
+                object: match python.factory || settings.factory {
+                    true => called(source.object),
+                    false => source.object,
+                },
                 interface: interface.map(args::Interface::name).unwrap_or_default().to_owned(),
                 threads: python.threads.or(settings.threads).unwrap_or(0),
                 mount,
@@ -94,6 +107,14 @@ pub(crate) fn resolve(
     }
     refuse_shared_mounts(apps.iter().map(|app| &app.spec))?;
     Ok(apps)
+}
+
+/// A name with a call behind it; no name at all is one that Python code finds out.
+fn called(mut object: String) -> String {
+    if !object.ends_with(')') {
+        object.push_str("()");
+    }
+    object
 }
 
 /// Of two apps with one mount the second is never reached.
@@ -144,6 +165,7 @@ fn unable(source: &str, config: &Config, problem: &anyhow::Error) -> anyhow::Res
     let arguments = vec![WORKER_UNABLE.into(), format!("{problem:#}").into()];
     Ok(App {
         spec: AppSpec { name: source.to_owned(), mount: mount.clone(), workers: 1 },
+        sharing: Sharing::default(),
         command: WorkerCommand { program: std::env::current_exe()?.into_os_string(), arguments },
         start: Start { source: source.to_owned(), mount, ..Start::default() },
     })
@@ -191,57 +213,4 @@ pub(crate) enum Language {
 /// What the app that was typed is written in; `None`: it is a program that speaks JSON lines.
 pub(crate) fn language(typed: &str) -> anyhow::Result<Option<Language>> {
     Ok(Source::read(typed)?.language)
-}
-
-/// What was typed for an app, taken apart.
-#[derive(Debug)]
-struct Source {
-    typed: String,
-    /// None: any other program.
-    language: Option<Language>,
-    /// The script's path, or a module's name.
-    file: String,
-    /// The name in it, perhaps empty.
-    object: String,
-}
-
-impl Source {
-    /// `app.lua`, `app.py`, `app.py:name`, `module`, `module:name`, or any other file that can be executed.
-    fn read(typed: &str) -> anyhow::Result<Self> {
-        let wrong = |problem: &str| Err(wrong_input(format!("cannot serve `{typed}`: {problem}")));
-        let source = |language, file: &str, object: &str| {
-            Ok(Self { typed: typed.to_owned(), language, file: file.to_owned(), object: object.to_owned() })
-        };
-        let (file, object) = match typed.rsplit_once(':') {
-            Some((file, object)) if is_dotted_name(object) && !Path::new(typed).exists() => (file, object),
-            _ => (typed, ""),
-        };
-        let path = Path::new(file);
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        match (path.metadata(), extension) {
-            (Ok(found), _) if found.is_dir() => wrong("it is a directory; name a script in it"),
-            (Ok(_), Some("lua")) if object.is_empty() => source(Some(Language::Lua), file, ""),
-            (Ok(_), Some("lua")) => wrong("a Lua script returns its app, which has no name"),
-            (Ok(_), Some("py")) => source(Some(Language::Python), file, object),
-            (Err(_), Some("lua" | "py")) => wrong("there is no such file"),
-            (Err(_), _) if is_dotted_name(file) => source(Some(Language::Python), file, object),
-            (Err(_), _) => wrong("there is no such file"),
-            (Ok(found), _) if !found.is_file() => wrong("it is no file"),
-            (Ok(found), _) if found.permissions().mode() & 0o111 == 0 => wrong(&format!(
-                "it is no script in Lua or Python (`.lua`, `.py`) and may not be executed; a program that speaks JSON \
-                 lines may after `chmod +x {file}`"
-            )),
-            (Ok(_), _) if object.is_empty() => source(None, file, ""),
-            (Ok(_), _) => wrong("a program has no names in it"),
-        }
-    }
-}
-
-/// Whether Python would take it as `a.b.c`.
-fn is_dotted_name(name: &str) -> bool {
-    let is_word = |word: &str| {
-        word.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_')
-            && word.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
-    };
-    name.split('.').all(is_word)
 }

@@ -4,6 +4,7 @@ pub(crate) mod conf;
 
 use crate::apps::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use handler_core::hub::Affinity;
 use std::path::PathBuf;
 
 /// Runs Mongrel2 handlers written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
@@ -27,6 +28,8 @@ pub(crate) enum Command {
   kennel run app.lua                           with a Mongrel2 of its own, on 127.0.0.1:6767
   kennel run app.py                            with the Python of .venv, or python3
   kennel run --threads 8 mysite.wsgi:application    a WSGI or ASGI application, by its module
+  kennel run 'shop:create_app()'               one that a function makes
+  kennel run --workers 4 --affinity cookie chat:app    one that keeps sessions in memory
   kennel run --listen 0.0.0.0:80 app.lua
   kennel run site/                             every script in site/handlers, each at its name
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
@@ -180,13 +183,16 @@ pub(crate) enum LogLevel {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME) or a directory of handlers; the apps of kennel.toml if
-    /// there is none
+    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME, MODULE:NAME()) or a directory of handlers; the apps of
+    /// kennel.toml if there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
-    /// Workers of each app [default: one per core, and one for each handler of a directory]
+    /// Workers of each app [default: one per core; one for ASGI and WSGI apps, programs and each handler of a directory]
     #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) workers: Option<u32>,
+    /// Keep what belongs together at one worker: `cookie` for each visitor, `query:NAME` for each value of a parameter
+    #[arg(long, value_name = "cookie|query:NAME", env = "KENNEL_AFFINITY")]
+    pub(crate) affinity: Option<Affinity>,
     #[command(flatten)]
     pub(crate) python: Python,
     #[command(flatten)]
@@ -244,6 +250,9 @@ pub(crate) struct Python {
     /// What a Python app is [default: found out]
     #[arg(long, value_enum, env = "KENNEL_INTERFACE")]
     pub(crate) interface: Option<Interface>,
+    /// What is named makes the app: call it, as `MODULE:NAME()` does [default name: create_app or make_app]
+    #[arg(long, env = "KENNEL_FACTORY")]
+    pub(crate) factory: bool,
     /// Threads of each Python worker, for handlers that block [default: 8 for WSGI, else none]
     #[arg(long, value_name = "N", env = "KENNEL_THREADS", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: Option<u32>,
@@ -303,8 +312,8 @@ pub(crate) struct Addresses {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
-    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME) or a directory of handlers; the apps of kennel.toml if
-    /// there is none
+    /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME, MODULE:NAME()) or a directory of handlers; the apps of
+    /// kennel.toml if there is none
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
     #[command(flatten)]

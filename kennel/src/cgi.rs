@@ -3,7 +3,7 @@
 use crate::config::Cgi;
 use crate::role::WORKER_CGI;
 use anyhow::Context;
-use handler_core::hub::{AppSpec, Limits};
+use handler_core::hub::{AppSpec, Limits, Sharing};
 use handler_core::serve::App;
 use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
@@ -38,6 +38,7 @@ pub(crate) fn app(settings: &Cgi, public: &Path, limits: &Limits) -> anyhow::Res
     let source = std::path::absolute(public)?.into_os_string().into_string().ok();
     Ok(Some(App {
         spec: AppSpec { name: format!("{shown} (CGI)"), mount: "/".to_owned(), workers: 1 },
+        sharing: Sharing::default(),
         command: WorkerCommand { program, arguments },
         start: Start {
             source: source.context("the folder of public files has a name that is not UTF-8")?,

@@ -3,7 +3,7 @@
 use crate::args::{self, Interface};
 use crate::exit::plain;
 use handler_core::http::proxies::TrustedProxies;
-use handler_core::hub::Limits;
+use handler_core::hub::{Affinity, Limits};
 use handler_core::object;
 use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
@@ -196,6 +196,12 @@ pub(crate) struct App {
     pub(crate) python: Option<String>,
     /// What an app in Python is.
     pub(crate) interface: Option<Interface>,
+    /// What is named makes the app.
+    #[serde(default)]
+    pub(crate) factory: bool,
+    /// Which requests belong to one worker.
+    #[serde(default, deserialize_with = "affinity")]
+    pub(crate) affinity: Option<Affinity>,
     /// Copies of a program in each of its workers.
     #[serde(default, deserialize_with = "positive")]
     pub(crate) processes: Option<u32>,
@@ -480,6 +486,11 @@ fn answer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     }
 }
 
+fn affinity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Affinity>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
@@ -593,6 +604,8 @@ mod tests {
         for list in ["cgi = [true]", "limits = [\"1s\"]", "console = [\"x\"]", "app = [[\"a.lua\"]]"] {
             assert!(problem(list).contains("expected an object of names and values"), "{list}");
         }
+        let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
+        assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
         assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));

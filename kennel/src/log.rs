@@ -3,12 +3,14 @@
 //! Everything goes through a bounded queue and a thread, so that the hub and its workers never wait for a terminal, a
 //! disk or the reader of a pipe.
 
+mod fields;
 mod intake;
 mod queue;
 mod visible;
 
 use crate::args::{LogFormat, LogLevel};
 use anyhow::Context;
+use fields::TextFields;
 use intake::Intake;
 use queue::LogQueue;
 use std::io::{self, IsTerminal, Write};
@@ -93,7 +95,7 @@ pub(crate) fn start(format: LogFormat, level: LogLevel, bound: usize) -> anyhow:
         .with_target(false);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
-        LogFormat::Text => layer.compact().boxed(),
+        LogFormat::Text => layer.compact().fmt_fields(TextFields).boxed(),
     };
     let (level, handle) = reload::Layer::new(filter(level));
     tracing_subscriber::registry().with(level).with(layer).init();

@@ -5,6 +5,7 @@
 
 mod files;
 
+use crate::apps;
 use crate::config::{App, Config};
 use crate::exit::wrong_input;
 use handler_core::http::percent::normal_path;
@@ -114,7 +115,7 @@ fn read_listed(mut config: Config) -> anyhow::Result<Typed> {
 }
 
 fn is_folder(source: &str) -> bool {
-    Path::new(source).is_dir()
+    Path::new(source).is_dir() && !apps::is_module(source)
 }
 
 impl SiteFolder {
@@ -293,6 +294,9 @@ fn is_plain(byte: u8) -> bool {
 
 /// A source as file and name of an object in it.
 fn split(source: &str) -> (&str, Option<&str>) {
+    if let Some((file, call)) = apps::split_call(source) {
+        return (file, Some(call));
+    }
     match source.rsplit_once(':') {
         Some((file, object)) if !object.contains(['/', '.']) => (file, Some(object)),
         _ => (source, None),

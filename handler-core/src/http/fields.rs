@@ -4,6 +4,7 @@
 //! the script's line is still known (RFC 9110, sections 5.1 and 5.5).
 
 use super::percent;
+use super::response::reason;
 use thiserror::Error;
 
 /// Why a header line was refused.
@@ -28,6 +29,17 @@ pub enum FieldError {
     },
 }
 
+/// A reason phrase that would end its line, or that clients may take for something else.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the reason phrase `{phrase}` has a control character; write plain text behind the status")]
+pub struct ReasonError {
+    /// The phrase, with what cannot be shown escaped.
+    pub phrase: String,
+}
+
+/// What comes before a reason phrase, as the first line of a head. No header has such a name.
+const REASON: &[u8] = b":reason ";
+
 /// Header lines in the making, each ended by CR LF.
 #[derive(Debug, Clone, Default)]
 pub struct HeadLines {
@@ -35,7 +47,25 @@ pub struct HeadLines {
 }
 
 impl HeadLines {
-    /// Appends one line. An address in Location or Content-Location is percent-encoded where it has to be. Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
+    /// No lines, and a reason phrase of the script's own for the status line (RFC 9112, 4). An empty one, and the usual
+    /// one of the status, is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonError`] when it has a control character.
+    pub fn with_reason(status: u16, phrase: &[u8]) -> Result<Self, ReasonError> {
+        if phrase.iter().any(u8::is_ascii_control) {
+            return Err(ReasonError { phrase: phrase.escape_ascii().to_string() });
+        }
+        let lines = match phrase.is_empty() || phrase == reason(status).as_bytes() {
+            true => Vec::new(),
+            false => [REASON, phrase, b"\r\n"].concat(),
+        };
+        Ok(Self { lines })
+    }
+
+    /// Appends one line. An address in Location or Content-Location is percent-encoded where it has to be.
+    /// Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
     /// the hub's to write: a line for the first two is left out, since a wrong one would tear the
     /// connection's framing.
     ///
@@ -83,6 +113,15 @@ impl HeadLines {
     pub fn clear(&mut self) {
         self.lines.clear();
     }
+}
+
+/// The reason phrase of the script's own that a head begins with, and the header lines.
+pub(crate) fn split_reason(head: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some(rest) = head.strip_prefix(REASON) else { return (None, head) };
+    let (line, lines) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
+    let phrase = line.strip_suffix(b"\n").unwrap_or(line);
+    let phrase = phrase.strip_suffix(b"\r").unwrap_or(phrase);
+    (Some(phrase).filter(|phrase| !phrase.iter().any(u8::is_ascii_control)), lines)
 }
 
 /// The value of the first line with this name.

@@ -1,5 +1,7 @@
 //! A response to bytes: status line, the hub's own headers, the script's, the body.
 
+#[cfg(doc)]
+use super::HeadLines;
 use super::conditions::Persistence;
 use super::fields;
 
@@ -8,7 +10,7 @@ use super::fields;
 pub struct Response<'a> {
     /// 200 to 999.
     pub status: u16,
-    /// Header lines, each ended by CR LF.
+    /// Header lines, each ended by CR LF. A [reason](HeadLines::with_reason) of the script's own may come first.
     pub head: &'a [u8],
     /// The body.
     pub body: &'a [u8],
@@ -30,8 +32,8 @@ impl Response<'_> {
     /// sends `connection: close` has the last word.
     pub fn encode(&self, out: &mut Vec<u8>, form: Form<'_>) -> Persistence {
         out.reserve(self.head.len() + self.body.len() + 160);
-        begin(out, self.status, self.head, form.date);
-        out.extend_from_slice(self.head);
+        let head = begin(out, self.status, self.head, form.date);
+        out.extend_from_slice(head);
         // RFC 9110, 8.6: neither has a body, and a 304 may not claim a length it does not know.
         let bodiless = matches!(self.status, 204 | 304);
         if !bodiless {
@@ -39,7 +41,7 @@ impl Response<'_> {
             out.extend_from_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        let persistence = end(out, self.head, form.persistence);
+        let persistence = end(out, head, form.persistence);
         if !bodiless && !form.head_only {
             out.extend_from_slice(self.body);
         }
@@ -47,18 +49,20 @@ impl Response<'_> {
     }
 }
 
-/// Appends the status line, and a date unless the script has one.
-pub(super) fn begin(out: &mut Vec<u8>, status: u16, head: &[u8], date: &str) {
+/// Appends the status line, and a date unless the script has one. Returns the script's header lines.
+pub(super) fn begin<'a>(out: &mut Vec<u8>, status: u16, head: &'a [u8], date: &str) -> &'a [u8] {
+    let (own_reason, head) = fields::split_reason(head);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
-    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(own_reason.unwrap_or_else(|| reason(status).as_bytes()));
     out.extend_from_slice(b"\r\n");
     if fields::find(head, b"date").is_none() {
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(date.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    head
 }
 
 /// Appends what the client is to know of its connection, and the line that ends the head. Says what then happens
@@ -145,6 +149,7 @@ pub fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HeadLines;
 
     fn written(status: u16, head: &str, body: &str, head_only: bool, persistence: Persistence) -> String {
         let mut out = Vec::new();
@@ -159,6 +164,28 @@ mod tests {
             written(200, "x: y\r\n", "hi", false, Persistence::Open),
             "HTTP/1.1 200 OK\r\nDate: D\r\nx: y\r\nContent-Length: 2\r\n\r\nhi"
         );
+    }
+
+    #[test]
+    fn a_reason_of_the_scripts_own_stands_in_the_status_line() {
+        let reason = |reason: &[u8]| {
+            let mut lines = HeadLines::with_reason(404, reason).unwrap();
+            lines.push(b"x", b"y").unwrap();
+            let head = String::from_utf8_lossy(lines.as_bytes()).into_owned();
+            let text = written(404, &head, "", false, Persistence::Open);
+            text.split("Content-Length").next().unwrap().to_owned()
+        };
+        assert_eq!(reason(b"NOT HERE"), "HTTP/1.1 404 NOT HERE\r\nDate: D\r\nx: y\r\n");
+        for usual in [&b"Not Found"[..], b""] {
+            assert_eq!(reason(usual), "HTTP/1.1 404 Not Found\r\nDate: D\r\nx: y\r\n");
+        }
+        for bad in ["a\r\nSet-Cookie: x", "a\nb", "a\0", "a\tb", "a\u{7f}"] {
+            let problem = HeadLines::with_reason(404, bad.as_bytes()).unwrap_err().to_string();
+            assert!(problem.starts_with("the reason phrase `a"), "{problem}");
+        }
+        // What a worker of another make sends.
+        let text = written(404, ":reason a\u{1b}b\r\nx: y\r\n", "", false, Persistence::Open);
+        assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nDate: D\r\nx: y\r\n"), "{text}");
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Opening<'_> {
             Framing::Close => Persistence::Close,
             _ => form.persistence,
         };
-        response::begin(out, self.status, self.head, form.date);
-        for line in fields::lines(self.head) {
+        let head = response::begin(out, self.status, self.head, form.date);
+        for line in fields::lines(head) {
             // Framing is not the script's, and a 204 has no length at all (RFC 9110, 8.6).
             let left_out = fields::is_named(line, b"transfer-encoding")
                 || (self.status == 204 && fields::is_named(line, b"content-length"));
@@ -76,7 +76,7 @@ impl Opening<'_> {
         if framing == Framing::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        Ok((framing, response::end(out, self.head, persistence)))
+        Ok((framing, response::end(out, head, persistence)))
     }
 
     fn content_length(&self) -> Result<Option<u64>, OpeningError> {

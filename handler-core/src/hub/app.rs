@@ -4,6 +4,7 @@ use super::ids::{RequestKey, WorkerId};
 use super::live::LiveId;
 use super::live::routes::Channels;
 use super::routes::Routes;
+use super::sharing::Sharing;
 use super::traffic::{ChannelMeterId, MeterId};
 use crate::worker::protocol::{Handler, Registration};
 use crate::worker::restart::Backoff;
@@ -29,6 +30,8 @@ pub(super) struct Seat {
     /// Who takes the seat when its script is loaded, while the other one still works.
     pub successor: Option<WorkerId>,
     pub backoff: Backoff,
+    /// Visitors that were told that they belong here.
+    pub visitors: u64,
     /// When an empty seat is filled again.
     pub due: Option<Instant>,
 }
@@ -59,6 +62,7 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 pub(super) struct App {
     pub spec: AppSpec,
+    pub sharing: Sharing,
     pub seats: Vec<Seat>,
     pub incoming: Option<Incoming>,
     pub registration: Registration,
@@ -92,6 +96,7 @@ impl App {
         Self {
             routes: Routes::below(&spec.mount),
             spec,
+            sharing: Sharing::default(),
             seats: Vec::new(),
             incoming: None,
             registration: Registration::default(),
@@ -113,6 +118,17 @@ impl App {
             Handler::Route(number) => self.streaming.contains(&number),
             Handler::NotFound => self.registration.streams,
             Handler::MethodNotAllowed | Handler::Options | Handler::Raw => false,
+        }
+    }
+
+    /// How many workers of newer code start at once. When the code is in charge for the first time, one tells whether it
+    /// is to have others.
+    pub fn first_workers(&self) -> u32 {
+        let wanted = self.spec.workers.max(1);
+        match self.is_loaded() {
+            true => self.sharing.workers(wanted, self.registration.interface),
+            false if self.sharing.one_if_standard => 1,
+            false => wanted,
         }
     }
 

@@ -47,12 +47,11 @@ impl Hub {
         self.conns.list_if_idle(key, now);
     }
 
-    /// Gives a request to the least loaded worker, or lets it wait, or sends it away.
+    /// Gives a request to the least loaded worker or to the one that it belongs to, or lets it wait, or sends it away.
     pub(super) fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
-        let may_go_first = self.apps[usize::from(app.0)].queue.is_empty();
-        if let Some(worker) = self.least_loaded(app).filter(|id| {
+        if let Some(worker) = self.worker_for(request, app).filter(|id| {
             // Those that wait for this worker take their turns first.
-            may_go_first && self.workers[id.0].listed.is_empty()
+            !self.has_waiting(app, *id) && self.workers[id.0].listed.is_empty()
         }) {
             self.assign(request, worker, now);
             return;
@@ -88,7 +87,7 @@ impl Hub {
         state.queue.len() < self.limits.queue.saturating_add(room)
     }
 
-    fn assign(&mut self, request: RequestKey, id: WorkerId, now: Instant) {
+    pub(super) fn assign(&mut self, request: RequestKey, id: WorkerId, now: Instant) {
         let worker = &mut self.workers[id.0];
         let Plan::Run { job, .. } = &mut self.requests[request].plan else {
             unreachable!("only jobs are submitted");
@@ -104,12 +103,17 @@ impl Hub {
             encode_grown(&mut worker.orders, worker.serial, true, 0);
         }
         self.requests[request].place = Place::Worker(id, worker.serial);
+        self.note_visitor(request, id);
     }
 
     /// Gives waiting requests to workers that have room.
     pub(super) fn assign_waiting(&mut self, app: AppId, now: Instant) {
         if !self.apps[usize::from(app.0)].orphans.is_empty() && self.least_loaded(app).is_some() {
             self.adopt_orphans(app, now);
+        }
+        if self.apps[usize::from(app.0)].sharing.affinity.is_some() {
+            self.assign_by_affinity(app, now);
+            return;
         }
         while !self.apps[usize::from(app.0)].queue.is_empty() {
             let Some(worker) = self.least_loaded(app) else { return };
@@ -121,17 +125,18 @@ impl Hub {
     /// Gives a worker that has room again what waits for it. Requests and the messages of live connections take turns, and so
     /// do the connections, whatever time each takes.
     pub(super) fn fill(&mut self, worker: WorkerId, app: AppId, now: Instant) {
-        while let Some(state) = self.workers.get_mut(worker.0) {
+        while self.workers.contains(worker.0) {
+            let requests = self.has_waiting(app, worker);
+            let state = &mut self.workers[worker.0];
             let live = !state.listed.is_empty();
-            let requests = !self.apps[usize::from(app.0)].queue.is_empty();
             if !live || !requests || state.is_leaving() || !state.has_room(self.limits.worker_jobs) {
                 break;
             }
             let request_is_next = state.request_is_next;
             state.request_is_next = !request_is_next;
             if request_is_next {
-                let request = self.apps[usize::from(app.0)].queue.pop_front();
-                self.assign(request.expect("the queue is not empty"), worker, now);
+                let request = self.take_waiting(app, worker);
+                self.assign(request.expect("a request waits for this worker"), worker, now);
             } else {
                 self.pump_next(worker, now);
             }
@@ -375,6 +380,8 @@ impl Hub {
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
         self.note_answer(key, response.status, now);
+        let with_cookie = self.head_with_cookie(key, response.head);
+        let response = Response { head: with_cookie.as_deref().unwrap_or(response.head), ..response };
         let request = self.take_request(key);
         if request.gone {
             self.counters.answers_too_late += 1;

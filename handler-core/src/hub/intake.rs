@@ -1,5 +1,6 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
+use super::affinity::Near;
 use super::app::App;
 use super::connection::Conn;
 use super::counters::Complaint;
@@ -465,7 +466,7 @@ impl Hub {
             self.refuse(asked.key.link, asked.envelope, "there is no folder for a body in parts", now);
             return Planned::own(own_answer(413, None), meter);
         };
-        let plan = match (body, &spool, &asked.spool) {
+        let mut plan = match (body, &spool, &asked.spool) {
             (Body::Parts, ..) => self.job(app, handler, asked.key, values, b"+", asked.message),
             (Body::Growing, _, Some(path)) => {
                 let marked = [b"+", path.as_os_str().as_bytes()].concat();
@@ -476,6 +477,9 @@ impl Hub {
             }
             _ => self.job(app, handler, asked.key, values, b"", asked.message),
         };
+        if let Plan::Run { near, .. } = &mut plan {
+            *near = self.apps[usize::from(app.0)].near(asked.envelope);
+        }
         Planned { plan, raw: handler == Handler::Raw, meter, body, spool }
     }
 
@@ -501,7 +505,7 @@ impl Hub {
         }
         encode_job(&mut job, 0, handler, &name, values, spool, message);
         self.name = name;
-        Plan::Run { app, job }
+        Plan::Run { app, job, near: Near::Any }
     }
 
     /// Forgets a request that will have no answer, or no further one.

@@ -30,7 +30,7 @@ impl Hub {
         if let Some(incoming) = self.apps[usize::from(app.0)].incoming.take() {
             incoming.workers.into_iter().for_each(|worker| self.kill(worker));
         }
-        let count = self.apps[usize::from(app.0)].spec.workers.max(1);
+        let count = self.apps[usize::from(app.0)].first_workers();
         let workers = (1..=count).map(|number| self.start_worker(app, number, now)).collect();
         self.apps[usize::from(app.0)].incoming = Some(Incoming { workers, registration: None });
     }
@@ -180,8 +180,10 @@ impl Hub {
                 self.handle_failed(id, failure, now);
                 return;
             }
+            self.adjust_incoming(app_id, now);
             let ready = |id: &WorkerId| matches!(self.workers[id.0].stage, Stage::Ready { .. });
-            if incoming.workers.iter().all(ready) {
+            let incoming = self.apps[usize::from(app_id.0)].incoming.as_ref();
+            if incoming.is_some_and(|incoming| incoming.workers.iter().all(ready)) {
                 self.take_over(app_id, now);
             }
             return;
@@ -199,6 +201,25 @@ impl Hub {
         self.succeed(app_id, id, now);
         self.choose_lead(app_id);
         self.assign_waiting(app_id, now);
+    }
+
+    /// Starts the further workers of newer code, or ends those that it does not want, now that its kind is known.
+    fn adjust_incoming(&mut self, app_id: AppId, now: Instant) {
+        let app = &mut self.apps[usize::from(app_id.0)];
+        let Some(incoming) = app.incoming.as_mut() else { return };
+        let Some(registration) = &incoming.registration else { return };
+        let count = app.sharing.workers(app.spec.workers.max(1), registration.interface);
+        let workers = &self.workers;
+        let (kept, surplus): (Vec<_>, Vec<_>) =
+            incoming.workers.iter().partition(|id| workers[id.0].number <= count);
+        let started = kept.len() as u32;
+        incoming.workers = kept;
+        surplus.into_iter().for_each(|id| self.kill(id));
+        let further: Vec<_> =
+            (started + 1..=count).map(|number| self.start_worker(app_id, number, now)).collect();
+        if let Some(incoming) = &mut self.apps[usize::from(app_id.0)].incoming {
+            incoming.workers.extend(further);
+        }
     }
 
     /// A worker that serves has said late what its program answers to, before that answered anything.
@@ -640,12 +661,17 @@ impl Hub {
         let app = &self.apps[usize::from(app.0)];
         let count = |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
         let workers = count(app.seats.len(), "worker");
+        let affinity = app.sharing.affinity.as_ref().filter(|_| app.seats.len() > 1);
+        let affinity = affinity.map(|affinity| format!(", affinity {affinity}")).unwrap_or_default();
+        if let Some(standard) = app.registration.interface.name() {
+            return format!("{} ({workers}, {standard}{affinity})", app.spec.name);
+        }
         let routes = count(app.registration.routes.len(), "route");
         let channels = match app.registration.channels.len() {
             0 => String::new(),
             number => format!(", {}", count(number, "channel")),
         };
-        format!("{} ({workers}, {routes}{channels})", app.spec.name)
+        format!("{} ({workers}, {routes}{channels}{affinity})", app.spec.name)
     }
 
     /// Kills every worker now.

@@ -21,6 +21,7 @@
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
+mod affinity;
 pub mod answers;
 mod app;
 mod arriving;
@@ -49,6 +50,7 @@ mod pacing;
 mod raw_clients;
 mod request;
 pub mod routes;
+mod sharing;
 mod stalled;
 mod stream;
 mod streaming;
@@ -68,6 +70,7 @@ pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::Limits;
 pub use operate::OperateError;
 pub use orphans::Present;
+pub use sharing::{Affinity, AffinityError, Sharing};
 pub use taps::TapFilter;
 
 use app::App;
@@ -164,6 +167,11 @@ impl Hub {
             stopping: None,
             stopped: false,
         }
+    }
+
+    /// Says how the workers of an app share its requests. Called before its first code is loaded.
+    pub fn set_sharing(&mut self, app: AppId, sharing: Sharing) {
+        self.apps[usize::from(app.0)].sharing = sharing;
     }
 
     /// What was seen so far.

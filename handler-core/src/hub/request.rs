@@ -1,5 +1,6 @@
 //! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
 
+use super::affinity::Near;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::{Asking, LiveId};
 use super::traffic::MeterId;
@@ -21,7 +22,7 @@ pub(super) enum Job {
 pub(super) enum Plan {
     /// A worker of this app runs this job. The frame is complete but for its serial, and is kept
     /// until the answer: a worker that dies before it starts the job leaves it to another.
-    Run { app: AppId, job: Vec<u8> },
+    Run { app: AppId, job: Vec<u8>, near: Near },
     /// The hub itself, for a session of this client: it is its turn, or its body has yet to come.
     Call(Box<Asking>),
     /// It is held for the session with this number.

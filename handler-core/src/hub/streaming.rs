@@ -32,6 +32,8 @@ impl Hub {
             self.give_up(id, serial, "it was begun twice", now);
             return;
         }
+        let with_cookie = self.head_with_cookie(key, head);
+        let head = with_cookie.as_deref().unwrap_or(head);
         let request = &mut self.requests[key];
         let flow_control = self.links[usize::from(request.conn.link.0)].flow_control;
         let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending()) else {

@@ -17,7 +17,7 @@ mod seats;
 mod simulated;
 
 use crate::http::proxies::TrustedProxies;
-use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId};
+use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId, Sharing};
 use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
@@ -49,6 +49,8 @@ use tracing::{error, info};
 pub struct App {
     /// What the hub knows of it.
     pub spec: AppSpec,
+    /// How its workers share its requests.
+    pub sharing: Sharing,
     /// How its workers are started.
     pub command: WorkerCommand,
     /// What they are told; each gets its own number.
@@ -225,6 +227,9 @@ impl Loop {
         // One link more, for the made-up requests of the console.
         let own_link = LinkId(plan.endpoints.len() as u16);
         let mut hub = Hub::new(plan.limits, &boot, plan.endpoints.len() + 1, specs);
+        for (app, plan) in plan.apps.iter().enumerate() {
+            hub.set_sharing(AppId(app as u16), plan.sharing.clone());
+        }
         hub.open_own_link(own_link);
         hub.set_session_key(&entropy()?);
         for (link, endpoint) in plan.endpoints.iter().enumerate() {

@@ -15,7 +15,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use loading::{ChannelSpec, LoadFailure, Registration, RouteSpec, Slow, Start};
+pub use loading::{ChannelSpec, Interface, LoadFailure, Registration, RouteSpec, Slow, Start};
 pub use read::{Batch, split_batch, split_frame};
 pub use write::{
     encode_action, encode_answer, encode_close, encode_detach, encode_evaluate, encode_gone, encode_grown,

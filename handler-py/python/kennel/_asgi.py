@@ -68,7 +68,15 @@ class Asgi(Server):
         channels = [_channel(path, number) for number, path in enumerate(("/", "/{*rest}"))]
         self.announce(
             _json.encode(
-                {"routes": [], "channels": channels, "hooks": True, "not_found": True, "raw": False, "streams": True}
+                {
+                    "routes": [],
+                    "channels": channels,
+                    "hooks": True,
+                    "not_found": True,
+                    "raw": False,
+                    "streams": True,
+                    "interface": "asgi",
+                }
             ),
             [],
             [(self._request, "job"), None, None],

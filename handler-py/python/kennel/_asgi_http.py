@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import _native, _state
 from ._body import PIECE, next_piece
-from ._response import HTML, TEXT, check_status
+from ._response import BODILESS, HTML, TEXT, check_status
 
 if TYPE_CHECKING:
     from ._asgi import Asgi
@@ -154,10 +154,12 @@ class Exchange(_native.Exchange):
             if self.head is None:
                 raise RuntimeError("http.response.start has to be sent before http.response.body")
             status, headers = self.head
-            if not more and not (body == b"" and self._is_head_alone(headers)):
+            if not more and _is_as_announced(status, headers, body):
                 job.respond(status, headers, body)
                 self.finish()
                 return
+            # What was announced is what the client is told: the hub leaves out what is too much, and ends the
+            # connection behind what is too little. An answer to HEAD tells the length of what it leaves out.
             job.begin(status, headers)
             self.begun = True
         ready = job.write(body) if body else job.room
@@ -171,8 +173,8 @@ class Exchange(_native.Exchange):
             await self._change()
             ready = job.room
 
-    def _is_head_alone(self, headers: List[Tuple[bytes, bytes]]) -> bool:
-        """An answer to HEAD tells the length of what it leaves out."""
-        if not any(name.lower() == b"content-length" for name, _ in headers):
-            return False
-        return self.job.server_field("METHOD") == "HEAD"
+
+def _is_as_announced(status: int, headers: List[Tuple[bytes, bytes]], body: bytes) -> bool:
+    """Whether a whole body has the length that its Content-Length says, if there is one."""
+    announced = [value for name, value in headers if name.lower() == b"content-length"]
+    return status in BODILESS or all(value.isdigit() and int(value) == len(body) for value in announced)

@@ -76,9 +76,13 @@ class Socket:
     def over(self, problem: Optional[BaseException]) -> None:
         """The application's call has ended. Whatever became of it, the client gets its answer and the connection an
         end."""
-        if problem is None and not self._decided and self._end is None:
-            problem = RuntimeError("the app returned before it had accepted or refused the connection")
-        if problem is None:
+        is_undecided = problem is None and not self._decided and self._end is None
+        if is_undecided and self._denial is not None:
+            problem = RuntimeError("the app returned before its answer to the handshake was complete")
+        if problem is None and is_undecided:
+            # To say nothing is to close before accepting.
+            self._refuse(403, [], b"")
+        elif problem is None:
             self._wire.close(1000, "")
         else:
             self._failed(problem)

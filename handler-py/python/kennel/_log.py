@@ -61,6 +61,29 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
 
+def _arrives(record: logging.LogRecord) -> bool:
+    """Whether a record comes to Kennel's handler on its way up."""
+    found: Any = logging.root
+    if record.name != logging.root.name:
+        found = logging.root.manager.loggerDict.get(record.name)
+    while isinstance(found, logging.Logger):
+        if any(isinstance(handler, _Handler) for handler in found.handlers):
+            return True
+        found = found.parent if found.propagate else None
+    return False
+
+
+def _write_once() -> None:
+    """A record is one line, though an app has handlers of its own that write to standard error, as Django has."""
+    emit = logging.StreamHandler.emit
+
+    def emit_once(self: Any, record: logging.LogRecord) -> None:
+        if not (isinstance(self.stream, _Lines) and _arrives(record)):
+            emit(self, record)
+
+    logging.StreamHandler.emit = emit_once  # type: ignore[method-assign]
+
+
 class _Lines(io.TextIOBase):
     """A stream whose lines are log lines."""
 
@@ -108,4 +131,5 @@ def capture() -> None:
     sys.stderr = _Lines("warn", sys.__stderr__)
     root = logging.getLogger()
     root.addHandler(_Handler())
+    _write_once()
     root.setLevel(logging.INFO)

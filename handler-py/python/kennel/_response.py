@@ -10,6 +10,8 @@ HeaderValue = Union[str, int, float, bytes, List[Any], Tuple[Any, ...]]
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
+#: Statuses whose responses have no body, whatever is given.
+BODILESS = (204, 304)
 JSON = "application/json"
 BINARY = "application/octet-stream"
 

@@ -14,18 +14,12 @@ import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
-from ._app import App
+from ._found import LoadError as LoadError
+from ._found import find_app as find_app
+from ._found import interface_of
 
 #: Seconds that a task has to end when the worker does.
 _LAST_WORD = 0.5
-
-
-class LoadError(Exception):
-    """What is to be served cannot be: in words for whoever typed its name, and perhaps the app's own."""
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.details = details
 
 
 def main() -> int:
@@ -68,14 +62,24 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
         file, line = None, None
         message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
-    elif isinstance(problem, ModuleNotFoundError) and problem.name:
-        missing = problem.name.partition(".")[0]
-        python = sys.executable
-        hint = f"it may come with: {python} -m pip install {missing}"
-        message = f"there is no module `{problem.name}` for {python}; {hint}"
+    elif isinstance(problem, ModuleNotFoundError) and str(problem) == f"No module named {problem.name!r}":
+        message = _missing(str(problem.name))
+    elif isinstance(problem, ImportError) and "no known parent package" in str(problem):
+        dotted = worker.source[: -len(".py")].replace("/", ".")
+        message += f"; as a part of its package it is `kennel run {dotted}`"
     elif isinstance(problem, SystemExit):
         message = f"the script ended itself while it was loaded ({message})"
     worker.fail(message, file, line, traceback)
+
+
+def _missing(name: str) -> str:
+    """Of a module that Python did not find, in its own words."""
+    package = name.partition(".")[0]
+    text = f"there is no module `{name}` for {sys.executable}"
+    with contextlib.suppress(Exception):
+        if importlib.util.find_spec(package) is not None:
+            return f"{text}, but `{package}` is there"
+    return f"{text}; it may come with: {sys.executable} -m pip install {package}"
 
 
 def _load(worker: _native.Worker) -> Any:
@@ -114,42 +118,12 @@ def refuse_shadow(module_name: str) -> None:
         raise LoadError("a script cannot be called `kennel.py`: its `import kennel` finds the script itself; rename it")
 
 
-def find_app(module: Any, source: str, name: str) -> Any:
-    """What a module has to be served: of this name, or of a usual one."""
-    for candidate in [name] if name else ["app", "application"]:
-        found: Any = module
-        for part in candidate.split("."):
-            found = getattr(found, part, None)
-        if found is not None:
-            return found
-    if name:
-        known = [word for word in vars(module) if not word.startswith("_")]
-        near = _native.nearest(name, known)
-        raise LoadError(f"it has no `{name}`" + (f"; did you mean `{near}`?" if near else ""))
-    raise LoadError(
-        f"it has no `app`; it begins with `app = kennel.App()`, or name what is to be served: `{source}:name`"
-    )
-
-
 def _server(worker: _native.Worker, found: Any) -> Server:
-    from ._channel import is_async
-
-    interface = worker.interface
-    if not interface:
-        if isinstance(found, App):
-            interface = "kennel"
-        elif callable(found):
-            interface = "asgi" if is_async(found) else "wsgi"
-        else:
-            raise LoadError(f"what it serves is no app, but a {type(found).__name__}")
+    interface = interface_of(found, worker.object, worker.source, worker.interface)
     if interface == "kennel":
-        if not isinstance(found, App):
-            raise LoadError(f"what it serves is no kennel.App, but a {type(found).__name__}")
         from ._app_server import AppServer
 
         return AppServer(worker, found)
-    if not callable(found):
-        raise LoadError(f"what it serves is no {interface.upper()} application, but a {type(found).__name__}")
     if interface == "asgi":
         from ._asgi import Asgi
 

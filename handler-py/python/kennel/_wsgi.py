@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote_to_bytes
 
 from . import _json, _log, _native
-from ._response import HTML, TEXT, check_status
+from ._response import BODILESS, HTML, TEXT, check_status
 from ._serve import Server
 from ._spool import PIECE, open_spool
 
 Environ = Dict[str, Any]
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Requests of one worker that run at the same time, unless `--threads` says otherwise.
 THREADS = 8
@@ -62,7 +65,16 @@ class Wsgi(Server):
 
     def ready(self) -> None:
         self.announce(
-            _json.encode({"routes": [], "channels": [], "hooks": True, "not_found": True, "raw": False}),
+            _json.encode(
+                {
+                    "routes": [],
+                    "channels": [],
+                    "hooks": True,
+                    "not_found": True,
+                    "raw": False,
+                    "interface": "wsgi",
+                }
+            ),
             [],
             [(self._request, "threaded job"), None, None],
         )
@@ -75,7 +87,7 @@ class Wsgi(Server):
 class Exchange:
     """A request and its answer."""
 
-    __slots__ = ("_begun", "_ended", "_head", "_job", "_server")
+    __slots__ = ("_begun", "_ended", "_head", "_is_whole", "_job", "_reason", "_server")
 
     def __init__(self, server: Wsgi, job: _native.Job) -> None:
         self._server = server
@@ -84,6 +96,10 @@ class Exchange:
         self._head: Optional[Tuple[int, List[Tuple[bytes, bytes]]]] = None
         #: The answer goes out in pieces; it is complete, or nobody waits for it.
         self._begun = self._ended = False
+        #: As many bytes as were announced went out, before the iterator's end.
+        self._is_whole = False
+        #: The reason phrase of the status.
+        self._reason = b""
 
     def run(self, environ: Environ) -> None:
         """Calls the application. Whatever becomes of that, the request is answered."""
@@ -147,13 +163,18 @@ class Exchange:
         code = status[:3]
         if not code.isdigit() or status[3:4] not in ("", " "):
             raise ValueError(f"a status begins with its number, as in `200 OK`, and not `{status}`")
+        if _CONTROLS.search(status):
+            raise ValueError(f"a status is one line of plain text, and not {status!r}")
         lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._reason = status[4:].encode("latin-1")
         self._head = check_status(int(code)), lines
         return self.write
 
     def write(self, data: bytes) -> None:
         """The old way of sending the body."""
-        if data and not self._ended:
+        if data and self._ended:
+            self._leave_out()
+        elif data:
             self._send(data)
 
     # Sending.
@@ -166,6 +187,8 @@ class Exchange:
         for piece in result:
             if self._ended:
                 # Either the rest is of no interest, or it is more than was announced.
+                if piece:
+                    self._leave_out()
                 break
             if piece:
                 self._send(piece)
@@ -179,8 +202,9 @@ class Exchange:
     def _announced(self) -> Optional[int]:
         """The application's Content-Length."""
         for name, value in self._said()[1]:
-            if name.lower() == b"content-length" and value.isdigit():
-                return int(value)
+            if name.lower() == b"content-length":
+                # No body has the length of what is not a number; that is told when the head is written.
+                return int(value) if value.isdigit() else -1
         return None
 
     def _send(self, piece: bytes) -> None:
@@ -191,8 +215,9 @@ class Exchange:
             if self._announced() == len(piece):
                 # It is the whole body, though perhaps not the whole iterator.
                 self._respond(piece)
+                self._is_whole = True
                 return
-            job.begin(status, headers)
+            job.begin(status, headers, self._reason)
             self._begun = True
         if not job.write(piece) and not job.wait():
             job.abort()
@@ -209,17 +234,26 @@ class Exchange:
                 self._ended = True
             return
         status, headers = self._said()
-        if not body and self._announced() and self._job.server_field("METHOD") == "HEAD":
-            # An answer to HEAD tells the length of what it leaves out.
-            self._job.begin(status, headers)
-            self._job.end()
-            self._ended = True
+        announced = self._announced()
+        if announced is None or announced == len(body) or status in BODILESS:
+            self._respond(body)
             return
-        self._respond(body)
+        # What was announced is what the client is told: the hub leaves out what is too much, and ends the connection
+        # behind what is too little. An answer to HEAD tells the length of what it leaves out.
+        self._job.begin(status, headers, self._reason)
+        if body:
+            self._job.write(body)
+        self._job.end()
+        self._ended = True
+
+    def _leave_out(self) -> None:
+        if self._is_whole:
+            self._is_whole = False
+            _log.write("warn", f"{self._job.title}: longer than its Content-Length, the rest is left out")
 
     def _respond(self, body: bytes) -> None:
         status, headers = self._said()
         if not isinstance(body, bytes):
             raise TypeError(f"a body is bytes, not {type(body).__name__}")
-        self._job.respond(status, headers, body)
+        self._job.respond(status, headers, body, False, self._reason)
         self._ended = True

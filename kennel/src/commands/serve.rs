@@ -70,6 +70,9 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
     let resolve = if site.is_some() { apps::resolve_each } else { apps::resolve };
     let mut apps = resolve(&named, &config, &args.python, args.workers, &limits, is_dev, Some(&run_folder))?;
+    if let Some(affinity) = &args.affinity {
+        apps.iter_mut().for_each(|app| app.sharing.affinity = Some(affinity.clone()));
+    }
     // The last to be dropped: what the others say at their end is written, too.
     let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
     site.iter().for_each(SiteFolder::warn);

@@ -310,3 +310,38 @@ fn requests_that_run_are_finished_before_the_end() {
     assert_eq!(site.exit_code(), Some(0));
     wait::until("its workers end", || site.workers().is_empty());
 }
+
+#[test]
+fn a_content_length_is_kept_or_the_connection_ends() {
+    let site = Site::module(HTTP);
+    let (mut longer, mut shorter) = (0, 0);
+    for path in ["/long_body", "/long_pieces"] {
+        let mut client = site.client();
+        let response = client.get(path);
+        assert_eq!(
+            (response.header("content-length"), response.text().as_str()),
+            (Some("6"), "123456"),
+            "{path}"
+        );
+        longer += 1;
+        site.log().expect_times("longer than its Content-Length", longer);
+        assert_eq!(client.get("/counted").text(), "12345", "{path}: the connection goes on");
+    }
+    for (path, body) in [("/short_body", "123"), ("/short_pieces", "123"), ("/empty", "")] {
+        let mut client = site.client();
+        client.send(get(path));
+        assert_eq!(client.read_head().header("content-length"), Some("6"), "{path}");
+        assert_eq!(client.read_to_end(), body.as_bytes(), "{path}: and the connection ends");
+        shorter += 1;
+        site.log().expect_times("shorter than its Content-Length", shorter);
+    }
+    let mut client = site.client();
+    for path in ["/short_body", "/long_body", "/short_pieces", "/long_pieces", "/empty"] {
+        client.send(request("HEAD", path, &[], b""));
+        assert_eq!(client.read_head().header("content-length"), Some("6"), "{path}");
+    }
+    assert_eq!(client.get("/not_modified").status, 304);
+    assert_eq!(client.get("/no_number").status, 500);
+    site.log().expect("a Content-Length is a number of bytes, not `six`");
+    assert_eq!(client.get("/counted").text(), "12345");
+}

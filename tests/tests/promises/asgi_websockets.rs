@@ -69,6 +69,7 @@ fn a_connection_is_refused_before_it_is_one() {
     let site = Site::module(APP);
     let refused = site.refusal("/rejects", &[]);
     assert_eq!((refused.status, refused.text().as_str()), (403, ""));
+    assert_eq!(site.refusal("/silent", &[]).status, 403, "to say nothing is to close");
     let denied = site.refusal("/denies", &[]);
     assert_eq!((denied.status, denied.text().as_str()), (401, "who are you?"));
     assert_eq!((denied.header("x-why"), denied.header("content-length")), (Some("no ticket"), Some("12")));
@@ -80,7 +81,7 @@ fn a_failure_ends_the_connection_and_is_logged() {
     let site = Site::module(APP);
     for (path, message) in [
         ("/fails_first", "KeyError: 'before it decided'"),
-        ("/silent", "returned before it had accepted or refused"),
+        ("/half_denies", "returned before its answer to the handshake was complete"),
         ("/sends_too_early", "`websocket.send` cannot be sent before websocket.accept"),
     ] {
         assert_eq!(site.refusal(path, &[]).status, 500, "{path}");

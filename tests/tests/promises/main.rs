@@ -103,6 +103,8 @@ mod metrics;
 mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
 mod pacing;
+/// Python apps: packages, factories, standards, and which worker gets what.
+mod python_apps;
 /// What Python alone can do wrong, and which interpreter runs it.
 mod proxies;
 mod python_only;

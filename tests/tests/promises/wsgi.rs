@@ -258,3 +258,84 @@ fn requests_of_one_worker_run_at_the_same_time() {
         assert_eq!(client.read().text(), "together");
     }
 }
+
+#[test]
+fn the_reason_phrase_is_the_apps() {
+    let site = Site::module(APP);
+    let mut client = site.client();
+    for (typed, status, reason) in [
+        ("299+Completely+Fine", 299, "Completely Fine"),
+        ("404+NOT+FOUND", 404, "NOT FOUND"),
+        ("200+OK", 200, "OK"),
+        ("500+Custom", 500, "Custom"),
+        ("201", 201, "Created"),
+        ("202+", 202, "Accepted"),
+    ] {
+        let response = client.get(&format!("/reason?{typed}"));
+        assert_eq!(
+            (response.status, response.reason.as_str(), response.text().as_str()),
+            (status, reason, "x")
+        );
+    }
+    let response = client.get("/reason_in_pieces");
+    assert_eq!((response.status, response.reason.as_str()), (299, "Completely Fine"));
+    let refused = client.get("/bad_reason");
+    assert_eq!((refused.status, refused.header("set-cookie")), (500, None));
+    site.log().expect("a status is one line of plain text");
+}
+
+#[test]
+fn a_content_length_is_kept_or_the_connection_ends() {
+    let site = Site::module(APP);
+    let (mut longer, mut shorter) = (0, 0);
+    for path in ["/long_list", "/long_behind", "/long_written", "/too_long"] {
+        let mut client = site.client();
+        let response = client.get(path);
+        assert_eq!((response.header("content-length"), response.body.len()), (Some("6"), 6), "{path}");
+        longer += 1;
+        site.log().expect_times("longer than its Content-Length", longer);
+        assert_eq!(client.get("/counted").text(), "12345", "{path}: the connection goes on");
+    }
+    for (path, body) in
+        [("/short_list", "123"), ("/short_pieces", "123"), ("/empty", ""), ("/head_alone", "")]
+    {
+        let mut client = site.client();
+        client.send(get(path));
+        let announced = if path == "/head_alone" { "12345" } else { "6" };
+        assert_eq!(client.read_head().header("content-length"), Some(announced), "{path}");
+        assert_eq!(client.read_to_end(), body.as_bytes(), "{path}: and the connection ends");
+        shorter += 1;
+        site.log().expect_times("shorter than its Content-Length", shorter);
+    }
+    let mut client = site.client();
+    for path in ["/short_list", "/long_list", "/short_pieces", "/long_behind", "/empty"] {
+        client.send(request("HEAD", path, &[], b""));
+        assert_eq!(client.read_head().header("content-length"), Some("6"), "{path}");
+    }
+    assert_eq!(client.get("/not_modified").status, 304);
+    assert_eq!(client.get("/no_number").status, 500);
+    site.log().expect("a Content-Length is a number of bytes, not `six`");
+    assert_eq!(client.get("/counted").text(), "12345");
+}
+
+#[test]
+fn a_read_takes_what_is_left_however_much_is_asked_for() {
+    let site = Site::plan_module(APP).workers(1).start();
+    let large = vec![b'x'; 3_000_000];
+    let lines = b"line\n".repeat(100_000);
+    for body in [&b"0123456789"[..], &large] {
+        let read = site.send(request("POST", "/reads_much", &[], body));
+        let expected = format!("5,{},0,0", body.len() - 5);
+        assert_eq!((read.status, read.header("x-sizes")), (200, Some(expected.as_str())));
+    }
+    let read = site.send(request("POST", "/reads_lines", &[], &lines));
+    assert_eq!((read.status, read.header("x-sizes")), (200, Some("5,500000")));
+    let mut client = site.client();
+    for path in ["/reads_much", "/reads_lines"] {
+        let chunked = "HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.send(format!("POST {path} {chunked}7\r\nline\nab\r\n3\r\ncd\n\r\n0\r\n\r\n"));
+        let expected = if path == "/reads_much" { "5,5,0,0" } else { "5,10" };
+        let read = client.read();
+        assert_eq!((read.status, read.header("x-sizes")), (200, Some(expected)), "{path}");
+    }
+}

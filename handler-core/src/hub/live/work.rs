@@ -9,6 +9,7 @@ use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::request::Job;
 use crate::hub::worker::Worker;
+use crate::protocol::Envelope;
 use crate::worker::protocol::{self, Open};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -188,10 +189,17 @@ impl Hub {
             self.forget_live(id);
             return false;
         }
+        // A connection belongs to the worker of its client's requests.
+        let bound = state.sharing.affinity.as_ref().and_then(|_| {
+            let message = self.live.keeper.read(&channel.opening);
+            state.bound_seat(state.near(&Envelope::parse(&message).ok()?))
+        });
         let worker = state
             .seats
             .iter()
-            .filter_map(|seat| seat.worker)
+            .enumerate()
+            .filter(|(at, _)| bound.is_none_or(|bound| bound == *at))
+            .filter_map(|(_, seat)| seat.worker)
             .filter(|worker| self.workers[worker.0].takes_jobs())
             .min_by_key(|worker| (self.workers[worker.0].channels, self.workers[worker.0].jobs.len()));
         let Some(worker) = worker else {
@@ -214,7 +222,7 @@ impl Hub {
         let message = self.live.keeper.read(&channel.opening);
         let app = &self.apps[usize::from(channel.app.0)];
         let handler = app.channels.get(channel.route).map_or(0, |spec| spec.handler);
-        let path = crate::protocol::Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
+        let path = Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
         let params = app.channels.find(path).map(|(_, params)| params).unwrap_or_default();
         let name = self.conn_name(channel.key);
         let open = Open {

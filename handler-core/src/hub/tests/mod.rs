@@ -28,6 +28,7 @@ mod servers;
 mod sessions;
 mod sessions_by_chance;
 mod several;
+mod sharing;
 mod simulation;
 mod site;
 mod standards;

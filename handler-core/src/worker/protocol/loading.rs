@@ -158,6 +158,33 @@ pub struct Registration {
     /// everything, and may still say what it answers to.
     #[serde(default)]
     pub provisional: bool,
+    /// What the script is.
+    #[serde(default)]
+    pub interface: Interface,
+}
+
+/// What a script is: an app of Kennel's own, or an application of one of Python's standards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// Kennel's own: routes and channels.
+    #[default]
+    Kennel,
+    /// ASGI, which takes every request and WebSocket.
+    Asgi,
+    /// WSGI, which takes every request.
+    Wsgi,
+}
+
+impl Interface {
+    /// The name of the standard, for people; `None`: Kennel's own.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Kennel => None,
+            Self::Asgi => Some("ASGI"),
+            Self::Wsgi => Some("WSGI"),
+        }
+    }
 }
 
 impl Registration {

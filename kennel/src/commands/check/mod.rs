@@ -50,7 +50,11 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             Ok(apps) => {
                 for app in apps {
                     match probe(&app, &limits) {
-                        Ok(registration) => loaded.push((app, registration)),
+                        Ok(registration) => {
+                            let mut app = app;
+                            app.spec.workers = app.sharing.workers(app.spec.workers, registration.interface);
+                            loaded.push((app, registration));
+                        }
                         Err(problem) => problems.push(full(&problem)),
                     }
                 }
@@ -82,7 +86,8 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
                 json!({
                     "source": app.spec.name, "mount": app.spec.mount, "workers": app.spec.workers,
                     "routes": registration.routes.len(), "channels": registration.channels.len(),
-                    "raw": registration.raw,
+                    "raw": registration.raw, "interface": registration.interface.name(),
+                    "affinity": app.sharing.affinity.as_ref().map(ToString::to_string),
                 })
             })
             .collect();
@@ -103,7 +108,13 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             let workers = count(app.spec.workers as usize, "worker");
             let routes = count(registration.routes.len(), "route");
             let channels = count(registration.channels.len(), "channel");
-            writeln!(out, "{name}: fine, {routes} and {channels} under {mount}, {workers}")?;
+            let what = match registration.interface.name() {
+                Some(standard) => format!("everything as {standard}"),
+                None => format!("{routes} and {channels}"),
+            };
+            let affinity = app.sharing.affinity.as_ref();
+            let affinity = affinity.map(|affinity| format!(", affinity {affinity}")).unwrap_or_default();
+            writeln!(out, "{name}: fine, {what} under {mount}, {workers}{affinity}")?;
         }
         if !loaded.is_empty() {
             writeln!(out)?;

@@ -18,7 +18,7 @@ use super::wire::Wire;
 use super::worker::Worker;
 use crate::hub::request::Request;
 use crate::hub::traffic::ChannelMeter;
-use crate::hub::{AppSpec, ConnKey, Effect, Hub, Limits, LinkId, WorkerId};
+use crate::hub::{Affinity, AppId, AppSpec, ConnKey, Effect, Hub, Limits, LinkId, Sharing, WorkerId};
 use crate::websocket::Codec;
 use crate::worker::protocol::{Action, Registration, encode_action};
 use conversations::Conversation;
@@ -214,6 +214,8 @@ impl World {
         let mut hub = Hub::new(limits, "boot", links.len(), apps);
         (0..links.len() as u16).for_each(|n| hub.set_upload_store(LinkId(n), format!("/store/{n}").into()));
         hub.set_body_folder("/own".into());
+        let affinity = (seed % 3 == 0).then_some(Affinity::Cookie);
+        hub.set_sharing(AppId(0), Sharing { one_if_standard: seed % 2 == 0, affinity });
         let mut world = Self {
             hub,
             now,

@@ -117,6 +117,13 @@ impl World {
                 false => close = true,
             }
         }
+        if tag % 4 < 3 {
+            // Of a worker, of one that may not be there, of none.
+            more.push((
+                "cookie",
+                ["kennel-worker=1", "a=b; kennel-worker=2", "kennel-worker=9"][tag as usize % 4],
+            ));
+        }
         if link.flow_control && first {
             more.push(("DOWNLOAD_CREDITS", "102400"));
             self.links[number].announced = true;
