@@ -4,7 +4,7 @@ use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
-use crate::role::{WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
+use crate::role::{WORKER_CGI, WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::hub::{AppSpec, Limits};
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
@@ -14,6 +14,10 @@ use handler_exec::Settings;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// What is said when nothing is named.
+pub(crate) const NO_APP: &str =
+    "no app to serve: name a script, as in `kennel run app.lua`, or list apps in kennel.toml";
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
 /// command line that kennel.toml knows by the same path has its settings. Where they are to run, there is a folder for
@@ -38,18 +42,14 @@ pub(crate) fn resolve(
         false => named.iter().map(from_config).collect(),
     };
     if chosen.is_empty() {
-        return Err(wrong_input(
-            "no app to serve: name a script, as in `kennel run app.lua`, or list apps in kennel.toml",
-        ));
+        return Err(wrong_input(NO_APP));
     }
     let program = std::env::current_exe()?.into_os_string();
     let mut apps = Vec::new();
     for (source, settings) in chosen {
         let mount = settings.mount.clone().unwrap_or_else(|| "/".to_owned());
-        if !mount.starts_with('/') {
-            return Err(wrong_input(format!("the mount `{mount}` of `{source}` must begin with `/`")));
-        }
-        let source = Source::read(&source)?;
+        let source =
+            Source::read(&source).map_err(|problem| wrong_input(config.about_source(&source, &problem)))?;
         let named = python.python.as_deref().or(settings.python.as_deref());
         let command = match source.language {
             Some(Language::Lua) => {
@@ -161,6 +161,15 @@ fn program_command(
     Ok(WorkerCommand { program: program.to_owned(), arguments })
 }
 
+/// What an app is written in; `None`: it is a program.
+pub(crate) fn language_of(app: &App) -> Option<Language> {
+    match app.command.arguments.first() {
+        Some(first) if first == WORKER_LUA => Some(Language::Lua),
+        Some(first) if first == WORKER_EXEC || first == WORKER_CGI || first == WORKER_UNABLE => None,
+        _ => Some(Language::Python),
+    }
+}
+
 /// The file of an app that is a program.
 pub(crate) fn program(app: &App) -> Option<PathBuf> {
     let is_program = app.command.arguments.first().is_some_and(|first| first == WORKER_EXEC);
@@ -215,19 +224,42 @@ impl Source {
         match (path.metadata(), extension) {
             (Ok(found), _) if found.is_dir() => wrong("it is a directory; name a script in it"),
             (Ok(_), Some("lua")) if object.is_empty() => source(Some(Language::Lua), file, ""),
-            (Ok(_), Some("lua")) => wrong("a Lua script returns its app, which has no name"),
+            (Ok(_), Some("lua")) => {
+                wrong("a Lua script returns its app, which has no name; leave out what is behind the colon")
+            }
             (Ok(_), Some("py")) => source(Some(Language::Python), file, object),
-            (Err(_), Some("lua" | "py")) => wrong("there is no such file"),
+            (Err(_), Some("lua" | "py")) => wrong(&missing(path)),
             (Err(_), _) if is_dotted_name(file) => source(Some(Language::Python), file, object),
-            (Err(_), _) => wrong("there is no such file"),
-            (Ok(found), _) if !found.is_file() => wrong("it is no file"),
+            (Err(_), _) => wrong(&missing(path)),
+            (Ok(found), _) if !found.is_file() => wrong("it is not a regular file"),
             (Ok(found), _) if found.permissions().mode() & 0o111 == 0 => wrong(&format!(
-                "it is no script in Lua or Python (`.lua`, `.py`) and may not be executed; a program that speaks JSON \
-                 lines may after `chmod +x {file}`"
+                "it is not a script in Lua or Python (`.lua`, `.py`), and it is not executable; if it is a program that \
+                 speaks JSON lines: chmod +x {file}"
             )),
             (Ok(_), _) if object.is_empty() => source(None, file, ""),
-            (Ok(_), _) => wrong("a program has no names in it"),
+            (Ok(_), _) => wrong("a program has no names in it; leave out what is behind the colon"),
         }
+    }
+}
+
+/// That a file does not exist, and which one with a similar name does.
+fn missing(path: &Path) -> String {
+    let wanted = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return format!("there is no such file, nor a folder `{}`", parent.display());
+    }
+    let names = parent.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let near = names
+        .filter_map(|name| name.into_string().ok())
+        .map(|name| (strsim::damerau_levenshtein(wanted, &name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(4))
+        .min();
+    match near {
+        Some((_, name)) => {
+            format!("there is no such file; did you mean `{}`?", path.with_file_name(name).display())
+        }
+        None => "there is no such file".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
+use super::about::{About, log_about};
 use super::app::App;
 use super::connection::Conn;
 use super::counters::Complaint;
@@ -165,6 +166,7 @@ impl Hub {
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
             _ if self.is_finished(key) => {}
+            Kind::Handshake if self.refuses_host(link, &envelope, now) => self.answer_at_once(key, 421, now),
             Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
@@ -214,9 +216,27 @@ impl Hub {
     pub(super) fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
         self.counters.refused += 1;
         if self.complaints.pass(Complaint::Refused, now) {
-            let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
-            warn!(link = link.0, conn = envelope.conn_id, path = %path, "refused: {reason}");
+            let incarnation = self.links[usize::from(link.0)].incarnation;
+            match ConnId::try_from(envelope.conn_id) {
+                Ok(id) => {
+                    let about = About::message(ConnKey { link, incarnation, id }, envelope);
+                    log_about!(warn, about, "refused: {reason}");
+                }
+                Err(_) => {
+                    let path = String::from_utf8_lossy(&envelope.path[..envelope.path.len().min(SHOWN)]);
+                    warn!(link = link.0, conn = envelope.conn_id, path = &*path, "refused: {reason}");
+                }
+            }
         }
+    }
+
+    /// Whether a message names a host that this site does not answer to. The log says so.
+    fn refuses_host(&mut self, link: LinkId, envelope: &Envelope<'_>, now: Instant) -> bool {
+        let is_foreign = self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(envelope));
+        if is_foreign {
+            self.refuse(link, envelope, "a foreign Host; --allow-host NAME allows it", now);
+        }
+        is_foreign
     }
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
@@ -259,6 +279,8 @@ impl Hub {
         }
         let planned = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
+            let about = |_: &Self| About::message(key, asked.envelope);
+            self.complain_of_overload(about, "limits.pipeline requests wait on this connection", now);
             persistence = Persistence::Close;
             Planned::own(own_answer(503, None), MeterId::NOBODY)
         } else if asked.body == Body::Parts && self.is_too_large(head.spool_size.map_or(0, u64::from)) {
@@ -335,6 +357,9 @@ impl Hub {
         let answer = Planned::own;
         if self.stopping.is_some() {
             return answer(self.own_page(503), MeterId::NOBODY);
+        }
+        if self.refuses_host(key.link, envelope, now) {
+            return answer(self.own_page(421), MeterId::NOBODY);
         }
         if self.is_call(envelope)
             && let Some(planned) = self.plan_call(asked, method, now)

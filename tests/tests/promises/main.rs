@@ -59,6 +59,8 @@ mod ctl;
 /// `kennel decode`: every captured message, as its index says.
 mod dead_lines;
 mod decode;
+/// `kennel dev`: errors in the browser, new code, and no strangers.
+mod dev;
 /// Stop and reload finish what was begun, or name what they cut off.
 mod endings;
 /// Examples: each one starts and answers.
@@ -146,5 +148,7 @@ mod test_runs;
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;
+/// Wrong inputs: command lines, settings and scripts, and what is said of each.
+mod wrong_inputs;
 /// WSGI: the older standard for applications in Python.
 mod wsgi;
