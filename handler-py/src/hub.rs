@@ -157,6 +157,12 @@ pub(crate) fn error_html(
     error_page::render(title, &LoadFailure { message, file, line, traceback })
 }
 
+/// The reason with which a channel's connection is closed after an error.
+#[pyfunction]
+pub(crate) fn close_reason(dev: bool, error: &str) -> String {
+    error_page::close_reason(dev, error)
+}
+
 /// The line of a cookie for a Set-Cookie header.
 #[pyfunction]
 #[pyo3(signature = (name, value, *, max_age=None, path=Some("/".to_owned()), domain=None, secure=false, http_only=true, same_site=Some("Lax".to_owned())))]

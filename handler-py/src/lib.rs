@@ -54,8 +54,8 @@ mod _native {
     use crate::headers::{Args, Headers};
     #[pymodule_export]
     use crate::hub::{
-        RouteTable, ask, attachment, check_header, close_room, cookie, deliver, error_html, evaluated, event,
-        log, nearest, publish, room_name,
+        RouteTable, ask, attachment, check_header, close_reason, close_room, cookie, deliver, error_html,
+        evaluated, event, log, nearest, publish, room_name,
     };
     #[pymodule_export]
     use crate::package::sources;

@@ -14,6 +14,7 @@ const FILES: &[(&str, &str)] = &files![
     "_app.py",
     "_app_server.py",
     "_asgi.py",
+    "_asgi_dev.py",
     "_asgi_http.py",
     "_asgi_lifespan.py",
     "_asgi_websocket.py",

@@ -6,7 +6,7 @@ use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::python;
-use crate::role::{WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
+use crate::role::{WORKER_CGI, WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::http::percent::normal_path;
 use handler_core::hub::{AppSpec, Limits, Sharing};
 use handler_core::serve::App;
@@ -18,6 +18,10 @@ use source::Source;
 pub(crate) use source::{is_module, split_call};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// What is said when nothing is named.
+pub(crate) const NO_APP: &str =
+    "no app to serve: name a script, as in `kennel run app.lua`, or list apps in kennel.toml";
 
 /// The apps to serve: those named on the command line, or all of kennel.toml. An app named on the
 /// command line that kennel.toml knows by the same path has its settings. Where they are to run, there is a folder for
@@ -42,19 +46,15 @@ pub(crate) fn resolve(
         false => named.iter().map(from_config).collect(),
     };
     if chosen.is_empty() {
-        return Err(wrong_input(
-            "no app to serve: name a script, as in `kennel run app.lua`, or list apps in kennel.toml",
-        ));
+        return Err(wrong_input(NO_APP));
     }
     let program = std::env::current_exe()?.into_os_string();
     let mut apps = Vec::new();
     for (source, settings) in chosen {
         let mount = settings.mount.clone().unwrap_or_else(|| "/".to_owned());
-        if !mount.starts_with('/') {
-            return Err(wrong_input(format!("the mount `{mount}` of `{source}` must begin with `/`")));
-        }
         let mount = normal_path(mount.as_bytes()).into_owned();
-        let source = Source::read(&source)?;
+        let source =
+            Source::read(&source).map_err(|problem| wrong_input(config.about_source(&source, &problem)))?;
         let named = python.python.as_deref().or(settings.python.as_deref());
         let command = match source.language {
             Some(Language::Lua) => {
@@ -187,6 +187,15 @@ fn program_command(
     };
     let arguments = vec![WORKER_EXEC.into(), serde_json::to_string(&settings)?.into()];
     Ok(WorkerCommand { program: program.to_owned(), arguments })
+}
+
+/// What an app is written in; `None`: it is a program.
+pub(crate) fn language_of(app: &App) -> Option<Language> {
+    match app.command.arguments.first() {
+        Some(first) if first == WORKER_LUA => Some(Language::Lua),
+        Some(first) if first == WORKER_EXEC || first == WORKER_CGI || first == WORKER_UNABLE => None,
+        _ => Some(Language::Python),
+    }
 }
 
 /// The file of an app that is a program.

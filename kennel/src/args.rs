@@ -39,8 +39,9 @@ pub(crate) enum Command {
     /// Serve apps while you write them: reload on change, errors in the browser
     #[command(after_help = "Examples:
   kennel dev app.lua                           then open http://127.0.0.1:6767
-  kennel dev site/                             every script in site/handlers")]
-    Dev(Serve),
+  kennel dev site/                             every script in site/handlers
+  kennel dev --listen 0.0.0.0:6767 --allow-host laptop.local app.lua    for a phone in this network")]
+    Dev(Dev),
     /// Make an app to begin with: a page, a chat room and tests that pass
     #[command(after_help = "Examples:
   kennel new hello                             in Lua
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   kennel check app.lua
   kennel check site/                           every script in site/handlers
+  kennel check --limits                        and the limits in force
+  kennel check --strict                        warnings are errors, for a deployment
   kennel check --json                          what kennel.toml says, for machines
   kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there")]
     Check(CheckAll),
@@ -188,7 +191,7 @@ pub(crate) struct Serve {
     #[arg(value_name = "APP")]
     pub(crate) apps: Vec<String>,
     /// Workers of each app [default: one per core; one for ASGI and WSGI apps, programs and each handler of a directory]
-    #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", env = "KENNEL_WORKERS", value_parser = up_to_256)]
     pub(crate) workers: Option<u32>,
     /// Keep what belongs together at one worker: `cookie` for each visitor, `query:NAME` for each value of a parameter
     #[arg(long, value_name = "cookie|query:NAME", env = "KENNEL_AFFINITY")]
@@ -213,6 +216,25 @@ pub(crate) struct Serve {
     /// How much is logged
     #[arg(long, value_enum, default_value = "info", env = "KENNEL_LOG_LEVEL")]
     pub(crate) log_level: LogLevel,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Dev {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    /// Answer requests for this host name, too; behind a leading dot, for all names that end so. Addresses and names of
+    /// this machine are always answered, others never, so that no foreign page can read this site
+    #[arg(long, value_name = "NAME", env = "KENNEL_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
+    pub(crate) allow_host: Vec<String>,
+}
+
+/// A host name, without scheme and port.
+fn host_name(typed: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !typed.is_empty() && typed.bytes().all(is_plain) {
+        true => Ok(typed.to_owned()),
+        false => Err("write a host name without scheme and port, as in dev.example.com".to_owned()),
+    }
 }
 
 /// Where an existing Mongrel2's handler is found.
@@ -254,7 +276,7 @@ pub(crate) struct Python {
     #[arg(long, env = "KENNEL_FACTORY")]
     pub(crate) factory: bool,
     /// Threads of each Python worker, for handlers that block [default: 8 for WSGI, else none]
-    #[arg(long, value_name = "N", env = "KENNEL_THREADS", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", env = "KENNEL_THREADS", value_parser = up_to_256)]
     pub(crate) threads: Option<u32>,
 }
 
@@ -372,11 +394,24 @@ pub(crate) struct Test {
     pub(crate) json: bool,
 }
 
+/// A number of workers or threads.
+fn up_to_256(typed: &str) -> Result<u32, String> {
+    match typed.parse() {
+        Ok(number @ 1..=256) => Ok(number),
+        _ => Err("write a whole number from 1 to 256".to_owned()),
+    }
+}
+
+/// A whole number.
+pub(crate) fn whole<T: std::str::FromStr>(typed: &str) -> Result<T, String> {
+    typed.parse().map_err(|_| "write a whole number".to_owned())
+}
+
 /// A time of a test's: more than none, and not for ever.
 fn seconds(typed: &str) -> Result<f64, String> {
     match typed.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
-        _ => Err("a number of seconds above 0, 86400 at most".to_owned()),
+        _ => Err("write a number of seconds above 0 and up to 86400".to_owned()),
     }
 }
 
@@ -385,6 +420,12 @@ fn seconds(typed: &str) -> Result<f64, String> {
 pub(crate) struct CheckAll {
     #[command(flatten)]
     pub(crate) check: Check,
+    /// Show all limits with their values
+    #[arg(long)]
+    pub(crate) limits: bool,
+    /// Warnings are errors: exit with 2 if there is one
+    #[arg(long)]
+    pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) database: Database,
 }
@@ -457,6 +498,7 @@ pub(crate) enum CtlRequest {
     /// End a connection; its handler hears nothing of it
     Kill {
         /// Its id in `status net`, below 65536
+        #[arg(value_parser = whole::<u32>)]
         id: u32,
     },
     /// End the server, as SIGINT does
@@ -529,13 +571,13 @@ pub(crate) struct Console {
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Which process, when several run in this directory
-    #[arg(long, value_name = "PID", conflicts_with = "socket")]
+    #[arg(long, value_name = "PID", conflicts_with = "socket", value_parser = whole::<i32>)]
     pub(crate) pid: Option<i32>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Signal {
     /// Which process, when several run in this directory
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = whole::<i32>)]
     pub(crate) pid: Option<i32>,
 }

@@ -4,16 +4,17 @@ The first argument, if there is one, is the module's file, which carries the pac
 installed. The second one is a folder for the compiled package.
 """
 
+import sys
+
+# Where this text is run from is nobody's code, and nobody's library either.
+if sys.path and sys.path[0] == "":
+    del sys.path[0]
+
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import marshal
 import os
-import sys
-
-# Where this text is run from is nobody's code.
-if sys.path and sys.path[0] == "":
-    del sys.path[0]
 
 
 class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -92,7 +93,9 @@ class Kept:
     def write(self, codes):
         ours = f"{self.path}.{os.getpid()}"
         try:
-            with open(ours, "wb") as file:
+            # For this user alone, whatever the umask.
+            made = os.open(ours, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(made, "wb") as file:
                 marshal.dump(codes, file)
             os.replace(ours, self.path)
         except OSError:

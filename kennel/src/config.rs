@@ -2,11 +2,16 @@
 
 use crate::args::{self, Interface};
 use crate::exit::plain;
+use crate::listen::{self, METRICS};
+use crate::own_server::{DEFAULT_LISTEN, no_port};
+use crate::toml_words::{self, Worded};
 use handler_core::http::proxies::TrustedProxies;
 use handler_core::hub::{Affinity, Limits};
 use handler_core::object;
+use handler_core::transport::Address;
 use handler_core::worker::protocol::MAX_BATCH;
 use serde::{Deserialize, Deserializer};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
@@ -19,6 +24,7 @@ pub(crate) const DEFAULT_FILE: &str = "kennel.toml";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where Kennel's own Mongrel2 listens.
+    #[serde(default, deserialize_with = "own_address")]
     pub(crate) listen: Option<String>,
     /// Whether that Mongrel2 counts what its clients have not read yet.
     pub(crate) flow_control: Option<bool>,
@@ -48,6 +54,9 @@ pub(crate) struct Config {
     /// Bounds that differ from their defaults.
     #[serde(default, deserialize_with = "object::only")]
     limits: LimitSettings,
+    /// Where the sources of apps stand in the file.
+    #[serde(skip)]
+    sources: Vec<(String, Mistake)>,
 }
 
 /// The sessions.
@@ -61,7 +70,7 @@ pub(crate) struct Sessions {
 
 /// A text or a list of texts.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text or a list of texts")]
+#[serde(untagged, expecting = "write a text in quotes, or a list of texts")]
 pub(crate) enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -115,6 +124,7 @@ pub(crate) struct Console {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metrics {
     /// The address of their HTTP.
+    #[serde(default, deserialize_with = "metrics_address")]
     pub(crate) listen: Option<String>,
 }
 
@@ -140,7 +150,9 @@ pub(crate) enum Place {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mongrel2Table {
+    #[serde(default, deserialize_with = "spec")]
     send_spec: Option<String>,
+    #[serde(default, deserialize_with = "spec")]
     recv_spec: Option<String>,
     recv_ident: Option<String>,
     config: Option<PathBuf>,
@@ -191,6 +203,7 @@ pub(crate) struct App {
     pub(crate) source: String,
     #[serde(default, deserialize_with = "positive")]
     pub(crate) workers: Option<u32>,
+    #[serde(default, deserialize_with = "mount")]
     pub(crate) mount: Option<String>,
     /// The interpreter of an app in Python.
     pub(crate) python: Option<String>,
@@ -299,7 +312,7 @@ pub(crate) enum ConfigError {
 }
 
 /// A mistake in the file, and where it is.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[error("{}:{line}:{column}: {message}\n  {text}\n  {marker}{hint}", path.display())]
 pub(crate) struct Mistake {
     path: PathBuf,
@@ -327,7 +340,22 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|problem| describe(path, text, &problem))
+        let mut config: Self = toml::from_str(text).map_err(|problem| describe(path, text, &problem))?;
+        let sources: Sources = toml::from_str(text).unwrap_or_default();
+        let place = |app: SourceOfApp| {
+            let span = app.source.span();
+            (app.source.into_inner(), Mistake::new(path, text, span, Worded::default()))
+        };
+        config.sources = sources.app.into_iter().map(place).collect();
+        Ok(config)
+    }
+
+    /// A problem with the source of an app, with its place if the file lists it.
+    pub(crate) fn about_source(&self, source: &str, problem: &anyhow::Error) -> String {
+        match self.sources.iter().find(|(listed, _)| listed == source) {
+            Some((_, place)) => Mistake { message: problem.to_string(), ..place.clone() }.to_string(),
+            None => problem.to_string(),
+        }
     }
 
     /// The bounds in force.
@@ -377,55 +405,96 @@ impl Config {
     }
 }
 
-/// Turns toml's error into one with place, line, carets and the nearest known key.
-fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
-    let span = problem.span().unwrap_or(0..0);
-    let start = span.start.min(text.len());
-    let before = &text[..start];
-    let line = before.matches('\n').count() + 1;
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = text[line_start..start].chars().count() + 1;
-    let mut shown = text[line_start..].lines().next().unwrap_or_default();
-    if shown.trim_start().starts_with("secret") {
-        shown = &shown[..shown.find('=').unwrap_or(shown.len())];
-    }
-    let room = shown.chars().count().saturating_sub(column - 1).max(1);
-    let width = text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, room);
-    let message = problem.message().to_owned();
-    let hint = suggestion(&message).map_or(String::new(), |known| format!(" did you mean `{known}`?"));
-    ConfigError::Wrong(Box::new(Mistake {
-        path: path.to_owned(),
-        line,
-        column,
-        message,
-        text: shown.to_owned(),
-        marker: " ".repeat(column - 1) + &"^".repeat(width),
-        hint,
-    }))
+/// The sources of apps, with their places.
+#[derive(Default, Deserialize)]
+struct Sources {
+    #[serde(default)]
+    app: Vec<SourceOfApp>,
 }
 
-/// The known key that is nearest to the unknown one; serde names both in backticks.
-fn suggestion(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field ")?;
-    let mut names = rest.split('`').skip(1).step_by(2);
-    let wrong = names.next()?;
-    names
-        .map(|known| (strsim::damerau_levenshtein(wrong, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .min()
-        .map(|(_, known)| known.to_owned())
+#[derive(Deserialize)]
+struct SourceOfApp {
+    source: toml::Spanned<String>,
+}
+
+/// Turns toml's error into one in our words, with place, line and carets.
+fn describe(path: &Path, text: &str, problem: &toml::de::Error) -> ConfigError {
+    let span = problem.span().unwrap_or(0..0);
+    let place = Mistake::new(path, text, span, Worded::default());
+    let worded = toml_words::reword(problem.message(), place.text.trim());
+    ConfigError::Wrong(Box::new(Mistake { message: worded.message, hint: worded.hint, ..place }))
+}
+
+impl Mistake {
+    fn new(path: &Path, text: &str, span: Range<usize>, Worded { message, hint }: Worded) -> Self {
+        let start = span.start.min(text.len());
+        let before = &text[..start];
+        let line = before.matches('\n').count() + 1;
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = text[line_start..start].chars().count() + 1;
+        let mut shown = text[line_start..].lines().next().unwrap_or_default();
+        if shown.trim_start().starts_with("secret") {
+            shown = &shown[..shown.find('=').unwrap_or(shown.len())];
+        }
+        let room = shown.chars().count().saturating_sub(column - 1).max(1);
+        let width = text.get(span.start..span.end).map_or(1, |t| t.chars().count()).clamp(1, room);
+        Self {
+            path: path.to_owned(),
+            line,
+            column,
+            message,
+            text: shown.to_owned(),
+            marker: " ".repeat(column - 1) + &"^".repeat(width),
+            hint,
+        }
+    }
+}
+
+/// A text that `check` finds right, or what it says is wrong with it.
+fn checked<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    check: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    check(&text).map_err(serde::de::Error::custom)?;
+    Ok(Some(text))
+}
+
+fn own_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |text| match text.rsplit_once(':') {
+        Some((_, port)) if port.parse() == Ok(0u16) => Err(no_port(text)),
+        _ => listen::spelled(text, DEFAULT_LISTEN),
+    })
+}
+
+fn metrics_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |text| listen::spelled(text, METRICS))
+}
+
+fn spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |text| text.parse::<Address>().map(drop).map_err(|problem| problem.to_string()))
+}
+
+fn mount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |text| match text.starts_with('/') {
+        true => Ok(()),
+        false => Err(format!("the mount `{text}` must begin with `/`; write \"/{text}\"")),
+    })
 }
 
 /// `"30s"`, `"500ms"`, `"1m 30s"`, or a number of seconds; above 0.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a time like \"30s\" or \"500ms\"")]
+    #[serde(untagged, expecting = "not a duration; write \"30s\", \"5m\" or a number of seconds")]
     enum Written {
         Text(String),
         Seconds(f64),
     }
-    let wrong =
-        |text: &str| serde::de::Error::custom(format!("`{text}` is no time; write \"30s\" or \"500ms\""));
+    let wrong = |text: &str| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not a duration; write \"30s\", \"5m\" or a number of seconds"
+        ))
+    };
     let time = match Written::deserialize(deserializer)? {
         Written::Text(text) => humantime::parse_duration(&text).map_err(|_| wrong(&text))?,
         Written::Seconds(seconds) => {
@@ -433,7 +502,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         }
     };
     if time.is_zero() || time > Duration::from_secs(366 * 86_400) {
-        return Err(serde::de::Error::custom("a time must be above 0 and below a year"));
+        return Err(serde::de::Error::custom("a duration must be above 0 and below a year"));
     }
     Ok(Some(time))
 }
@@ -447,7 +516,7 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trusted
 /// A whole number above 0, or `"64KiB"`, `"256MiB"`, `"1GiB"`.
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a whole number or a size like \"64KiB\" or \"256MiB\"")]
+    #[serde(untagged, expecting = "not a size; write a whole number, or \"64KiB\", \"256MiB\", \"1GiB\"")]
     enum Written {
         Number(i64),
         Text(String),
@@ -469,7 +538,8 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::
     match value.filter(|value| *value > 0) {
         Some(value) => Ok(Some(value)),
         None => {
-            Err(serde::de::Error::custom("expected a number above 0, or a size like \"64KiB\" or \"256MiB\""))
+            let text = "not a size; write a whole number above 0, or \"64KiB\", \"256MiB\", \"1GiB\"";
+            Err(serde::de::Error::custom(text))
         }
     }
 }
@@ -480,7 +550,7 @@ fn answer_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
     const MOST: usize = MAX_BATCH - (1 << 20);
     match size(deserializer)? {
         Some(value) if value > MOST => {
-            Err(serde::de::Error::custom(format!("expected at most {}MiB", MOST >> 20)))
+            Err(serde::de::Error::custom(format!("too large; write at most \"{}MiB\"", MOST >> 20)))
         }
         value => Ok(value),
     }
@@ -495,7 +565,7 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D
     let number = i64::deserialize(deserializer)?;
     match u32::try_from(number) {
         Ok(number @ 1..=256) => Ok(Some(number)),
-        _ => Err(serde::de::Error::custom("expected a number from 1 to 256")),
+        _ => Err(serde::de::Error::custom("write a whole number from 1 to 256")),
     }
 }
 
@@ -590,7 +660,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_shown_with_its_place_and_the_nearest_known_one() {
         let text = problem("listen = \"x\"\n[limits]\nrequest_timeuot = 1\n");
-        assert!(text.starts_with("kennel.toml:3:1: unknown field `request_timeuot`"), "{text}");
+        assert!(text.starts_with("kennel.toml:3:1: unknown key `request_timeuot`"), "{text}");
         assert!(
             text.contains("\n  request_timeuot = 1\n  ^^^^^^^^^^^^^^^ did you mean `request_timeout`?"),
             "{text}"
@@ -607,9 +677,9 @@ mod tests {
         let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
         assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
-        assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is no time"));
-        assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most 255MiB"));
-        assert!(problem("[cgi]\noutput = \"1GiB\"\n").contains("at most 255MiB"));
+        assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is not a duration"));
+        assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most \"255MiB\""));
+        assert!(problem("[cgi]\noutput = \"1GiB\"\n").contains("at most \"255MiB\""));
         assert!(problem("[cgi]\nenable = true\n").contains("did you mean `enabled`?"));
         assert!(problem("[limits\n").starts_with("kennel.toml:1:"));
     }

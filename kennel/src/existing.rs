@@ -3,11 +3,11 @@
 
 use crate::args::{Addresses, Database};
 use crate::capacity::Places;
-use crate::config::{Config, Place};
+use crate::config::{self, Config, Place};
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;
 use handler_core::transport::{Address, Endpoint};
-use mongrel2_conf::deployed::{Deployment, Wanted};
+use mongrel2_conf::deployed::{ChoiceError, Deployment, Wanted};
 use mongrel2_conf::model::{Handler, Server, Target};
 use mongrel2_conf::store::StoreError;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,24 @@ pub(crate) fn find<'a>(
 ) -> anyhow::Result<(&'a Server, &'a Handler)> {
     let Database { server, handler, route, .. } = database;
     let wanted = Wanted { server: server.as_deref(), handler: handler.as_deref(), route: route.as_deref() };
-    deployment.handler(wanted).map_err(wrong_input)
+    deployment.handler(wanted).map_err(|problem| match problem {
+        ChoiceError::Several { .. } => wrong_input(format!(
+            "{problem}\n--handler SEND_IDENT or --route PATTERN names a handler, --server NAME a server"
+        )),
+        other => wrong_input(other),
+    })
+}
+
+/// Whether the addresses of a handler are ones.
+///
+/// # Errors
+///
+/// When one is not.
+pub(crate) fn check(server: &config::Mongrel2) -> anyhow::Result<()> {
+    match &server.place {
+        Place::Addresses { send_spec, recv_spec, .. } => at(send_spec, recv_spec, None).map(drop),
+        Place::Database(_) => Ok(()),
+    }
 }
 
 fn at(send_spec: &str, recv_spec: &str, recv_ident: Option<String>) -> anyhow::Result<Endpoint> {
@@ -126,7 +143,7 @@ fn in_database(
     let (server, handler) = find(&deployment, database)?;
     if !handler.send_ident.starts_with(&handler.recv_ident) {
         return Err(wrong_input(format!(
-            "no answer would ever arrive: recv_ident `{}` is no prefix of send_ident `{}` in `{}`",
+            "no response would ever arrive: recv_ident `{}` is not a prefix of send_ident `{}` in `{}`",
             handler.recv_ident,
             handler.send_ident,
             path.display()

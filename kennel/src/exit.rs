@@ -57,6 +57,12 @@ pub(crate) fn plain(problem: &io::Error) -> String {
     }
 }
 
+/// Whether to write colours: to a terminal that has them, unless the user does not want any.
+pub(crate) fn takes_colours(is_terminal: bool) -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    is_terminal && !is_dumb && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Prints the error of a command, if there is one, and gives the exit code.
 pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     let problem = match result {
@@ -70,7 +76,7 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     if kind == Some(io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    let label = match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+    let label = match takes_colours(io::stderr().is_terminal()) {
         true => "\u{1b}[1;31merror:\u{1b}[0m",
         false => "error:",
     };

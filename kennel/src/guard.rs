@@ -5,13 +5,15 @@
 
 use mongrel2_guard::{FILE_NAME, Presence, VARIABLE, can_preload, find, presence, write};
 use std::ffi::OsString;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tracing::{info, warn};
 
 /// With the value `off`, the Mongrel2 that Kennel starts is not guarded: for measurements.
-const SWITCH: &str = "KENNEL_GUARD";
+pub(crate) const SWITCH: &str = "KENNEL_GUARD";
 
 /// What a Mongrel2 without the guard does.
 pub(crate) const DANGER: &str = "when a client leaves while mongrel2 writes to it, mongrel2 may write the rest to the \
@@ -36,7 +38,10 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<PathBuf, String> {
     if !can_preload(&file) {
         return Err(format!("the path {} has a blank or a colon", file.display()));
     }
-    write(&file).map_err(|problem| format!("cannot write {}: {problem}", file.display()))?;
+    let private = |()| fs::set_permissions(&file, Permissions::from_mode(0o600));
+    write(&file)
+        .and_then(private)
+        .map_err(|problem| format!("cannot write {}: {problem}", file.display()))?;
     Ok(file)
 }
 

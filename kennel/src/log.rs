@@ -9,8 +9,8 @@ mod queue;
 mod visible;
 
 use crate::args::{LogFormat, LogLevel};
+use crate::exit::takes_colours;
 use anyhow::Context;
-use fields::TextFields;
 use intake::Intake;
 use queue::LogQueue;
 use std::io::{self, IsTerminal, Write};
@@ -81,7 +81,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 /// Sets logging up; called once. `bound`: the most bytes of lines that wait to be written.
 pub(crate) fn start(format: LogFormat, level: LogLevel, bound: usize) -> anyhow::Result<(Log, SetLevel)> {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = takes_colours(io::stderr().is_terminal());
     let target = io::stderr().as_fd().try_clone_to_owned().context("cannot log to standard error")?;
     let dropped = Arc::default();
     let tell = |lines| warn!(lines, "log lines were dropped, since standard error did not take them in time");
@@ -95,7 +95,7 @@ pub(crate) fn start(format: LogFormat, level: LogLevel, bound: usize) -> anyhow:
         .with_target(false);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
-        LogFormat::Text => layer.compact().fmt_fields(TextFields).boxed(),
+        LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
     };
     let (level, handle) = reload::Layer::new(filter(level));
     tracing_subscriber::registry().with(level).with(layer).init();
@@ -144,6 +144,14 @@ impl Drop for Log {
 }
 
 impl Ready {
+    /// A plain line for people who wait for a page, which shows an error.
+    pub(crate) fn tell_of_error(&self, text: &str) {
+        match self.format {
+            LogFormat::Json => info!("not serving yet: {text}"),
+            LogFormat::Text => self.queue.push(format!("not serving yet: {text}\n").as_bytes()),
+        }
+    }
+
     /// A plain line for people and for programs that wait for it.
     pub(crate) fn tell(&self, text: &str) {
         match self.format {

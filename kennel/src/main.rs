@@ -28,6 +28,9 @@ mod secret;
 mod servers;
 mod site_folder;
 mod table;
+mod toml_words;
+mod unused;
+mod usage;
 mod watch;
 
 use clap::Parser;
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
     }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
-        Err(problem) => return exit::usage(&problem),
+        Err(problem) => return exit::usage(&usage::advise(problem, &arguments)),
     };
     exit::report(commands::run(args))
 }

@@ -7,17 +7,18 @@ use crate::capacity::Places;
 use crate::exit::{unreachable, wrong_input};
 use crate::guard;
 use crate::listen;
-use crate::role::{COMPANION, GUARDED};
-use crate::run_files::RunFiles;
+use crate::role::{GUARDED, SERVER};
+use crate::run_files::{RunFiles, private_file};
 use anyhow::Context;
 use handler_core::transport::{Address, Endpoint};
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, public_files, store};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, getrlimit, kill_process, pidfd_open, setrlimit};
-use std::fs::File;
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -138,9 +139,9 @@ impl OwnServer {
         })
     }
 
-    /// Where browsers reach it.
+    /// Where a browser on this machine reaches it.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", reachable(self.address))
     }
 
     /// Where [`await_answer`] finds it.
@@ -217,18 +218,18 @@ impl OwnServer {
     fn spawn(&mut self) -> anyhow::Result<()> {
         let folder = self.files.folder();
         // What a killed server left would keep the next one from starting.
-        let _ = std::fs::remove_file(folder.join("mongrel2.pid"));
+        let _ = fs::remove_file(folder.join("mongrel2.pid"));
         if find_program(PROGRAM).is_none() {
             return Err(unreachable(
                 "mongrel2 is not installed; on Debian and Ubuntu: apt install mongrel2-core\n  \
                  or serve an existing one: --send-spec and --recv-spec",
             ));
         }
-        let log = File::create(self.log_file())?;
+        let log = private_file(&self.log_file())?;
         let mut command = Command::new(std::env::current_exe()?);
         match &self.guard {
             Ok(library) => command.arg(GUARDED).arg(library),
-            Err(_) => command.arg(COMPANION),
+            Err(_) => command.arg(SERVER),
         };
         let mut child = command
             .args([&std::process::id().to_string(), PROGRAM])
@@ -260,10 +261,7 @@ impl OwnServer {
 /// Waits until a server of our own answers. It listens long before: for the first half second of its life it takes
 /// connections and looks at none. What is sent is not HTTP, so that it answers by itself.
 pub(crate) fn await_answer(address: SocketAddr) {
-    let address = match address.ip().is_unspecified() {
-        true => SocketAddr::new([127, 0, 0, 1].into(), address.port()),
-        false => address,
-    };
+    let address = reachable(address);
     let deadline = Instant::now() + Duration::from_secs(3);
     while Instant::now() < deadline {
         let answered =
@@ -276,6 +274,15 @@ pub(crate) fn await_answer(address: SocketAddr) {
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The address by which this machine reaches a server that listens there.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
     }
 }
 
@@ -303,10 +310,20 @@ fn pause(failures: u32) -> Duration {
     }
 }
 
-fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
+/// What is said of port 0.
+pub(crate) fn no_port(listen: &str) -> String {
+    format!("`{listen}`: Mongrel2 cannot choose a port by itself; write one, as in {DEFAULT_LISTEN}")
+}
+
+/// Where the server is to listen.
+///
+/// # Errors
+///
+/// When that is not an address, or has no port of its own.
+pub(crate) fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
     let address = listen::parse(listen, DEFAULT_LISTEN)?;
     if address.port() == 0 {
-        return Err(wrong_input(format!("`{listen}`: Mongrel2 cannot choose a port itself; name one")));
+        return Err(wrong_input(no_port(listen)));
     }
     Ok(address)
 }
@@ -363,7 +380,10 @@ fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&P
     settings.push(("superpoll.hot_dividend".to_owned(), places.dividend.to_string()));
     allow_descriptors();
     let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
-    store::write(&config, &Path::new(folder).join("config.sqlite"))?;
+    let database = Path::new(folder).join("config.sqlite");
+    store::write(&config, &database)?;
+    // It keeps the mode of the file that it replaces; there was none.
+    fs::set_permissions(&database, Permissions::from_mode(0o600))?;
     Ok(())
 }
 
@@ -384,7 +404,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
 
 /// The end of a log, for an error message.
 fn last_lines(file: &Path) -> String {
-    let text = std::fs::read(file).unwrap_or_default();
+    let text = fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  {line}\n")).collect()

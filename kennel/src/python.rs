@@ -19,7 +19,11 @@ const MODULE: &str = "libkennel_python.so";
 
 /// What an interpreter is asked before it is trusted with an app. Runs on any version.
 const PROBE: &str = r#"
-import json, sys
+import sys
+# What lies in the working folder is nobody's library.
+if sys.path and sys.path[0] == "":
+    del sys.path[0]
+import json
 installed = None
 if len(sys.argv) < 2 and sys.version_info >= (3, 9):
     try:
@@ -67,7 +71,7 @@ pub(crate) fn worker_command(
     }
     if probe.implementation.as_deref() != Some("cpython") {
         return Err(wrong_input(format!(
-            "{name} ({origin}) is no CPython, which Kennel's module needs; --python names another interpreter"
+            "{name} ({origin}) is not CPython, which Kennel's module needs; --python names another interpreter"
         )));
     }
     // With faulthandler, a worker that crashes writes the lines of Python that it was in to standard error, which is the log.
@@ -151,10 +155,13 @@ fn ask_now(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Pro
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.trim().lines().last().unwrap_or("it said nothing");
-        return Err(wrong_input(format!("{} ({origin}) is no working Python: {last}", program.display())));
+        return Err(wrong_input(format!(
+            "{} ({origin}) does not work: {last}; --python names another interpreter",
+            program.display()
+        )));
     }
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let program = program.display();
-        wrong_input(format!("{program} ({origin}) is no Python; --python names another interpreter"))
+        wrong_input(format!("{program} ({origin}) is not Python; --python names another interpreter"))
     })
 }

@@ -26,7 +26,10 @@ pub(crate) const TEST_LUA: &str = "test-lua";
 /// The first argument of a companion; then its parent's process id, then the program and its arguments.
 pub(crate) const COMPANION: &str = "companion";
 
-/// The first argument of a companion that gets a preloaded library; then the library, then as for a companion.
+/// The first argument of a Mongrel2's companion; then as for a companion. What the server makes is for this user alone.
+pub(crate) const SERVER: &str = "server-companion";
+
+/// The same for a Mongrel2 that gets a preloaded library; then the library, then as for a companion.
 pub(crate) const GUARDED: &str = "guarded-companion";
 
 /// Plays the part that the arguments name, if they name one.
@@ -38,7 +41,8 @@ pub(crate) fn play(arguments: &[OsString]) -> Option<anyhow::Result<ExitCode>> {
         WORKER_UNABLE if arguments.len() == 3 => Some(worker_that_is_unable(&arguments[2])),
         TEST_LUA if arguments.len() == 2 => Some(test()),
         COMPANION => Some(companion(&arguments[2..], None)),
-        GUARDED if arguments.len() > 2 => Some(companion(&arguments[3..], Some(Path::new(&arguments[2])))),
+        SERVER => Some(server(&arguments[2..], None)),
+        GUARDED if arguments.len() > 2 => Some(server(&arguments[3..], Some(Path::new(&arguments[2])))),
         _ => None,
     }
 }
@@ -83,6 +87,12 @@ fn test() -> anyhow::Result<ExitCode> {
     handler_lua::testing::run_file(&serde_json::from_str(&plan)?, &mut std::io::stdout())
         .map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes a Mongrel2 whose sockets and files are for this user alone.
+fn server(arguments: &[OsString], library: Option<&Path>) -> anyhow::Result<ExitCode> {
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    companion(arguments, library)
 }
 
 /// Becomes the program, which the kernel kills when the parent ends. The library is preloaded into the program alone.

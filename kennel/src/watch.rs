@@ -1,5 +1,6 @@
 //! Watches the folders of apps and says when code has changed, for `kennel dev`.
 
+use notify::event::{CreateKind, ModifyKind, RemoveKind};
 use notify::{EventKind, RecursiveMode, Watcher};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// Editors write a file in several steps; this long after the last one it is whole.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// The same after a folder has appeared or was moved: until it is watched, its files change unseen.
+const SETTLE_FOLDER: Duration = Duration::from_millis(300);
 
 /// Files whose change means new code.
 const CODE: [&str; 5] = ["lua", "py", "html", "json", "toml"];
@@ -30,10 +34,8 @@ pub(crate) fn start(
     let programs: Vec<_> = programs.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
     let (sender, changes) = mpsc::channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if let Ok(event) = event
-            && matters(&event, &programs)
-        {
-            let _ = sender.send(());
+        if let Some(settle) = event.ok().and_then(|event| settle_after(&event, &programs)) {
+            let _ = sender.send(settle);
         }
     })?;
     let folders: BTreeSet<&Path> = folders.iter().map(PathBuf::as_path).collect();
@@ -42,8 +44,10 @@ pub(crate) fn start(
         watcher.watch(folder, RecursiveMode::Recursive)?;
     }
     std::thread::Builder::new().name("watch".into()).spawn(move || {
-        while changes.recv().is_ok() {
-            while changes.recv_timeout(SETTLE).is_ok() {}
+        while let Ok(mut settle) = changes.recv() {
+            while let Ok(next) = changes.recv_timeout(settle) {
+                settle = settle.max(next);
+            }
             if reload.write_all(b"r").is_err() {
                 return;
             }
@@ -52,16 +56,65 @@ pub(crate) fn start(
     Ok(Watch { _watcher: watcher })
 }
 
-fn matters(event: &notify::Event, programs: &[OsString]) -> bool {
-    let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
+/// How long to wait for more behind a change of code; `None`: it is not one.
+fn settle_after(event: &notify::Event, programs: &[OsString]) -> Option<Duration> {
+    if event.need_rescan() {
+        // More happened than the system has told.
+        return Some(SETTLE_FOLDER);
+    }
+    if !matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)) {
+        return None;
+    }
+    // What kennel itself keeps while it runs is nobody's code, nor is what was installed for the app.
+    let is_ours = |path: &PathBuf| {
+        let mut parts = path.components().map(|part| part.as_os_str());
+        parts.any(|part| part == crate::run_files::FOLDER || part == ".venv" || part == "__pycache__")
+    };
+    let mut paths = event.paths.iter().filter(|path| !is_ours(path));
     let is_code = |path: &PathBuf| {
-        // What kennel itself keeps while it runs is nobody's code, nor is what was installed for the app.
-        let ours = path
-            .components()
-            .any(|part| part.as_os_str() == crate::run_files::FOLDER || part.as_os_str() == ".venv");
         let is_program = path.file_name().is_some_and(|name| programs.iter().any(|program| program == name));
         let is_code = || path.extension().and_then(|e| e.to_str()).is_some_and(|e| CODE.contains(&e));
-        !ours && (is_program || is_code())
+        is_program || is_code()
     };
-    changed && event.paths.iter().any(is_code)
+    // With a folder that comes, goes or gets another name, all of its files do. What is gone cannot be asked whether it
+    // was one, but files have extensions.
+    let is_folder = |path: &PathBuf| match event.kind {
+        EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
+        EventKind::Modify(ModifyKind::Name(_)) => path.is_dir() || path.extension().is_none(),
+        _ => false,
+    };
+    paths.clone().any(is_code).then_some(SETTLE).or_else(|| paths.any(is_folder).then_some(SETTLE_FOLDER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{DataChange, RenameMode};
+
+    fn seen(kind: EventKind, path: &str) -> bool {
+        settle_after(&notify::Event::new(kind).add_path(path.into()), &["serve".into()]).is_some()
+    }
+
+    #[test]
+    fn folders_that_come_go_or_are_renamed_are_changes_of_code() {
+        let renamed = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        for (kind, path) in [
+            (EventKind::Create(CreateKind::Folder), "app/lib"),
+            (EventKind::Remove(RemoveKind::Folder), "app/lib"),
+            (renamed(RenameMode::From), "app/lib"),
+            (renamed(RenameMode::To), "app/lib"),
+            (renamed(RenameMode::To), "app/a.lua"),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), "app/serve"),
+        ] {
+            assert!(seen(kind, path), "{kind:?} {path}");
+        }
+        for (kind, path) in [
+            (EventKind::Create(CreateKind::Folder), "app/.kennel/17"),
+            (EventKind::Create(CreateKind::Folder), "app/__pycache__"),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), "app/notes"),
+            (renamed(RenameMode::From), "app/picture.jpg"),
+        ] {
+            assert!(!seen(kind, path), "{kind:?} {path}");
+        }
+    }
 }

@@ -215,8 +215,12 @@ impl<'a> Check<'a> {
 
     fn dir(&mut self, place: impl Fn(&'static str) -> Place, dir: &Dir) {
         self.clean(place("base"), || "the base of a Dir".into(), &dir.base);
-        self.filled(place("index_file"), || "the index_file of a Dir".into(), &dir.index_file);
-        self.filled(place("default_ctype"), || "the default_ctype of a Dir".into(), &dir.default_ctype);
+        for (attribute, text) in [("index_file", &dir.index_file), ("default_ctype", &dir.default_ctype)] {
+            match text.is_empty() {
+                true => self.add(place(attribute), Invalid::EmptyInDir { attribute }),
+                false => self.clean(place(attribute), || format!("the {attribute} of a Dir"), text),
+            }
+        }
         let base = || dir.base.clone();
         if !dir.base.ends_with('/') {
             self.add(place("base"), Invalid::DirBaseEnd { base: base() });
@@ -256,6 +260,12 @@ impl<'a> Check<'a> {
                     [("send_spec", &handler.send_spec), ("recv_spec", &handler.recv_spec)]
                 {
                     let place = Place::Target { server: at, host, route, attribute };
+                    if attribute == "recv_spec" && handler.send_spec == handler.recv_spec {
+                        let (handler, spec) = (handler.send_ident.clone(), spec.clone());
+                        let other = Place::Target { server: at, host, route, attribute: "send_spec" };
+                        self.add_with(place, Invalid::OneSpec { handler, spec }, other, "the send_spec");
+                        continue;
+                    }
                     match bound.get(spec.as_str()) {
                         Some(first) => {
                             let invalid =

@@ -96,7 +96,7 @@ pub enum Invalid {
         /// The route's key.
         path: String,
     },
-    /// Depending on the order, the patterns are never tried, or Mongrel2 reads memory that is
+    /// Depending on the order, one of the two is never tried, or Mongrel2 reads memory that is
     /// not the key's.
     #[error(
         "host `{host}` has route `{path}` next to `{pattern}`\n\
@@ -109,6 +109,14 @@ pub enum Invalid {
         path: String,
         /// A key with the same prefix.
         pattern: String,
+        /// Every request reaches a route that was meant for it all the same.
+        is_served: bool,
+    },
+    /// Mongrel2 serves without it, which may be what was meant.
+    #[error("the {attribute} of a Dir is empty")]
+    EmptyInDir {
+        /// `index_file` or `default_ctype`.
+        attribute: &'static str,
     },
     /// Replies with any other character in it are thrown away, each with a stall.
     #[error("send_ident `{ident}` may only have letters, digits and `-`, at least one")]
@@ -131,6 +139,14 @@ pub enum Invalid {
         /// Its uuid.
         server: String,
         /// The address that both would bind.
+        spec: String,
+    },
+    /// Mongrel2 binds an address once.
+    #[error("send_spec and recv_spec of handler `{handler}` are the same address `{spec}`")]
+    OneSpec {
+        /// Its send_ident.
+        handler: String,
+        /// The address.
         spec: String,
     },
     /// ZeroMQ cannot bind it; Mongrel2 would run without the handler.
@@ -370,9 +386,10 @@ impl Invalid {
             Self::SocketRoute { .. } => "socket-route",
             Self::SameRoute { .. } => "duplicate-route",
             Self::PlainAmongPatterns { .. } => "plain-among-patterns",
+            Self::EmptyInDir { .. } => "empty-in-dir",
             Self::SendIdent { .. } => "send-ident",
             Self::RecvIdent { .. } => "recv-ident",
-            Self::SharedSpec { .. } => "shared-address",
+            Self::SharedSpec { .. } | Self::OneSpec { .. } => "shared-address",
             Self::LongIpcPath { .. } => "long-ipc-path",
             Self::DirBaseEnd { .. } => "dir-base",
             Self::DirBaseLength { .. } => "dir-base-length",
@@ -424,7 +441,9 @@ impl Invalid {
             | Self::SamePort { .. }
             | Self::SamePidFile { .. }
             | Self::SameSpec { .. }
-            | Self::UnknownSetting { .. } => Severity::Warning,
+            | Self::UnknownSetting { .. }
+            | Self::EmptyInDir { .. }
+            | Self::PlainAmongPatterns { is_served: true, .. } => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -444,12 +463,18 @@ impl Invalid {
             Self::SameHost { .. } => "requests would only ever reach one of them",
             Self::RouteStart { .. } => "no request could match it",
             Self::SocketRoute { .. } => "Mongrel2 would drop what comes over such sockets",
-            Self::PlainAmongPatterns { .. } => {
+            Self::PlainAmongPatterns { is_served: true, .. } => {
+                "the one that Mongrel2 has first gets every request, and the other one none"
+            }
+            Self::PlainAmongPatterns { is_served: false, .. } => {
                 "depending on the order, the patterns are never tried, or Mongrel2 reads foreign memory"
             }
+            Self::EmptyInDir { attribute: "index_file" } => "a request for a folder gets 404",
+            Self::EmptyInDir { .. } => "files of unknown types have an empty Content-Type",
             Self::SendIdent { .. } => "Mongrel2 would throw every reply away",
             Self::RecvIdent { .. } => "no reply would ever arrive, and nothing would say so",
             Self::SharedSpec { .. } => "Mongrel2 binds an address once: the second handler would be dead",
+            Self::OneSpec { .. } => "Mongrel2 binds an address once: give each of the two its own",
             Self::LongIpcPath { .. } => "Mongrel2 would run without the handler",
             Self::DirBasePercent { .. } => "Mongrel2 decodes it, and looks in another folder",
             Self::SameSetting { .. } => "Mongrel2 would abort at the start",

@@ -135,10 +135,18 @@ impl Check<'_> {
         let plain = group.iter().copied().find(|&number| !host.routes[number].has_pattern());
         let pattern = group.iter().copied().find(|&number| host.routes[number].has_pattern());
         if let (Some(plain), Some(pattern)) = (plain, pattern) {
+            let fits_all = |number: usize| patterns[number].as_ref().is_some_and(Pattern::fits_everything);
+            let is_same = |number: usize| host.routes[number].target == host.routes[plain].target;
+            let mut others = group.iter().copied().filter(|number| host.routes[*number].has_pattern());
+            let is_served = match group[0] == plain {
+                true => others.all(|number| fits_all(number) || is_same(number)),
+                false => fits_all(group[0]),
+            };
             let invalid = Invalid::PlainAmongPatterns {
                 host: host.name.clone(),
                 path: path(plain),
                 pattern: path(pattern),
+                is_served,
             };
             self.add_with(place(plain), invalid, place(pattern), "the pattern");
             return;

@@ -16,6 +16,7 @@
   const temporary = [1001, 1006, 1012, 1013]; // ends after which a new connection is made
   const numbered = "kennel.session.1"; // the subprotocol by which a WebSocket carries a session
   const gone = 1012; // how a WebSocket ends whose session is not there any more
+  const failure = "kennel dev: "; // what stands before an error of the script in a close's reason, under `kennel dev`
   const acknowledgeBytes = 65536, acknowledgeTime = 5000; // when what has come is acknowledged at the latest
 
   const defaults = {
@@ -60,6 +61,27 @@
 
   /** @param {number} ms */
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  /**
+   * Shows an error of the channel's script above the page. The server tells it under `kennel dev` alone.
+   * @param {string} url @param {string} error
+   */
+  function show(url, error) {
+    console.error(`kennel: ${url}: ${error}`);
+    if (typeof document === "undefined" || !document.body) return;
+    const box = document.createElement("div"), button = document.createElement("button");
+    box.id = "kennel-error";
+    box.setAttribute("role", "alert");
+    box.style.cssText = "position:fixed;z-index:2147483647;left:0;right:0;bottom:0;padding:1em;background:#8c1c13;" +
+      "color:#fff;font:16px/1.5 system-ui,sans-serif;white-space:pre-wrap;overflow-wrap:anywhere";
+    box.textContent = `The channel ${new URL(url).pathname} failed: ${error}\n` +
+      "The log has the traceback. Save the file and reload this page. ";
+    button.textContent = "Close";
+    button.onclick = () => box.remove();
+    box.append(button);
+    document.getElementById(box.id)?.remove();
+    document.body.append(box);
+  }
 
   /** The bytes that a text takes. @param {string} text */
   const utf8 = (text) => new TextEncoder().encode(text).length;
@@ -657,6 +679,7 @@
       if (this._link) this._link.stop();
       this._link = this._session = null;
       for (const [type, listener] of Object.entries(this._outside)) removeEventListener(type, listener);
+      if (code === 1011 && reason.startsWith(failure)) show(this.url, reason.slice(failure.length));
       if (!wasClean) this.dispatchEvent(new CustomEvent("error", { detail: { message: reason, delay: null } }));
       this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));
     }

@@ -7,6 +7,7 @@
 //! one like those whose file Mongrel2 wrote.
 
 use super::Hub;
+use super::about::log_about;
 use super::effect::Effect;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::intake::{Asked, Planned};
@@ -19,7 +20,6 @@ use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, e
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracing::{error, warn};
 
 /// Fewer credits are granted only when none are left: each grant is a message.
 const GRAIN: u64 = 64 << 10;
@@ -338,7 +338,9 @@ impl Hub {
                 }
             }
             Err(problem) => {
-                error!(link = key.link.0, conn = %key.id, "cannot write a body to {}: {problem}", path.display());
+                let about = self.about(request);
+                let path = path.display();
+                log_about!(error, about, status = 500, "cannot write a body to {path}: {problem}");
                 self.refuse_body(request, 500, now);
             }
         }
@@ -505,7 +507,8 @@ impl Hub {
         let lost: Vec<_> =
             self.arriving.parts.iter().filter(|(_, parts)| is_lost(parts)).map(|(key, _)| *key).collect();
         for key in lost {
-            warn!(link = key.link.0, conn = %key.id, "a body has not gone on for {LOST:?}: its client is given up");
+            let about = self.about_connection(key);
+            log_about!(warn, about, "a body has not gone on for {LOST:?}: its client is given up");
             self.break_off(key, now);
         }
         self.measure_all();

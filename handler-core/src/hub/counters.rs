@@ -115,11 +115,13 @@ pub(super) enum Complaint {
     Undelivered,
     /// Clients that are gone in the middle of a response.
     Cut,
+    /// Requests that get 503.
+    Overload,
 }
 
 /// The brakes of all kinds.
 #[derive(Debug, Default)]
-pub(super) struct Complaints([Brake; 7]);
+pub(super) struct Complaints([Brake; 8]);
 
 impl Complaints {
     /// Whether this complaint may be logged.
@@ -129,8 +131,8 @@ impl Complaints {
 
     /// The number of complaints of each kind that were held back in a second that is over.
     pub fn take_held(&mut self, now: Instant) -> impl Iterator<Item = (Complaint, u64)> {
-        use Complaint::{Cut, Malformed, Overflow, Refused, Sender, Target, Undelivered};
-        let kinds = [Malformed, Refused, Sender, Target, Overflow, Undelivered, Cut];
+        use Complaint::{Cut, Malformed, Overflow, Overload, Refused, Sender, Target, Undelivered};
+        let kinds = [Malformed, Refused, Sender, Target, Overflow, Undelivered, Cut, Overload];
         kinds.into_iter().filter_map(move |kind| Some((kind, self.0[kind as usize].take_held(now)?)))
     }
 

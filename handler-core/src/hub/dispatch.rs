@@ -1,7 +1,7 @@
 //! Jobs to workers, and what they make of them back to connections.
 
 use super::Hub;
-use super::answers;
+use super::about::{About, log_about};
 use super::counters::Complaint;
 use super::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
 use super::link::Link;
@@ -59,12 +59,31 @@ impl Hub {
         let is_full = self.apps[usize::from(app.0)].queue.len() >= self.limits.queue && !self.holds_back(app);
         let state = &mut self.apps[usize::from(app.0)];
         if is_full || state.is_down() {
-            self.counters.overloaded += 1;
-            self.answer_with(request, 503, now);
+            let why = if is_full { "limits.queue requests wait" } else { "no worker is left" };
+            self.refuse_overload(request, why, now);
             return;
         }
         state.queue.push_back(request);
         self.requests[request].place = Place::Queue;
+    }
+
+    /// 503 for a request that no worker will take. The log says why.
+    pub(super) fn refuse_overload(&mut self, request: RequestKey, why: &str, now: Instant) {
+        self.counters.overloaded += 1;
+        self.complain_of_overload(|hub| hub.about(request), why, now);
+        self.answer_with(request, 503, now);
+    }
+
+    /// Says in the log that a request gets 503, unless that has been said too often.
+    pub(super) fn complain_of_overload(
+        &mut self,
+        about: impl FnOnce(&Self) -> About,
+        why: &str,
+        now: Instant,
+    ) {
+        if self.complaints.pass(Complaint::Overload, now) {
+            log_about!(warn, about(self), status = 503, "503 Service Unavailable: {why}");
+        }
     }
 
     pub(super) fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
@@ -439,24 +458,33 @@ impl Hub {
         for key in due {
             // An answer to one may have ended others of its connection.
             let Some(request) = self.requests.get(key) else { continue };
-            let (conn, raw, begun, number) = (request.conn, request.raw, request.begun, request.shown());
-            match request.place {
-                Place::Pipeline => continue,
+            let (raw, begun) = (request.raw, request.begun);
+            if request.place == Place::Pipeline {
+                continue;
+            }
+            let about = self.about(key);
+            match self.requests[key].place {
+                Place::Pipeline => {}
                 Place::Queue => {
                     for app in &mut self.apps {
                         app.queue.retain(|waiting| *waiting != key);
                     }
                 }
                 Place::Worker(id, serial) => {
-                    self.workers[id.0].jobs.remove(&serial);
+                    let worker = &mut self.workers[id.0];
+                    worker.jobs.remove(&serial);
+                    worker.note_late(serial, about.clone());
                     freed.push(id);
                 }
             }
             if begun {
-                warn!(link = conn.link.0, conn = %conn.id, request = number, "a worker does not end the answer to a client that is gone");
+                log_about!(warn, about, "a worker does not end the response to a client that is gone");
+            } else if raw {
+                self.counters.timed_out += 1;
+                log_about!(warn, about, "the raw handler was not done within {timeout:?}");
             } else {
                 self.counters.timed_out += 1;
-                warn!(link = conn.link.0, conn = %conn.id, request = number, raw, "no answer within {timeout:?}: 504");
+                log_about!(warn, about, status = 504, "504 Gateway Timeout: no response within {timeout:?}");
             }
             self.answer_with(key, 504, now);
         }
@@ -516,14 +544,29 @@ impl Hub {
         // A line feed in what a script logs must not look like a line of the log.
         let text = String::from_utf8_lossy(text).replace('\n', "\n    ");
         let fields = String::from_utf8_lossy(fields);
-        let fields = Some(&*fields).filter(|f| !f.is_empty());
+        let fields = Some(&*fields).filter(|f| !f.is_empty()).map(tracing::field::display);
         let (worker, (request, key)) = (worker.number, self.subject(worker, serial));
         let (link, conn) = (key.map(|key| key.link.0), key.map(|key| key.id.get()));
+        let about = match level {
+            Level::Debug | Level::Info => None,
+            Level::Warn | Level::Error => self.about_job(id, serial),
+        };
+        let (method, path) = about.map_or((None, None), |about| (about.method, about.path));
+        let (method, path) = (method.as_deref(), path.as_deref());
+        // What the line is about stands before a traceback, not behind it.
+        let (first, details) = match text.split_once('\n') {
+            Some((first, rest)) => (first, Some(tracing::field::display(rest))),
+            None => (&*text, None),
+        };
         match level {
             Level::Debug => debug!(target: "script", app, worker, link, conn, request, fields, "{text}"),
             Level::Info => info!(target: "script", app, worker, link, conn, request, fields, "{text}"),
-            Level::Warn => warn!(target: "script", app, worker, link, conn, request, fields, "{text}"),
-            Level::Error => error!(target: "script", app, worker, link, conn, request, fields, "{text}"),
+            Level::Warn => {
+                warn!(target: "script", app, worker, link, conn, request, method, path, fields, details, "{first}");
+            }
+            Level::Error => {
+                error!(target: "script", app, worker, link, conn, request, method, path, fields, details, "{first}");
+            }
         }
     }
 
@@ -537,10 +580,5 @@ impl Hub {
             Some(Job::Live(live)) => (None, self.live.glimpse(*live).map(|glimpse| glimpse.key)),
             None => (None, None),
         }
-    }
-
-    /// The words of a status, for a log line.
-    pub(super) fn status_text(status: u16) -> &'static str {
-        answers::text(status).trim_end()
     }
 }

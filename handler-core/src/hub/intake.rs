@@ -1,5 +1,6 @@
 //! What comes from a Mongrel2: its messages, its arrival and its end.
 
+use super::about::{About, log_about};
 use super::affinity::Near;
 use super::app::App;
 use super::connection::Conn;
@@ -179,6 +180,7 @@ impl Hub {
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
             _ if self.is_finished(key) => self.note_late_pong(key, &head, envelope.body),
+            Kind::Handshake if self.refuses_host(link, &envelope, now) => self.answer_at_once(key, 421, now),
             Kind::Handshake if let Some(fault) = head.fault => {
                 self.refuse(link, &envelope, fault.reason(), now);
                 self.answer_at_once(key, 400, now);
@@ -232,8 +234,17 @@ impl Hub {
     pub(super) fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
         self.counters.refused += 1;
         if self.complaints.pass(Complaint::Refused, now) {
-            let path = envelope.path[..envelope.path.len().min(SHOWN)].escape_ascii();
-            warn!(link = link.0, conn = envelope.conn_id, path = %path, "refused: {reason}");
+            let incarnation = self.links[usize::from(link.0)].incarnation;
+            match ConnId::try_from(envelope.conn_id) {
+                Ok(id) => {
+                    let about = About::message(ConnKey { link, incarnation, id }, envelope);
+                    log_about!(warn, about, "refused: {reason}");
+                }
+                Err(_) => {
+                    let path = String::from_utf8_lossy(&envelope.path[..envelope.path.len().min(SHOWN)]);
+                    warn!(link = link.0, conn = envelope.conn_id, path = &*path, "refused: {reason}");
+                }
+            }
         }
     }
 
@@ -247,6 +258,15 @@ impl Hub {
             conn.pacer.arrived();
             self.mark_dirty(key);
         }
+    }
+
+    /// Whether a message names a host that this site does not answer to. The log says so.
+    fn refuses_host(&mut self, link: LinkId, envelope: &Envelope<'_>, now: Instant) -> bool {
+        let is_foreign = self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(envelope));
+        if is_foreign {
+            self.refuse(link, envelope, "a foreign Host; --allow-host NAME allows it", now);
+        }
+        is_foreign
     }
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
@@ -289,6 +309,8 @@ impl Hub {
         }
         let planned = if behind >= self.limits.pipeline {
             self.counters.overloaded += 1;
+            let about = |_: &Self| About::message(key, asked.envelope);
+            self.complain_of_overload(about, "limits.pipeline requests wait on this connection", now);
             persistence = Persistence::Close;
             Planned::own(own_answer(503, None), MeterId::NOBODY)
         } else if asked.body == Body::Parts
@@ -370,6 +392,9 @@ impl Hub {
         }
         if self.stopping.is_some() {
             return answer(self.own_page(503), MeterId::NOBODY);
+        }
+        if self.refuses_host(key.link, envelope, now) {
+            return answer(self.own_page(421), MeterId::NOBODY);
         }
         if self.is_call(envelope)
             && let Some(planned) = self.plan_call(asked, method, now)

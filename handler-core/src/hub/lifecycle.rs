@@ -5,6 +5,7 @@
 //! take the seats, and the old ones finish what they run. Code that does not load changes nothing.
 
 use super::Hub;
+use super::about::{About, log_about};
 use super::app::{App, Incoming, Seat};
 use super::connection::Conn;
 use super::effect::Effect;
@@ -15,6 +16,7 @@ use super::routes::{RouteError, Routes};
 use super::worker::{Stage, Worker};
 use crate::http::percent::normal_path;
 use crate::worker::page::Pulse;
+use crate::worker::probe::died_while_loading;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
 use rustc_hash::FxHashSet;
@@ -126,8 +128,7 @@ impl Hub {
         for app in self.app_ids() {
             if !self.has_hope(app) {
                 while let Some(request) = self.apps[usize::from(app.0)].queue.pop_front() {
-                    self.counters.overloaded += 1;
-                    self.answer_with(request, 503, now);
+                    self.refuse_overload(request, "kennel stops, and no worker is left", now);
                 }
             }
         }
@@ -139,7 +140,10 @@ impl Hub {
         let delivered = self.requests.is_empty() && self.conns.map.values().all(Conn::is_delivered);
         if out_of_time || delivered {
             self.stopped = true;
-            info!("stopped: {}", self.counters.summary());
+            match self.counters.summary() {
+                nothing if nothing.is_empty() => info!("stopped: nothing was asked"),
+                counts => info!("stopped: {counts}"),
+            }
             self.effects.push_back(Effect::Stopped);
         }
     }
@@ -322,6 +326,13 @@ impl Hub {
         self.assign_waiting(app_id, now);
     }
 
+    /// How a worker's process has ended, in words; told before [`Hub::handle_worker_gone`].
+    pub fn handle_exit_status(&mut self, id: WorkerId, status: String) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.ended = Some(status);
+        }
+    }
+
     fn kill(&mut self, id: WorkerId) {
         let worker = &mut self.workers[id.0];
         if worker.stage != Stage::Killed {
@@ -408,10 +419,12 @@ impl Hub {
             let others: Vec<_> = incoming.workers.into_iter().filter(|other| *other != id).collect();
             others.into_iter().for_each(|other| self.kill(other));
             let message = match worker.stage {
-                Stage::Killed => format!("the script did not load within {:?}", self.limits.load_time),
-                _ => "the worker died while it loaded the script".to_owned(),
+                Stage::Killed => {
+                    format!("the script did not load within {:?} (limits.load_time)", self.limits.load_time)
+                }
+                _ => died_while_loading(worker.ended.as_deref()),
             };
-            failure = Some(LoadFailure { message, ..LoadFailure::default() });
+            failure = Some(LoadFailure { message, file: Some(name.clone()), ..LoadFailure::default() });
         }
         let stopping = self.stopping.is_some();
         let app = &mut self.apps[usize::from(app_id.0)];
@@ -447,7 +460,12 @@ impl Hub {
                     worker = worker.number,
                     running = begun.len(),
                     given_to_others = fresh.len(),
-                    "a worker died; its seat is filled again in {pause:?}"
+                    status = worker.ended,
+                    "a worker died; {}",
+                    match pause.is_zero() {
+                        true => "a replacement starts now".to_owned(),
+                        false => format!("a replacement starts in {pause:?}"),
+                    }
                 );
             }
         }
@@ -458,7 +476,8 @@ impl Hub {
                 // A connection's jobs run one after the other: behind the first there is none that ran.
                 Job::Live(live) => {
                     if lives.insert(*live) {
-                        self.live_lost(id, *live, *serial, worker.hung_job == Some(*serial), now);
+                        let hung = worker.hung_job == Some(*serial);
+                        self.live_lost((id, worker.number), *live, *serial, hung, now);
                     }
                     continue;
                 }
@@ -468,17 +487,18 @@ impl Hub {
                 504 => self.counters.timed_out += 1,
                 _ => self.counters.worker_died += 1,
             }
-            let lost = &self.requests[*request];
-            let (conn, begun, number) = (lost.conn, lost.begun, lost.shown());
+            let about = About { worker: Some(worker.number), ..self.about(*request) };
+            let begun = self.requests[*request].begun;
             let text = match worker.work_ends {
                 Some(end) if status == 502 && now >= end => {
                     "cut off: the response did not end within limits.stop_time"
                 }
-                _ if begun => "the answer is cut short",
-                _ => Self::status_text(status),
+                _ if begun => "the response is cut short: its worker died",
+                _ if status == 504 => "504 Gateway Timeout: its worker was killed",
+                _ => "502 Bad Gateway: the worker that ran it died",
             };
-            let route = self.traffic.route_of(lost.meter);
-            warn!(app = name, link = conn.link.0, conn = %conn.id, request = number, route, "{text}");
+            let route = self.traffic.route_of(self.requests[*request].meter);
+            log_about!(warn, about, status, route, "{text}");
             self.answer_with(*request, status, now);
         }
         if worker.channels > 0 {
@@ -491,8 +511,7 @@ impl Hub {
         self.assign_waiting(app_id, now);
         if self.apps[usize::from(app_id.0)].is_down() && self.least_loaded(app_id).is_none() {
             for request in std::mem::take(&mut self.apps[usize::from(app_id.0)].queue) {
-                self.counters.overloaded += 1;
-                self.answer_with(request, 503, now);
+                self.refuse_overload(request, "no worker is left", now);
             }
         }
         if stopping {
@@ -550,11 +569,11 @@ impl Hub {
             let (number, running) = (worker.number, pulse.running);
             if worker.is_inside() {
                 worker.hung_job = Some(running);
-                error!(
-                    app = name,
-                    worker = number,
-                    "a script ran for {script_time:?} without pause: its worker is killed"
-                );
+                let text = format!("a script ran for {script_time:?} without pause: its worker is killed");
+                match self.about_job(id, running).or_else(|| self.workers[id.0].late(running)) {
+                    Some(about) => log_about!(error, about, "{text}"),
+                    None => error!(app = name, worker = number, "{text}"),
+                }
             } else {
                 worker.hung_job = Some(0);
                 error!(

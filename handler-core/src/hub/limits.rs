@@ -77,101 +77,156 @@ pub struct Limits {
     pub form: FormLimits,
 }
 
+/// The value of a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitValue {
+    /// A time.
+    Time(Duration),
+    /// Bytes.
+    Size(usize),
+    /// A number of anything else.
+    Count(usize),
+}
+
+impl LimitValue {
+    /// For machines: seconds, bytes, or the number.
+    pub fn as_json(self) -> serde_json::Value {
+        match self {
+            Self::Time(time) if time.subsec_nanos() == 0 => time.as_secs().into(),
+            Self::Time(time) => time.as_secs_f64().into(),
+            Self::Size(number) | Self::Count(number) => number.into(),
+        }
+    }
+}
+
+/// As it can be written in `kennel.toml`.
+impl std::fmt::Display for LimitValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Time(time) => write!(f, "{time:?}"),
+            Self::Size(bytes) if bytes.is_multiple_of(1 << 30) => write!(f, "{}GiB", bytes >> 30),
+            Self::Size(bytes) if bytes.is_multiple_of(1 << 20) => write!(f, "{}MiB", bytes >> 20),
+            Self::Size(bytes) if bytes.is_multiple_of(1 << 10) => write!(f, "{}KiB", bytes >> 10),
+            Self::Size(number) | Self::Count(number) => write!(f, "{number}"),
+        }
+    }
+}
+
 impl Limits {
     /// Each with its name, its value for people to read, and what it means.
     pub fn described(&self) -> Vec<(&'static str, String, &'static str)> {
-        let time = |time: Duration| format!("{time:?}");
-        let size = |bytes: usize| match bytes {
-            b if b.is_multiple_of(1 << 20) => format!("{}MiB", b >> 20),
-            b if b.is_multiple_of(1 << 10) => format!("{}KiB", b >> 10),
-            b => b.to_string(),
-        };
+        let text = |(name, value, meaning): (_, LimitValue, _)| (name, value.to_string(), meaning);
+        self.all().into_iter().map(text).collect()
+    }
+
+    /// Each with its name, its value and what it means.
+    pub fn all(&self) -> Vec<(&'static str, LimitValue, &'static str)> {
         vec![
             (
                 "request_timeout",
-                time(self.request_timeout),
+                LimitValue::Time(self.request_timeout),
                 "from a request to its answer's beginning, then 504",
             ),
             (
                 "script_time",
-                time(self.script_time),
+                LimitValue::Time(self.script_time),
                 "a script may run without pause, then its worker is replaced",
             ),
-            ("load_time", time(self.load_time), "a script may take to load"),
-            ("stop_time", time(self.stop_time), "running work may go on after a stop or reload"),
+            ("load_time", LimitValue::Time(self.load_time), "a script may take to load"),
+            ("stop_time", LimitValue::Time(self.stop_time), "running work may go on after a stop or reload"),
             (
                 "hook_time",
-                time(self.hook_time),
+                LimitValue::Time(self.hook_time),
                 "stop hooks may take after stop_time, then the worker is killed",
             ),
-            ("queue", self.queue.to_string(), "requests of an app that wait for a worker, then 503"),
-            ("worker_jobs", self.worker_jobs.to_string(), "unanswered requests that one worker may hold"),
-            ("pipeline", self.pipeline.to_string(), "requests waiting on one connection, then 503"),
+            ("queue", LimitValue::Count(self.queue), "requests of an app that wait for a worker, then 503"),
+            (
+                "worker_jobs",
+                LimitValue::Count(self.worker_jobs),
+                "unanswered requests that one worker may hold",
+            ),
+            ("pipeline", LimitValue::Count(self.pipeline), "requests waiting on one connection, then 503"),
             (
                 "spill",
-                size(self.spill),
+                LimitValue::Size(self.spill),
                 "handed to one Mongrel2 and not taken yet, then the rest waits with its connections",
             ),
             (
                 "server_output",
-                size(self.server_output),
+                LimitValue::Size(self.server_output),
                 "what waits for all connections of one Mongrel2, then the slowest are closed",
             ),
             (
                 "connection_output",
-                size(self.connection_output),
+                LimitValue::Size(self.connection_output),
                 "messages, deliveries and pieces that wait for one connection, then close",
             ),
             (
                 "channel_queue",
-                size(self.channel_queue),
+                LimitValue::Size(self.channel_queue),
                 "messages of one connection that wait for the script",
             ),
-            ("upload", size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
+            ("upload", LimitValue::Size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
             (
                 "bodies_per_address",
-                self.bodies_per_address.to_string(),
+                LimitValue::Count(self.bodies_per_address),
                 "large bodies of one client address that arrive at once, then 503",
             ),
-            ("rooms", self.rooms.to_string(), "rooms that one connection may be in"),
-            ("keep_alive", time(self.keep_alive), "how often Mongrel2 is told what is held"),
-            ("handler_targets", self.handler_targets.to_string(), "connections that one reply may reach"),
+            ("rooms", LimitValue::Count(self.rooms), "rooms that one connection may be in"),
+            ("keep_alive", LimitValue::Time(self.keep_alive), "how often Mongrel2 is told what is held"),
+            (
+                "handler_targets",
+                LimitValue::Count(self.handler_targets),
+                "connections that one reply may reach",
+            ),
             (
                 "conversations",
-                self.conversations.to_string(),
+                LimitValue::Count(self.conversations),
                 "conversations that wait for their visitors in one worker",
             ),
             (
                 "conversations_per_address",
-                self.conversations_per_address.to_string(),
+                LimitValue::Count(self.conversations_per_address),
                 "the same for one client address",
             ),
             (
                 "connections",
-                self.connections.to_string(),
+                LimitValue::Count(self.connections),
                 "live connections at one Mongrel2, or as many as that holds; then 503",
             ),
             (
                 "sessions",
-                self.sessions.to_string(),
+                LimitValue::Count(self.sessions),
                 "sessions of clients that come back; then the oldest that was never polled ends, or 503",
             ),
             (
                 "sessions_per_address",
-                self.sessions_per_address.to_string(),
+                LimitValue::Count(self.sessions_per_address),
                 "the same for one client address",
             ),
-            ("poll_wait", time(self.poll_wait), "a poll of a session is held when nothing comes"),
-            ("inactivity", time(self.inactivity), "a session lives without its client"),
-            ("mailbox", self.mailbox.to_string(), "messages that wait for a session's client"),
-            ("resume", size(self.resume), "what was sent to a session and is kept until it has arrived"),
-            ("worker_memory", size(self.worker_memory), "memory of one worker's scripts"),
-            ("exec_line", size(self.exec_line), "one line of a program, then it is killed"),
-            ("log_queue", size(self.log_queue), "log lines that wait to be written, then they are dropped"),
-            ("form_parts", self.form.parts.to_string(), "fields and files of one form, then 413"),
-            ("form_field", size(self.form.field), "one field of a form, then 413"),
-            ("form_header", size(self.form.header), "the headers of one part of a form, then 413"),
-            ("form_memory", size(self.form.memory), "all fields of one form together, then 413"),
+            ("poll_wait", LimitValue::Time(self.poll_wait), "a poll of a session is held when nothing comes"),
+            ("inactivity", LimitValue::Time(self.inactivity), "a session lives without its client"),
+            ("mailbox", LimitValue::Count(self.mailbox), "messages that wait for a session's client"),
+            (
+                "resume",
+                LimitValue::Size(self.resume),
+                "what was sent to a session and is kept until it has arrived",
+            ),
+            ("worker_memory", LimitValue::Size(self.worker_memory), "memory of one worker's scripts"),
+            ("exec_line", LimitValue::Size(self.exec_line), "one line of a program, then it is killed"),
+            (
+                "log_queue",
+                LimitValue::Size(self.log_queue),
+                "log lines that wait to be written, then they are dropped",
+            ),
+            ("form_parts", LimitValue::Count(self.form.parts), "fields and files of one form, then 413"),
+            ("form_field", LimitValue::Size(self.form.field), "one field of a form, then 413"),
+            (
+                "form_header",
+                LimitValue::Size(self.form.header),
+                "the headers of one part of a form, then 413",
+            ),
+            ("form_memory", LimitValue::Size(self.form.memory), "all fields of one form together, then 413"),
         ]
     }
 }

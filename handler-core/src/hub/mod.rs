@@ -21,6 +21,7 @@
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
+mod about;
 mod affinity;
 pub mod answers;
 mod app;
@@ -33,6 +34,7 @@ mod connection;
 mod counters;
 mod dispatch;
 mod effect;
+mod hosts;
 mod ids;
 pub mod inspect;
 mod intake;
@@ -67,7 +69,7 @@ pub use capacity::Capacity;
 pub use counters::Counters;
 pub use effect::Effect;
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
-pub use limits::Limits;
+pub use limits::{LimitValue, Limits};
 pub use operate::OperateError;
 pub use orphans::Present;
 pub use sharing::{Affinity, AffinityError, Sharing};
@@ -78,6 +80,7 @@ use arriving::Arriving;
 use clients::Clients;
 use connection::Connections;
 use counters::Complaints;
+use hosts::Hosts;
 use link::Link;
 use live::Live;
 use output::Outgoing;
@@ -122,6 +125,8 @@ pub struct Hub {
     traffic: Traffic,
     taps: Taps,
     complaints: Complaints,
+    /// The only names that clients may ask by; none: any.
+    hosts: Option<Hosts>,
     /// Buffers of finished jobs, to be used again.
     spare: Vec<Vec<u8>>,
     next_deadline_check: Option<Instant>,
@@ -162,6 +167,7 @@ impl Hub {
             counters: Counters::default(),
             taps: Taps::default(),
             complaints: Complaints::default(),
+            hosts: None,
             spare: Vec::new(),
             next_deadline_check: None,
             stopping: None,
@@ -172,6 +178,12 @@ impl Hub {
     /// Says how the workers of an app share its requests. Called before its first code is loaded.
     pub fn set_sharing(&mut self, app: AppId, sharing: Sharing) {
         self.apps[usize::from(app.0)].sharing = sharing;
+    }
+
+    /// Answers to addresses, names of this machine and these names alone, since a page that a foreign name led here could
+    /// read everything.
+    pub fn allow_hosts_only(&mut self, names: &[String]) {
+        self.hosts = Some(Hosts::new(names));
     }
 
     /// What was seen so far.

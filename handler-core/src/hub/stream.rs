@@ -161,6 +161,11 @@ impl Stream {
         })
     }
 
+    /// Whether less has come than its length announced.
+    pub fn is_short(&self) -> bool {
+        matches!(self.framing, Framing::Length(left) if left > 0)
+    }
+
     /// Writes all that waits. `whole`: and the end of the body, if this is it. Returns whether the client can
     /// take the body for complete.
     pub fn finish(mut self, out: &mut Vec<u8>, whole: bool) -> bool {

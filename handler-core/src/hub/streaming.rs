@@ -1,6 +1,7 @@
 //! Answers in pieces: begun, gone on with, ended or cut short by their worker.
 
 use super::Hub;
+use super::about::log_about;
 use super::connection::Conn;
 use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId, RequestKey, WorkerId};
@@ -103,8 +104,7 @@ impl Hub {
     /// A piece of a body.
     pub(super) fn stream_piece(&mut self, id: WorkerId, serial: u64, piece: &[u8], now: Instant) {
         let Some(key) = self.request_of(id, serial) else { return };
-        let request = &self.requests[key];
-        let number = request.shown();
+        let (request, request_key) = (&self.requests[key], key);
         if !request.begun {
             self.give_up(id, serial, "a piece came before its beginning", now);
             return;
@@ -120,14 +120,21 @@ impl Hub {
             self.counters.overflowed += 1;
             self.counters.cut_short += 1;
             if self.complaints.pass(Complaint::Overflow, now) {
-                warn!(link = key.link.0, conn = %key.id, request = number, waiting, "an answer is cut short: its worker does not wait for the client");
+                let about = self.about(request_key);
+                log_about!(
+                    warn,
+                    about,
+                    waiting,
+                    "a response is cut short: its worker does not wait for the client"
+                );
             }
             self.close_connection(key);
             return;
         }
         stream.push(piece);
         if stream.overlong && !overlong {
-            warn!(link = key.link.0, conn = %key.id, request = number, "an answer is longer than its Content-Length: the rest is left out");
+            let about = self.about(request_key);
+            log_about!(warn, about, "a response is longer than its Content-Length: the rest is left out");
         }
         self.mark_dirty(key);
     }
@@ -148,14 +155,15 @@ impl Hub {
     /// The answer of a worker that has lost its way is no answer.
     fn give_up(&mut self, id: WorkerId, serial: u64, problem: &str, now: Instant) {
         if let Some(Job::Request(request)) = self.take_job(id, serial) {
-            let (conn, number) = (self.requests[request].conn, self.requests[request].shown());
-            warn!(link = conn.link.0, conn = %conn.id, request = number, "an answer in pieces is given up: {problem}");
+            let about = self.about(request);
+            log_about!(warn, about, status = 500, "a response in pieces is given up: {problem}");
             self.answer_with(request, 500, now);
         }
     }
 
     /// Ends a begun answer, whose job no worker holds any longer.
     pub(super) fn end_stream(&mut self, key: RequestKey, whole: bool, now: Instant) {
+        let about = self.is_short(key, whole).then(|| self.about(key));
         let request = self.remove_request(key);
         let conn = self.conns.map.get_mut(&request.conn).filter(|_| !request.gone);
         let Some((conn, stream)) = conn.and_then(|conn| conn.stream.take().map(|stream| (conn, stream)))
@@ -169,8 +177,8 @@ impl Hub {
             self.counters.answers += 1;
         } else {
             self.counters.cut_short += 1;
-            if whole {
-                warn!(link = request.conn.link.0, conn = %request.conn.id, request = request.shown(), "an answer is shorter than its Content-Length");
+            if let Some(about) = about {
+                log_about!(warn, about, "a response is shorter than its Content-Length");
             }
         }
         if !complete || request.persistence == Persistence::Close || self.stopping.is_some() {
@@ -181,6 +189,12 @@ impl Hub {
         }
         self.mark_dirty(request.conn);
         self.leave(request.conn, key, now);
+    }
+
+    /// Whether a worker ends a response before all of its announced length is there.
+    fn is_short(&self, key: RequestKey, whole: bool) -> bool {
+        let conn = self.conns.map.get(&self.requests[key].conn);
+        whole && conn.and_then(|conn| conn.stream.as_ref()).is_some_and(|stream| stream.is_short())
     }
 
     /// Nobody waits for the answer of a request any more: its worker may want to know.

@@ -7,6 +7,7 @@
 //! is still there, and whether one in chunks, which announced nothing, has become too large.
 
 use super::Hub;
+use super::about::log_about;
 use super::arriving::{LOOK, LOST};
 use super::counters::Complaint;
 use super::effect::Effect;
@@ -23,7 +24,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tracing::warn;
 
 /// Uploads under way that are remembered: as many as Mongrel2 can have connections. Some ends of connections it does
 /// not tell, so those that began first are forgotten for newer ones.
@@ -184,9 +184,9 @@ impl Hub {
         let is_ours = self.conns.map.get(&key).is_some_and(|conn| conn.is_ending());
         let is_broken = self.uploads.is_wanted(key) || self.arriving.is_under_way(key);
         if is_broken && !is_ours && self.complaints.pass(Complaint::Cut, now) {
-            warn!(
-                link = key.link.0,
-                conn = %key.id,
+            log_about!(
+                warn,
+                self.about_connection(key),
                 "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
             );
         }
@@ -395,7 +395,8 @@ impl Hub {
             announced.abandoned = true;
             self.refuse_chunks(key, request, now);
         } else if is_lost && request.is_some() {
-            warn!(link = key.link.0, conn = %key.id, "a body has not grown for {LOST:?}: its client is given up");
+            let about = self.about_connection(key);
+            log_about!(warn, about, "a body has not grown for {LOST:?}: its client is given up");
             self.break_off(key, now);
         } else if announced.wanted && size > announced.told {
             announced.wanted = false;
@@ -413,7 +414,8 @@ impl Hub {
     fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestKey>, now: Instant) {
         self.counters.refused += 1;
         if self.complaints.pass(Complaint::Refused, now) {
-            warn!(link = key.link.0, conn = %key.id, "refused: a body beyond limits.upload");
+            let about = self.about_connection(key);
+            log_about!(warn, about, status = 413, "refused: a body beyond limits.upload");
         }
         match request {
             Some(request) => self.refuse_body(request, 413, now),

@@ -1,5 +1,6 @@
 //! A worker as the hub knows it.
 
+use super::about::About;
 use super::ids::AppId;
 use super::live::LiveId;
 use super::pace::Pace;
@@ -63,6 +64,10 @@ pub(super) struct Worker {
     pub stuck: bool,
     /// It was killed because a script ran for too long: this job's.
     pub hung_job: Option<u64>,
+    /// How its process ended, in words.
+    pub ended: Option<String>,
+    /// Requests whose time was over while it had them, the last ones: it may still run one.
+    pub late: VecDeque<(u64, About)>,
 }
 
 impl Worker {
@@ -73,6 +78,9 @@ impl Worker {
     pub const SILENT: Duration = Duration::from_secs(1);
     /// What counts at most from one look to the next: between them the hub itself may have stood still.
     pub const LOOK: Duration = Duration::from_millis(100);
+
+    /// Requests that are remembered after their time was over.
+    const LATE: usize = 16;
 
     pub fn new(app: AppId, number: u32, now: Instant) -> Self {
         Self {
@@ -97,7 +105,20 @@ impl Worker {
             spoke: false,
             stuck: false,
             hung_job: None,
+            ended: None,
+            late: VecDeque::new(),
         }
+    }
+
+    /// Remembers a request that got its response without this worker's help.
+    pub fn note_late(&mut self, serial: u64, about: About) {
+        self.late.truncate(Self::LATE - 1);
+        self.late.push_front((serial, about));
+    }
+
+    /// A request that got its response without this worker's help.
+    pub fn late(&self, serial: u64) -> Option<About> {
+        self.late.iter().find(|(late, _)| *late == serial).map(|(_, about)| about.clone())
     }
 
     pub fn takes_jobs(&self) -> bool {

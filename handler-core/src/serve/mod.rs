@@ -74,6 +74,8 @@ pub struct Plan {
     /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
     /// have loaded wait some seconds at most for one that does neither.
     pub partial: bool,
+    /// Names that clients may ask by, beside those of this machine; none: any.
+    pub hosts: Option<Vec<String>>,
 }
 
 /// The program's ways to say something to the loop: each byte read is one word.
@@ -246,6 +248,9 @@ impl Loop {
         }
         if let Some(proxies) = plan.proxies {
             hub.set_trusted_proxies(proxies);
+        }
+        if let Some(names) = &plan.hosts {
+            hub.allow_hosts_only(names);
         }
         let servers = Mongrel2s::new(plan.endpoints, LINKS, system_resolver(), now)?;
         let data = epoll::EventData::new_u64(NAMES);

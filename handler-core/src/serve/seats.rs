@@ -110,8 +110,10 @@ impl Seats {
             let goes_on = seated.inbox.is_empty() || received != seated.received;
             seated.partial = (if goes_on { Duration::ZERO } else { waited + time }, seated.received);
             if seated.partial.0 >= patience {
+                let (app, number_there) = named(hub, WorkerId(number));
                 error!(
-                    worker = number,
+                    app,
+                    worker = number_there,
                     "a worker announced a batch that did not come within {patience:?}: it is killed"
                 );
                 self.bury(WorkerId(number), hub, files, now);
@@ -246,7 +248,8 @@ impl Seats {
             Ok(true) => self.bury(worker, hub, files, now),
             Ok(false) => self.bury(worker, hub, files, now),
             Err(problem) => {
-                error!(worker = worker.0, "a worker is killed, its messages make no sense: {problem}");
+                let (app, number) = named(hub, worker);
+                error!(app, worker = number, "a worker is killed, its messages make no sense: {problem}");
                 self.kill(worker);
                 self.bury(worker, hub, files, now);
             }
@@ -258,20 +261,29 @@ impl Seats {
         // It closed its end, so it is dead or about to be; it must not touch the page any more.
         let _ = seated.process.child.kill();
         if let Ok(status) = seated.process.child.wait()
-            && !status.success()
             && status.signal() != Some(SIGKILL)
         {
-            warn!(worker = worker.0, "a worker process ended: {status}");
+            if !status.success() {
+                let (app, number) = named(hub, worker);
+                warn!(app, worker = number, "a worker process ended: {status}");
+            }
+            hub.handle_exit_status(worker, status.to_string());
         }
         if let Some(folder) = seated.scratch {
             files.delete(folder);
         }
         let unsent = seated.process.page.unsent(seated.received);
         if let Err(problem) = hub.handle_batch(worker, &unsent, now) {
-            error!(worker = worker.0, "the last words of a worker make no sense: {problem}");
+            let (app, number) = named(hub, worker);
+            error!(app, worker = number, "the last words of a worker make no sense: {problem}");
         }
         hub.handle_worker_gone(worker, seated.process.page.pulse().started, now);
     }
+}
+
+/// A worker as the log names it.
+fn named(hub: &Hub, worker: WorkerId) -> (Option<&str>, Option<u32>) {
+    hub.worker_name(worker).unzip()
 }
 
 impl Drop for Seats {

@@ -37,6 +37,25 @@ pub fn render(title: &str, failure: &LoadFailure) -> String {
     page
 }
 
+/// What a channel's error has before its words in the reason of a close; `kennel.js` knows it.
+const CLOSED_BY: &str = "kennel dev: ";
+/// The most bytes of a close's reason (RFC 6455, section 5.5).
+const MAX_REASON: usize = 123;
+
+/// The reason with which a channel's connection is closed after an error of its script. Under `kennel dev` it tells the
+/// error, as far as that has room, so that `kennel.js` can show it in the page.
+pub fn close_reason(dev: bool, error: &str) -> String {
+    if !dev {
+        return "internal error".to_owned();
+    }
+    let line = error.lines().next().unwrap_or_default();
+    let mut end = line.len().min(MAX_REASON - CLOSED_BY.len());
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{CLOSED_BY}{}", &line[..end])
+}
+
 /// A page for everybody: that something is wrong, and nothing of what.
 pub fn without_details() -> &'static str {
     "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>500 Internal Server Error</title>\
@@ -91,6 +110,14 @@ mod tests {
         assert!(page.contains("no &lt;script&gt; here") && page.contains("GET /&lt;x&gt;"));
         assert!(page.contains("<span class=\"here\"><i class=\"n\">   2  </i>two &lt;b&gt;</span>"));
         assert!(page.contains("three") && page.contains("stack"));
+    }
+
+    #[test]
+    fn the_reason_of_a_close_tells_the_error_under_dev_alone() {
+        assert_eq!(close_reason(false, "app.lua:1: secret"), "internal error");
+        assert_eq!(close_reason(true, "app.lua:1: no\nmore"), "kennel dev: app.lua:1: no");
+        let long = close_reason(true, &"ä".repeat(100));
+        assert!(long.len() <= 123 && long.ends_with('ä'), "{long}");
     }
 
     #[test]

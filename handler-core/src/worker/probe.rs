@@ -1,10 +1,15 @@
 //! Loads a script in a worker of its own, to see what it registers, and ends that worker.
 
 use super::process::WorkerCommand;
-use super::protocol::{Action, LoadFailure, Registration, Start, encode_start, split_batch, split_frame};
+use super::protocol::{Action, Level, LoadFailure, Registration, Start};
+use super::protocol::{encode_start, split_batch, split_frame};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 use thiserror::Error;
+
+/// How this program ends the workers that it has looked at.
+const SIGKILL: i32 = 9;
 
 /// Why a script's registration is not known.
 #[derive(Debug, Error)]
@@ -23,36 +28,66 @@ pub enum ProbeError {
     },
 }
 
-/// Loads the script and returns what it registers; waits at most `patience`.
+/// Loads the script and returns what it registers; waits at most `patience`. What the script prints or logs meanwhile
+/// is given to `said`.
 ///
 /// # Errors
 ///
 /// [`ProbeError`].
-pub fn load(command: &WorkerCommand, start: &Start, patience: Duration) -> Result<Registration, ProbeError> {
+pub fn load(
+    command: &WorkerCommand,
+    start: &Start,
+    patience: Duration,
+    said: &mut dyn FnMut(Level, &str),
+) -> Result<Registration, ProbeError> {
     let failed = |cause| {
         let program = command.program.to_string_lossy().into_owned();
         ProbeError::Start { program, cause }
     };
     let mut process = command.spawn().map_err(failed)?;
-    let result = converse(&mut process.socket, start, Instant::now() + patience);
+    let result = converse(&mut process.socket, start, Instant::now() + patience, said);
     let _ = process.child.kill();
-    let _ = process.child.wait();
+    let status = process.child.wait();
     match result.map_err(failed)? {
-        Some(outcome) => outcome.map_err(ProbeError::Load),
-        None => {
-            let message = format!("{}: the script did not load within {patience:?}", start.source);
-            Err(ProbeError::Load(LoadFailure { message, ..LoadFailure::default() }))
+        Seen::Outcome(outcome) => outcome.map_err(ProbeError::Load),
+        Seen::TooSlow => {
+            let message = format!("the script did not load within {patience:?} (limits.load_time)");
+            Err(failure(start, message))
+        }
+        Seen::Ended => {
+            let status = status.ok().filter(|status| status.signal() != Some(SIGKILL));
+            Err(failure(start, died_while_loading(status.map(|status| status.to_string()).as_deref())))
         }
     }
 }
 
-type Outcome = Result<Registration, LoadFailure>;
+/// What a worker that died before it said anything about its script leaves to say.
+pub(crate) fn died_while_loading(status: Option<&str>) -> String {
+    let status = status.map_or(String::new(), |status| format!(" ({status})"));
+    format!("the worker died while it loaded the script{status}; does the script end its process?")
+}
+
+fn failure(start: &Start, message: String) -> ProbeError {
+    let file = Some(start.source.clone());
+    ProbeError::Load(LoadFailure { message, file, ..LoadFailure::default() })
+}
+
+/// What came of loading a script.
+enum Seen {
+    /// The worker said so.
+    Outcome(Result<Registration, LoadFailure>),
+    /// Nothing, within the time.
+    TooSlow,
+    /// Nothing, and the worker is gone.
+    Ended,
+}
 
 fn converse(
     socket: &mut std::os::unix::net::UnixStream,
     start: &Start,
     deadline: Instant,
-) -> io::Result<Option<Outcome>> {
+    said: &mut dyn FnMut(Level, &str),
+) -> io::Result<Seen> {
     socket.set_nonblocking(false)?;
     let mut order = Vec::new();
     encode_start(&mut order, start);
@@ -62,24 +97,27 @@ fn converse(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(None);
+            return Ok(Seen::TooSlow);
         }
         socket.set_read_timeout(Some(left))?;
         match socket.read(&mut chunk) {
-            Ok(0) => {
-                let message = "the worker died while it loaded the script".to_owned();
-                return Ok(Some(Err(LoadFailure { message, ..LoadFailure::default() })));
-            }
+            Ok(0) => return Ok(Seen::Ended),
             Ok(count) => inbox.extend_from_slice(&chunk[..count]),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(Seen::TooSlow);
+            }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
         while let Ok(Some((_, mut frames, rest))) = split_batch(&inbox) {
             while let Some((kind, payload, after)) = split_frame(frames) {
                 match Action::read(kind, payload) {
-                    Ok(Action::Ready(registration)) => return Ok(Some(Ok(registration))),
-                    Ok(Action::Failed(failure)) => return Ok(Some(Err(failure))),
+                    Ok(Action::Ready(registration)) => return Ok(Seen::Outcome(Ok(registration))),
+                    Ok(Action::Failed(failure)) => return Ok(Seen::Outcome(Err(failure))),
+                    Ok(Action::Log { level, text, .. }) => {
+                        said(level, &String::from_utf8_lossy(text));
+                        frames = after;
+                    }
                     _ => frames = after,
                 }
             }

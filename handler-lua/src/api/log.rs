@@ -48,6 +48,13 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     };
     native.set("log_failure", lua.create_function(log_failure)?)?;
 
+    // (message): the reason with which the connection of a failed callback is closed
+    let shared = Rc::clone(state);
+    let close_reason = move |_: &Lua, message: LuaString| {
+        Ok(error_page::close_reason(shared.start.dev, &message.to_string_lossy()))
+    };
+    native.set("close_reason", lua.create_function(close_reason)?)?;
+
     let clean = |_: &Lua, trace: LuaString| {
         let lines = traceback::clean(&trace.to_string_lossy());
         Ok(lines.lines().map(|line| format!("\n    {line}")).collect::<String>())

@@ -42,7 +42,7 @@ function states.failed(state, what, problem)
   local traceback = native.clean_traceback(problem.traceback or "")
   local text = what .. " of " .. state.channel.title .. " failed: " .. message .. traceback
   native.log("error", text, native.json_encode({ conn = state.id }))
-  hang_up(state, 1011, "internal error")
+  hang_up(state, 1011, native.close_reason(message))
 end
 
 -- What came while the connection was busy: { serial, payload, binary } or { serial, closed = true }.

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 from urllib.parse import unquote
 
 from . import _json, _native, _tasks
+from ._asgi_dev import run_shown
 from ._asgi_http import Exchange
 from ._asgi_lifespan import Lifespan
 from ._asgi_websocket import Socket
@@ -119,6 +120,9 @@ class Asgi(Server):
 
     def _request(self, job: _native.Job) -> None:
         scope = _native.scope(job, self._http_scope, False)
+        if self.worker.dev:
+            run_shown(self, job, scope)
+            return
         self._run(Exchange(self, job), scope, job.serial)
 
     def _run(self, conversation: Any, scope: Dict[str, Any], serial: int) -> _native.Steps:

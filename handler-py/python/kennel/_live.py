@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Dict, List, Optional
 
-from . import _failure, _log, _state, _tasks
+from . import _failure, _log, _native, _state, _tasks
 from ._channel import is_async
 from ._conn import Connection
 
@@ -49,7 +49,7 @@ def _failed(conn: Connection, what: str, problem: BaseException) -> None:
     lines = "".join("\n    " + line for line in failure.traceback.splitlines())
     title = conn._channel.title if conn._channel else "a channel"
     _log.write("error", f"{what} of {title} failed: {failure}{lines}", {"conn": conn.id})
-    _hang_up(conn, 1011, "internal error")
+    _hang_up(conn, 1011, _native.close_reason(_state.worker().dev, str(failure)))
 
 
 def message_failed(conn: Connection, problem: BaseException) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import logging
+import os
 import sys
 import threading
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from . import _json, _native, _state
-from ._failure import printable
+from ._failure import printable, shorten
 
 
 def write(level: str, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
@@ -42,12 +44,18 @@ class Log:
 
 log = Log()
 
+#: Under `kennel dev`: the exceptions that were logged while one request was answered. Frameworks log what they catch.
+noticed: contextvars.ContextVar[Optional[List[BaseException]]] = contextvars.ContextVar("noticed", default=None)
+
 
 class _Handler(logging.Handler):
     """Brings what the `logging` module is told into Kennel's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            found = noticed.get()
+            if found is not None and record.exc_info and record.exc_info[1] is not None:
+                found.append(record.exc_info[1])
             text = self.format(record)
             level = "error"
             if record.levelno < logging.INFO:
@@ -125,10 +133,25 @@ class _Lines(io.TextIOBase):
             write(self._level, rest)
 
 
+def _breakpoint(*args: Any, **kwargs: Any) -> Any:
+    """`breakpoint()`: a debugger that waits for a terminal would only see the end of its input."""
+    if os.environ.get("PYTHONBREAKPOINT"):
+        return sys.__breakpointhook__(*args, **kwargs)
+    caller = sys._getframe(1)
+    write(
+        "warn",
+        f"breakpoint() at {shorten(caller.f_code.co_filename)}:{caller.f_lineno} is skipped, since a worker has no"
+        " terminal: install remote-pdb, set PYTHONBREAKPOINT=remote_pdb.set_trace and a long limits.script_time, and"
+        " connect to the address that the log shows",
+    )
+    return None
+
+
 def capture() -> None:
     """From now on what is printed and logged arrives in Kennel's log."""
     sys.stdout = _Lines("info", sys.__stdout__)
     sys.stderr = _Lines("warn", sys.__stderr__)
+    sys.breakpointhook = _breakpoint
     root = logging.getLogger()
     root.addHandler(_Handler())
     _write_once()

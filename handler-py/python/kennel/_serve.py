@@ -53,6 +53,15 @@ def _forget(worker: _native.Worker) -> None:
         os.close(descriptor)
 
 
+def _page(title: str, failure: _failure.Failure) -> str:
+    return _native.error_html(title, failure.message, failure.file, failure.line, failure.traceback)
+
+
+def page(title: str, problem: BaseException) -> bytes:
+    """What `kennel dev` shows for an exception that is in the log already."""
+    return _page(title, _failure.describe(problem)).encode()
+
+
 def _report(worker: _native.Worker, problem: BaseException) -> None:
     failure = _failure.describe(problem)
     file: Optional[str] = failure.file or worker.source
@@ -423,9 +432,7 @@ class Server:
         failure = _failure.describe(problem)
         lines = "".join("\n    " + line for line in failure.traceback.splitlines())
         _log.write("error", f"{title} failed: {failure}{lines}")
-        if not self.worker.dev:
-            return None
-        return _native.error_html(title, failure.message, failure.file, failure.line, failure.traceback)
+        return _page(title, failure) if self.worker.dev else None
 
     def _finish(self, problem: Optional[BaseException] = None) -> None:
         if self._end is not None and not self._end.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import sys
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
@@ -10,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import _json, _log, _native
 from ._response import BODILESS, HTML, TEXT, check_status
-from ._serve import Server
+from ._serve import Server, page
 from ._spool import PIECE, open_spool
 
 Environ = Dict[str, Any]
@@ -19,6 +20,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Requests of one worker that run at the same time, unless `--threads` says otherwise.
 THREADS = 8
+
+#: Under `kennel dev`, a longer answer than this is the application's own page about an error.
+LARGE = 8 << 10
 
 
 class FileWrapper:
@@ -104,11 +108,13 @@ class Exchange:
     def run(self, environ: Environ) -> None:
         """Calls the application. Whatever becomes of that, the request is answered."""
         body: Optional[BinaryIO] = None
+        noticed: Optional[List[BaseException]] = [] if self._server.worker.dev else None
+        _log.noticed.set(noticed)
         try:
             body = environ["wsgi.input"] = self._open_body(environ)
             result = self._server.application(environ, self.start_response)
             try:
-                self._send_all(result)
+                self._send_all(result if noticed is None else self._shown(result, environ, noticed))
             finally:
                 close = getattr(result, "close", None)
                 if close is not None:
@@ -118,6 +124,26 @@ class Exchange:
         finally:
             if body is not None:
                 body.close()
+
+    def _shown(self, result: Any, environ: Environ, noticed: List[BaseException]) -> Any:
+        """Under `kennel dev`: the answer, or for a browser the error of which the framework has made a bare 500."""
+        if "text/html" not in environ.get("HTTP_ACCEPT", ""):
+            return result
+        pieces = iter(result)
+        first = next(pieces, b"")
+        if self._head is None or self._head[0] < 500 or self._begun or self._ended or not noticed:
+            return result if isinstance(result, (list, tuple)) else itertools.chain([first], pieces)
+        kept = [first]
+        while sum(map(len, kept)) <= LARGE:
+            piece = next(pieces, None)
+            if piece is None:
+                # It is in the log already.
+                html = page(self._job.title, noticed[-1])
+                self._head = 500, [(b"content-type", HTML.encode())]
+                return [html]
+            kept.append(piece)
+        # A longer one is the application's own page about the error.
+        return itertools.chain(kept, pieces)
 
     def _open_body(self, environ: Environ) -> BinaryIO:
         spooled = open_spool(self._job)

@@ -2,6 +2,7 @@
 
 use super::Language;
 use crate::exit::wrong_input;
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -40,17 +41,40 @@ impl Source {
         match (path.metadata(), extension) {
             (Ok(found), _) if found.is_dir() => wrong("it is a directory; name a script in it"),
             (Ok(_), Some("lua")) if object.is_empty() => source(Some(Language::Lua), file, ""),
-            (Ok(_), Some("lua")) => wrong("a Lua script returns its app, which has no name"),
+            (Ok(_), Some("lua")) => {
+                wrong("a Lua script returns its app, which has no name; leave out what is behind the colon")
+            }
             (Ok(_), Some("py")) => source(Some(Language::Python), file, object),
-            (Err(_), _) => wrong("there is no such file"),
-            (Ok(found), _) if !found.is_file() => wrong("it is no file"),
+            (Err(_), _) => wrong(&missing(path)),
+            (Ok(found), _) if !found.is_file() => wrong("it is not a regular file"),
             (Ok(found), _) if found.permissions().mode() & 0o111 == 0 => wrong(&format!(
-                "it is no script in Lua or Python (`.lua`, `.py`) and may not be executed; a program that speaks JSON \
-                 lines may after `chmod +x {file}`"
+                "it is not a script in Lua or Python (`.lua`, `.py`), and it is not executable; if it is a program that \
+                 speaks JSON lines: chmod +x {file}"
             )),
             (Ok(_), _) if object.is_empty() => source(None, file, ""),
-            (Ok(_), _) => wrong("a program has no names in it"),
+            (Ok(_), _) => wrong("a program has no names in it; leave out what is behind the colon"),
         }
+    }
+}
+
+/// That a file does not exist, and which one with a similar name does.
+fn missing(path: &Path) -> String {
+    let wanted = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return format!("there is no such file, nor a folder `{}`", parent.display());
+    }
+    let names = parent.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let near = names
+        .filter_map(|name| name.into_string().ok())
+        .map(|name| (strsim::damerau_levenshtein(wanted, &name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(4))
+        .min();
+    match near {
+        Some((_, name)) => {
+            format!("there is no such file; did you mean `{}`?", path.with_file_name(name).display())
+        }
+        None => "there is no such file".to_owned(),
     }
 }
 

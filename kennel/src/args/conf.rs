@@ -93,6 +93,9 @@ pub(crate) struct Load {
     /// What the log gives as the reason
     #[arg(long, value_name = "TEXT", default_value = "command")]
     pub(crate) why: String,
+    /// Warnings are errors: load nothing if there is one
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// The two forms of Mongrel2's database.
@@ -114,6 +117,9 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Warnings are errors: exit with 2 if there is one
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -161,7 +167,7 @@ pub(crate) struct Routes {
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
     /// Of which host, by the number that `kennel conf hosts` shows
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["server", "host"])]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["server", "host"], value_parser = super::whole::<i64>)]
     pub(crate) id: Option<i64>,
     #[command(flatten)]
     pub(crate) listing: Listing,

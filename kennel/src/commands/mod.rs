@@ -22,8 +22,8 @@ use std::process::ExitCode;
 /// Does what was typed.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Run(args) => serve::run(&args, serve::Mode::Run),
-        Command::Dev(args) => serve::run(&args, serve::Mode::Dev),
+        Command::Run(args) => serve::run(&args, serve::Mode::Run, &[]),
+        Command::Dev(args) => serve::run(&args.serve, serve::Mode::Dev, &args.allow_host),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::New(args) => new::run(&args),

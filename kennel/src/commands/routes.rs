@@ -14,7 +14,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let limits = config.limits();
     let (mut rows, mut failed) = (Vec::new(), false);
     for app in apps::resolve(&named, &config, &args.python, Some(1), &limits, false, None)? {
-        let registration = match probe(&app, &limits) {
+        let registration = match probe(&app, &limits, &mut |_, _| {}) {
             Ok(registration) => registration,
             // The other handlers of a directory have routes all the same.
             Err(problem) if site.is_some() => {

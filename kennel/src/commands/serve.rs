@@ -10,13 +10,14 @@ use crate::existing::{self, CUTS};
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
 use crate::handler_lock::HandlerLocks;
-use crate::listen;
+use crate::listen::{self, METRICS};
 use crate::log;
 use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways, await_answer};
 use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
 use crate::site_folder::{self, SiteFolder, Typed};
+use crate::unused;
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
@@ -39,14 +40,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
-/// An address for the metrics, as an example: the port is the usual one of such exporters.
-const METRICS: &str = "127.0.0.1:9464";
-
 /// How long a server may take to say who is connected to it.
 const ROLL_CALL_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is said again that no server has come.
+const STILL_WAITING: Duration = Duration::from_secs(60);
 /// The folder in which workers keep files of requests.
 const SCRATCH: &str = "scratch";
 /// The folder of bodies that Mongrel2 sends in parts.
@@ -64,7 +65,8 @@ pub(super) enum Mode {
     Dev,
 }
 
-pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
+/// `allowed`: host names that `kennel dev` answers to, beside those of this machine.
+pub(super) fn run(args: &Args, mode: Mode, allowed: &[String]) -> anyhow::Result<ExitCode> {
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
@@ -76,6 +78,10 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
     // The last to be dropped: what the others say at their end is written, too.
     let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
     site.iter().for_each(SiteFolder::warn);
+    let typed = &args.addresses;
+    let overridden =
+        typed.listen.is_some() || !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
+    unused::settings(&apps, &args.python, &config, overridden).iter().for_each(|text| warn!("{text}"));
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
     let _locks = HandlerLocks::take(&existing)?;
@@ -94,7 +100,7 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         apps.insert(0, scripts);
     }
 
-    let files = RunFiles::create().context("cannot write to `.kennel` in this directory")?;
+    let files = RunFiles::create()?;
     // Named from the root: scripts may change their directory.
     let scratch = files.make_folder(SCRATCH).context("cannot make the folder of workers' files")?;
     let scratch = scratch.into_os_string().into_string().unwrap_or_default();
@@ -151,11 +157,26 @@ pub(super) fn run(args: &Args, mode: Mode) -> anyhow::Result<ExitCode> {
         Mode::Run => None,
     };
 
+    if let Some(own) = own.as_ref().filter(|own| mode == Mode::Dev && !own.address().ip().is_loopback()) {
+        warn!(
+            "kennel dev listens on {}: others in the network reach this site, and its error pages show them source code; \
+             `kennel run` is for visitors",
+            own.address()
+        );
+    }
+    let own_name = address.rsplit_once(':').map(|(host, _)| host.to_owned());
+    let names = || allowed.iter().cloned().chain(own_name).collect();
+    let hosts: Option<Vec<String>> = (mode == Mode::Dev && own.is_some()).then(names);
+    if hosts.is_none() && !allowed.is_empty() {
+        warn!("--allow-host has no effect: the server is not Kennel's own");
+    }
+    let is_ready = Arc::new(AtomicBool::new(false));
     let (ready, failure) = (log.ready(), None);
     let (partial, failed) = (site.is_some(), BTreeSet::new());
+    let looks = Vec::new();
     let mut observer =
-        Host { own, mode, ready, looks: Vec::new(), set_level, apps: apps.clone(), site, failed, failure };
-    let plan = Plan { limits, endpoints, apps, bodies, proxies: config.trusted_proxies, partial };
+        Host { own, mode, ready, is_ready, looks, set_level, apps: apps.clone(), site, failed, failure };
+    let plan = Plan { limits, endpoints, apps, bodies, proxies: config.trusted_proxies, partial, hosts };
     let (output, dropped_log_lines) = (Some(log.output()), log.dropped());
     let inputs = Inputs { stop, reload, consoles, metrics, output, dropped_log_lines };
     match serve::run(plan, inputs, &mut observer) {
@@ -244,6 +265,8 @@ struct Host {
     own: Option<OwnServer>,
     mode: Mode,
     ready: log::Ready,
+    /// It has been said that all is ready.
+    is_ready: Arc<AtomicBool>,
     /// What there is to see before it is said that all is ready. It reads `/proc`, so the loop does not do it.
     looks: Vec<Box<dyn FnOnce() + Send>>,
     set_level: log::SetLevel,
@@ -281,6 +304,7 @@ impl Host {
 
 impl Observer for Host {
     fn ready(&mut self, hub: &Hub) {
+        self.is_ready.store(true, Ordering::Relaxed);
         let (loaded, failed): (Vec<_>, Vec<_>) = hub.app_ids().partition(|app| hub.is_loaded(*app));
         let describe = |app: &AppId| hub.describe(*app);
         let mut apps = loaded.iter().map(describe).collect::<Vec<_>>().join(", ");
@@ -349,6 +373,16 @@ impl Observer for Host {
             (Mode::Run, false) => error!("{name} did not load, what ran before goes on: {text}"),
             (Mode::Dev, _) => {
                 error!("{name} did not load: {text}");
+                if let Some(own) = self.own.as_ref().filter(|_| first) {
+                    let (address, url, ready, name) =
+                        (own.address(), own.url(), self.ready.clone(), name.clone());
+                    beside_the_loop(move || {
+                        await_answer(address);
+                        ready.tell_of_error(&format!(
+                            "{url} shows the error of {name}; save the file when it is repaired"
+                        ));
+                    });
+                }
                 hub.set_broken(app, Some(error_page::render(&format!("loading {name}"), failure)));
             }
         }
@@ -399,9 +433,25 @@ impl Observer for Host {
     }
 
     fn waiting(&mut self, endpoint: &Endpoint) {
-        info!(
-            "waiting for a mongrel2 whose handler has send_spec {} and recv_spec {}",
+        let place = format!(
+            "a mongrel2 whose handler has send_spec {} and recv_spec {}",
             endpoint.send_spec, endpoint.recv_spec
         );
+        info!("waiting for {place}; `kennel check --mongrel2 CONFIG.sqlite` says why nothing arrives");
+        let is_ready = Arc::clone(&self.is_ready);
+        beside_the_loop(move || {
+            let begun = Instant::now();
+            loop {
+                std::thread::sleep(STILL_WAITING);
+                if is_ready.load(Ordering::Relaxed) {
+                    return;
+                }
+                let waited = begun.elapsed().as_secs();
+                warn!(
+                    "still waiting, for {waited} s, for {place}; `kennel check --mongrel2 CONFIG.sqlite` says why nothing \
+                     arrives"
+                );
+            }
+        });
     }
 }

@@ -72,7 +72,7 @@ fn an_address_is_bound_by_one_handler_only() {
         "two different handlers of server `main` use the address `ipc://run/requests`"
     );
     let twice = with_handler(|handler| handler.recv_spec = handler.send_spec.clone());
-    assert!(matches!(twice.check(), Err(Invalid::SharedSpec { .. })));
+    assert!(matches!(twice.check(), Err(Invalid::OneSpec { .. })));
 }
 
 #[test]
@@ -104,6 +104,16 @@ fn a_cache_ttl_must_stay_positive_in_the_database() {
 }
 
 #[test]
+fn a_dir_without_an_index_file_is_served_and_told() {
+    for change in [(|dir| dir.index_file.clear()) as fn(&mut Dir), |dir| dir.default_ctype.clear()] {
+        let config = with_dir(change);
+        assert_eq!(config.check(), Ok(()));
+        let names: Vec<_> = config.problems().iter().map(|one| one.invalid.name()).collect();
+        assert_eq!(names, ["empty-in-dir"]);
+    }
+}
+
+#[test]
 fn header_values_cannot_be_split() {
     let config = with_dir(|dir| dir.default_ctype = "text/plain\r\nX: y".into());
     assert!(matches!(config.check(), Err(Invalid::ControlCharacter { .. })));
@@ -118,8 +128,16 @@ fn routes_must_be_reachable() {
     assert!(matches!(routes(&["(.*)"]), Err(Invalid::RouteStart { .. })));
     assert!(matches!(routes(&["@chat"]), Err(Invalid::SocketRoute { .. })));
     assert!(matches!(routes(&["/a", "/a"]), Err(Invalid::SameRoute { .. })));
-    for mixed in [["/", "/(x)"], ["/(x)", "/"]] {
-        assert!(matches!(routes(&mixed), Err(Invalid::PlainAmongPatterns { .. })));
+    assert!(matches!(routes(&["/(x)", "/"]), Err(Invalid::PlainAmongPatterns { .. })));
+    let other = Target::Dir(Dir::new("private/"));
+    let untried = vec![Route::new("/", dir()), Route::new("/(x)", other)];
+    assert!(matches!(with_routes(untried).check(), Err(Invalid::PlainAmongPatterns { .. })));
+    // What Mongrel2 serves as it was meant is not refused.
+    for mixed in [["/", "/(x)"], ["/(.*)", "/"], ["/", "/(.*)"]] {
+        assert_eq!(routes(&mixed), Ok(()));
+        let routes = mixed.map(|path| Route::new(path, dir())).to_vec();
+        let names: Vec<_> = with_routes(routes).problems().iter().map(|one| one.invalid.name()).collect();
+        assert!(names.contains(&"plain-among-patterns"), "{names:?}");
     }
     assert_eq!(routes(&["/()", "/(x)", "/a", "/a/b"]), Ok(()));
 }

@@ -236,6 +236,8 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
         ),
     ]);
     let finished = command::run(at.path(), ["check"]);
+    assert!(!finished.stdout.contains("script_time"), "limits hide nothing: {}", finished.stdout);
+    let finished = command::run(at.path(), ["check", "--limits"]);
     expect_error(&finished, 2, &["two.lua:1:", "three.lua:1: three"]);
     assert_eq!(finished.stderr.matches("error:").count(), 2);
     assert!(finished.stdout.contains("one.lua: fine, 2 routes"), "{}", finished.stdout);
@@ -259,7 +261,11 @@ fn check_loads_everything_and_says_all_that_is_wrong() {
     let finished = command::run(at.path(), ["check", "--json"]);
     assert_eq!(finished.code, Some(2));
     let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
-    assert_eq!(report["limits"]["queue"], "7");
+    assert_eq!(report["limits"]["queue"], 7);
+    assert_eq!(
+        (&report["limits"]["script_time"], &report["limits"]["upload"]),
+        (&json!(10), &json!(1 << 30))
+    );
     assert_eq!(report["apps"][0]["routes"], 2);
     assert_eq!(report["errors"].as_array().map(Vec::len), Some(2));
     let finished = command::run(at.path(), ["check", "one.lua"]);

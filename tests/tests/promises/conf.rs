@@ -63,7 +63,10 @@ fn load_makes_the_database_and_says_how_much_is_in_it() {
     let finished = conf(&folder, &["load", "site.conf"]);
     assert_eq!(finished.stdout, "made config.sqlite: 2 servers, 3 hosts, 5 routes\n");
     let finished = conf(&folder, &["load", "--db", "config.sqlite", "site.conf"]);
-    assert_eq!(finished.stdout, "replaced config.sqlite: 2 servers, 3 hosts, 5 routes\n");
+    assert_eq!(
+        finished.stdout,
+        "replaced config.sqlite: 2 servers, 3 hosts, 5 routes\na mongrel2 that runs with it reads it when it is started again\n"
+    );
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 2, "nothing else is left");
 }
 

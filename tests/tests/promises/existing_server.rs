@@ -319,7 +319,7 @@ fn what_is_ambiguous_or_missing_lists_what_there_is() {
     assert!(at.fails(&["run", "--server=main", "app.lua"], 2).contains("--mongrel2"));
     at.edit("UPDATE handler SET recv_ident = 'nobody'");
     let problem = at.fails(&["run", "--mongrel2=config.sqlite", "--handler=main-app", "app.lua"], 2);
-    assert!(problem.contains("no answer would ever arrive"), "{problem}");
+    assert!(problem.contains("no response would ever arrive"), "{problem}");
 }
 
 /// The names of what `kennel check` finds, with their severity, and its exit code.

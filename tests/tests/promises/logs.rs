@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tests::client::request;
 use tests::command;
 use tests::folder::Folder;
 use tests::in_each_language;
@@ -134,4 +135,77 @@ fn no_command_panics_when_its_output_goes_nowhere() {
             assert!(matches!(status.code(), Some(0..=3)), "{arguments:?}: {status}");
         }
     }
+}
+
+/// Handlers that hang, that wait too long, that die and that fail.
+const TROUBLE: Scripts<'static> = Scripts {
+    lua: r#"
+    app:get("/hangs", function() while true do end end)
+    app:get("/waits", function() kennel.sleep(60) return "late" end)
+    app:get("/dies", function() os.exit(7) end)
+    app:get("/fails", function() error("no cake") end)
+    app:get("/warns", function() kennel.log.warn("odd", { shop = "cake", n = 3 }) return "x" end)
+    "#,
+    python: r#"
+    import asyncio, os
+    @app.get("/hangs")
+    def hangs(req):
+        while True: pass
+    @app.get("/waits")
+    async def waits(req): await asyncio.sleep(60)
+    @app.get("/dies")
+    def dies(req): os._exit(7)
+    @app.get("/fails")
+    def fails(req): raise RuntimeError("no cake")
+    @app.get("/warns")
+    def warns(req):
+        kennel.log.warn("odd", {"shop": "cake", "n": 3})
+        return "x"
+    "#,
+};
+
+in_each_language!(each_line_about_a_request_that_went_wrong_names_it);
+fn each_line_about_a_request_that_went_wrong_names_it(language: Language) {
+    let plan = || {
+        let limits = "[limits]\nscript_time = \"500ms\"\nrequest_timeout = \"3s\"\n";
+        language.plan(TROUBLE).config(limits).workers(1).behind_warm()
+    };
+    let site = plan().start();
+    for (path, status, said) in [
+        ("/waits", 504, "504 Gateway Timeout: no response within 3s"),
+        ("/fails", 500, "GET /fails?token=hush failed"),
+        ("/warns", 200, "odd"),
+        ("/hangs", 504, "a script ran for 500ms without pause"),
+        ("/dies", 502, "502 Bad Gateway"),
+    ] {
+        wait::until("a worker serves", || site.get("/warns").status == 200);
+        let mut client = site.client();
+        client.send(request("GET", &format!("{path}?token=hush"), &[], b""));
+        assert_eq!(client.read().status, status, "{path}");
+        let line = site.log().expect(said);
+        for part in [
+            &format!("app=\"{}\"", language.app()),
+            "worker=1",
+            "link=0",
+            "conn=",
+            "request=",
+            "method=\"GET\"",
+            &format!("path=\"{path}\""),
+        ] {
+            assert!(line.contains(part), "no `{part}` in {line}");
+        }
+    }
+    let odd = site.log().expect("odd");
+    assert!(odd.contains(" shop=cake") && odd.contains(" n=3"), "{odd}");
+    site.log().expect("504 Gateway Timeout: its worker was killed");
+    site.log().expect("exit status: 7");
+
+    let site = plan().argument("--log-format=json").start();
+    assert_eq!(site.get("/waits").status, 504);
+    let line: serde_json::Value =
+        serde_json::from_str(&site.log().expect("no response within")).expect("JSON");
+    for (name, value) in [("method", "GET"), ("path", "/waits"), ("app", language.app()), ("level", "WARN")] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert!(line["worker"] == 1 && line["status"] == 504 && line["request"].is_u64(), "{line}");
 }

@@ -59,6 +59,8 @@ mod ctl;
 /// `kennel decode`: every captured message, as its index says.
 mod dead_lines;
 mod decode;
+/// `kennel dev`: errors in the browser, new code, and no strangers.
+mod dev;
 /// Stop and reload finish what was begun, or name what they cut off.
 mod endings;
 /// Examples: each one starts and answers.
@@ -103,10 +105,10 @@ mod metrics;
 mod new_code;
 /// Pacing: whatever a script sends at once arrives in order, and slow readers are dealt with as it says.
 mod pacing;
-/// Python apps: packages, factories, standards, and which worker gets what.
-mod python_apps;
 /// What Python alone can do wrong, and which interpreter runs it.
 mod proxies;
+/// Python apps: packages, factories, standards, and which worker gets what.
+mod python_apps;
 mod python_only;
 mod python_threads;
 /// The raw level: messages as they are, bytes to anybody.
@@ -151,5 +153,7 @@ mod test_runs;
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;
+/// Wrong inputs: command lines, settings and scripts, and what is said of each.
+mod wrong_inputs;
 /// WSGI: the older standard for applications in Python.
 mod wsgi;

@@ -130,7 +130,8 @@ int getaddrinfo(const char *name, const char *port, const struct addrinfo *hints
 fn a_server_whose_name_takes_10_s_to_resolve_delays_no_request_of_another_one() {
     let folder = Folder::new();
     let (source, library) = (folder.write("resolver.c", SLOW_RESOLVER), folder.path().join("resolver.so"));
-    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).args(["-ldl"]).status();
+    let compiler =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).args(["-ldl"]).status();
     assert!(compiler.is_ok_and(|status| status.success()), "cc");
     let server = Mongrel2::start(Setup::default());
     let site = Site::plan(APP)

@@ -7,6 +7,7 @@
 use super::table::{Carrier, LiveId, Stage};
 use crate::http::Persistence;
 use crate::http::response::{Form, Response};
+use crate::hub::about::{About, log_about};
 use crate::hub::counters::Complaint;
 use crate::hub::{Hub, answers};
 use crate::websocket::{Offer, Session};
@@ -128,7 +129,9 @@ impl Hub {
     pub(super) fn end_undecided(&mut self, now: Instant) {
         while let Some(id) = self.live.decisions.next_overdue(now) {
             let Some(key) = super::intake::key_of(self, id) else { continue };
-            warn!(link = key.link.0, conn = %key.id, "no decision about a handshake within {:?}: 504", self.limits.request_timeout);
+            let (about, time) = (self.about_live(id), self.limits.request_timeout);
+            let about = about.unwrap_or_else(|| About::connection(key));
+            log_about!(warn, about, status = 504, "no decision about a handshake within {time:?}: 504");
             self.counters.timed_out += 1;
             self.turn_down_with(id, 504, (1006, ""), now);
         }
@@ -154,7 +157,8 @@ impl Hub {
             return true;
         }
         let key = channel.key;
-        warn!(link = key.link.0, conn = %key.id, "two workers died before they decided about a handshake: 502");
+        let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+        log_about!(warn, about, status = 502, "two workers died before they decided about a handshake: 502");
         self.counters.worker_died += 1;
         self.turn_down_with(id, 502, (1006, ""), now);
         false

@@ -6,6 +6,7 @@
 
 use super::table::{Attached, Channel, LiveId, Lives, Stage};
 use crate::hub::Hub;
+use crate::hub::about::{About, log_about};
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::request::Job;
 use crate::hub::worker::Worker;
@@ -77,7 +78,8 @@ impl Hub {
         if size > 0 && work.bytes + size > limit && !work.waiting.is_empty() {
             let (key, waiting) = (channel.key, work.waiting.len());
             self.counters.overloaded += 1;
-            warn!(link = key.link.0, conn = %key.id, waiting, "closed: its messages come faster than the script takes them");
+            let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+            log_about!(warn, about, waiting, "closed: its messages come faster than the script takes them");
             self.close_live(id, 1008, "too many messages", now);
             return;
         }
@@ -317,7 +319,7 @@ impl Hub {
     /// A worker died while it ran this. It is not run again.
     pub(in crate::hub) fn live_lost(
         &mut self,
-        worker: WorkerId,
+        (worker, number): (WorkerId, u32),
         id: LiveId,
         serial: u64,
         hung: bool,
@@ -344,7 +346,9 @@ impl Hub {
             return;
         }
         self.counters.worker_died += 1;
-        warn!(link = key.link.0, conn = %key.id, "dropped with its worker, which was running it: {what}");
+        let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+        let about = About { worker: Some(number), ..about };
+        log_about!(warn, about, "dropped with its worker, which was running it: {what}");
         if what == "close" {
             self.forget_live(id);
             return;

@@ -17,6 +17,7 @@ mod fairness;
 mod handshakes;
 mod lines;
 mod live;
+mod log;
 mod metrics;
 mod mongrel2;
 mod operator;

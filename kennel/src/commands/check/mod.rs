@@ -5,28 +5,34 @@ mod connections;
 mod mongrel2;
 mod sockets;
 
-use crate::apps;
 use crate::args::CheckAll as Args;
+use crate::config::{Config, Place};
 use crate::exit::{WRONG_INPUT, note};
+use crate::listen::{self, METRICS};
 use crate::secret;
 use crate::site_folder::{self, SiteFolder, Typed};
 use crate::table::print_json;
+use crate::{apps, existing, own_server, unused};
 use connections::Bound;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
 use handler_core::serve::App;
 use handler_core::worker::probe::{self, ProbeError};
-use handler_core::worker::protocol::{LoadFailure, Registration};
+use handler_core::worker::protocol::{Level, LoadFailure, Registration};
 use mongrel2::{Finding, Report, Severity};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Loads an app's script in a worker and checks that its routes can be served.
-pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeError> {
+/// Loads an app's script in a worker and checks that its routes can be served. `said` is given what the script prints.
+pub(super) fn probe(
+    app: &App,
+    limits: &Limits,
+    said: &mut dyn FnMut(Level, &str),
+) -> Result<Registration, ProbeError> {
     let mut start = app.start.clone();
     start.number = 1;
-    let registration = probe::load(&app.command, &start, limits.load_time)?;
+    let registration = probe::load(&app.command, &start, limits.load_time, said)?;
     Routes::new(&app.spec.mount, &registration.routes).map_err(|problem| {
         let file = Some(app.spec.name.clone());
         ProbeError::Load(LoadFailure { message: problem.to_string(), file, ..LoadFailure::default() })
@@ -34,117 +40,177 @@ pub(super) fn probe(app: &App, limits: &Limits) -> Result<Registration, ProbeErr
     Ok(registration)
 }
 
+/// What there is to say.
+#[derive(Default)]
+struct Found {
+    errors: Vec<String>,
+    warnings: Vec<String>,
+    loaded: Vec<(App, Registration)>,
+    /// What scripts print or log while they are loaded: which one, and a line.
+    output: Vec<(String, String)>,
+}
+
 pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
-    let Args { check: args, database } = all;
+    let Args { check: args, database, .. } = all;
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
-    let mut problems: Vec<String> = Vec::new();
-    let mut loaded = Vec::new();
+    let mut found = Found::default();
     // One app at a time, so that one wrong name does not hide what is wrong elsewhere.
     let sources: Vec<String> = match named.is_empty() {
         true => config.app.iter().map(|app| app.source.clone()).collect(),
         false => named,
     };
+    if sources.is_empty() {
+        found.warnings.push(apps::NO_APP.to_owned());
+    }
     for source in sources {
         match apps::resolve(&[source], &config, &args.python, None, &limits, false, None) {
-            Ok(apps) => {
-                for app in apps {
-                    match probe(&app, &limits) {
-                        Ok(registration) => {
-                            let mut app = app;
-                            app.spec.workers = app.sharing.workers(app.spec.workers, registration.interface);
-                            loaded.push((app, registration));
-                        }
-                        Err(problem) => problems.push(full(&problem)),
-                    }
-                }
-            }
-            Err(problem) => problems.push(problem.to_string()),
+            Ok(apps) => apps.into_iter().for_each(|app| found.load(app, &limits)),
+            Err(problem) => found.errors.push(problem.to_string()),
         }
     }
-
-    let mounted = apps::refuse_shared_mounts(loaded.iter().map(|(app, _)| &app.spec));
-    problems.extend(mounted.err().map(|problem| problem.to_string()));
+    let mounted = apps::refuse_shared_mounts(found.loaded.iter().map(|(app, _)| &app.spec));
+    found.errors.extend(mounted.err().map(|problem| problem.to_string()));
+    let apps: Vec<_> = found.loaded.iter().map(|(app, _)| app.clone()).collect();
+    found.warnings.extend(unused::settings(&apps, &args.python, &config, database.mongrel2.is_some()));
+    found.addresses(&config);
 
     let origin = match secret::look(&config.sessions) {
         Ok((_, origin)) => Some(origin.to_string()),
         Err(problem) => {
-            problems.push(problem.to_string());
+            found.errors.push(problem.to_string());
             None
         }
     };
-    let Report { findings, guarded } = mongrel2::check(database, &config, &loaded, &limits)?;
+    let Report { findings, guarded } = mongrel2::check(database, &config, &found.loaded, &limits)?;
     let bounds = connections::bounds(database, &config, &limits)?;
-    problems.extend(findings.iter().filter(|f| f.severity == Severity::Error).map(Finding::text));
+    let of = |severity| findings.iter().filter(move |f| f.severity == severity).map(Finding::text);
+    found.errors.extend(of(Severity::Error));
+    found.warnings.extend(of(Severity::Warning));
 
-    let values = limits.described();
     let mut out = std::io::stdout().lock();
     if args.json {
-        let apps: Vec<_> = loaded
-            .iter()
-            .map(|(app, registration)| {
-                json!({
-                    "source": app.spec.name, "mount": app.spec.mount, "workers": app.spec.workers,
-                    "routes": registration.routes.len(), "channels": registration.channels.len(),
-                    "raw": registration.raw, "interface": registration.interface.name(),
-                    "affinity": app.sharing.affinity.as_ref().map(ToString::to_string),
-                })
-            })
-            .collect();
-        let limits: serde_json::Map<_, _> =
-            values.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
+        let limits: Map<_, _> =
+            limits.all().into_iter().map(|(name, value, _)| (name.to_owned(), value.as_json())).collect();
         let findings: Vec<_> = findings.iter().map(Finding::as_json).collect();
         let connections: Vec<_> = bounds.iter().map(Bound::as_json).collect();
         let report = json!({
-            "apps": apps, "limits": limits, "connections": connections, "errors": problems, "mongrel2": findings,
-            "guarded": guarded, "secret": origin,
+            "apps": found.apps_as_json(), "limits": limits, "connections": connections, "errors": found.errors,
+            "warnings": found.warnings, "mongrel2": findings, "guarded": guarded, "secret": origin,
         });
         print_json(&mut out, &report)?;
-    } else {
-        for (app, registration) in &loaded {
-            let (name, mount) = (&app.spec.name, &app.spec.mount);
-            let count =
-                |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
-            let workers = count(app.spec.workers as usize, "worker");
-            let routes = count(registration.routes.len(), "route");
-            let channels = count(registration.channels.len(), "channel");
-            let what = match registration.interface.name() {
-                Some(standard) => format!("everything as {standard}"),
-                None => format!("{routes} and {channels}"),
-            };
-            let affinity = app.sharing.affinity.as_ref();
-            let affinity = affinity.map(|affinity| format!(", affinity {affinity}")).unwrap_or_default();
-            writeln!(out, "{name}: fine, {what} under {mount}, {workers}{affinity}")?;
-        }
-        if !loaded.is_empty() {
-            writeln!(out)?;
-        }
-        writeln!(out, "limits in force:")?;
-        for (name, value, meaning) in values {
+        return Ok(found.exit_code(all.strict));
+    }
+    // What is wrong comes first; what is in force must not hide it.
+    found.errors.iter().for_each(|problem| note!("error: {problem}"));
+    found.warnings.iter().for_each(|problem| note!("warning: {problem}"));
+    let left_out = site.as_ref().and_then(SiteFolder::left_out);
+    left_out.into_iter().chain(of(Severity::Note)).for_each(|text| note!("note: {text}"));
+    found.output.iter().for_each(|(app, line)| note!("{app} prints: {line}"));
+    for (app, registration) in &found.loaded {
+        writeln!(out, "{}", fine(app, registration))?;
+    }
+    if all.limits {
+        writeln!(out, "\nlimits in force:")?;
+        for (name, value, meaning) in limits.described() {
             writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
         }
-        writeln!(out, "\nlive connections at once:")?;
-        for bound in &bounds {
-            writeln!(out, "  {}", bound.text())?;
-        }
-        if let Some(origin) = origin {
-            writeln!(out, "\nsessions are signed with the secret of {origin}")?;
-        }
-        for pid in &guarded {
-            writeln!(out, "\nmongrel2 (process {pid}) has the guard")?;
-        }
-        out.flush()?;
-        if let Some(text) = site.as_ref().and_then(SiteFolder::left_out) {
-            note!("note: {text}");
-        }
-        for finding in findings.iter().filter(|finding| finding.severity != Severity::Error) {
-            note!("{}: {}", finding.severity.word(), finding.text());
-        }
-        for problem in &problems {
-            note!("error: {problem}");
+    }
+    writeln!(out, "\nlive connections at once:")?;
+    for bound in &bounds {
+        writeln!(out, "  {}", bound.text())?;
+    }
+    if let Some(origin) = origin {
+        writeln!(out, "\nsessions are signed with the secret of {origin}")?;
+    }
+    for pid in &guarded {
+        writeln!(out, "\nmongrel2 (process {pid}) has the guard")?;
+    }
+    out.flush()?;
+    if all.strict && found.errors.is_empty() && !found.warnings.is_empty() {
+        note!("error: with --strict, a warning is an error");
+    }
+    Ok(found.exit_code(all.strict))
+}
+
+impl Found {
+    fn load(&mut self, app: App, limits: &Limits) {
+        let (name, output) = (app.spec.name.clone(), &mut self.output);
+        let mut said = |_: Level, text: &str| {
+            output.extend(text.lines().map(|line| (name.clone(), line.to_owned())));
+        };
+        match probe(&app, limits, &mut said) {
+            Ok(registration) => {
+                if answers_nothing(&registration) {
+                    let name = &app.spec.name;
+                    self.warnings.push(format!(
+                        "{name}: it loads, but has no routes and no channels, so each request gets 404"
+                    ));
+                }
+                let mut app = app;
+                app.spec.workers = app.sharing.workers(app.spec.workers, registration.interface);
+                self.loaded.push((app, registration));
+            }
+            Err(problem) => self.errors.push(full(&problem)),
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) })
+
+    /// The addresses of kennel.toml that `kennel run` would use.
+    fn addresses(&mut self, config: &Config) {
+        let own = config.listen.as_deref().map(|typed| own_server::parse_address(typed).map(drop));
+        let metrics = config.metrics.listen.as_deref().map(|typed| listen::parse(typed, METRICS).map(drop));
+        let servers = config.mongrel2.iter().filter(|server| matches!(server.place, Place::Addresses { .. }));
+        let servers = servers.map(existing::check);
+        let all = own.into_iter().chain(metrics).chain(servers);
+        self.errors.extend(all.filter_map(Result::err).map(|problem| problem.to_string()));
+    }
+
+    fn apps_as_json(&self) -> Vec<Value> {
+        let of = |(app, registration): &(App, Registration)| {
+            let lines = self.output.iter().filter(|(name, _)| *name == app.spec.name);
+            let lines: Vec<_> = lines.map(|(_, line)| line).collect();
+            json!({
+                "source": app.spec.name, "mount": app.spec.mount, "workers": app.spec.workers,
+                "routes": registration.routes.len(), "channels": registration.channels.len(),
+                "raw": registration.raw, "everything": registration.takes_everything(), "output": lines,
+                "interface": registration.interface.name(),
+                "affinity": app.sharing.affinity.as_ref().map(ToString::to_string),
+            })
+        };
+        self.loaded.iter().map(of).collect()
+    }
+
+    fn exit_code(&self, strict: bool) -> ExitCode {
+        match self.errors.is_empty() && !(strict && !self.warnings.is_empty()) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(WRONG_INPUT),
+        }
+    }
+}
+
+/// Whether no request would ever reach a script.
+fn answers_nothing(registration: &Registration) -> bool {
+    let Registration { routes, channels, raw, not_found, .. } = registration;
+    routes.is_empty() && channels.is_empty() && !raw && !not_found && !registration.takes_everything()
+}
+
+/// A line about an app that has loaded.
+fn fine(app: &App, registration: &Registration) -> String {
+    let (name, mount) = (&app.spec.name, &app.spec.mount);
+    let count = |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    let affinity = app.sharing.affinity.as_ref();
+    let affinity = affinity.map(|affinity| format!(", affinity {affinity}")).unwrap_or_default();
+    let workers = count(app.spec.workers as usize, "worker") + &affinity;
+    if let Some(standard) = registration.interface.name() {
+        return format!("{name}: fine, everything as {standard} under {mount}, {workers}");
+    }
+    if registration.takes_everything() {
+        return format!("{name}: fine, answers every path under {mount}, {workers}");
+    }
+    let routes = count(registration.routes.len(), "route");
+    let channels = count(registration.channels.len(), "channel");
+    let word = if answers_nothing(registration) { "loads" } else { "fine" };
+    format!("{name}: {word}, {routes} and {channels} under {mount}, {workers}")
 }
 
 /// A load problem with its traceback.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Load) -> anyhow::Result<ExitCode> {
-    let config = source::file(&args.file)?;
+    let config = source::file(&args.file, args.strict)?;
     let schema = args.schema.map(|version| match version {
         SchemaVersion::V1_12 => Schema::V1_12,
         SchemaVersion::V1_13 => Schema::V1_13,
@@ -24,5 +24,8 @@ pub(super) fn run(args: &Load) -> anyhow::Result<ExitCode> {
     let saved = store::save(&config, db, schema, &entry).map_err(existing::refused)?;
     let done = if saved.replaced { "replaced" } else { "made" };
     writeln!(std::io::stdout(), "{done} {}: {}", db.display(), source::size(&config))?;
+    if saved.replaced {
+        writeln!(std::io::stdout(), "a mongrel2 that runs with it reads it when it is started again")?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! What a command is given: a database, or a configuration file.
 
 use crate::existing::refused;
-use crate::exit::{note, plain, wrong_input};
+use crate::exit::{note, plain, takes_colours, wrong_input};
 use mongrel2_conf::diagnostic::{Diagnostics, Severity};
 use mongrel2_conf::language::{self, LoadError};
 use mongrel2_conf::model::Config;
@@ -23,15 +23,32 @@ pub(super) fn database(path: &Path) -> anyhow::Result<Contents> {
 }
 
 /// Reads a configuration file as it would be loaded. What there is to say goes to standard error.
-pub(super) fn file(path: &Path) -> anyhow::Result<Config> {
-    read(path, true)
+/// `strict`: warnings are errors.
+pub(super) fn file(path: &Path, strict: bool) -> anyhow::Result<Config> {
+    read(path, if strict { Warnings::AreErrors } else { Warnings::AreShown })
 }
 
-fn read(path: &Path, with_warnings: bool) -> anyhow::Result<Config> {
+/// What becomes of warnings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Warnings {
+    AreErrors,
+    AreShown,
+    AreIgnored,
+}
+
+fn read(path: &Path, warnings: Warnings) -> anyhow::Result<Config> {
     match language::load(path) {
         Ok(loaded) => {
-            if with_warnings {
+            if warnings != Warnings::AreIgnored {
                 show(&loaded.diagnostics);
+            }
+            let count = loaded.diagnostics.count(Severity::Warning);
+            if warnings == Warnings::AreErrors && count > 0 {
+                let count = if count == 1 { "1 warning".to_owned() } else { format!("{count} warnings") };
+                let path = path.display();
+                return Err(wrong_input(format!(
+                    "{count} in `{path}`, and with --strict a warning is an error"
+                )));
             }
             Ok(loaded.with_default_mimetypes())
         }
@@ -50,7 +67,7 @@ fn read(path: &Path, with_warnings: bool) -> anyhow::Result<Config> {
 
 /// Prints diagnostics for people.
 pub(super) fn show(found: &Diagnostics) {
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = takes_colours(io::stderr().is_terminal());
     // Nobody reads them, then.
     let _ = io::stderr().write_all(found.render(color).as_bytes());
 }
@@ -60,7 +77,7 @@ pub(super) fn show(found: &Diagnostics) {
 pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
     match is_database(path) {
         true => Ok(database(path)?.config),
-        false => read(path, false),
+        false => read(path, Warnings::AreIgnored),
     }
 }
 

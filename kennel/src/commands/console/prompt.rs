@@ -1,7 +1,7 @@
 //! The prompt: history, completion, ^C ends a command and ^D leaves.
 
 use super::{Connection, Refusal, history, obey};
-use crate::exit::{note, say};
+use crate::exit::{note, say, takes_colours};
 use handler_core::console::COMMANDS;
 use reedline::{
     ColumnarMenu, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode, KeyModifiers,
@@ -23,7 +23,7 @@ pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<Exi
         .with_completer(Box::new(Completer))
         .with_menu(menu)
         .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_ansi_colors(std::env::var_os("NO_COLOR").is_none());
+        .with_ansi_colors(takes_colours(true));
     if let Some(file) = history()
         && let Ok(kept) = FileBackedHistory::with_file(LINES, file)
     {

@@ -1,6 +1,7 @@
 //! What people and programs read of tests.
 
 use super::{Outcome, Verdict};
+use crate::exit::takes_colours;
 use crate::table;
 use handler_core::rehearsal::report::Failure;
 use serde_json::json;
@@ -15,7 +16,7 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(json: bool) -> Self {
-        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let colours = takes_colours(io::stdout().is_terminal());
         Self { json, colours }
     }
 

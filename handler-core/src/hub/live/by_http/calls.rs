@@ -29,6 +29,13 @@ pub(in crate::hub) struct Asking {
     pub(super) body: Option<Vec<u8>>,
 }
 
+impl Asking {
+    /// Mongrel2's message.
+    pub(in crate::hub) fn message(&self) -> &[u8] {
+        &self.message
+    }
+}
+
 impl Hub {
     /// Whether a request is for a channel even if a route would take it.
     pub(in crate::hub) fn is_call(&self, envelope: &Envelope<'_>) -> bool {
