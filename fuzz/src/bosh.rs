@@ -126,6 +126,7 @@ impl Play {
                 self.session.request_gone(gone, self.now);
             }
             4 => self.session.close(None, self.now),
+            5 => self.session.opened(self.now),
             _ => {
                 let read = Body::parse(bytes, 4000);
                 self.open.insert(request);

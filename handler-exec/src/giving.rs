@@ -39,8 +39,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether there is something to give that the program has to say first what it is for: the hub knows its routes and
-    /// channels from the process before this one.
+    /// Whether there is something to give that the program has to say first what it is for: the hub knows its routes
+    /// and channels from the process before this one.
     fn waits_for_routes(&self, now: Instant) -> bool {
         let is_route = |waiting: &Waiting| {
             matches!(Order::read_job(&waiting.job), Ok(Order::Job { handler: Handler::Route(_), .. }))

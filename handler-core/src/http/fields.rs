@@ -64,10 +64,9 @@ impl HeadLines {
         Ok(Self { lines })
     }
 
-    /// Appends one line. An address in Location or Content-Location is percent-encoded where it has to be.
-    /// Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
+    /// Appends one line. Content-Length, Transfer-Encoding, Connection's `keep-alive` and Date are
     /// the hub's to write: a line for the first two is left out, since a wrong one would tear the
-    /// connection's framing.
+    /// connection's framing. An address in Location or Content-Location is percent-encoded where it has to be.
     ///
     /// # Errors
     ///

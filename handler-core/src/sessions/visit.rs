@@ -18,8 +18,8 @@ pub struct Visit {
     came: Option<String>,
     /// A cookie came that is worth nothing.
     spoilt: bool,
-    /// A session came that is not valid now. The visitor keeps it: it is valid again when the clock is right, and browsers
-    /// forget by themselves what has expired.
+    /// A session came that is not valid now. The visitor keeps it: it is valid again when the clock is right, and
+    /// browsers forget by themselves what has expired.
     untimely: bool,
     /// The session's id, once it has one.
     id: Option<Id>,

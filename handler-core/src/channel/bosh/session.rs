@@ -118,7 +118,8 @@ const _: () = assert!(size_of::<Session>() <= 400);
 
 impl Session {
     /// Begins a session. The answer to `request`, which asked for it, waits for the script's first messages, so that it
-    /// can carry them: until [`opened`](Self::opened), or 2 s. `sid` is the session's name: unique and not to be guessed.
+    /// can carry them: until [`opened`](Self::opened), or 2 s. `sid` is the session's name: unique and not to be
+    /// guessed.
     ///
     /// # Errors
     ///

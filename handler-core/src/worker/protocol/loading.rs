@@ -154,8 +154,8 @@ pub struct Registration {
     /// Whether the page for paths without a route reads bodies as they arrive, as [`RouteSpec::streams`].
     #[serde(default)]
     pub streams: bool,
-    /// Whether another registration may follow, in a second [`Action::Ready`]: a program that has said nothing yet serves
-    /// everything, and may still say what it answers to.
+    /// Whether another registration may follow, in a second [`Action::Ready`]: a program that has said nothing yet
+    /// serves everything, and may still say what it answers to.
     #[serde(default)]
     pub provisional: bool,
     /// What the script is.

@@ -232,8 +232,8 @@ impl Hub {
         }
     }
 
-    /// A script has run its `open` for a connection, or the worker died with it: if it is a session, its client gets the
-    /// answer that it waits for.
+    /// A script has run its `open` for a connection, or the worker died with it: if it is a session, its client gets
+    /// the answer that it waits for.
     pub(in crate::hub::live) fn bosh_opened(&mut self, id: LiveId, now: Instant) {
         if self.bosh(id).is_none() {
             return;

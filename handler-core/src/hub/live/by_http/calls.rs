@@ -185,8 +185,8 @@ impl Hub {
 fn cors(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Option<String> {
     let value = |name: &[u8]| Some(envelope.headers.get(name)?.first()?.bytes().into_owned());
     let Some(from) = value(b"origin") else {
-        // A page may have a browser ask without saying which page it is (`no-cors`). The browser says at least that it is
-        // not one of this host's.
+        // A page may have a browser ask without saying which page it is (`no-cors`). The browser says at least that it
+        // is not one of this host's.
         let is_foreign =
             value(b"sec-fetch-site").is_some_and(|site| matches!(&*site, b"cross-site" | b"same-site"));
         let all_may = spec.origins.iter().any(|origin| origin == "*");
