@@ -214,8 +214,8 @@ impl World {
         let mut hub = Hub::new(limits, "boot", links.len(), apps);
         (0..links.len() as u16).for_each(|n| hub.set_upload_store(LinkId(n), format!("/store/{n}").into()));
         hub.set_body_folder("/own".into());
-        let affinity = (seed % 3 == 0).then_some(Affinity::Cookie);
-        hub.set_sharing(AppId(0), Sharing { one_if_standard: seed % 2 == 0, affinity });
+        let affinity = seed.is_multiple_of(3).then_some(Affinity::Cookie);
+        hub.set_sharing(AppId(0), Sharing { one_if_standard: seed.is_multiple_of(2), affinity });
         let mut world = Self {
             hub,
             now,
