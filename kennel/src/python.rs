@@ -156,7 +156,7 @@ fn ask_now(program: &Path, origin: &str, has_module: bool) -> anyhow::Result<Pro
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.trim().lines().last().unwrap_or("it said nothing");
         return Err(wrong_input(format!(
-            "{} ({origin}) does not work: {last}; --python names another interpreter",
+            "{} ({origin}) is not a working Python: {last}; --python names another interpreter",
             program.display()
         )));
     }

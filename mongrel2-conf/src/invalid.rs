@@ -469,7 +469,9 @@ impl Invalid {
             Self::PlainAmongPatterns { is_served: false, .. } => {
                 "depending on the order, the patterns are never tried, or Mongrel2 reads foreign memory"
             }
-            Self::EmptyInDir { attribute: "index_file" } => "a request for a folder gets 404",
+            Self::EmptyInDir { attribute: "index_file" } => {
+                "Mongrel2 redirects a request for a folder to itself, without end"
+            }
             Self::EmptyInDir { .. } => "files of unknown types have an empty Content-Type",
             Self::SendIdent { .. } => "Mongrel2 would throw every reply away",
             Self::RecvIdent { .. } => "no reply would ever arrive, and nothing would say so",

@@ -181,7 +181,7 @@ impl Found {
     }
 
     fn exit_code(&self, strict: bool) -> ExitCode {
-        match self.errors.is_empty() && !(strict && !self.warnings.is_empty()) {
+        match self.errors.is_empty() && (!strict || self.warnings.is_empty()) {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(WRONG_INPUT),
         }

@@ -25,25 +25,25 @@ pub(super) fn database(path: &Path) -> anyhow::Result<Contents> {
 /// Reads a configuration file as it would be loaded. What there is to say goes to standard error.
 /// `strict`: warnings are errors.
 pub(super) fn file(path: &Path, strict: bool) -> anyhow::Result<Config> {
-    read(path, if strict { Warnings::AreErrors } else { Warnings::AreShown })
+    read(path, if strict { Warnings::Errors } else { Warnings::Shown })
 }
 
 /// What becomes of warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Warnings {
-    AreErrors,
-    AreShown,
-    AreIgnored,
+    Errors,
+    Shown,
+    Ignored,
 }
 
 fn read(path: &Path, warnings: Warnings) -> anyhow::Result<Config> {
     match language::load(path) {
         Ok(loaded) => {
-            if warnings != Warnings::AreIgnored {
+            if warnings != Warnings::Ignored {
                 show(&loaded.diagnostics);
             }
             let count = loaded.diagnostics.count(Severity::Warning);
-            if warnings == Warnings::AreErrors && count > 0 {
+            if warnings == Warnings::Errors && count > 0 {
                 let count = if count == 1 { "1 warning".to_owned() } else { format!("{count} warnings") };
                 let path = path.display();
                 return Err(wrong_input(format!(
@@ -77,7 +77,7 @@ pub(super) fn show(found: &Diagnostics) {
 pub(super) fn either(path: &Path) -> anyhow::Result<Config> {
     match is_database(path) {
         true => Ok(database(path)?.config),
-        false => read(path, Warnings::AreIgnored),
+        false => read(path, Warnings::Ignored),
     }
 }
 
