@@ -1,6 +1,6 @@
 //! A directory of handlers: every script and executable in `handlers/` is an app of its own, mounted at its name.
 //!
-//! [`read`] stands before [`apps::resolve`](crate::apps::resolve): it puts the handlers' sources in the place of the directory that was
+//! [`read`] comes before [`apps::resolve`]: it replaces the directory that was
 //! typed, and says in the configuration where each is mounted. From there on they are apps like others.
 
 mod files;

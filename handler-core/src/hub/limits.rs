@@ -236,7 +236,7 @@ impl Default for Limits {
         Self {
             request_timeout: Duration::from_secs(30),
             script_time: Duration::from_secs(10),
-            load_time: Duration::from_secs(10),
+            load_time: Duration::from_secs(30),
             stop_time: Duration::from_secs(10),
             hook_time: Duration::from_secs(3),
             queue: 1000,

@@ -56,7 +56,7 @@ fn code_that_does_not_load_changes_nothing() {
 fn code_that_never_gets_ready_is_given_up() {
     let mut site = Site::new(1);
     let new = site.begin_load(APP);
-    site.pass(seconds(11));
+    site.pass(seconds(31));
     assert!(site.workers[&new[0]].killed);
     site.die(new[0], 0);
     let said = |e: &Effect| matches!(e, Effect::AppFailed(_, f) if f.message.contains("did not load within"));
