@@ -76,7 +76,7 @@ fn wish(wanted: &str) -> String {
         "a string" | "path string" | "a path" => "a text in quotes".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list, as in [\"one\", \"two\"]".to_owned(),
-        "a map" => "a table, as in { key = \"value\" }".to_owned(),
+        "a map" | "an object of names and values" => "a table, as in { key = \"value\" }".to_owned(),
         "i64" | "u32" | "u64" | "usize" => "a whole number".to_owned(),
         "f64" => "a number".to_owned(),
         other if other.starts_with("struct ") => "a table, as in { key = \"value\" }".to_owned(),

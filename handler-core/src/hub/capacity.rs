@@ -124,8 +124,8 @@ impl Hub {
             );
         }
         if count < most {
-            // What holds its connection from now on is found by the next count: a stream, a poll, a session's WebSocket.
-            load.waiting += usize::from(self.conns.map.get(&asking).is_none_or(waits));
+            // A stream or a poll holds its connection from now on, as the next count finds.
+            load.waiting += usize::from(self.conns.map.get(&asking).is_some_and(waits));
             return true;
         }
         if !load.refused {
@@ -139,6 +139,11 @@ impl Hub {
         }
         self.counters.overloaded += 1;
         false
+    }
+
+    /// A session's WebSocket holds its connection from now on, as the next count finds.
+    pub(super) fn count_line(&mut self, link: LinkId) {
+        self.links[usize::from(link.0)].load.waiting += 1;
     }
 
     /// Refuses a handshake because its server is full.

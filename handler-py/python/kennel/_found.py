@@ -98,11 +98,11 @@ def interface_of(found: Any, typed: str, source: str, told: str) -> str:
     """
     if told == "kennel" or (not told and isinstance(found, App)):
         if not isinstance(found, App):
-            raise LoadError(f"what it serves is no kennel.App, but a {type(found).__name__}")
+            raise LoadError(f"what it serves is not a kennel.App, but a {type(found).__name__}")
         return "kennel"
     if not callable(found):
-        kind = f"{told.upper()} application" if told else "app"
-        raise LoadError(f"what it serves is no {kind}, but a {type(found).__name__}")
+        kind = {"asgi": "an ASGI application", "wsgi": "a WSGI application"}.get(told, "an app")
+        raise LoadError(f"what it serves is not {kind}, but a {type(found).__name__}")
     interface = told or ("asgi" if _is_asgi(found) else "wsgi")
     _check(found, interface, typed or "app", source)
     return interface

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import os
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, TextIO
 
 from ._failure import shorten
 from ._test_file import wanted
@@ -15,7 +15,7 @@ from ._test_file import wanted
 def run(plan: Dict[str, Any], tell: Callable[..., None]) -> int:
     import pytest  # type: ignore[import-not-found, unused-ignore]
 
-    plugin = _Plugin(plan, tell)
+    plugin = _Plugin(plan, tell, open(os.dup(2), "w", encoding="utf-8"))
     # Its own report is left out; what it has to say before it reports goes to standard error.
     shown, sys.stdout = sys.stdout, open(os.devnull, "w", encoding="utf-8")
     try:
@@ -34,8 +34,8 @@ def run(plan: Dict[str, Any], tell: Callable[..., None]) -> int:
 class _Plugin:
     """pytest's hooks."""
 
-    def __init__(self, plan: Dict[str, Any], tell: Callable[..., None]) -> None:
-        self._plan, self._tell = plan, tell
+    def __init__(self, plan: Dict[str, Any], tell: Callable[..., None], prints: TextIO) -> None:
+        self._plan, self._tell, self._prints = plan, tell, prints
         #: It has come so far as to say which tests there are, or why there are none.
         self.collected = False
         self._seconds = 0.0
@@ -73,6 +73,9 @@ class _Plugin:
             self._skipped = str(reason).removeprefix("Skipped: ")
         elif report.failed and self._failure is None:
             self._failure = _described(report)
+            # Only what a failing test prints is shown, as pytest does.
+            self._prints.write(report.capstdout)
+            self._prints.flush()
 
     def pytest_runtest_logfinish(self, nodeid: str, location: Any) -> None:
         self._tell("end", name=location[2], seconds=self._seconds, failure=self._failure, skipped=self._skipped)

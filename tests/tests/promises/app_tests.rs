@@ -694,6 +694,7 @@ async def test_coroutine(site):
 
 @pytest.mark.parametrize("name", ["ann", "bob"])
 def test_each(site, name):
+    print("asked as", name)
     assert site.get("/hello/" + name).json()["hello"] == "ann"
 
 def test_error(site):
@@ -713,6 +714,7 @@ def test_skipped():
     ] {
         assert!(finished.stdout.contains(part), "no `{part}` in:\n{}", finished.stdout);
     }
+    assert_eq!(finished.stderr.matches("asked as").count(), 1, "of the test that failed: {}", finished.stderr);
     let chosen = app.test_with(Scripts { lua: "", python: tests }, &["--python", &python, "-k", "fixture"]);
     assert!(chosen.stdout.starts_with("1 passed in "), "{}{}", chosen.stdout, chosen.stderr);
 }

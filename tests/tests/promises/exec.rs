@@ -425,7 +425,7 @@ fn what_cannot_be_run_is_said_with_the_reason() {
     for ((code, text), part) in [
         (complaint(|_| {}), "cannot serve `./app`: there is no such file"),
         (complaint(|folder| drop(folder.write("app/file", ""))), "it is a directory"),
-        (complaint(|folder| drop(folder.write("app", "#!/bin/sh\n"))), "`chmod +x ./app`"),
+        (complaint(|folder| drop(folder.write("app", "#!/bin/sh\n"))), "chmod +x ./app"),
         (program_that("echo hello\n"), "./app: its first line does not say what runs it"),
         (program_that(""), "./app: its first line does not say what runs it"),
         (program_that("#!/no/such/shell\n"), "says that `/no/such/shell` runs it, which is not there"),

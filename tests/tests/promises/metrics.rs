@@ -167,7 +167,7 @@ fn log_lines_name_the_request_or_the_connection_that_they_are_about(language: La
     assert!(line.contains(" request="), "{line}");
     site.log().expect(" request=3");
     assert_eq!(site.get("/forever").status, 504);
-    let line = site.log().expect("no answer within 1s: 504");
+    let line = site.log().expect("504 Gateway Timeout: no response within 1s");
     assert!(line.contains(" conn=") && line.contains(" request=4"), "{line}");
     let mut ann = site.websocket("/talk");
     ann.ask("hello");
@@ -254,10 +254,10 @@ fn an_address_that_cannot_be_is_said_with_the_way_out() {
     let folder = Folder::new();
     folder.write("app.lua", Language::Lua.script_of(SCRIPT));
     for (address, problem) in [
-        ("nonsense", "`nonsense` is no address to listen on; write ADDRESS:PORT, as in 127.0.0.1:9464"),
-        ("127.0.0.1", "`127.0.0.1` is no address to listen on"),
-        ("127.0.0.1:99999", "`127.0.0.1:99999` is no address to listen on"),
-        ("192.0.2.1:9464", "192.0.2.1 is no address of this machine; choose another with --metrics"),
+        ("nonsense", "`nonsense` has no port; write nonsense:9464 (an example: 127.0.0.1:9464)"),
+        ("127.0.0.1", "`127.0.0.1` has no port; write 127.0.0.1:9464"),
+        ("127.0.0.1:99999", "`127.0.0.1:99999`: a port is a number up to 65535, as in 127.0.0.1:9464"),
+        ("192.0.2.1:9464", "192.0.2.1 is not an address of this machine; choose another with --metrics"),
     ] {
         let finished = command::run(folder.path(), ["run", "--metrics", address, "app.lua"]);
         assert_eq!(finished.code, Some(2), "{address}: {}", finished.stderr);

@@ -73,7 +73,7 @@ def old(req): return "old""#,
     let python = [
         ("x = = 1", "app.py:1:"),
         ("raise RuntimeError('not today')", "app.py:1: RuntimeError: not today"),
-        ("app = 7", "what it serves is no app"),
+        ("app = 7", "what it serves is not an app"),
         ("import os; os._exit(1)", "died while it loaded"),
     ];
     for (number, (script, complaint)) in language.pick(lua, python).into_iter().enumerate() {

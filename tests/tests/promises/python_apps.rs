@@ -64,7 +64,7 @@ fn expect_error(finished: &Finished, parts: &[&str]) {
 
 #[test]
 fn packages_and_modules_are_served_whatever_folders_are_beside_them() {
-    let lua = "local kennel = require 'kennel'\nreturn kennel.app()\n";
+    let lua = "local app = require('kennel').app()\napp:get('/', function() return 'lua' end)\nreturn app\n";
     for (files, typed, part) in [
         (&[("pkg/__init__.py", WSGI)][..], "pkg:app", "pkg:app: fine, everything as WSGI"),
         (&[("pkg/__init__.py", WSGI)], "pkg", "pkg: fine, everything as WSGI"),

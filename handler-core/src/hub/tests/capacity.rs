@@ -2,6 +2,7 @@
 
 use super::mongrel2::{self, Form};
 use super::site::*;
+use crate::channel::line::PROTOCOL;
 use crate::hub::{Capacity, Limits, LinkId};
 use crate::worker::protocol::{Action, ChannelSpec, Registration};
 
@@ -202,4 +203,16 @@ fn connections_that_only_the_server_knows_count_beyond_the_room_for_them() {
     fill(&mut site, 66, 8);
     site.handshake(74, "/ws");
     assert!(refused(&site, 74));
+}
+
+/// Several within the time in which requests that wait are not counted anew.
+#[test]
+fn websockets_of_kennel_js_count_at_once() {
+    let mut site = site(20);
+    for id in 1..=20 {
+        site.handshake_with(id, "/ws", &[("sec-websocket-protocol", PROTOCOL)]);
+        assert!(site.text(id as u32).starts_with("HTTP/1.1 101 "), "{id}: {}", site.text(id as u32));
+    }
+    site.handshake_with(21, "/ws", &[("sec-websocket-protocol", PROTOCOL)]);
+    assert!(refused(&site, 21), "{}", site.text(21));
 }

@@ -359,7 +359,8 @@ fn time_in_which_the_hub_stood_still_hangs_no_worker() {
         assert!(!site.workers[&FIRST].killed);
     }
     // Nor does it cost one that loads its time.
-    let mut site = Site::empty(Limits::default(), 1, vec![app(1)]);
+    let limits = Limits { load_time: seconds(10), ..Limits::default() };
+    let mut site = Site::empty(limits, 1, vec![app(1)]);
     let worker = site.begin_load(APP)[0];
     site.pass(seconds(9));
     site.now += seconds(100);

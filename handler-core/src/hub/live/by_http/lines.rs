@@ -226,6 +226,7 @@ impl Hub {
                 return;
             }
         };
+        self.count_line(key.link);
         self.make_way(id, now);
         let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
         let (inactivity, mailbox) = (self.limits.inactivity.as_secs(), self.limits.mailbox);
