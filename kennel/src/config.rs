@@ -672,7 +672,11 @@ mod tests {
         assert!(problem("[[app]]\nsource = 1\n").starts_with("kennel.toml:2:10: "));
         assert!(problem("[[app]]\nsource = \"a\"\nworkers = 0\n").contains("from 1 to 256"));
         for list in ["cgi = [true]", "limits = [\"1s\"]", "console = [\"x\"]", "app = [[\"a.lua\"]]"] {
-            assert!(problem(list).contains("a list is wrong here; write a table"), "{list}: {}", problem(list));
+            assert!(
+                problem(list).contains("a list is wrong here; write a table"),
+                "{list}: {}",
+                problem(list)
+            );
         }
         let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
         assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");

@@ -714,7 +714,12 @@ def test_skipped():
     ] {
         assert!(finished.stdout.contains(part), "no `{part}` in:\n{}", finished.stdout);
     }
-    assert_eq!(finished.stderr.matches("asked as").count(), 1, "of the test that failed: {}", finished.stderr);
+    assert_eq!(
+        finished.stderr.matches("asked as").count(),
+        1,
+        "of the test that failed: {}",
+        finished.stderr
+    );
     let chosen = app.test_with(Scripts { lua: "", python: tests }, &["--python", &python, "-k", "fixture"]);
     assert!(chosen.stdout.starts_with("1 passed in "), "{}{}", chosen.stdout, chosen.stderr);
 }
