@@ -161,7 +161,7 @@ fn what_cannot_be_an_app_is_said_when_it_is_loaded() {
             &["`App` is an application of ASGI 2", "asgiref.compatibility.guarantee_single_callable(App)"],
         ),
         ("def app(scope): pass\n", "app", &["ASGI 2"]),
-        (KENNEL, "--interface=wsgi", &["is no WSGI application, but a App"]),
+        (KENNEL, "--interface=wsgi", &["is not a WSGI application, but a App"]),
     ] {
         let typed = if typed.starts_with('-') { &[typed, "app"][..] } else { &[typed] };
         expect_error(&check(&[("app.py", body)], typed), parts);

@@ -541,7 +541,7 @@ fn code_that_cannot_be_loaded_is_said_with_its_place() {
         ("raise KeyboardInterrupt\n", &["app.py:1:", "KeyboardInterrupt"]),
         ("raise RuntimeError('no \\ud800 text')\n", &["app.py:1:", "RuntimeError: no "]),
         ("print('hello')\n", &["app.py", "it has no `app`", "app = kennel.App()"]),
-        ("app = 7\n", &["app.py", "is no app", "int"]),
+        ("app = 7\n", &["app.py", "is not an app", "int"]),
         ("import kennel\nkennel.App(threads=-1)\n", &["app.py:2:", "threads"]),
         ("import kennel\napp = kennel.App()\n@app.get('x')\ndef x(req): pass\n", &["app.py:3:", "`x`"]),
         ("import kennel\napp = kennel.App()\napp.get('/x')(7)\n", &["app.py:3:", "function"]),
