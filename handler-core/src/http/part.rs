@@ -22,7 +22,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PartError {
-    /// A line that is no header: without colon, or with a control byte.
+    /// A line that is not a header: without colon, or with a control byte.
     #[error("a part of the form has a header that is none: `{0}`")]
     BadHeader(String),
     /// No Content-Disposition, one that is not `form-data`, or one that cannot be read.

@@ -4,16 +4,15 @@
 //! the same, so only one that names the request's own Host counts as an address: clients must send both alike.
 
 use super::envelope::Envelope;
-use super::headers::Values;
 use super::request::Head;
-use super::{host, netstring};
+use super::{host, restate};
 
 /// The message as it would be for the path alone. `None`: its target is a path already, as nearly every one is.
 #[inline]
 pub fn origin_form(envelope: &Envelope<'_>, head: &Head<'_>) -> Option<Vec<u8>> {
     let target = envelope.path.strip_prefix(b"//")?;
     let (authority, path) = split(target);
-    is_same(authority, &head.host?.bytes()).then(|| rewrite(envelope, path))
+    is_same(authority, &head.host?.bytes()).then(|| rewrite(envelope, path)).flatten()
 }
 
 /// Authority and path of what follows the two slashes.
@@ -29,39 +28,13 @@ fn is_same(authority: &[u8], host: &[u8]) -> bool {
     asked.0.eq_ignore_ascii_case(named.0) && port(asked.1) == port(named.1)
 }
 
-fn rewrite(envelope: &Envelope<'_>, path: &[u8]) -> Vec<u8> {
+fn rewrite(envelope: &Envelope<'_>, path: &[u8]) -> Option<Vec<u8>> {
     let path: &[u8] = if path.is_empty() { b"/" } else { path };
-    let mut block = Vec::new();
-    for (name, values) in envelope.headers.iter().map_while(Result::ok) {
-        netstring::encode(&mut block, name);
-        match (name, values) {
-            (b"PATH", _) => netstring::encode(&mut block, path),
-            (b"URI", values) => {
-                let uri = values.first().map(|uri| uri.bytes()).unwrap_or_default();
-                let rest = uri.strip_prefix(b"//").map_or(&b"/"[..], |target| split(target).1);
-                let rest = if rest.starts_with(b"/") { rest.to_vec() } else { [b"/", rest].concat() };
-                netstring::encode(&mut block, &rest);
-            }
-            (_, Values::One(value)) => netstring::encode(&mut block, &value.bytes()),
-            (_, values) => {
-                let mut list = Vec::new();
-                values.iter().for_each(|value| netstring::encode(&mut list, &value.bytes()));
-                block.extend_from_slice(itoa::Buffer::new().format(list.len()).as_bytes());
-                block.push(b':');
-                block.extend_from_slice(&list);
-                block.push(b']');
-            }
-        }
-    }
-    let mut message = format!("{} {} ", envelope.sender, envelope.conn_id).into_bytes();
-    message.extend_from_slice(path);
-    message.push(b' ');
-    message.extend_from_slice(itoa::Buffer::new().format(block.len()).as_bytes());
-    message.push(b':');
-    message.extend_from_slice(&block);
-    message.push(b'}');
-    netstring::encode(&mut message, envelope.body);
-    message
+    let uri = envelope.headers.get(b"URI").and_then(|values| values.first()).map(|uri| uri.bytes());
+    let rest =
+        uri.as_deref().and_then(|uri| uri.strip_prefix(b"//")).map_or(&b"/"[..], |target| split(target).1);
+    let rest = if rest.starts_with(b"/") { rest.to_vec() } else { [b"/", rest].concat() };
+    restate::with_path(envelope, path, &[(b"PATH", Some(path)), (b"URI", Some(&rest))])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Writes a message again with other values for some of its headers.
+//! Writes a message again with other values for some of its headers, or for another path.
 
 use super::envelope::Envelope;
 use super::headers::{Protocol, Values};
@@ -24,6 +24,11 @@ pub fn with_headers(envelope: &Envelope<'_>, changes: &[Change<'_>]) -> Option<V
     if changes.is_empty() {
         return None;
     }
+    with_path(envelope, envelope.path, changes)
+}
+
+/// The same for another path, which the message's PATH does not follow by itself.
+pub(super) fn with_path(envelope: &Envelope<'_>, path: &[u8], changes: &[Change<'_>]) -> Option<Vec<u8>> {
     let mut block = Block { protocol: envelope.headers.protocol(), bytes: Vec::new() };
     let mut is_added = vec![true; changes.len()];
     for header in envelope.headers.iter() {
@@ -40,10 +45,10 @@ pub fn with_headers(envelope: &Envelope<'_>, changes: &[Change<'_>]) -> Option<V
         value.filter(|_| is_added).into_iter().for_each(|value| block.push(name, value));
     }
 
-    let mut out = Vec::with_capacity(block.bytes.len() + envelope.body.len() + envelope.path.len() + 80);
+    let mut out = Vec::with_capacity(block.bytes.len() + envelope.body.len() + path.len() + 80);
     let written = write!(out, "{} {} ", envelope.sender, envelope.conn_id);
     written.expect("a Vec takes all that is written");
-    out.extend_from_slice(envelope.path);
+    out.extend_from_slice(path);
     out.push(b' ');
     block.finish(&mut out);
     netstring::encode(&mut out, envelope.body);
