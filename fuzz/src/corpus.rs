@@ -1,7 +1,7 @@
 //! Inputs that are kept: `corpus/NAME` has those of a target, a netstring each.
 
 use crate::Target;
-use handler_core::protocol::netstring;
+use mongrel2_wire::netstring;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,11 +2,11 @@
 
 use crate::{Chooser, Target};
 use handler_core::console;
-use handler_core::http::{charset, cookies, host, percent, query};
-use handler_core::websocket::frame::encode_masked;
-use handler_core::websocket::{
+use kennel_http::websocket::frame::encode_masked;
+use kennel_http::websocket::{
     Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Session, client, close, extensions,
 };
+use kennel_http::{charset, cookies, host, percent, query};
 
 /// Frames of a stream, the same in whatever pieces it comes.
 pub(crate) const FRAMES: Target = Target {

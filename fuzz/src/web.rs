@@ -1,11 +1,11 @@
 //! Bodies and headers of requests that scripts ask about: forms, and files on certain conditions.
 
 use crate::Target;
-use handler_core::http::file::{Facts, Part, plan};
-use handler_core::http::forms::{self, FormError, FormLimits, MultipartReader};
-use handler_core::http::ranges::{self, Wanted};
-use handler_core::http::{compression, dates, media_types, parameters};
-use handler_core::protocol::{Headers, Protocol};
+use kennel_http::file::{Facts, Part, plan};
+use kennel_http::forms::{self, FormError, FormLimits, MultipartReader};
+use kennel_http::ranges::{self, Wanted};
+use kennel_http::{compression, dates, media_types, parameters};
+use mongrel2_wire::{Headers, Protocol};
 
 const LIMITS: FormLimits = FormLimits { parts: 6, field: 60, header: 200, memory: 200 };
 

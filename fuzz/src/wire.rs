@@ -1,13 +1,13 @@
 //! What Mongrel2, or whoever speaks in its place, sends.
 
 use crate::Target;
-use handler_core::http::{charset, cookies, host, percent, query};
-use handler_core::protocol::tnetstring::Value;
-use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
 use handler_core::transport::Address;
-use handler_core::transport::zmtp::{self, Conversation, Role};
-use handler_core::websocket::{Policy, handshake};
 use handler_core::worker::body;
+use kennel_http::websocket::{Policy, handshake};
+use kennel_http::{charset, cookies, host, percent, query};
+use mongrel2_wire::tnetstring::Value;
+use mongrel2_wire::zmtp::{self, Conversation, Role};
+use mongrel2_wire::{Envelope, Head, Headers, Protocol, netstring};
 use std::path::Path;
 
 /// Whole messages, with all that anybody looks at in one.
@@ -15,7 +15,7 @@ pub(crate) const MESSAGE: Target = Target { name: "message", check: read_message
 
 /// Every message that was taken from a real Mongrel2.
 pub(crate) fn captures() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handler-core/fixtures/captures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mongrel2-wire/fixtures/captures");
     let entries =
         std::fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("a file").path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "msg")).collect();

@@ -6,9 +6,9 @@
 //!
 //! The figures are the best of some rounds, since other load only adds to them.
 
-use handler_core::http::forms::{self, FormLimits, MultipartReader};
 use handler_core::worker::form;
 use handler_core::worker::protocol::{FRAME_HEAD, Handler, encode_job};
+use kennel_http::forms::{self, FormLimits, MultipartReader};
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

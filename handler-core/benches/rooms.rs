@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
 #![allow(unsafe_code, reason = "an allocator that counts cannot be written without")]
 
-use handler_core::protocol::{ConnId, Sender};
 use handler_core::rooms::{MemberId, Place, Plan, Rooms};
+use mongrel2_wire::{ConnId, Sender};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};

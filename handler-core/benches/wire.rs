@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use handler_core::http::Persistence;
-use handler_core::http::response::{Form, Response};
-use handler_core::protocol::{ConnId, Envelope, Head, Sender, Targets, reply};
+use kennel_http::Persistence;
+use kennel_http::response::{Form, Response};
+use mongrel2_wire::{ConnId, Envelope, Head, Sender, Targets, reply};
 use std::hint::black_box;
 
 fn capture(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/fixtures/captures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read(format!("{}/../mongrel2-wire/fixtures/captures/{name}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap()
 }
 
 /// A browser's request: nine fields of the server, fifteen headers of the client.

@@ -1,11 +1,9 @@
 //! Mongrel2 handlers: everything between the server's ZeroMQ sockets and somebody's script.
 //!
-//! From the ground up; each part knows only those before it:
+//! Below it are two crates: `mongrel2-wire` for what travels between Mongrel2 and a handler, and `kennel-http` for HTTP and
+//! WebSockets. From there up, each part knows only those before it:
 //!
-//! * [`protocol`]: what travels between Mongrel2 and a handler, as types;
-//! * [`http`]: responses to bytes, and views of what a client sent;
 //! * [`sessions`]: what a visitor carries between requests, signed;
-//! * [`websocket`]: frames, handshakes and compression, and the rules of one conversation;
 //! * [`channel`]: what differs between the carriers of live conversations;
 //! * [`worker`]: the processes that run scripts, and what hub and worker say to each other;
 //! * [`metrics`]: numbers for operators, and the forms in which they are read;
@@ -20,15 +18,13 @@
 //!
 //! `templates` (with the feature of that name) makes pages for workers; the hub makes none.
 //!
-//! A worker in another language needs `worker` and `protocol` alone.
+//! A worker in another language needs [`worker`] and `mongrel2-wire` alone.
 
 pub mod channel;
 pub mod console;
-pub mod http;
 pub mod hub;
 pub mod metrics;
 pub mod object;
-pub mod protocol;
 pub mod rehearsal;
 pub mod rooms;
 pub mod serve;
@@ -36,5 +32,4 @@ pub mod sessions;
 #[cfg(feature = "templates")]
 pub mod templates;
 pub mod transport;
-pub mod websocket;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! Bytes from outside, as they come and with something changed by chance: whatever they are, a value or an error
 //! comes back, never a panic, and never more than went in.
 //!
-//! The messages of `fixtures/captures` are the beginning. Every run tries the same changes of them;
+//! The messages of `mongrel2-wire/fixtures/captures` are the beginning. Every run tries the same changes of them;
 //! `KENNEL_FUZZ_ROUNDS=1000` tries a thousand times as many.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -10,31 +10,31 @@ use fastrand::Rng;
 use handler_core::channel::bosh::{self, Body, element};
 use handler_core::channel::ticket::Tickets;
 use handler_core::console;
-use handler_core::http::forms::{self, Form, FormError, FormLimits, MultipartReader};
-use handler_core::http::part::{Part, base_name};
-use handler_core::http::preconditions::{self, State};
-use handler_core::http::ranges::{self, Wanted};
-use handler_core::http::validators::{EntityTag, TagList, parse_tag};
-use handler_core::http::{
-    charset, compression, cookies, dates, events, file, host, media_types, parameters, percent, query,
-};
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
-use handler_core::protocol::tnetstring::Value;
-use handler_core::protocol::{Envelope, Head, Headers, Protocol, netstring};
 use handler_core::rehearsal::Answer;
 use handler_core::sessions::{ENTROPY, Jar, Keys, Options, Secret, Visit, csrf};
 use handler_core::transport::Address;
-use handler_core::transport::zmtp::{self, Conversation, Role};
-use handler_core::websocket::frame::encode_masked;
-use handler_core::websocket::{
-    Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Policy, Session, client, close,
-    extensions, handshake,
-};
 use handler_core::worker::protocol::{
     Action, ChannelSpec, Handler, Order, Registration, RouteSpec, encode_action, encode_answer, encode_close,
     encode_evaluate, encode_job, encode_lead, encode_message, split_batch, split_frame,
 };
 use handler_core::worker::{body, form, sent_file};
+use kennel_http::forms::{self, Form, FormError, FormLimits, MultipartReader};
+use kennel_http::part::{Part, base_name};
+use kennel_http::preconditions::{self, State};
+use kennel_http::ranges::{self, Wanted};
+use kennel_http::validators::{EntityTag, TagList, parse_tag};
+use kennel_http::websocket::frame::encode_masked;
+use kennel_http::websocket::{
+    Assembler, Codec, Decoder, Deflate, Event, Frame, Masking, Opcode, Policy, Session, client, close,
+    extensions, handshake,
+};
+use kennel_http::{
+    charset, compression, cookies, dates, events, file, host, media_types, parameters, percent, query,
+};
+use mongrel2_wire::tnetstring::Value;
+use mongrel2_wire::zmtp::{self, Conversation, Role};
+use mongrel2_wire::{Envelope, Head, Headers, Protocol, netstring};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ fn try_all(usual: u64, mut test: impl FnMut(&mut Rng)) {
 
 /// Every message that was taken from a real Mongrel2.
 fn captures() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mongrel2-wire/fixtures/captures");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "msg")).collect();
     files.sort();

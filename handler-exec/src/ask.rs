@@ -5,10 +5,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use handler_core::http::percent;
-use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::body::{self, BodyAt};
 use handler_core::worker::protocol::{Open, Order, Params};
+use kennel_http::percent;
+use mongrel2_wire::{Envelope, Text};
 use std::borrow::Cow;
 
 /// Appends the line of a request, from its job's payload. `names` are those of the path's values.

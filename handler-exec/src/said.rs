@@ -5,9 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use handler_core::http::HeadLines;
 use handler_core::object;
 use handler_core::worker::protocol::Level;
+use kennel_http::HeadLines;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;

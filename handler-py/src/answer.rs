@@ -1,8 +1,8 @@
 //! From what a handler returned to the action that answers.
 
 use crate::job::Job;
-use handler_core::http::{HeadLines, compression};
 use handler_core::worker::protocol::Action;
+use kennel_http::{HeadLines, compression};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString};

@@ -5,8 +5,8 @@
 
 use crate::answer;
 use crate::stream::PyJob;
-use handler_core::http::HeadLines;
 use handler_core::worker::protocol::Action;
+use kennel_http::HeadLines;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

@@ -2,8 +2,8 @@
 
 use crate::job::{Job, is_clients};
 use crate::text::text;
-use handler_core::http::query;
-use handler_core::protocol::Text;
+use kennel_http::query;
+use mongrel2_wire::Text;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};

@@ -4,12 +4,12 @@
 use crate::conn::{check_room, close_code, with_message};
 use crate::link::Link;
 use crate::worker::Worker;
-use handler_core::http::cookies::{self, Attributes};
-use handler_core::http::{events, file};
 use handler_core::hub::routes::{RouteError, Routes, parameter_names};
-use handler_core::protocol::{ConnId, Sender};
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::{Action, Ids, Level, LoadFailure, Question, RouteSpec, encode_ids};
+use kennel_http::cookies::{self, Attributes};
+use kennel_http::{events, file};
+use mongrel2_wire::{ConnId, Sender};
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

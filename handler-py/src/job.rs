@@ -1,9 +1,9 @@
 //! A job as the hub sent it: kept whole, and read where something is asked for.
 
 use crate::link::Link;
-use handler_core::protocol::{Envelope, Text, Values};
 use handler_core::worker::body::{self, BodyError};
 use handler_core::worker::protocol::{Handler, Order, Params};
+use mongrel2_wire::{Envelope, Text, Values};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;

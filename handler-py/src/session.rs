@@ -2,9 +2,9 @@
 //! package hands over when the answer begins.
 
 use crate::job::Job;
-use handler_core::protocol::Text;
 use handler_core::sessions::{self, ENTROPY, Jar, Options, SessionError, Visit, csrf};
 use handler_core::worker::surroundings::{self, unix_time};
+use mongrel2_wire::Text;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

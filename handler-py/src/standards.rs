@@ -5,8 +5,8 @@
 use crate::job::is_clients;
 use crate::stream::PyJob;
 use crate::text::latin1;
-use handler_core::http::{host, percent};
-use handler_core::protocol::{Text, Values};
+use kennel_http::{host, percent};
+use mongrel2_wire::{Text, Values};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};

@@ -8,7 +8,7 @@ mod files;
 use crate::apps;
 use crate::config::{App, Config};
 use crate::exit::wrong_input;
-use handler_core::http::percent::normal_path;
+use kennel_http::percent::normal_path;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -9,8 +9,8 @@
 //! A session is named by its [ticket](super::ticket), whatever carries it.
 
 use super::event_stream;
-use crate::http::query;
-use crate::protocol::Envelope;
+use kennel_http::query;
+use mongrel2_wire::Envelope;
 use thiserror::Error;
 
 /// What is asked for.

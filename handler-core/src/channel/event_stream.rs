@@ -6,9 +6,9 @@
 //! `binary`, and the end as `close`. `alive` comes from time to time.
 
 use super::mailbox::Letter;
-use crate::http::events::Event;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kennel_http::events::Event;
 use serde_json::json;
 
 /// After how many milliseconds a browser that was cut off comes back.

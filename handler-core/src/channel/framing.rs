@@ -1,6 +1,6 @@
 //! How a message is written for a carrier.
 
-use crate::websocket::{Codec, Deflate, encode_message};
+use kennel_http::websocket::{Codec, Deflate, encode_message};
 
 /// The form in which a connection gets messages. Connections of one form get the same bytes, so a room's
 /// message is written once for all of them.

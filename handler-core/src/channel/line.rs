@@ -24,7 +24,7 @@
 //! handshake for a session that has ended is accepted and closed with [`GONE`] at once, since pages cannot see statuses.
 
 use super::mailbox::Letter;
-use crate::websocket::{Codec, Deflate, encode_message};
+use kennel_http::websocket::{Codec, Deflate, encode_message};
 use serde_json::{Value, json};
 
 /// The subprotocol that only `kennel.js` offers.

@@ -6,8 +6,8 @@ use super::Hub;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::LiveId;
 use super::request::{Job, Place, Plan, Request};
-use crate::protocol::{Envelope, Text};
 use crate::worker::protocol::{Order, split_frame};
+use mongrel2_wire::{Envelope, Text};
 
 /// The longest method or path in a log line, bytes.
 const SHOWN: usize = 256;

@@ -10,8 +10,8 @@ use super::app::App;
 use super::ids::{AppId, RequestKey, WorkerId};
 use super::request::{Place, Plan};
 use super::sharing::Affinity;
-use crate::http::{cookies, query};
-use crate::protocol::Envelope;
+use kennel_http::{cookies, query};
+use mongrel2_wire::Envelope;
 use std::collections::VecDeque;
 use std::time::Instant;
 

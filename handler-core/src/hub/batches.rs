@@ -1,7 +1,7 @@
 //! Portions of shared messages that leave together: one reply for all connections that are equally far.
 
 use super::ids::LinkId;
-use crate::protocol::ConnId;
+use mongrel2_wire::ConnId;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::Hub;
 use super::ids::{ConnKey, LinkId, RequestKey};
 use super::live::waits;
 use super::request::{Plan, Request};
-use crate::http::Persistence;
+use kennel_http::Persistence;
 use std::time::{Duration, Instant};
 use tracing::warn;
 

@@ -5,10 +5,10 @@ use super::Hub;
 use super::intake::{Planned, own_answer};
 use super::request::Plan;
 use super::traffic::Beside;
-use crate::http::compression::{gzip, takes_gzip};
-use crate::http::preconditions::{State, Verdict, weigh};
-use crate::http::validators::EntityTag;
-use crate::protocol::Envelope;
+use kennel_http::compression::{gzip, takes_gzip};
+use kennel_http::preconditions::{State, Verdict, weigh};
+use kennel_http::validators::EntityTag;
+use mongrel2_wire::Envelope;
 use std::sync::LazyLock;
 
 const SCRIPT: &str = include_str!("../channel/client.js");

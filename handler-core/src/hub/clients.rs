@@ -4,9 +4,9 @@ use super::Hub;
 use super::counters::Complaint;
 use super::intake::{Asked, Planned, own_answer};
 use super::traffic::MeterId;
-use crate::http::client_address::ClientAddress;
-use crate::http::proxies::TrustedProxies;
-use crate::protocol::{Envelope, Headers};
+use kennel_http::client_address::ClientAddress;
+use kennel_http::proxies::TrustedProxies;
+use mongrel2_wire::{Envelope, Headers};
 use std::time::Instant;
 use tracing::warn;
 

@@ -3,8 +3,8 @@
 //! A page of another site may name its own host, let that name lead to 127.0.0.1 (DNS rebinding), and would then be of the
 //! same origin as the site that is being written. Addresses cannot be led elsewhere, so they are always allowed.
 
-use crate::http::host;
-use crate::protocol::{Envelope, Text};
+use kennel_http::host;
+use mongrel2_wire::{Envelope, Text};
 use std::net::Ipv4Addr;
 
 /// Names beside those of this machine; behind a leading dot, all names that end so.

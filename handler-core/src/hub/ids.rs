@@ -1,6 +1,6 @@
 //! The names by which the hub's parts speak of each other's things.
 
-use crate::protocol::ConnId;
+use mongrel2_wire::ConnId;
 
 /// One of the Mongrel2 Handlers that the hub serves, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

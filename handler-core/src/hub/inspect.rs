@@ -9,7 +9,7 @@ use super::ids::{AppId, WorkerId};
 use super::live::{LiveId, NO_LINK};
 use super::request::{Place, Plan};
 use super::traffic::Meter;
-use crate::protocol::Envelope;
+use mongrel2_wire::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
 use super::capacity::Capacity;
-use crate::http::forms::FormLimits;
+use kennel_http::forms::FormLimits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

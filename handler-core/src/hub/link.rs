@@ -5,7 +5,7 @@ use super::connection::Conn;
 use super::ids::ConnKey;
 use super::orphans::Orphans;
 use super::under_way::UnderWay;
-use crate::protocol::Sender;
+use mongrel2_wire::Sender;
 use std::collections::VecDeque;
 use std::time::Instant;
 

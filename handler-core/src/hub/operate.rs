@@ -5,8 +5,8 @@ use super::effect::Effect;
 use super::ids::{AppId, LinkId, WorkerId};
 use super::live::{LiveId, Pending};
 use super::taps::Passing;
-use crate::websocket::CloseCode;
 use crate::worker::protocol::encode_evaluate;
+use kennel_http::websocket::CloseCode;
 use std::time::Instant;
 use thiserror::Error;
 

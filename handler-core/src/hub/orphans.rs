@@ -9,7 +9,7 @@
 use super::Hub;
 use super::effect::Effect;
 use super::ids::{ConnKey, LinkId};
-use crate::protocol::{ConnId, Sender, Targets, reply};
+use mongrel2_wire::{ConnId, Sender, Targets, reply};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
 use tracing::warn;

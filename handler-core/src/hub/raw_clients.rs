@@ -6,7 +6,7 @@
 //! each of them, and until the script has had them all, nothing that it delivers to that server is sent.
 
 use super::ids::{ConnKey, LinkId, RequestKey};
-use crate::protocol::ConnId;
+use mongrel2_wire::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 

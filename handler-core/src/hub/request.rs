@@ -4,7 +4,7 @@ use super::affinity::Near;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::{Asking, LiveId};
 use super::traffic::MeterId;
-use crate::http::Persistence;
+use kennel_http::Persistence;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Which handler answers a path: a tree for each app, made of what its script registered.
 
-use crate::http::percent::normal_path;
 use crate::worker::protocol::RouteSpec;
+use kennel_http::percent::normal_path;
 use matchit::Router;
 use thiserror::Error;
 

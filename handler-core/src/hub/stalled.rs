@@ -8,8 +8,8 @@
 use super::Hub;
 use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId};
-use crate::protocol::reply::{self, Control};
-use crate::protocol::{ConnId, Targets};
+use mongrel2_wire::reply::{self, Control};
+use mongrel2_wire::{ConnId, Targets};
 use std::time::Instant;
 use tracing::warn;
 

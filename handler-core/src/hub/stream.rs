@@ -2,8 +2,8 @@
 
 use super::ids::WorkerId;
 use super::pacing::Pacer;
-use crate::http::stream::{CHUNK_FRAME, Framing, LAST_CHUNK, begin_chunk};
 use crate::worker::protocol::STREAM_WINDOW;
+use kennel_http::stream::{CHUNK_FRAME, Framing, LAST_CHUNK, begin_chunk};
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -7,10 +7,10 @@ use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId, RequestKey, WorkerId};
 use super::request::{Job, Place};
 use super::stream::Stream;
-use crate::http::Persistence;
-use crate::http::response::Form;
-use crate::http::stream::Opening;
 use crate::worker::protocol::{STREAM_WINDOW, encode_gone};
+use kennel_http::Persistence;
+use kennel_http::response::Form;
+use kennel_http::stream::Opening;
 use std::time::Instant;
 use tracing::warn;
 

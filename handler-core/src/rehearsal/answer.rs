@@ -1,7 +1,7 @@
 //! What an HTTP client makes of the bytes that it received.
 
 use super::message::Pairs;
-use crate::http::fields;
+use kennel_http::fields;
 
 /// An answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

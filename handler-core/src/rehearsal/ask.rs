@@ -1,7 +1,7 @@
 //! A request that a test makes, and its bytes.
 
 use super::message::{Pairs, own};
-use crate::http::fields::is_token_byte;
+use kennel_http::fields::is_token_byte;
 use thiserror::Error;
 
 /// A request to be made.

@@ -1,6 +1,6 @@
 //! Messages as a Mongrel2 with `protocol='tnetstring'` writes them.
 
-use crate::protocol::netstring;
+use mongrel2_wire::netstring;
 
 /// Names and values.
 pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -55,7 +55,7 @@ pub(super) fn credits(id: u32, bytes: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Envelope, Head, Kind};
+    use mongrel2_wire::{Envelope, Head, Kind};
 
     #[test]
     fn headers_that_come_twice_are_a_list() {

@@ -3,8 +3,8 @@
 use super::answer::Answer;
 use super::message::{self, Pairs, own};
 use super::socket::{ClientId, Socket};
-use crate::protocol::netstring;
-use crate::websocket::handshake::accept_key;
+use kennel_http::websocket::handshake::accept_key;
+use mongrel2_wire::netstring;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A handshake's key. Nobody guesses at it here, so it may be always the same.

@@ -1,7 +1,7 @@
 //! The client's side of a connection that stays: a WebSocket, or a JSON or XML socket.
 
 use super::answer::Answer;
-use crate::websocket::{Assembler, CloseCode, Decoder, Masking, Opcode, close};
+use kennel_http::websocket::{Assembler, CloseCode, Decoder, Masking, Opcode, close};
 use std::collections::VecDeque;
 
 /// A client, as the made-up server counts them.

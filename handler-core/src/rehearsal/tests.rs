@@ -57,7 +57,7 @@ impl Workers for Echo {
             match Order::read(kind, payload).unwrap() {
                 Order::Job { serial, handler, message, .. } => {
                     actions.page().start(serial);
-                    let body = crate::protocol::Envelope::parse(message).unwrap().body;
+                    let body = mongrel2_wire::Envelope::parse(message).unwrap().body;
                     match handler {
                         crate::worker::protocol::Handler::Route(0) => {
                             actions.push(&Action::Respond {

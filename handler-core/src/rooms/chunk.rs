@@ -1,7 +1,7 @@
 //! One reply's share of a room's members, with the address already written.
 
 use super::MemberId;
-use crate::protocol::{ConnId, Sender, reply};
+use mongrel2_wire::{ConnId, Sender, reply};
 
 /// Members that get one reply together: at least one, at most what Mongrel2 takes.
 #[derive(Debug)]

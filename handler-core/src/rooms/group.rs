@@ -7,7 +7,7 @@
 
 use super::MemberId;
 use super::chunk::Chunk;
-use crate::protocol::{ConnId, Sender};
+use mongrel2_wire::{ConnId, Sender};
 use std::slice;
 
 /// Members on one server that get the same bytes.

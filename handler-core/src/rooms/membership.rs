@@ -3,7 +3,7 @@
 use super::MemberId;
 use super::plan::{Place, Plan};
 use super::seats::Seats;
-use crate::protocol::Sender;
+use mongrel2_wire::Sender;
 use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum RoomError {
 /// All rooms and their members. A room exists while it has members.
 ///
 /// ```
-/// use handler_core::protocol::{ConnId, Sender};
+/// use mongrel2_wire::{ConnId, Sender};
 /// use handler_core::rooms::{Place, Rooms};
 ///
 /// let mut rooms = Rooms::new(64);

@@ -1,7 +1,7 @@
 //! Rooms against the plainest model there is, over many random steps from a seed.
 
 use super::{MemberId, Place, RoomError, Rooms};
-use crate::protocol::{ConnId, Sender};
+use mongrel2_wire::{ConnId, Sender};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// xorshift64*.

@@ -2,7 +2,7 @@
 
 use super::MemberId;
 use super::group::Group;
-use crate::protocol::{ConnId, Sender};
+use mongrel2_wire::{ConnId, Sender};
 use std::slice;
 
 /// Where a member is.

@@ -207,7 +207,7 @@ fn size(path: &Path) -> io::Result<Option<u64>> {
 mod tests {
     use super::*;
     use crate::hub::LinkId;
-    use crate::protocol::ConnId;
+    use mongrel2_wire::ConnId;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::{Duration, Instant};

@@ -16,7 +16,6 @@ mod scrapers;
 mod seats;
 mod simulated;
 
-use crate::http::proxies::TrustedProxies;
 use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId, Sharing};
 use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
 use crate::worker::process::WorkerCommand;
@@ -24,6 +23,7 @@ use crate::worker::protocol::{LoadFailure, Start};
 use crate::worker::surroundings::entropy;
 use console::Console;
 use files::{Done, Files};
+use kennel_http::proxies::TrustedProxies;
 use numbers::Turns;
 use orders::Desk;
 pub use roll_calls::AskWhoIsThere;
@@ -626,7 +626,7 @@ impl Loop {
         let second = date::unix_nanos() as u64 / 1_000_000_000;
         if second != self.date_second {
             self.date_second = second;
-            self.hub.set_date(crate::http::dates::format(second));
+            self.hub.set_date(kennel_http::dates::format(second));
         }
     }
 }

@@ -5,8 +5,8 @@
 //! [`PATIENCE`] is let go. When all places are taken, clients that have not asked, and those of an address that has more
 //! than its [share](SHARE), have only [`HURRY`]. All who ask within one turn get the same page.
 
-use crate::http::client_address::ClientAddress;
 use crate::metrics::CONTENT_TYPE;
+use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use slab::Slab;

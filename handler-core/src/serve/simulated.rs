@@ -4,7 +4,7 @@
 //! request goes the whole way of a real one, through routes, queues and workers.
 
 use crate::console::SimulatedRequest;
-use crate::protocol::netstring;
+use mongrel2_wire::netstring;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -136,7 +136,7 @@ fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Envelope, Head, Kind};
+    use mongrel2_wire::{Envelope, Head, Kind};
 
     fn request(path: &str) -> SimulatedRequest {
         let headers = [("X-A".to_owned(), "1".to_owned())].into();

@@ -4,9 +4,9 @@
 //! on, made with the session and kept as long as it lives; and its values, both in base64url.
 
 use super::{Keys, Options, TokenError, csrf, token};
-use crate::http::cookies;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kennel_http::cookies;
 use thiserror::Error;
 
 /// The largest cookie that is written, name and value, bytes: browsers keep 4096 with all attributes.

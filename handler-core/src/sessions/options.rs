@@ -1,6 +1,6 @@
 //! What an app says about its sessions.
 
-use crate::http::cookies::{Attributes, set_cookie};
+use kennel_http::cookies::{Attributes, set_cookie};
 use thiserror::Error;
 
 /// Two weeks, in seconds.
@@ -12,7 +12,7 @@ const TWO_WEEKS: u64 = 14 * 86_400;
 pub enum OptionsError {
     /// Name, domain or SameSite are none.
     #[error("{0}")]
-    Cookie(#[from] crate::http::cookies::CookieError),
+    Cookie(#[from] kennel_http::cookies::CookieError),
     /// No time that makes sense.
     #[error(
         "max_age of a session is {0} seconds, expected 1 to 34560000 (400 days, the most that browsers keep)"

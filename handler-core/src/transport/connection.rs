@@ -1,7 +1,7 @@
 //! One ZMTP connection on a socket that does not block.
 
 use super::address::{self, Address};
-use super::zmtp::{self, Conversation, Role, ZmtpError};
+use mongrel2_wire::zmtp::{self, Conversation, Role, ZmtpError};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -8,7 +8,7 @@
 use super::address::Address;
 use super::connection::{Connection, Lost};
 use super::names::{Found, Names, Resolver};
-use super::zmtp::Role;
+use mongrel2_wire::zmtp::Role;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};

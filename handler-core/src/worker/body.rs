@@ -1,7 +1,7 @@
 //! The body of a request, wherever it is: for workers of any language.
 
 use super::protocol::Order;
-use crate::protocol::{Envelope, Head};
+use mongrel2_wire::{Envelope, Head};
 use rustix::fs::{Mode, OFlags, open};
 use std::borrow::Cow;
 use std::ffi::OsStr;

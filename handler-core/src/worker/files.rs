@@ -1,9 +1,9 @@
 //! Files that are answers: found beneath a root that nobody leaves, and read as they are sent.
 
 use super::protocol::{Action, STREAM_WINDOW};
-use crate::http::file::{self, Facts, Part, Plan};
-use crate::http::{compression, media_types};
-use crate::protocol::{Envelope, Text};
+use kennel_http::file::{self, Facts, Part, Plan};
+use kennel_http::{compression, media_types};
+use mongrel2_wire::{Envelope, Text};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use std::collections::VecDeque;

@@ -2,8 +2,8 @@
 
 use super::body::{BodyError, is_arriving, open_spool};
 use super::protocol::Order;
-use crate::http::forms::{self, Form, FormError, FormKind, FormLimits, MultipartReader};
-use crate::protocol::{Envelope, Text};
+use kennel_http::forms::{self, Form, FormError, FormKind, FormLimits, MultipartReader};
+use mongrel2_wire::{Envelope, Text};
 use std::fs::File;
 use std::io::{self, Read};
 use thiserror::Error;

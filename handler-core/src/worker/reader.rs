@@ -6,7 +6,7 @@
 
 use super::body::{BodyAt, open_file};
 use super::protocol::{BODY_WINDOW, Order};
-use crate::protocol::{Envelope, Head};
+use mongrel2_wire::{Envelope, Head};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! What a script does with a file of a form: reads it, saves it, asks for a path of it.
 //!
-//! Such a file is a [place](crate::http::forms::SentFile::place) in the request's body, so it lasts as long as that, and nobody
+//! Such a file is a [place](kennel_http::forms::SentFile::place) in the request's body, so it lasts as long as that, and nobody
 //! has to delete it. Only who asks for a path has a file of its own made, in [`Scratch`].
 
 use super::body::{self, BodyError, open_spool};

@@ -1,8 +1,8 @@
 //! What a CGI script is told of its request: the variables of RFC 3875, section 4.1, and a few that everybody expects.
 
 use crate::ask::{first, is_clients};
-use handler_core::http::host;
-use handler_core::protocol::Envelope;
+use kennel_http::host;
+use mongrel2_wire::Envelope;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;

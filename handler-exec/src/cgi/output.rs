@@ -1,6 +1,6 @@
 //! What a CGI script writes, as an answer (RFC 3875, section 6).
 
-use handler_core::http::HeadLines;
+use kennel_http::HeadLines;
 use memchr::memchr;
 use thiserror::Error;
 

@@ -1,7 +1,7 @@
 //! Which files of a folder are CGI scripts, and the addresses that they answer at.
 
-use handler_core::http::percent::normal_path;
 use handler_core::worker::protocol::{Registration, RouteSpec};
+use kennel_http::percent::normal_path;
 use rustix::fs::{Access, access};
 use std::fs;
 use std::io;

@@ -1,10 +1,10 @@
 //! Conversations: keys that nobody guesses, and jobs that belong to another worker.
 
 use super::State;
-use handler_core::http::HeadLines;
-use handler_core::http::client_address::ClientAddress;
 use handler_core::worker::protocol::Action;
 use handler_core::worker::surroundings::entropy;
+use kennel_http::HeadLines;
+use kennel_http::client_address::ClientAddress;
 use mlua::{ExternalError, Lua, LuaString, Table};
 use std::rc::Rc;
 

@@ -2,10 +2,10 @@
 
 use super::response::push_headers;
 use super::{Api, State, message_of};
-use handler_core::http::{HeadLines, file};
-use handler_core::protocol::Envelope;
 use handler_core::worker::files::{self, Asked, FileAnswer, FileError};
+use kennel_http::{HeadLines, file};
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
+use mongrel2_wire::Envelope;
 use std::cell::RefCell;
 use std::rc::Rc;
 

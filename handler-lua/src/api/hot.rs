@@ -15,10 +15,10 @@ mod send;
 
 use super::request::{first, is_clients, lower};
 use super::{NO_CONN, State, message_of};
-use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Order, split_frame};
 use mlua::ffi;
 use mlua::{Lua, Table, Value};
+use mongrel2_wire::{Envelope, Text};
 use std::ffi::c_int;
 use std::rc::Rc;
 use std::time::Duration;
@@ -205,7 +205,7 @@ unsafe extern "C-unwind" fn job(lua: *mut ffi::lua_State) -> c_int {
 /// As [`push_bytes`]. A failure to allocate leaks the decoded copy, which is small.
 #[cold]
 unsafe fn push_decoded(lua: *mut ffi::lua_State, value: &[u8]) {
-    let decoded = handler_core::http::percent::decode(value, false);
+    let decoded = kennel_http::percent::decode(value, false);
     // SAFETY: as the caller promises.
     unsafe { push_bytes(lua, &decoded) }
 }

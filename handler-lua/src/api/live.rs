@@ -3,8 +3,8 @@
 
 use super::{Api, State};
 use crate::convert;
-use handler_core::http::percent;
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Open, Question, encode_job};
+use kennel_http::percent;
 use mlua::{IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 use std::io;
 use std::rc::Rc;

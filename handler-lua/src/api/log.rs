@@ -2,10 +2,10 @@
 
 use super::{State, message_of};
 use crate::traceback;
-use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::{Action, Level};
 use mlua::{Lua, LuaString, Table};
+use mongrel2_wire::{Envelope, Text};
 use std::rc::Rc;
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {

@@ -1,9 +1,9 @@
 //! The raw level: whole messages to scripts, bytes to any connection.
 
 use super::{State, bytes_of, message_of};
-use handler_core::protocol::{ConnId, Envelope, Sender};
 use handler_core::worker::protocol::{Action, Ids, encode_ids};
 use mlua::{Lua, LuaString, Table, Value};
+use mongrel2_wire::{ConnId, Envelope, Sender};
 use std::rc::Rc;
 
 pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Result<()> {

@@ -1,11 +1,11 @@
 //! Views of the raw message. Each call reads just what was asked for.
 
 use super::{State, message_of};
-use handler_core::http::{charset, cookies, query};
-use handler_core::protocol::{Envelope, Text};
 use handler_core::worker::body;
 use handler_core::worker::protocol::Order;
+use kennel_http::{charset, cookies, query};
 use mlua::{Lua, LuaString, Table, Value};
+use mongrel2_wire::{Envelope, Text};
 use std::rc::Rc;
 
 /// Whether a header is the client's own: Mongrel2 writes its names in upper case, and the two of

@@ -1,10 +1,10 @@
 //! Answers: header lines checked, cookies written, the action pushed.
 
 use super::{State, bytes_of};
-use handler_core::http::HeadLines;
-use handler_core::http::compression;
-use handler_core::http::cookies::{self, Attributes};
 use handler_core::worker::protocol::Action;
+use kennel_http::HeadLines;
+use kennel_http::compression;
+use kennel_http::cookies::{self, Attributes};
 use mlua::{Lua, LuaString, Table, Value};
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -3,10 +3,10 @@
 
 use super::request::first;
 use super::{State, message_of};
-use handler_core::protocol::{Envelope, Text};
 use handler_core::sessions::{Jar, Options, Visit, cache_control, csrf, vary};
 use handler_core::worker::surroundings::{entropy, unix_time};
 use mlua::{Lua, LuaString, Table, UserData, UserDataRefMut, Value};
+use mongrel2_wire::{Envelope, Text};
 use std::cell::OnceCell;
 use std::rc::Rc;
 

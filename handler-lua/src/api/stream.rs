@@ -2,9 +2,9 @@
 
 use super::State;
 use super::response::push_headers;
-use handler_core::http::HeadLines;
-use handler_core::http::events;
 use handler_core::worker::protocol::{Action, STREAM_WINDOW};
+use kennel_http::HeadLines;
+use kennel_http::events;
 use mlua::{Lua, LuaString, Table};
 use std::rc::Rc;
 

@@ -2,7 +2,7 @@
 
 use crate::exit::{plain, wrong_input};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use handler_core::protocol::{Envelope, Head, Kind};
+use mongrel2_wire::{Envelope, Head, Kind};
 use serde_json::{Map, Value, json};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;

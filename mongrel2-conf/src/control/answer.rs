@@ -1,7 +1,7 @@
 //! What the control port answers: a dict with `headers` and `rows`, or with `error` and perhaps `code`.
 
-use handler_core::protocol::tnetstring::{TnetstringError, Value};
 use handler_core::transport::Address;
+use mongrel2_wire::tnetstring::{TnetstringError, Value};
 
 use super::error::{ControlError, Refusal};
 

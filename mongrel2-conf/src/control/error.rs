@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use handler_core::transport::Address;
-use handler_core::transport::zmtp::ZmtpError;
+use mongrel2_wire::zmtp::ZmtpError;
 
 use super::answer::AnswerError;
 use super::wire::MAX_ANSWER;

@@ -1,6 +1,6 @@
 //! What can be asked, and its bytes.
 
-use handler_core::protocol::tnetstring::Value;
+use mongrel2_wire::tnetstring::Value;
 
 /// One request to the control port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

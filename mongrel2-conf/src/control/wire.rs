@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use handler_core::transport::Address;
-use handler_core::transport::zmtp::{self, Conversation, Role, ZmtpError};
+use mongrel2_wire::zmtp::{self, Conversation, Role, ZmtpError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};

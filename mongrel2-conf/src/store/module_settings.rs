@@ -1,6 +1,6 @@
 //! The settings of Filters and Xrequests, which the database holds as one tnetstring.
 
-use handler_core::protocol::tnetstring;
+use mongrel2_wire::tnetstring;
 
 use crate::model::Value;
 

@@ -5,7 +5,7 @@ use tests::command::{self, Finished};
 use tests::folder::Folder;
 
 fn captures() -> (PathBuf, Vec<Value>) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../handler-core/fixtures/captures");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../mongrel2-wire/fixtures/captures");
     let text = std::fs::read(folder.join("index.json")).expect("the captures' index");
     let index: Value = serde_json::from_slice(&text).expect("an index in JSON");
     let captures = index["captures"].as_array().expect("a list of captures").clone();

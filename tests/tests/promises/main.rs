@@ -153,6 +153,8 @@ mod test_runs;
 mod uploads;
 /// WebSocket input: whatever a client sends, the protocol's answer to it is given.
 mod websocket_input;
+/// A handler in Rust on `mongrel2-wire` alone.
+mod wire_crate;
 /// Wrong inputs: command lines, settings and scripts, and what is said of each.
 mod wrong_inputs;
 /// WSGI: the older standard for applications in Python.

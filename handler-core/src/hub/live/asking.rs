@@ -1,12 +1,12 @@
 //! What workers say and ask about live connections and rooms.
 
 use super::table::LiveId;
-use crate::http::response::Response;
 use crate::hub::Hub;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId, WorkerId};
-use crate::protocol::ConnId;
 use crate::worker::protocol::{Action, Question, encode_answer};
+use kennel_http::response::Response;
+use mongrel2_wire::ConnId;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tracing::warn;

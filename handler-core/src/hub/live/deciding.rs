@@ -5,12 +5,12 @@
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
 use super::table::{Carrier, LiveId, Stage};
-use crate::http::Persistence;
-use crate::http::response::{Form, Response};
 use crate::hub::about::{About, log_about};
 use crate::hub::counters::Complaint;
 use crate::hub::{Hub, answers};
-use crate::websocket::{Offer, Session};
+use kennel_http::Persistence;
+use kennel_http::response::{Form, Response};
+use kennel_http::websocket::{Offer, Session};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tracing::warn;

@@ -13,7 +13,7 @@ use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::ids::{AppId, ConnKey, LinkId};
 use crate::hub::taps::Passing;
-use crate::websocket::CloseCode;
+use kennel_http::websocket::CloseCode;
 use std::time::{Duration, Instant};
 
 /// How long a client has to answer our close.

@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::hub::connection::Conn;
 use crate::hub::effect::Effect;
 use crate::hub::ids::{ConnKey, LinkId};
-use crate::protocol::{ConnId, reply};
+use mongrel2_wire::{ConnId, reply};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

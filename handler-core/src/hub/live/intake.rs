@@ -7,8 +7,8 @@ use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
 use crate::hub::pacing::Pacer;
 use crate::hub::taps::Passing;
-use crate::protocol::{Envelope, Head, Kind};
-use crate::websocket::Event;
+use kennel_http::websocket::Event;
+use mongrel2_wire::{Envelope, Head, Kind};
 use std::time::Instant;
 use tracing::warn;
 

@@ -34,8 +34,8 @@ pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;
 use crate::rooms::Rooms;
-use crate::websocket::Codec;
 use by_http::Sessions;
+use kennel_http::websocket::Codec;
 use rustc_hash::FxHashMap;
 
 /// All that the hub keeps for live connections.

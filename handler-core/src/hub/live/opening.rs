@@ -7,9 +7,9 @@ use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::taps::Passing;
-use crate::protocol::{Envelope, Head, Kind};
-use crate::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
 use crate::worker::protocol::ChannelSpec;
+use kennel_http::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
+use mongrel2_wire::{Envelope, Head, Kind};
 use std::time::Instant;
 use tracing::warn;
 

@@ -7,7 +7,7 @@
 use crate::hub::Hub;
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::raw_clients::disconnect;
-use crate::protocol::ConnId;
+use mongrel2_wire::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::Instant;
 use tracing::info;

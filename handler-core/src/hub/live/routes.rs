@@ -1,8 +1,8 @@
 //! Which channel takes a connection.
 
-use crate::http::percent::normal_path;
 use crate::hub::routes::{RouteError, Routes, Target};
 use crate::worker::protocol::{ChannelSpec, RouteSpec};
+use kennel_http::percent::normal_path;
 use rustc_hash::FxHashMap;
 
 /// The method under which paths of channels are registered as routes.

@@ -3,9 +3,9 @@
 use super::mongrel2::{self, Form};
 use super::site::*;
 use crate::channel::line::PROTOCOL;
-use crate::http::proxies::TrustedProxies;
 use crate::hub::Limits;
 use crate::worker::protocol::{ChannelSpec, Registration};
+use kennel_http::proxies::TrustedProxies;
 
 const ANN: (&str, &str) = ("REMOTE_ADDR", "203.0.113.7");
 const BOB: (&str, &str) = ("REMOTE_ADDR", "203.0.113.8");

@@ -2,8 +2,8 @@
 
 use super::site::*;
 use crate::hub::Limits;
-use crate::websocket::Session;
 use crate::worker::protocol::{Action, ChannelSpec, Registration};
+use kennel_http::websocket::Session;
 use std::time::Duration;
 
 /// A site with one WebSocket, 7, that is pinged this often; and its number. `headers` come with its handshake.

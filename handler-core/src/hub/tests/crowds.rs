@@ -82,7 +82,7 @@ fn publish(site: &mut Site, payload: &[u8]) {
 /// A WebSocket frame without a mask.
 fn frame(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    crate::websocket::frame::encode(&mut out, crate::websocket::Opcode::Binary, payload, false);
+    kennel_http::websocket::frame::encode(&mut out, kennel_http::websocket::Opcode::Binary, payload, false);
     out
 }
 

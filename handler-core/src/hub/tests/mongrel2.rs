@@ -2,7 +2,7 @@
 //! fails the test.
 
 use crate::hub::LinkId;
-use crate::protocol::netstring;
+use mongrel2_wire::netstring;
 
 /// Which form the headers of a message have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use super::mongrel2::{self, Form, Reply, split_response};
 use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
-use crate::protocol::Envelope;
 use crate::worker::protocol::{
     Action, Handler, Ids, Order, Registration, RouteSpec, encode_action, encode_ids, split_frame,
 };
+use mongrel2_wire::Envelope;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

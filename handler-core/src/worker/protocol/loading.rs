@@ -2,9 +2,9 @@
 
 #[cfg(doc)]
 use super::Action;
-use crate::http::forms::FormLimits;
 use crate::object;
 use crate::sessions::Keys;
+use kennel_http::forms::FormLimits;
 use serde::{Deserialize, Serialize};
 
 /// What a worker is told when it starts; travels as JSON.

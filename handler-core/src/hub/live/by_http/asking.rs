@@ -5,10 +5,6 @@ use super::{ByHttp, Carried, NO_LINK, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
-use crate::http::Persistence;
-use crate::http::events;
-use crate::http::response::Form;
-use crate::http::stream::Opening;
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, RequestKey};
 use crate::hub::live::opening::{Beginning, without_body};
@@ -16,8 +12,12 @@ use crate::hub::live::table::{Carrier, LiveId, Stage};
 use crate::hub::live::work::Pending;
 use crate::hub::request::Plan;
 use crate::hub::taps::Passing;
-use crate::protocol::Envelope;
 use crate::worker::protocol::Slow;
+use kennel_http::Persistence;
+use kennel_http::events;
+use kennel_http::response::Form;
+use kennel_http::stream::Opening;
+use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
 
 /// What the client of a session that is over reads.

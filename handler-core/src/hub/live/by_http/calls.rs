@@ -10,9 +10,9 @@ use crate::hub::live::table::Carrier;
 use crate::hub::request::{Body, Plan};
 use crate::hub::traffic::Beside;
 use crate::hub::{Effect, Hub};
-use crate::protocol::Envelope;
-use crate::websocket::origin;
 use crate::worker::protocol::ChannelSpec;
+use kennel_http::websocket::origin;
+use mongrel2_wire::Envelope;
 use std::path::Path;
 use std::time::Instant;
 use tracing::{error, warn};
@@ -211,6 +211,6 @@ fn cors(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Option<String> {
 /// An answer that says what is wrong.
 fn explain(status: u16, cors: &str, words: &str) -> Plan {
     let head = answers::head(status, None) + "Cache-Control: no-store\r\n" + cors;
-    let reason = crate::http::response::reason(status);
+    let reason = kennel_http::response::reason(status);
     Plan::Answer { status, head, body: format!("{status} {reason}: {words}.\n") }
 }

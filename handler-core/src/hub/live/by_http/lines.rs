@@ -17,8 +17,8 @@ use crate::hub::limits::Limits;
 use crate::hub::live::Live;
 use crate::hub::live::ending::PATIENCE;
 use crate::hub::pacing::Pacer;
-use crate::protocol::Envelope;
-use crate::websocket::{CloseCode, Codec, Event, Offer, Session};
+use kennel_http::websocket::{CloseCode, Codec, Event, Offer, Session};
+use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
 use tracing::warn;
 

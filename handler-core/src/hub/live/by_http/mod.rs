@@ -32,8 +32,8 @@ use unused::{Shares, Unused};
 use super::table::LiveId;
 use crate::channel::mailbox::Mailbox;
 use crate::channel::ticket::Tickets;
-use crate::http::client_address::ClientAddress;
 use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use kennel_http::client_address::ClientAddress;
 use lines::Line;
 use std::time::Instant;
 

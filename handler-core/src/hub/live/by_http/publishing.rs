@@ -10,8 +10,8 @@ use crate::channel::line;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
 use crate::hub::ids::ConnKey;
-use crate::protocol::ConnId;
-use crate::websocket::Deflate;
+use kennel_http::websocket::Deflate;
+use mongrel2_wire::ConnId;
 use std::sync::Arc;
 use std::time::Instant;
 

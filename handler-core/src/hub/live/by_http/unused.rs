@@ -4,9 +4,9 @@
 //! keep them until they are given up.
 
 use super::super::table::{Carrier, LiveId, Lives, Stage};
-use crate::http::client_address::ClientAddress;
 use crate::hub::Hub;
 use crate::hub::counters::Complaint;
+use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 
 use super::super::mongrel2::split_response;
 use super::wire::Wire;
-use crate::websocket::{Codec, Deflate};
+use kennel_http::websocket::{Codec, Deflate};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

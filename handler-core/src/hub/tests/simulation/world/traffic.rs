@@ -5,7 +5,7 @@ use super::super::super::site::seconds;
 use super::super::client::{Asked, Asks, Client, Speaks};
 use super::{STRANGERS, Upload, World};
 use crate::hub::LinkId;
-use crate::protocol::Envelope;
+use mongrel2_wire::Envelope;
 use std::path::PathBuf;
 
 impl World {
