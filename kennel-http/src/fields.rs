@@ -4,7 +4,7 @@
 //! the script's line is still known (RFC 9110, sections 5.1 and 5.5).
 
 use super::percent;
-use super::response::reason;
+use super::status::reason;
 use thiserror::Error;
 
 /// Why a header line was refused.

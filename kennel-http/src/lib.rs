@@ -6,7 +6,6 @@
 pub mod charset;
 pub mod client_address;
 pub mod compression;
-pub mod conditions;
 pub mod cookies;
 pub mod dates;
 pub mod events;
@@ -19,18 +18,20 @@ pub mod multipart;
 pub mod parameters;
 pub mod part;
 pub mod percent;
+mod persistence;
 pub mod preconditions;
 pub mod proxies;
 pub mod query;
 pub mod ranges;
 pub mod response;
+pub mod status;
 pub mod stream;
 pub mod validators;
 pub mod websocket;
 
-pub use conditions::Persistence;
 pub use fields::{FieldError, HeadLines};
 pub use mongrel2_wire::host;
+pub use persistence::Persistence;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,7 +1,7 @@
 //! A response whose body comes in pieces: its head, and how the end of the body is marked.
 
-use super::conditions::Persistence;
 use super::fields;
+use super::persistence::Persistence;
 use super::response::{self, Form};
 use thiserror::Error;
 

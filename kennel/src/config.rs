@@ -339,7 +339,7 @@ impl Config {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|problem| describe(path, text, &problem))?;
         let sources: Sources = toml::from_str(text).unwrap_or_default();
         let place = |app: SourceOfApp| {

@@ -13,6 +13,8 @@ mod capacity;
 mod cgi;
 mod commands;
 mod config;
+#[cfg(test)]
+mod contract;
 mod existing;
 mod exit;
 mod guard;

@@ -60,15 +60,15 @@ impl<'a> Check<'a> {
         Self { config, found: Vec::new(), seen: HashSet::new() }
     }
 
-    pub fn add(&mut self, place: Place, invalid: Invalid) {
+    pub(crate) fn add(&mut self, place: Place, invalid: Invalid) {
         self.found.push(Problem { invalid, place, at: None, other: None });
     }
 
-    pub fn add_at(&mut self, place: Place, at: usize, invalid: Invalid) {
+    pub(crate) fn add_at(&mut self, place: Place, at: usize, invalid: Invalid) {
         self.found.push(Problem { invalid, place, at: Some(at), other: None });
     }
 
-    pub fn add_with(&mut self, place: Place, invalid: Invalid, other: Place, what: &'static str) {
+    pub(crate) fn add_with(&mut self, place: Place, invalid: Invalid, other: Place, what: &'static str) {
         self.found.push(Problem { invalid, place, at: None, other: Some((other, what)) });
     }
 

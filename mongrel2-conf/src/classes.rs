@@ -82,12 +82,12 @@ const PROXY: &[Attribute] = &[required("addr", Holds::Text), required("port", Ho
 const MODULE: &[Attribute] = &[required("name", Holds::Text), required("settings", Holds::Hash)];
 
 impl ClassKind {
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Server, Self::Host, Self::Handler, Self::Dir, Self::Proxy, Self::Filter, Self::Xrequest];
     /// What a route can lead to.
-    pub const TARGETS: [Self; 3] = [Self::Handler, Self::Dir, Self::Proxy];
+    pub(crate) const TARGETS: [Self; 3] = [Self::Handler, Self::Dir, Self::Proxy];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Server => "Server",
             Self::Host => "Host",
@@ -100,7 +100,7 @@ impl ClassKind {
     }
 
     /// With its article.
-    pub fn a(self) -> &'static str {
+    pub(crate) fn a(self) -> &'static str {
         match self {
             Self::Server => "a Server",
             Self::Host => "a Host",
@@ -113,12 +113,12 @@ impl ClassKind {
     }
 
     /// By its name. m2sh takes targets of routes in any case: `DIR(...)` is a Dir.
-    pub fn named(word: &str) -> Option<Self> {
+    pub(crate) fn named(word: &str) -> Option<Self> {
         let exact = Self::ALL.into_iter().find(|kind| kind.name() == word);
         exact.or_else(|| Self::TARGETS.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(word)))
     }
 
-    pub fn attributes(self) -> &'static [Attribute] {
+    pub(crate) fn attributes(self) -> &'static [Attribute] {
         match self {
             Self::Server => SERVER,
             Self::Host => HOST,
@@ -132,7 +132,7 @@ impl ClassKind {
 
 impl Holds {
     /// With its article, as [`crate::ast::ExprKind::describe`] calls it.
-    pub fn a(self) -> &'static str {
+    pub(crate) fn a(self) -> &'static str {
         match self {
             Self::Text => "a text",
             Self::Number => "a number",

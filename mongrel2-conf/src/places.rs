@@ -90,7 +90,7 @@ impl ClassPlaces {
 
 impl Places {
     /// The text of a part, unless there is an error about it.
-    pub fn span(&self, place: Place) -> Option<Span> {
+    pub(crate) fn span(&self, place: Place) -> Option<Span> {
         match place {
             Place::Servers => self.list,
             Place::Server { server, attribute } => self.servers.get(server)?.class.of(attribute),

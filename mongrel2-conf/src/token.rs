@@ -49,7 +49,7 @@ pub(crate) enum Bracket {
 }
 
 impl Bracket {
-    pub fn close(self) -> char {
+    pub(crate) fn close(self) -> char {
         match self {
             Self::Round => ')',
             Self::Square => ']',
@@ -60,7 +60,7 @@ impl Bracket {
 
 impl Kind {
     /// What it is called in messages.
-    pub fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Text => "a text",
             Self::Number => "a number",

@@ -35,7 +35,7 @@ pub(crate) struct Taken {
 
 impl Tree {
     /// Adds a key. A key that is there already keeps its value, which is returned.
-    pub fn insert(&mut self, key: &[u8], value: usize) -> Option<usize> {
+    pub(crate) fn insert(&mut self, key: &[u8], value: usize) -> Option<usize> {
         // An empty key is C's empty string, so its closing NUL.
         let key = if key.is_empty() { &[0][..] } else { key };
         let (mut at, mut parent, mut i) = (self.first(), None, 0);
@@ -62,7 +62,7 @@ impl Tree {
     }
 
     /// All values in the order in which m2sh writes them.
-    pub fn level_order(&self) -> Vec<usize> {
+    pub(crate) fn level_order(&self) -> Vec<usize> {
         let mut values = Vec::new();
         let mut queue: VecDeque<usize> = self.first().into_iter().collect();
         while let Some(at) = queue.pop_front() {
@@ -75,7 +75,7 @@ impl Tree {
 
     /// Which key Mongrel2 finds for `path`: the longest that is a prefix of it, but if the path
     /// ends inside of keys, the one that is reached by going straight on.
-    pub fn reach(&self, path: &[u8]) -> Option<usize> {
+    pub(crate) fn reach(&self, path: &[u8]) -> Option<usize> {
         let (mut at, mut last, mut i) = (self.first(), None, 0);
         while let Some(node) = at.filter(|_| i < path.len()) {
             let here = &self.nodes[node];
@@ -96,7 +96,7 @@ impl Tree {
 
     /// The paths that a shorter key loses because they end inside a longer one: how many, and
     /// the first of each longer key.
-    pub fn taken(&self) -> Vec<Taken> {
+    pub(crate) fn taken(&self) -> Vec<Taken> {
         let mut found = Vec::new();
         // (node, the path to it without its own byte, the longest key on it)
         let mut queue = VecDeque::from_iter(self.first().map(|at| (at, Vec::new(), None)));
@@ -122,7 +122,7 @@ impl Tree {
     }
 
     /// For each key, the longest other key that is a prefix of it.
-    pub fn parents(&self) -> Vec<(usize, usize)> {
+    pub(crate) fn parents(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let mut queue: Vec<(usize, Option<usize>)> = self.first().map(|at| (at, None)).into_iter().collect();
         while let Some((at, from)) = queue.pop() {

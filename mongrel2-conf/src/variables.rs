@@ -32,7 +32,7 @@ struct Variable<'a> {
 
 impl<'a> Variables<'a> {
     /// Of the trees in the order of loading; m2sh would let the last of two win, silently.
-    pub fn new(trees: &'a [Tree], found: &'a RefCell<Vec<Diagnostic>>) -> Self {
+    pub(crate) fn new(trees: &'a [Tree], found: &'a RefCell<Vec<Diagnostic>>) -> Self {
         let mut known: HashMap<&str, Variable<'_>> = HashMap::new();
         for assignment in trees.iter().flat_map(|tree| &tree.statements).filter_map(assignment) {
             let name = &assignment.name;
@@ -50,19 +50,19 @@ impl<'a> Variables<'a> {
     }
 
     /// A variable by name, from now on used.
-    pub fn get(&self, name: &str) -> Option<&'a Assignment> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Assignment> {
         let variable = self.known.get(name)?;
         variable.used.set(true);
         Some(variable.assignment)
     }
 
     /// All names.
-    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.known.keys().copied()
     }
 
     /// The value that an expression stands for. `None` after an error.
-    pub fn follow(&self, expr: &'a Expr, m2sh: Follows) -> Option<&'a Expr> {
+    pub(crate) fn follow(&self, expr: &'a Expr, m2sh: Follows) -> Option<&'a Expr> {
         let mut seen: Vec<&str> = Vec::new();
         let mut here = expr;
         loop {
@@ -118,7 +118,7 @@ impl<'a> Variables<'a> {
     }
 
     /// Warns of variables that nothing leads to, which may be misspelt.
-    pub fn report_unused(&self) {
+    pub(crate) fn report_unused(&self) {
         for Variable { assignment: Assignment { name, .. }, used } in self.known.values() {
             if !used.get() {
                 let message = format!("nothing uses the variable `{}`", name.text);

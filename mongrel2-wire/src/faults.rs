@@ -6,7 +6,7 @@
 
 use crate::headers::Values;
 use crate::host;
-use crate::request::{Kind, Version};
+use crate::kind::{Kind, Version};
 
 /// Why an HTTP request or a handshake is answered with 400 and its connection closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) struct Framing<'a> {
 
 impl Framing<'_> {
     /// What is wrong with a request; nothing for messages of other kinds.
-    pub fn fault(&self) -> Option<Fault> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         match self.kind {
             Kind::Http | Kind::UploadStart | Kind::UploadDone => self.host_fault().or(self.length_fault()),
             Kind::Handshake => self.host_fault().or(self.handshake_fault()),

@@ -26,6 +26,7 @@ mod faults;
 mod headers;
 pub mod host;
 mod ids;
+mod kind;
 pub mod netstring;
 mod origin_form;
 pub mod reply;
@@ -38,8 +39,9 @@ pub use envelope::{Envelope, EnvelopeError};
 pub use faults::Fault;
 pub use headers::{HeaderError, Headers, Protocol, Text, Values};
 pub use ids::{AddressError, ConnId, Sender, Targets};
+pub use kind::{Kind, Refusal, Version};
 pub use origin_form::origin_form;
-pub use request::{Head, Kind, Part, Refusal, Version};
+pub use request::{Head, Part};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

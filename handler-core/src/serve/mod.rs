@@ -6,6 +6,8 @@
 //! [`Observer`].
 
 mod console;
+#[cfg(test)]
+mod contract;
 mod date;
 mod files;
 mod numbers;

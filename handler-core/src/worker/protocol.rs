@@ -9,6 +9,8 @@
 //! Here is what there is to say; `write` makes bytes of it, and `read` makes it of bytes. What is said once, when a script
 //! is loaded, is in `loading`.
 
+#[cfg(test)]
+mod contract;
 mod loading;
 mod read;
 #[cfg(test)]

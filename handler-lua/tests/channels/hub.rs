@@ -18,7 +18,7 @@ use std::time::Duration;
 const OPENING: &[u8] = b"m2 7 /chat/a%20b 51:6:METHOD,3:GET,4:PATH,11:/chat/a%20b,5:x-one,3:two,}0:,";
 
 /// A worker, and the other end of its socket pair.
-pub struct Hub {
+pub(crate) struct Hub {
     socket: UnixStream,
     page: Page,
     worker: Option<JoinHandle<()>>,
@@ -31,7 +31,7 @@ pub struct Hub {
 }
 
 /// How a connection comes to a worker.
-pub struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     pub fresh: bool,
     pub resumed: bool,
     pub data: &'a str,
@@ -39,18 +39,18 @@ pub struct Opening<'a> {
     pub params: &'a [&'a str],
 }
 
-pub const FRESH: Opening<'static> =
+pub(crate) const FRESH: Opening<'static> =
     Opening { fresh: true, resumed: false, data: "", rooms: &[], params: &[] };
-pub const RESUMED: Opening<'static> = Opening { fresh: false, resumed: true, ..FRESH };
+pub(crate) const RESUMED: Opening<'static> = Opening { fresh: false, resumed: true, ..FRESH };
 
 impl Hub {
     /// A worker with this script, whose app is `app`.
-    pub fn new(script: &str) -> Self {
+    pub(crate) fn new(script: &str) -> Self {
         Self::with_memory(script, 0)
     }
 
     /// The same with a limit in bytes, 0 for none.
-    pub fn with_memory(script: &str, memory: usize) -> Self {
+    pub(crate) fn with_memory(script: &str, memory: usize) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("kennel-channels-{}-{number}", std::process::id()));
@@ -88,16 +88,16 @@ impl Hub {
     }
 
     /// What the script registered.
-    pub fn registration(&self) -> &Registration {
+    pub(crate) fn registration(&self) -> &Registration {
         self.loaded.as_ref().unwrap().as_ref().unwrap()
     }
 
     /// Why the script did not load.
-    pub fn failure(&self) -> &LoadFailure {
+    pub(crate) fn failure(&self) -> &LoadFailure {
         self.loaded.as_ref().unwrap().as_ref().unwrap_err()
     }
 
-    pub fn order(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn order(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut out = Vec::new();
         write(&mut out);
         self.socket.write_all(&out).unwrap();
@@ -109,7 +109,7 @@ impl Hub {
     }
 
     /// Opens connection `conn`, whose id is `id-CONN`, on channel `handler`.
-    pub fn open(&mut self, handler: u32, conn: u64, how: &Opening<'_>) -> u64 {
+    pub(crate) fn open(&mut self, handler: u32, conn: u64, how: &Opening<'_>) -> u64 {
         assert!(self.loaded.as_ref().unwrap().is_ok(), "{}", self.failure());
         let serial = self.next_serial();
         let mut job = Vec::new();
@@ -139,61 +139,61 @@ impl Hub {
         serial
     }
 
-    pub fn message(&mut self, conn: u64, text: &str) -> u64 {
+    pub(crate) fn message(&mut self, conn: u64, text: &str) -> u64 {
         let serial = self.next_serial();
         self.order(|out| encode_message(out, serial, conn, false, text.as_bytes()));
         serial
     }
 
-    pub fn binary(&mut self, conn: u64, bytes: &[u8]) -> u64 {
+    pub(crate) fn binary(&mut self, conn: u64, bytes: &[u8]) -> u64 {
         let serial = self.next_serial();
         self.order(|out| encode_message(out, serial, conn, true, bytes));
         serial
     }
 
-    pub fn close(&mut self, conn: u64, code: u16, reason: &str) -> u64 {
+    pub(crate) fn close(&mut self, conn: u64, code: u16, reason: &str) -> u64 {
         let serial = self.next_serial();
         self.order(|out| encode_close(out, serial, conn, code, reason.as_bytes()));
         serial
     }
 
-    pub fn detach(&mut self, conn: u64) {
+    pub(crate) fn detach(&mut self, conn: u64) {
         self.order(|out| encode_detach(out, conn));
     }
 
-    pub fn answer(&mut self, query: u64, json: &str) {
+    pub(crate) fn answer(&mut self, query: u64, json: &str) {
         self.order(|out| encode_answer(out, query, json.as_bytes()));
     }
 
     /// Runs the first route.
-    pub fn job(&mut self) -> u64 {
+    pub(crate) fn job(&mut self) -> u64 {
         let serial = self.next_serial();
         self.order(|out| encode_job(out, serial, Handler::Route(0), "http", [].into_iter(), b"", OPENING));
         serial
     }
 
     /// Takes back the jobs up to `serial`.
-    pub fn revoke(&mut self, serial: u64) {
+    pub(crate) fn revoke(&mut self, serial: u64) {
         self.page.revoke(serial);
     }
 
-    pub fn pulse(&self) -> Pulse {
+    pub(crate) fn pulse(&self) -> Pulse {
         self.page.pulse()
     }
 
     /// Tells the worker to stop.
-    pub fn order_stop(&mut self) {
+    pub(crate) fn order_stop(&mut self) {
         self.order(|out| encode_stop(out, Duration::from_secs(10), Duration::from_secs(3)));
     }
 
     /// The worker is told to stop, has nothing more to say, and ends.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.order_stop();
         self.ended();
     }
 
     /// The worker has nothing more to say, and ends.
-    pub fn ended(mut self) {
+    pub(crate) fn ended(mut self) {
         self.worker.take().unwrap().join().unwrap();
         let mut rest = Vec::new();
         self.socket.read_to_end(&mut rest).unwrap();
@@ -202,7 +202,7 @@ impl Hub {
 
     /// The next actions are these.
     #[track_caller]
-    pub fn expect(&mut self, expected: &[&str]) {
+    pub(crate) fn expect(&mut self, expected: &[&str]) {
         for (at, expected) in expected.iter().enumerate() {
             assert_eq!(self.next(), *expected, "action {at}; then come {:?}", self.actions);
         }
@@ -210,14 +210,14 @@ impl Hub {
 
     /// Nothing was said that a test has not looked at, as far as a message and its end tell.
     #[track_caller]
-    pub fn expect_silence(&mut self) {
+    pub(crate) fn expect_silence(&mut self) {
         let serial = self.message(u64::MAX >> 12, "");
         self.expect(&[&format!("done {serial}")]);
     }
 
     /// The next action in words.
     #[track_caller]
-    pub fn next(&mut self) -> String {
+    pub(crate) fn next(&mut self) -> String {
         loop {
             match self.actions.pop_front() {
                 Some(action) => return action,

@@ -8,7 +8,7 @@ use super::deflate::Deflate;
 use super::extensions::{self, GrammarError};
 use super::origin;
 use super::upgrade::{Accepted, Offer};
-use crate::response::reason;
+use crate::status::reason;
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};

@@ -12,10 +12,10 @@ use mongrel2_conf::{mimetypes, store};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An empty folder, gone with the value.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = env::temp_dir().join(format!("mongrel2-conf-{}-{count}", process::id()));
@@ -23,12 +23,12 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file, and the folders above it.
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -43,13 +43,13 @@ impl Drop for Folder {
 }
 
 /// A Mongrel2 in a folder of its own, killed with the value.
-pub struct Mongrel2 {
+pub(crate) struct Mongrel2 {
     child: Child,
     port: u16,
 }
 
 impl Mongrel2 {
-    pub fn start(folder: &Folder, routes: &[Route]) -> Self {
+    pub(crate) fn start(folder: &Folder, routes: &[Route]) -> Self {
         fs::create_dir_all(folder.path().join("run")).unwrap();
         fs::create_dir_all(folder.path().join("logs")).unwrap();
         // Between our asking for a free port and Mongrel2's binding it, somebody may take it.
@@ -98,13 +98,13 @@ impl Mongrel2 {
     }
 
     /// One request on a connection of its own: status and body.
-    pub fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let (status, _, body) = self.ask_with(method, path, "");
         (status, body)
     }
 
     /// As [`Self::ask`], with more header lines; gives status, header and body.
-    pub fn ask_with(&self, method: &str, path: &str, lines: &str) -> (u16, String, String) {
+    pub(crate) fn ask_with(&self, method: &str, path: &str, lines: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(10);
 
 /// Clients that talk to `/live?name=mNUMBER`, whose script answers `NAME TEXT` and puts them into a room.
-pub struct Crowd {
+pub(crate) struct Crowd {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     heard: Arc<AtomicUsize>,
@@ -26,7 +26,7 @@ pub struct Crowd {
 
 /// What became of the questions.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Questions with their answer.
     pub answered: usize,
     /// Questions without.
@@ -55,7 +55,7 @@ struct Member {
 
 impl Crowd {
     /// Opens so many and lets each ask every `pause`.
-    pub fn gather(port: u16, size: usize, pause: Duration) -> Self {
+    pub(crate) fn gather(port: u16, size: usize, pause: Duration) -> Self {
         let members: Vec<_> = (0..size).map(|number| Member::open(port, number, pause, size)).collect();
         let crowd =
             Self { stop: Arc::default(), answered: Arc::default(), heard: Arc::default(), thread: None };
@@ -66,12 +66,12 @@ impl Crowd {
     }
 
     /// How many questions have been answered so far.
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
 
     /// Asks no more, waits until all have their answers and have heard as much in their room, and tells.
-    pub fn part(mut self, heard: usize) -> Tally {
+    pub(crate) fn part(mut self, heard: usize) -> Tally {
         self.heard.store(heard, Ordering::Relaxed);
         self.stop.store(true, Ordering::Release);
         let thread = self.thread.take().expect("it parts once");
@@ -81,7 +81,7 @@ impl Crowd {
 
 impl Tally {
     /// Whether each member heard what all did: every certain one of `said` once, in order, and others at most once.
-    pub fn heard_all(&self, said: &[(u32, bool)]) -> Result<(), String> {
+    pub(crate) fn heard_all(&self, said: &[(u32, bool)]) -> Result<(), String> {
         for (number, heard) in self.heard.iter().enumerate() {
             let certain: Vec<_> =
                 said.iter().filter(|(_, is_certain)| *is_certain).map(|(n, _)| *n).collect();

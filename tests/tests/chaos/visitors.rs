@@ -11,14 +11,14 @@ use tests::client::{Client, get};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Clients of `/page/NUMBER` or another folder, whose script answers the number.
-pub struct Visitors {
+pub(crate) struct Visitors {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Visits>>,
 }
 
 /// What they got.
 #[derive(Debug, Default)]
-pub struct Visits {
+pub(crate) struct Visits {
     /// When each request with a right answer was sent, and how long it took.
     pub right: Vec<(Instant, Duration)>,
     /// Requests that ran in a worker that died: 502.
@@ -33,12 +33,12 @@ pub struct Visits {
 
 impl Visitors {
     /// So many at once. They come again when a connection ends.
-    pub fn come(port: u16, count: usize) -> Self {
+    pub(crate) fn come(port: u16, count: usize) -> Self {
         Self::come_to("page", port, count)
     }
 
     /// The same in another folder than `page`.
-    pub fn come_to(folder: &'static str, port: u16, count: usize) -> Self {
+    pub(crate) fn come_to(folder: &'static str, port: u16, count: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let visit = |number| {
             let stop = Arc::clone(&stop);
@@ -48,7 +48,7 @@ impl Visitors {
     }
 
     /// Asks no more, and tells.
-    pub fn go(self) -> Visits {
+    pub(crate) fn go(self) -> Visits {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Visits::default();
         for thread in self.threads {
@@ -65,7 +65,7 @@ impl Visitors {
 
 impl Visits {
     /// How long the answers took to requests that were under way at some time of these spans; sorted.
-    pub fn during(&self, spans: &[(Instant, Instant)]) -> Vec<Duration> {
+    pub(crate) fn during(&self, spans: &[(Instant, Instant)]) -> Vec<Duration> {
         let touches = |(sent, took): &&(Instant, Duration)| {
             spans.iter().any(|(begin, end)| *sent <= *end && *sent + *took >= *begin)
         };
@@ -76,7 +76,7 @@ impl Visits {
 }
 
 /// The value below which so many of 100 lie. None of none.
-pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted
         .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
         .copied()

@@ -4,7 +4,7 @@ use std::thread;
 use tests::client::Client;
 use tests::server::{Mongrel2, Setup};
 
-#[allow(dead_code, reason = "the example's main is the program's, not the test's")]
+#[allow(dead_code, unreachable_pub, reason = "its main is for the program")]
 #[path = "../../../mongrel2-wire/examples/hello.rs"]
 mod hello;
 

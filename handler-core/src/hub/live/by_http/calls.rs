@@ -211,6 +211,6 @@ fn cors(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Option<String> {
 /// An answer that says what is wrong.
 fn explain(status: u16, cors: &str, words: &str) -> Plan {
     let head = answers::head(status, None) + "Cache-Control: no-store\r\n" + cors;
-    let reason = kennel_http::response::reason(status);
+    let reason = kennel_http::status::reason(status);
     Plan::Answer { status, head, body: format!("{status} {reason}: {words}.\n") }
 }
