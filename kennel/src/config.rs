@@ -259,6 +259,12 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     upload: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    upload_total: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    upload_total_per_address: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    upload_rate: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     rooms: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     keep_alive: Option<Duration>,
@@ -373,6 +379,9 @@ impl Config {
             (&mut limits.inactivity, set.inactivity),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
+        let defaults = Limits::default();
+        // One body of the size that is allowed may come.
+        let at_least_one = |total: usize| set.upload.map(|upload| upload.max(total));
         let assign = [
             (&mut limits.queue, set.queue),
             (&mut limits.worker_jobs, set.worker_jobs),
@@ -382,6 +391,12 @@ impl Config {
             (&mut limits.connection_output, set.connection_output),
             (&mut limits.channel_queue, set.channel_queue),
             (&mut limits.upload, set.upload),
+            (&mut limits.upload_total, set.upload_total.or(at_least_one(defaults.upload_total))),
+            (
+                &mut limits.upload_total_per_address,
+                set.upload_total_per_address.or(at_least_one(defaults.upload_total_per_address)),
+            ),
+            (&mut limits.upload_rate, set.upload_rate),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.connections, set.connections),
@@ -607,7 +622,7 @@ mod tests {
             [limits]
             request_timeout = "1m 30s"
             script_time = 2.5
-            upload = "2GiB"
+            upload = "3GiB"
             worker_memory = "64MiB"
             form_parts = 50
         "#;
@@ -617,7 +632,12 @@ mod tests {
         let limits = config.limits();
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));
-        assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 2 << 30));
+        assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 3 << 30));
+        assert_eq!(
+            (limits.upload_total, limits.upload_total_per_address),
+            (8 << 30, 3 << 30),
+            "one body fits"
+        );
         assert_eq!((limits.form.parts, limits.form.field), (50, Limits::default().form.field));
         assert!(matches!(&config.mongrel2[0].place, Place::Addresses { recv_ident: None, .. }));
         assert_eq!(config.mongrel2[0].upload_store.as_deref(), Some(Path::new("/srv/mongrel2/tmp")));

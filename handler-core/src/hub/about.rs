@@ -138,6 +138,15 @@ impl Hub {
         live.unwrap_or_else(|| About::connection(key))
     }
 
+    /// What the log says about a body that is arriving by a connection: about its request, or else the message that
+    /// announced it.
+    pub(super) fn about_body(&self, key: ConnKey) -> About {
+        match self.uploads.request(key).or_else(|| self.arriving.request(key)) {
+            Some(request) => self.about(request),
+            None => self.uploads.about(key).cloned().unwrap_or_else(|| self.about_connection(key)),
+        }
+    }
+
     fn name_of(&self, app: AppId) -> String {
         self.apps[usize::from(app.0)].spec.name.clone()
     }

@@ -7,6 +7,7 @@ pub fn text(status: u16) -> &'static str {
         403 => "403 Forbidden: a page from elsewhere may not use this channel.\n",
         404 => "404 Not Found: there is nothing at this address.\n",
         405 => "405 Method Not Allowed: this address does not take that method; see the Allow header.\n",
+        408 => "408 Request Timeout: the body of the request came too slowly.\n",
         412 => "412 Precondition Failed: the client has another version.\n",
         413 => "413 Content Too Large: the body is larger than this server takes.\n",
         421 => {

@@ -10,6 +10,7 @@ use super::ids::{AppId, ConnKey, LinkId, RequestKey};
 use super::pacing::Pacer;
 use super::request::{Body, Place, Plan, Request};
 use super::routes::Target;
+use super::stored::Share;
 use super::traffic::{Beside, MeterId};
 use super::{Hub, answers};
 use crate::http::Persistence;
@@ -353,10 +354,17 @@ impl Hub {
         }
         // Whatever became of the plan, a file that is whole goes with the request.
         let spool = planned.spool.or_else(|| asked.spool.clone().filter(|_| asked.body != Body::Growing));
+        // That of chunks is not known yet, and one of which more is to come is counted as it comes.
+        let is_whole = spool.is_some() && asked.spool.is_some() && asked.body == Body::Whole;
+        let stored = Share {
+            bytes: asked.head.spool_size.filter(|_| is_whole).map_or(0, u64::from),
+            client: spool.as_ref().and_then(|_| self.client_of(&asked.envelope.headers)),
+        };
         let request = Request {
             number,
             meter: planned.meter,
             spool,
+            stored,
             body,
             raw: planned.raw,
             head_only: method == b"HEAD",

@@ -54,6 +54,7 @@ mod request;
 pub mod routes;
 mod sharing;
 mod stalled;
+mod stored;
 mod stream;
 mod streaming;
 mod taps;
@@ -89,6 +90,7 @@ use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use stored::Stored;
 use taps::Taps;
 use tracing::warn;
 use traffic::Traffic;
@@ -118,6 +120,7 @@ pub struct Hub {
     live: Live,
     uploads: Uploads,
     arriving: Arriving,
+    stored: Stored,
     clients: Clients,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
@@ -161,6 +164,7 @@ impl Hub {
             raw_clients: RawClients::default(),
             uploads: Uploads::default(),
             arriving: Arriving::default(),
+            stored: Stored::default(),
             clients: Clients::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),

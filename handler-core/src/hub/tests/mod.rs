@@ -34,6 +34,7 @@ mod simulation;
 mod site;
 mod standards;
 mod stopping;
+mod stored;
 mod streams;
 mod uploads;
 mod workers;
