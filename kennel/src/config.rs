@@ -6,7 +6,7 @@ use crate::listen::{self, METRICS};
 use crate::own_server::{DEFAULT_LISTEN, no_port};
 use crate::toml_words::{self, Worded};
 use handler_core::http::proxies::TrustedProxies;
-use handler_core::hub::{Affinity, Limits};
+use handler_core::hub::{Affinity, HostPattern, Limits};
 use handler_core::object;
 use handler_core::transport::Address;
 use handler_core::worker::protocol::MAX_BATCH;
@@ -33,6 +33,9 @@ pub(crate) struct Config {
     /// Proxies that name the client of a request.
     #[serde(default, deserialize_with = "networks")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
+    /// The only hosts that requests may name.
+    #[serde(default, deserialize_with = "hosts")]
+    pub(crate) hosts: Option<Vec<HostPattern>>,
     /// Existing Mongrel2 handlers.
     #[serde(default, deserialize_with = "object::list")]
     pub(crate) mongrel2: Vec<Mongrel2>,
@@ -528,6 +531,16 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trusted
     TrustedProxies::parse(texts.iter().map(String::as_str)).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// A list of host names.
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HostPattern>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(serde::de::Error::custom("name at least one host, or leave `hosts` out to answer all"));
+    }
+    let patterns: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+    patterns.map(Some).map_err(serde::de::Error::custom)
+}
+
 /// A whole number above 0, or `"64KiB"`, `"256MiB"`, `"1GiB"`.
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     #[derive(Deserialize)]
@@ -700,6 +713,12 @@ mod tests {
         }
         let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
         assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");
+        let text = problem("hosts = [\"example.com\", \"http://a.example\"]\n");
+        assert!(
+            text.starts_with("kennel.toml:1:") && text.contains("`http://a.example` is not a host name"),
+            "{text}"
+        );
+        assert!(problem("hosts = []\n").contains("name at least one host"));
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is not a duration"));
         assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most \"255MiB\""));

@@ -10,9 +10,7 @@ pub fn text(status: u16) -> &'static str {
         408 => "408 Request Timeout: the body of the request came too slowly.\n",
         412 => "412 Precondition Failed: the client has another version.\n",
         413 => "413 Content Too Large: the body is larger than this server takes.\n",
-        421 => {
-            "421 Misdirected Request: `kennel dev` does not answer to this host name; --allow-host NAME allows it.\n"
-        }
+        421 => "421 Misdirected Request: this server does not answer to this host name.\n",
         426 => "426 Upgrade Required: this address takes WebSockets only.\n",
         502 => {
             "502 Bad Gateway: the program that was answering has died. Whether it did its work is unknown.\n"

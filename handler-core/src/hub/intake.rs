@@ -263,11 +263,12 @@ impl Hub {
 
     /// Whether a message names a host that this site does not answer to. The log says so.
     fn refuses_host(&mut self, link: LinkId, envelope: &Envelope<'_>, now: Instant) -> bool {
-        let is_foreign = self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(envelope));
-        if is_foreign {
-            self.refuse(link, envelope, "a foreign Host; --allow-host NAME allows it", now);
+        let Some(hosts) = self.hosts.as_ref().filter(|_| self.own_link != Some(link)) else { return false };
+        if hosts.allow(envelope) {
+            return false;
         }
-        is_foreign
+        self.refuse(link, envelope, hosts.complaint(), now);
+        true
     }
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
@@ -727,7 +728,7 @@ impl Hub {
 }
 
 impl Hub {
-    /// A page of the hub's own. While the server stops, a 503 says so.
+    /// A page of the hub's own. While the server stops, a 503 says so, and a 421 says which hosts there are.
     pub(super) fn own_page(&self, status: u16) -> Plan {
         let mut plan = own_answer(status, None);
         if status == 503
@@ -735,6 +736,11 @@ impl Hub {
             && let Plan::Answer { body, .. } = &mut plan
         {
             answers::STOPPING.clone_into(body);
+        }
+        if status == 421
+            && let (Some(hosts), Plan::Answer { body, .. }) = (&self.hosts, &mut plan)
+        {
+            hosts.page().clone_into(body);
         }
         plan
     }

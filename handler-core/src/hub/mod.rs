@@ -69,6 +69,7 @@ pub use app::AppSpec;
 pub use capacity::Capacity;
 pub use counters::Counters;
 pub use effect::Effect;
+pub use hosts::{HostError, HostPattern, Hosts};
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::{LimitValue, Limits};
 pub use operate::OperateError;
@@ -81,7 +82,6 @@ use arriving::Arriving;
 use clients::Clients;
 use connection::Connections;
 use counters::Complaints;
-use hosts::Hosts;
 use link::Link;
 use live::Live;
 use output::Outgoing;
@@ -130,6 +130,8 @@ pub struct Hub {
     complaints: Complaints,
     /// The only names that clients may ask by; none: any.
     hosts: Option<Hosts>,
+    /// The link of the caller's own, which has no clients.
+    own_link: Option<LinkId>,
     /// Buffers of finished jobs, to be used again.
     spare: Vec<Vec<u8>>,
     next_deadline_check: Option<Instant>,
@@ -172,6 +174,7 @@ impl Hub {
             taps: Taps::default(),
             complaints: Complaints::default(),
             hosts: None,
+            own_link: None,
             spare: Vec::new(),
             next_deadline_check: None,
             stopping: None,
@@ -184,10 +187,9 @@ impl Hub {
         self.apps[usize::from(app.0)].sharing = sharing;
     }
 
-    /// Answers to addresses, names of this machine and these names alone, since a page that a foreign name led here could
-    /// read everything.
-    pub fn allow_hosts_only(&mut self, names: &[String]) {
-        self.hosts = Some(Hosts::new(names));
+    /// Answers to these hosts alone.
+    pub fn allow_hosts_only(&mut self, hosts: Hosts) {
+        self.hosts = Some(hosts);
     }
 
     /// What was seen so far.

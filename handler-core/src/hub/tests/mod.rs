@@ -15,6 +15,7 @@ mod crowds;
 mod decisions;
 mod fairness;
 mod handshakes;
+mod hosts;
 mod lines;
 mod live;
 mod log;
