@@ -1,7 +1,7 @@
 //! Which client a message comes from, and how much of what all clients share one address may take.
 
 use super::Hub;
-use super::about::About;
+use super::about::{About, log_about};
 use super::counters::Complaint;
 use super::intake::{Asked, Planned, own_answer};
 use super::traffic::MeterId;
@@ -9,7 +9,6 @@ use crate::http::client_address::ClientAddress;
 use crate::http::proxies::TrustedProxies;
 use crate::protocol::{Envelope, Headers};
 use std::time::Instant;
-use tracing::warn;
 
 /// The setting that turns requests of a proxy into requests of its clients.
 #[derive(Debug, Default)]
@@ -68,7 +67,14 @@ impl Hub {
         }
         self.counters.overloaded += 1;
         if self.complaints.pass(Complaint::Overflow, now) {
-            warn!(%client, "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address");
+            let about = About::message(asked.key, asked.envelope);
+            log_about!(
+                warn,
+                about,
+                %client,
+                status = 503,
+                "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address"
+            );
         }
         Some(Planned::own(self.own_page(503), MeterId::NOBODY))
     }
