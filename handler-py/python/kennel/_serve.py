@@ -427,9 +427,7 @@ class Server:
         if self.worker.stopping and self._end is not None:
             self.look_soon()
 
-    def log(
-        self, title: str, problem: BaseException, fields: Optional[Dict[str, Any]] = None
-    ) -> Optional[str]:
+    def log(self, title: str, problem: BaseException, fields: Optional[Dict[str, Any]] = None) -> Optional[str]:
         """Logs the failure of a request; under `kennel dev`, gives the page that shows it."""
         failure = _failure.describe(problem)
         lines = "".join("\n    " + line for line in failure.traceback.splitlines())
