@@ -224,15 +224,11 @@ impl Hub {
         let most = if bounds.slow == Slow::DropOldest { self.limits.connection_output } else { bounds.bytes };
         if letters > 1 && (letters > bounds.letters || bytes > most) {
             self.counters.overflowed += 1;
-            if self.complaints.pass(Complaint::Overflow, now) {
-                if let Some(about) = self.about_live(id) {
-                    log_about!(
-                        warn,
-                        about,
-                        waiting = bytes,
-                        "dropped and closed: the client does not come for what is sent to it"
-                    );
-                }
+            if self.complaints.pass(Complaint::Overflow, now)
+                && let Some(about) = self.about_live(id)
+            {
+                let text = "dropped and closed: the client does not come for what is sent to it";
+                log_about!(warn, about, waiting = bytes, "{text}");
             }
             self.finish_live(id, 1008, "too slow", now);
         } else if is_first {
