@@ -4,6 +4,7 @@
 //! a short application.
 
 use crate::fields::Fields;
+use crate::link::Link;
 use crate::worker::Worker;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopIteration};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -82,10 +83,13 @@ impl Steps {
         }))
     }
 
-    /// The job that the hub is told from the next step on.
+    /// The job that the hub is told from the next step on, and that log lines are about from now on.
     #[setter]
     fn set_serial(&mut self, serial: u64) {
         self.serial = serial;
+        if self.is_running {
+            Link::set_running(serial);
+        }
     }
 
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -191,14 +195,19 @@ impl Steps {
             Ok(None) => py.None(),
             Err(problem) => problem.into_value(py).into_any(),
         };
-        let conversation = {
+        let (conversation, serial) = {
             let mut this = slf.borrow_mut();
             this.is_over = true;
             this.awaited = None;
             this.iterator = None;
-            this.conversation.clone_ref(py)
+            (this.conversation.clone_ref(py), this.serial)
         };
-        conversation.call_method1(py, intern!(py, "over"), (problem,))?;
+        // What is logged about its end is about its job.
+        let outer = Link::running();
+        Link::set_running(serial);
+        let told = conversation.call_method1(py, intern!(py, "over"), (problem,));
+        Link::set_running(outer);
+        told?;
         Ok(None)
     }
 

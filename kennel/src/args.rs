@@ -4,7 +4,7 @@ pub(crate) mod conf;
 
 use crate::apps::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use handler_core::hub::Affinity;
+use handler_core::hub::{Affinity, HostPattern};
 use std::path::PathBuf;
 
 /// Runs Mongrel2 handlers written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
@@ -208,6 +208,9 @@ pub(crate) struct Serve {
     /// Where metrics are read as Prometheus does, at http://ADDR:PORT/metrics [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_METRICS")]
     pub(crate) metrics: Option<String>,
+    /// Answer only requests for this host name; `*.NAME` for all names below it; repeat for several [default: any]
+    #[arg(long, value_name = "NAME", env = "KENNEL_ONLY_HOST", value_delimiter = ',')]
+    pub(crate) only_host: Vec<HostPattern>,
     #[command(flatten)]
     pub(crate) database: Database,
     /// How log lines are written
@@ -222,19 +225,10 @@ pub(crate) struct Serve {
 pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) serve: Serve,
-    /// Answer requests for this host name, too; behind a leading dot, for all names that end so. Addresses and names of
-    /// this machine are always answered, others never, so that no foreign page can read this site
-    #[arg(long, value_name = "NAME", env = "KENNEL_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
-    pub(crate) allow_host: Vec<String>,
-}
-
-/// A host name, without scheme and port.
-fn host_name(typed: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    match !typed.is_empty() && typed.bytes().all(is_plain) {
-        true => Ok(typed.to_owned()),
-        false => Err("write a host name without scheme and port, as in dev.example.com".to_owned()),
-    }
+    /// Answer requests for this host name, too; `*.NAME` for all names below it. Addresses and names of this machine are
+    /// always answered, others never, so that no foreign page can read this site
+    #[arg(long, value_name = "NAME", env = "KENNEL_ALLOW_HOST", value_delimiter = ',')]
+    pub(crate) allow_host: Vec<HostPattern>,
 }
 
 /// Where an existing Mongrel2's handler is found.

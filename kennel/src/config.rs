@@ -5,7 +5,7 @@ use crate::exit::plain;
 use crate::listen::{self, METRICS};
 use crate::own_server::{DEFAULT_LISTEN, no_port};
 use crate::toml_words::{self, Worded};
-use handler_core::hub::{Affinity, Limits};
+use handler_core::hub::{Affinity, HostPattern, Limits};
 use handler_core::object;
 use handler_core::transport::Address;
 use handler_core::worker::protocol::MAX_BATCH;
@@ -33,6 +33,9 @@ pub(crate) struct Config {
     /// Proxies that name the client of a request.
     #[serde(default, deserialize_with = "networks")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
+    /// The only hosts that requests may name.
+    #[serde(default, deserialize_with = "hosts")]
+    pub(crate) hosts: Option<Vec<HostPattern>>,
     /// Existing Mongrel2 handlers.
     #[serde(default, deserialize_with = "object::list")]
     pub(crate) mongrel2: Vec<Mongrel2>,
@@ -259,6 +262,12 @@ struct LimitSettings {
     #[serde(default, deserialize_with = "size")]
     upload: Option<usize>,
     #[serde(default, deserialize_with = "size")]
+    upload_total: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    upload_total_per_address: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
+    upload_rate: Option<usize>,
+    #[serde(default, deserialize_with = "size")]
     rooms: Option<usize>,
     #[serde(default, deserialize_with = "duration")]
     keep_alive: Option<Duration>,
@@ -373,6 +382,9 @@ impl Config {
             (&mut limits.inactivity, set.inactivity),
         ];
         assign.into_iter().for_each(|(limit, value)| *limit = value.unwrap_or(*limit));
+        let defaults = Limits::default();
+        // One body of the size that is allowed may come.
+        let at_least_one = |total: usize| set.upload.map(|upload| upload.max(total));
         let assign = [
             (&mut limits.queue, set.queue),
             (&mut limits.worker_jobs, set.worker_jobs),
@@ -382,6 +394,12 @@ impl Config {
             (&mut limits.connection_output, set.connection_output),
             (&mut limits.channel_queue, set.channel_queue),
             (&mut limits.upload, set.upload),
+            (&mut limits.upload_total, set.upload_total.or(at_least_one(defaults.upload_total))),
+            (
+                &mut limits.upload_total_per_address,
+                set.upload_total_per_address.or(at_least_one(defaults.upload_total_per_address)),
+            ),
+            (&mut limits.upload_rate, set.upload_rate),
             (&mut limits.rooms, set.rooms),
             (&mut limits.handler_targets, set.handler_targets),
             (&mut limits.connections, set.connections),
@@ -513,6 +531,16 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trusted
     TrustedProxies::parse(texts.iter().map(String::as_str)).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// A list of host names.
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HostPattern>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    if texts.is_empty() {
+        return Err(serde::de::Error::custom("name at least one host, or leave `hosts` out to answer all"));
+    }
+    let patterns: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+    patterns.map(Some).map_err(serde::de::Error::custom)
+}
+
 /// A whole number above 0, or `"64KiB"`, `"256MiB"`, `"1GiB"`.
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     #[derive(Deserialize)]
@@ -607,7 +635,7 @@ mod tests {
             [limits]
             request_timeout = "1m 30s"
             script_time = 2.5
-            upload = "2GiB"
+            upload = "3GiB"
             worker_memory = "64MiB"
             form_parts = 50
         "#;
@@ -617,7 +645,12 @@ mod tests {
         let limits = config.limits();
         assert_eq!(limits.request_timeout, Duration::from_secs(90));
         assert_eq!(limits.script_time, Duration::from_millis(2500));
-        assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 2 << 30));
+        assert_eq!((limits.worker_memory, limits.upload), (64 << 20, 3 << 30));
+        assert_eq!(
+            (limits.upload_total, limits.upload_total_per_address),
+            (8 << 30, 3 << 30),
+            "one body fits"
+        );
         assert_eq!((limits.form.parts, limits.form.field), (50, Limits::default().form.field));
         assert!(matches!(&config.mongrel2[0].place, Place::Addresses { recv_ident: None, .. }));
         assert_eq!(config.mongrel2[0].upload_store.as_deref(), Some(Path::new("/srv/mongrel2/tmp")));
@@ -680,6 +713,12 @@ mod tests {
         }
         let text = problem("[[app]]\nsource = \"a\"\naffinity = \"cookies\"\n");
         assert!(text.starts_with("kennel.toml:3:12: `cookies` is not an affinity"), "{text}");
+        let text = problem("hosts = [\"example.com\", \"http://a.example\"]\n");
+        assert!(
+            text.starts_with("kennel.toml:1:") && text.contains("`http://a.example` is not a host name"),
+            "{text}"
+        );
+        assert!(problem("hosts = []\n").contains("name at least one host"));
         assert!(problem("[limits]\nqueue = -1\n").contains("above 0"));
         assert!(problem("[limits]\nscript_time = \"soon\"\n").contains("`soon` is not a duration"));
         assert!(problem("[limits]\nexec_line = \"1GiB\"\n").contains("at most \"255MiB\""));

@@ -134,8 +134,32 @@ impl Hub {
         if let Some(request) = self.conns.map.get(&key).and_then(|conn| conn.current) {
             return self.about(request);
         }
-        let live = self.live.lives.at(key).and_then(|live| self.about_live(live));
-        live.unwrap_or_else(|| About::connection(key))
+        let carried = self.conns.map.get(&key).and_then(|conn| conn.carries);
+        match self.live.lives.at(key).or(carried) {
+            Some(live) => self.about_live_by(live, key),
+            None => About::connection(key),
+        }
+    }
+
+    /// What the log says about a live connection that uses a Mongrel2 connection: its own, or the one that carries its
+    /// session now.
+    pub(super) fn about_live_by(&self, id: LiveId, key: ConnKey) -> About {
+        let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+        About { link: key.link.0, conn: key.id.get(), ..about }
+    }
+
+    /// What the log says about a message that opens a live connection of an app, or would.
+    pub(super) fn about_opening(&self, key: ConnKey, envelope: &Envelope<'_>, app: AppId) -> About {
+        About { app: Some(self.name_of(app)), ..About::message(key, envelope) }
+    }
+
+    /// What the log says about a body that is arriving by a connection: about its request, or else the message that
+    /// announced it.
+    pub(super) fn about_body(&self, key: ConnKey) -> About {
+        match self.uploads.request(key).or_else(|| self.arriving.request(key)) {
+            Some(request) => self.about(request),
+            None => self.uploads.about(key).cloned().unwrap_or_else(|| self.about_connection(key)),
+        }
     }
 
     fn name_of(&self, app: AppId) -> String {

@@ -7,11 +7,10 @@ pub fn text(status: u16) -> &'static str {
         403 => "403 Forbidden: a page from elsewhere may not use this channel.\n",
         404 => "404 Not Found: there is nothing at this address.\n",
         405 => "405 Method Not Allowed: this address does not take that method; see the Allow header.\n",
+        408 => "408 Request Timeout: the body of the request came too slowly.\n",
         412 => "412 Precondition Failed: the client has another version.\n",
         413 => "413 Content Too Large: the body is larger than this server takes.\n",
-        421 => {
-            "421 Misdirected Request: `kennel dev` does not answer to this host name; --allow-host NAME allows it.\n"
-        }
+        421 => "421 Misdirected Request: this server does not answer to this host name.\n",
         426 => "426 Upgrade Required: this address takes WebSockets only.\n",
         502 => {
             "502 Bad Gateway: the program that was answering has died. Whether it did its work is unknown.\n"

@@ -11,7 +11,9 @@ use super::about::log_about;
 use super::effect::Effect;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::intake::{Asked, Planned};
+use super::limits::Limits;
 use super::request::{Body, Job, Place, Plan, Request};
+use super::stored::{Coming, Pace, Progress, Share, Stored};
 use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -25,7 +27,8 @@ use std::time::{Duration, Instant};
 const GRAIN: u64 = 64 << 10;
 /// How often bodies that nobody hears of are looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
-/// After so long without a byte Mongrel2 has cut the client off (`limits.min_ping` and a tick), of which it tells nobody.
+/// After this time without a byte Mongrel2 has cut the client off (`limits.min_ping` and a tick), of which it tells
+/// nobody. A body has to bring `limits.upload_rate` on average over this time.
 pub(super) const LOST: Duration = Duration::from_secs(150);
 
 /// A body that comes in parts.
@@ -47,8 +50,10 @@ struct Parts {
     writing: u32,
     /// The last part has come.
     whole: bool,
-    /// When something last came, or was granted.
-    heard: Instant,
+    /// When it began.
+    since: Instant,
+    /// How fast it comes while it may; begins again with each grant.
+    progress: Progress,
     /// What becomes of the connection if the body is read to its end.
     persistence: Persistence,
     /// The address that limits per client address count.
@@ -61,7 +66,7 @@ impl Parts {
     /// # Errors
     ///
     /// What is wrong with it: Mongrel2 would not have sent that.
-    fn take(&mut self, part: Part, size: u64, now: Instant) -> Result<(), &'static str> {
+    fn take(&mut self, part: Part, size: u64) -> Result<(), &'static str> {
         if self.whole || part.offset != self.received {
             return Err("a part of a body out of order");
         }
@@ -76,8 +81,13 @@ impl Parts {
         self.received = end;
         self.credits -= size as i64;
         self.whole = part.last;
-        self.heard = now;
         Ok(())
+    }
+
+    /// What it holds: what is handed to a worker as it comes waits in memory, and not for long.
+    fn share(&self) -> Share {
+        let bytes = if self.file.is_some() { self.received } else { self.received.min(BODY_WINDOW as u64) };
+        Share { bytes, client: self.client }
     }
 
     /// Takes what may be granted now.
@@ -95,7 +105,7 @@ impl Parts {
         }
         self.wanted = self.wanted.saturating_sub(room);
         self.credits += room as i64;
-        self.heard = now;
+        self.progress = Progress::new(self.received, now);
         Some(room as u32)
     }
 }
@@ -121,6 +131,11 @@ impl Arriving {
         self.parts.get(&key).is_some_and(|parts| !parts.whole)
     }
 
+    /// The request whose body comes by this connection.
+    pub fn request(&self, key: ConnKey) -> Option<RequestKey> {
+        self.parts.get(&key).map(|parts| parts.request)
+    }
+
     /// Nobody waits for the rest of it.
     pub fn forget(&mut self, key: ConnKey) {
         self.parts.remove(&key);
@@ -137,6 +152,18 @@ impl Arriving {
     /// How many bodies of a client's address are not whole.
     pub fn of_client(&self, client: ClientAddress) -> usize {
         self.parts.values().filter(|parts| parts.client == Some(client) && !parts.whole).count()
+    }
+
+    /// Counts the bytes of these bodies, and lists those of which more is to come.
+    pub fn count(&self, stored: &mut Stored, coming: &mut Vec<Coming>) {
+        for (key, parts) in &self.parts {
+            stored.add(parts.share());
+            if !parts.whole {
+                let request = Some(parts.request);
+                coming.push(Coming { since: parts.since, key: *key, request, share: parts.share() });
+            }
+        }
+        self.finishing.values().for_each(|parts| stored.add(parts.share()));
     }
 
     fn is_empty(&self) -> bool {
@@ -160,8 +187,10 @@ impl Hub {
         self.arriving.folder = Some(folder);
     }
 
+    /// Whether no body may be as large as this one, even alone.
     pub(super) fn is_too_large(&self, body: u64) -> bool {
-        body > self.limits.upload as u64
+        let Limits { upload, upload_total, upload_total_per_address, .. } = self.limits;
+        body > upload.min(upload_total).min(upload_total_per_address) as u64
     }
 
     /// The beginning of a body in parts. `false`: the raw handler has to see to it.
@@ -237,7 +266,8 @@ impl Hub {
             unwritten: 0,
             writing: 0,
             whole: false,
-            heard: now,
+            since: now,
+            progress: Progress::new(bytes.len() as u64, now),
             persistence,
             client: self.client_of(&asked.envelope.headers),
         };
@@ -272,17 +302,18 @@ impl Hub {
             return true;
         };
         let bytes = envelope.body;
-        if let Err(problem) = parts.take(part, bytes.len() as u64, now) {
+        if let Err(problem) = parts.take(part, bytes.len() as u64) {
             self.refuse(key.link, envelope, problem, now);
             self.break_off(key, now);
             return true;
         }
-        let request = parts.request;
-        if parts.received > self.limits.upload as u64 {
+        let (request, received) = (parts.request, parts.received);
+        if self.is_too_large(received) {
             self.refuse(key.link, envelope, "a body beyond limits.upload", now);
             self.refuse_body(request, 413, now);
             return true;
         }
+        let Some(parts) = self.arriving.parts.get_mut(&key) else { return true };
         if let Some(path) = parts.file.clone() {
             if part.last || !bytes.is_empty() {
                 parts.unwritten += bytes.len() as u64;
@@ -334,6 +365,9 @@ impl Hub {
                 if !parts.whole || parts.writing > 0 {
                     self.arriving.due.push(key);
                 } else if let Some(parts) = self.arriving.finishing.remove(path) {
+                    if let Some(request) = self.requests.get_mut(request) {
+                        request.stored = parts.share();
+                    }
                     self.complete_body(request, parts.persistence, now);
                 }
             }
@@ -498,22 +532,40 @@ impl Hub {
             && self.arriving.parts.get(&request.conn).is_none_or(|p| p.credits != 0 || p.wanted > 0)
     }
 
-    /// Finds out which bodies have stopped to come though nobody said so, and which have become too large.
+    /// Finds out which bodies have stopped to come though nobody said so, which come too slowly, and which have become too
+    /// large, alone or all together.
     pub(super) fn look_at_bodies(&mut self, now: Instant) {
-        if self.arriving.next_look.is_none_or(|due| due > now) {
-            return;
+        let Some(due) = self.arriving.next_look.filter(|due| *due <= now) else { return };
+        let pause = now - due;
+        if pause > LOOK {
+            // The hub did not run, and did not hear what came meanwhile.
+            self.arriving.parts.values_mut().for_each(|parts| parts.progress.excuse(pause));
+            self.uploads.excuse(pause);
         }
-        let is_lost = |parts: &Parts| parts.credits > 0 && now.saturating_duration_since(parts.heard) >= LOST;
-        let lost: Vec<_> =
-            self.arriving.parts.iter().filter(|(_, parts)| is_lost(parts)).map(|(key, _)| *key).collect();
-        for key in lost {
-            let about = self.about_connection(key);
-            log_about!(warn, about, "a body has not gone on for {LOST:?}: its client is given up");
-            self.break_off(key, now);
+        let rate = self.limits.upload_rate;
+        let mut tardy = Vec::new();
+        for (key, parts) in self.arriving.parts.iter_mut().filter(|(_, parts)| parts.credits > 0) {
+            let pace = parts.progress.look(parts.received, rate, now);
+            tardy.push((*key, parts.request, pace));
         }
+        for (key, request, pace) in tardy {
+            match pace {
+                Pace::Fine => {}
+                Pace::Slow => self.refuse_slow_body(key, Some(request), now),
+                Pace::Lost => self.give_up_body(key, now),
+            }
+        }
+        self.count_bodies(now);
         self.measure_all();
-        let is_needed = !self.arriving.is_empty() || !self.uploads.is_empty();
+        let is_needed = !self.arriving.is_empty() || !self.uploads.is_empty() || !self.stored.is_empty();
         self.arriving.next_look = is_needed.then(|| now + LOOK);
+    }
+
+    /// Nothing has come of a body for so long that its client must be gone.
+    pub(super) fn give_up_body(&mut self, key: ConnKey, now: Instant) {
+        let about = self.about_body(key);
+        log_about!(warn, about, "a body has not gone on for {LOST:?}: its client is given up");
+        self.break_off(key, now);
     }
 
     /// Under a stop no more comes of what has not come.

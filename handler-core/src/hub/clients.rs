@@ -1,6 +1,7 @@
 //! Which client a message comes from, and how much of what all clients share one address may take.
 
 use super::Hub;
+use super::about::{About, log_about};
 use super::counters::Complaint;
 use super::intake::{Asked, Planned, own_answer};
 use super::traffic::MeterId;
@@ -8,7 +9,6 @@ use kennel_http::client_address::ClientAddress;
 use kennel_http::proxies::TrustedProxies;
 use mongrel2_wire::{Envelope, Headers};
 use std::time::Instant;
-use tracing::warn;
 
 /// The setting that turns requests of a proxy into requests of its clients.
 #[derive(Debug, Default)]
@@ -45,21 +45,36 @@ impl Hub {
         (self.clients.proxies.is_some() || !client.is_local()).then_some(client)
     }
 
-    /// Refuses a body that is too large, or one too many for its client's address.
+    /// Refuses a body that is too large, one that would be too much beside the others, or one too many for its client's
+    /// address.
     pub(super) fn refuse_at_start(&mut self, asked: &Asked<'_>, now: Instant) -> Option<Planned> {
         let link = asked.key.link;
-        if self.is_too_large(asked.head.spool_size.map_or(0, u64::from)) {
+        let announced = asked.head.spool_size.map_or(0, u64::from);
+        if self.is_too_large(announced) {
             self.refuse(link, asked.envelope, "a body beyond limits.upload", now);
             return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
         }
-        let client = self.client_of(&asked.envelope.headers)?;
+        let client = self.client_of(&asked.envelope.headers);
+        if let Some(bound) = self.bound_of_bodies(announced, client) {
+            self.counters.overloaded += 1;
+            self.complain_of_overload(|_| About::message(asked.key, asked.envelope), bound, now);
+            return Some(Planned::own(self.own_page(503), MeterId::NOBODY));
+        }
+        let client = client?;
         let most = self.limits.bodies_per_address;
         if self.arriving.of_client(client) + self.uploads.of_client(client, asked.key) < most {
             return None;
         }
         self.counters.overloaded += 1;
         if self.complaints.pass(Complaint::Overflow, now) {
-            warn!(%client, "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address");
+            let about = About::message(asked.key, asked.envelope);
+            log_about!(
+                warn,
+                about,
+                %client,
+                status = 503,
+                "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address"
+            );
         }
         Some(Planned::own(self.own_page(503), MeterId::NOBODY))
     }

@@ -10,6 +10,7 @@ use super::ids::{AppId, ConnKey, LinkId, RequestKey};
 use super::pacing::Pacer;
 use super::request::{Body, Place, Plan, Request};
 use super::routes::Target;
+use super::stored::Share;
 use super::traffic::{Beside, MeterId};
 use super::{Hub, answers};
 use crate::worker::protocol::{Handler, encode_job};
@@ -262,11 +263,12 @@ impl Hub {
 
     /// Whether a message names a host that this site does not answer to. The log says so.
     fn refuses_host(&mut self, link: LinkId, envelope: &Envelope<'_>, now: Instant) -> bool {
-        let is_foreign = self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(envelope));
-        if is_foreign {
-            self.refuse(link, envelope, "a foreign Host; --allow-host NAME allows it", now);
+        let Some(hosts) = self.hosts.as_ref().filter(|_| self.own_link != Some(link)) else { return false };
+        if hosts.allow(envelope) {
+            return false;
         }
-        is_foreign
+        self.refuse(link, envelope, hosts.complaint(), now);
+        true
     }
 
     /// Whether the connection is closed or being closed: what still arrives from it is ignored.
@@ -353,10 +355,17 @@ impl Hub {
         }
         // Whatever became of the plan, a file that is whole goes with the request.
         let spool = planned.spool.or_else(|| asked.spool.clone().filter(|_| asked.body != Body::Growing));
+        // That of chunks is not known yet, and one of which more is to come is counted as it comes.
+        let is_whole = spool.is_some() && asked.spool.is_some() && asked.body == Body::Whole;
+        let stored = Share {
+            bytes: asked.head.spool_size.filter(|_| is_whole).map_or(0, u64::from),
+            client: spool.as_ref().and_then(|_| self.client_of(&asked.envelope.headers)),
+        };
         let request = Request {
             number,
             meter: planned.meter,
             spool,
+            stored,
             body,
             raw: planned.raw,
             head_only: method == b"HEAD",
@@ -719,7 +728,7 @@ impl Hub {
 }
 
 impl Hub {
-    /// A page of the hub's own. While the server stops, a 503 says so.
+    /// A page of the hub's own. While the server stops, a 503 says so, and a 421 says which hosts there are.
     pub(super) fn own_page(&self, status: u16) -> Plan {
         let mut plan = own_answer(status, None);
         if status == 503
@@ -727,6 +736,11 @@ impl Hub {
             && let Plan::Answer { body, .. } = &mut plan
         {
             answers::STOPPING.clone_into(body);
+        }
+        if status == 421
+            && let (Some(hosts), Plan::Answer { body, .. }) = (&self.hosts, &mut plan)
+        {
+            hosts.page().clone_into(body);
         }
         plan
     }

@@ -38,6 +38,13 @@ pub struct Limits {
     pub channel_queue: usize,
     /// Bytes of a body that goes to a file, as announced; more gets 413.
     pub upload: usize,
+    /// Bytes of all bodies in files or in parts together that have arrived and whose requests are not over. One more body
+    /// gets 503; while there are more, those that began last do.
+    pub upload_total: usize,
+    /// The same for one client's address.
+    pub upload_total_per_address: usize,
+    /// Bytes per second that such a body brings at least, on average over 150 s; then 408.
+    pub upload_rate: usize,
     /// Bodies of one client's address that arrive at once, in files or in parts; one more gets 503.
     pub bodies_per_address: usize,
     /// Rooms that one connection may be in.
@@ -168,6 +175,21 @@ impl Limits {
             ),
             ("upload", LimitValue::Size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
             (
+                "upload_total",
+                LimitValue::Size(self.upload_total),
+                "large bodies that have arrived and whose requests are not over, then 503",
+            ),
+            (
+                "upload_total_per_address",
+                LimitValue::Size(self.upload_total_per_address),
+                "the same for one client address",
+            ),
+            (
+                "upload_rate",
+                LimitValue::Size(self.upload_rate),
+                "bytes per second of a large body at least, on average over 150 s; then 408",
+            ),
+            (
                 "bodies_per_address",
                 LimitValue::Count(self.bodies_per_address),
                 "large bodies of one client address that arrive at once, then 503",
@@ -247,6 +269,9 @@ impl Default for Limits {
             connection_output: 16 << 20,
             channel_queue: 4 << 20,
             upload: 1 << 30,
+            upload_total: 8 << 30,
+            upload_total_per_address: 2 << 30,
+            upload_rate: 100,
             bodies_per_address: 64,
             rooms: 1000,
             keep_alive: Duration::from_secs(45),

@@ -54,6 +54,7 @@ mod request;
 pub mod routes;
 mod sharing;
 mod stalled;
+mod stored;
 mod stream;
 mod streaming;
 mod taps;
@@ -68,6 +69,7 @@ pub use app::AppSpec;
 pub use capacity::Capacity;
 pub use counters::Counters;
 pub use effect::Effect;
+pub use hosts::{HostError, HostPattern, Hosts};
 pub use ids::{AppId, ConnKey, LinkId, WorkerId};
 pub use limits::{LimitValue, Limits};
 pub use operate::OperateError;
@@ -80,7 +82,6 @@ use arriving::Arriving;
 use clients::Clients;
 use connection::Connections;
 use counters::Complaints;
-use hosts::Hosts;
 use link::Link;
 use live::Live;
 use output::Outgoing;
@@ -89,6 +90,7 @@ use request::Request;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use stored::Stored;
 use taps::Taps;
 use tracing::warn;
 use traffic::Traffic;
@@ -118,6 +120,7 @@ pub struct Hub {
     live: Live,
     uploads: Uploads,
     arriving: Arriving,
+    stored: Stored,
     clients: Clients,
     outgoing: Outgoing,
     effects: VecDeque<Effect>,
@@ -127,6 +130,8 @@ pub struct Hub {
     complaints: Complaints,
     /// The only names that clients may ask by; none: any.
     hosts: Option<Hosts>,
+    /// The link of the caller's own, which has no clients.
+    own_link: Option<LinkId>,
     /// Buffers of finished jobs, to be used again.
     spare: Vec<Vec<u8>>,
     next_deadline_check: Option<Instant>,
@@ -161,6 +166,7 @@ impl Hub {
             raw_clients: RawClients::default(),
             uploads: Uploads::default(),
             arriving: Arriving::default(),
+            stored: Stored::default(),
             clients: Clients::default(),
             outgoing: Outgoing::default(),
             effects: VecDeque::new(),
@@ -168,6 +174,7 @@ impl Hub {
             taps: Taps::default(),
             complaints: Complaints::default(),
             hosts: None,
+            own_link: None,
             spare: Vec::new(),
             next_deadline_check: None,
             stopping: None,
@@ -180,10 +187,9 @@ impl Hub {
         self.apps[usize::from(app.0)].sharing = sharing;
     }
 
-    /// Answers to addresses, names of this machine and these names alone, since a page that a foreign name led here could
-    /// read everything.
-    pub fn allow_hosts_only(&mut self, names: &[String]) {
-        self.hosts = Some(Hosts::new(names));
+    /// Answers to these hosts alone.
+    pub fn allow_hosts_only(&mut self, hosts: Hosts) {
+        self.hosts = Some(hosts);
     }
 
     /// What was seen so far.

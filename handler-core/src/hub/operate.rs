@@ -140,6 +140,7 @@ impl Hub {
     /// Makes a link of the caller's own usable, which has no server: it gives the hub messages, and gets its replies.
     pub fn open_own_link(&mut self, link: LinkId) {
         self.links[usize::from(link.0)].begin(b"");
+        self.own_link = Some(link);
     }
 
     /// Lets a worker finish what it has and end; another one takes its place.

@@ -16,6 +16,7 @@ use super::ids::{ConnKey, LinkId};
 use super::link::Link;
 use super::outbox::{Bound, Front, Merger, Pushed, Shared};
 use super::pacing::{Allowance, Pacer};
+use crate::hub::about::log_about;
 use crate::worker::protocol::{Slow, encode_taken};
 use kennel_http::Persistence;
 use kennel_http::websocket::{Opcode, frame};
@@ -25,7 +26,6 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
 
 /// The most of a room's message in one reply, under flow control: two of them may be under way to a client, one that is
 /// being written and one behind it.
@@ -281,7 +281,8 @@ impl Hub {
                 conn.closing = true;
                 self.counters.overflowed += 1;
                 if self.complaints.pass(Complaint::Overflow, now) {
-                    warn!(link = link.0, conn = %key.id, waiting, "closed: too much waits for this client");
+                    let about = self.about_connection(*key);
+                    log_about!(warn, about, waiting, "closed: too much waits for this client");
                 }
             }
             self.mark_dirty(*key);
@@ -389,11 +390,11 @@ impl Hub {
 
     /// Sends a connection's next message, if it has one that may go.
     fn send_next(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> Step {
-        let Some(conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+        let Some(mut conn) = self.conns.map.get_mut(&key) else { return Step::Nothing };
         if conn.batch == self.outgoing.batches.round() || self.outgoing.batches.is_full() {
             self.outgoing.write_batches(&self.links, self.limits.handler_targets);
         }
-        let link = &mut self.links[usize::from(key.link.0)];
+        let mut link = &mut self.links[usize::from(key.link.0)];
         let may_have_some = !conn.out.is_empty() || conn.carries.is_some() || conn.has_pieces();
         let is_full = link.is_full(self.outgoing.fresh(key.link), self.limits.spill);
         if may_have_some && link.queues(conn, key, is_full, in_turn, now) {
@@ -401,7 +402,11 @@ impl Hub {
         }
         let dropped = conn.out.take_dropped();
         if dropped > 1 {
-            warn!(link = key.link.0, conn = %key.id, "dropped {dropped} messages in all: the client did not read");
+            let about = self.about_connection(key);
+            log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
+            let Some(again) = self.conns.map.get_mut(&key) else { return Step::Nothing };
+            conn = again;
+            link = &mut self.links[usize::from(key.link.0)];
         }
         self.live.fill_stream(conn, &self.limits, now);
         let mut allowance = conn.pacer.allowance(link.flow_control, now);

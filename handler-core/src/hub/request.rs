@@ -3,6 +3,7 @@
 use super::affinity::Near;
 use super::ids::{AppId, ConnKey, RequestKey, WorkerId};
 use super::live::{Asking, LiveId};
+use super::stored::Share;
 use super::traffic::MeterId;
 use kennel_http::Persistence;
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ pub(super) struct Request {
     pub plan: Plan,
     /// The file with its body, which goes when it does.
     pub spool: Option<PathBuf>,
+    /// The bytes of that file, once it is whole.
+    pub stored: Share,
     pub body: Body,
     pub place: Place,
     /// It wants an HTTP answer; raw messages of other kinds do not.
@@ -112,6 +115,7 @@ impl Request {
             meter: MeterId::NOBODY,
             plan,
             spool: None,
+            stored: Share::default(),
             body: Body::Whole,
             place: Place::Pipeline,
             http: true,

@@ -8,10 +8,10 @@
 use super::Hub;
 use super::counters::Complaint;
 use super::ids::{ConnKey, LinkId};
+use crate::hub::about::log_about;
 use mongrel2_wire::reply::{self, Control};
 use mongrel2_wire::{ConnId, Targets};
 use std::time::Instant;
-use tracing::warn;
 
 impl Hub {
     /// Looks at connections that were idle or stalled a moment ago: drops what is not needed any more.
@@ -55,7 +55,12 @@ impl Hub {
         if waiting > 0 {
             self.counters.overflowed += 1;
             if self.complaints.pass(Complaint::Overflow, now) {
-                warn!(link = key.link.0, conn = %key.id, waiting, "dropped and closed: the client has read nothing for minutes");
+                log_about!(
+                    warn,
+                    self.about_connection(key),
+                    waiting,
+                    "dropped and closed: the client has read nothing for minutes"
+                );
             }
             self.control(key.link, &[key.id], Control::Cancel);
         }
@@ -87,7 +92,13 @@ impl Hub {
                 held -= memory;
                 self.counters.overflowed += 1;
                 if self.complaints.pass(Complaint::Overflow, now) {
-                    warn!(link = key.link.0, conn = %key.id, waiting = memory, "dropped and closed: too much waits for this server's clients, and this one does not read");
+                    let about = self.about_connection(key);
+                    log_about!(
+                        warn,
+                        about,
+                        waiting = memory,
+                        "dropped and closed: too much waits for this server's clients, and this one does not read"
+                    );
                 }
                 self.control(link, &[key.id], Control::Cancel);
                 self.live_disconnected(key, now);

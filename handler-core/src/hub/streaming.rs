@@ -93,9 +93,10 @@ impl Hub {
             && self.conns.map.get(&key).is_some_and(has_part)
             && self.complaints.pass(Complaint::Cut, now)
         {
-            warn!(
-                link = key.link.0,
-                conn = %key.id,
+            let about = self.about_connection(key);
+            log_about!(
+                warn,
+                about,
                 "a client is gone in the middle of a response: it has left, or mongrel2 cut it off for reading slowly, as it does without download.flow_control"
             );
         }

@@ -7,13 +7,14 @@
 //! is still there, and whether one in chunks, which announced nothing, has become too large.
 
 use super::Hub;
-use super::about::log_about;
-use super::arriving::{LOOK, LOST};
+use super::about::{About, log_about};
+use super::arriving::LOOK;
 use super::counters::Complaint;
 use super::effect::Effect;
 use super::ids::{ConnKey, LinkId, RequestKey};
 use super::intake::{Asked, Planned};
 use super::request::{Body, Place, Plan};
+use super::stored::{Coming, Pace, Progress, Share, Stored};
 use crate::worker::protocol::encode_grown;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -23,7 +24,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Uploads under way that are remembered: as many as Mongrel2 can have connections. Some ends of connections it does
 /// not tell, so those that began first are forgotten for newer ones.
@@ -37,8 +38,10 @@ struct Announced {
     /// Its size is asked for, and not known yet.
     is_asked: bool,
     path: PathBuf,
-    /// The client has not said how large it will be.
-    chunked: bool,
+    /// What the log says about it.
+    about: Box<About>,
+    /// How large it will be; none: it comes in chunks, and the client has not said.
+    length: Option<u64>,
     /// The address that limits per client address count.
     client: Option<ClientAddress>,
     /// The request that a worker has already, or will have.
@@ -51,15 +54,22 @@ struct Announced {
     wanted: bool,
     /// The size that it was told.
     told: u64,
-    /// The size that was seen, and when it was another than before; never before it was looked at.
+    /// The size that was seen.
     size: u64,
-    grown: Option<Instant>,
+    /// When it began.
+    since: Instant,
+    progress: Progress,
 }
 
 impl Announced {
     /// The path whose size is to be asked for; `None`: it is asked for already. A disk that stands still is asked once.
     fn ask(&mut self) -> Option<PathBuf> {
         (!std::mem::replace(&mut self.is_asked, true)).then(|| self.path.clone())
+    }
+
+    /// What there is of it.
+    fn share(&self) -> Share {
+        Share { bytes: self.size, client: self.client }
     }
 }
 
@@ -87,14 +97,16 @@ impl Uploads {
         self.stores.get(&link).filter(|_| is_file).map(|store| store.join(OsStr::from_bytes(file)))
     }
 
-    fn announce(&mut self, key: ConnKey, path: PathBuf, chunked: bool, client: Option<ClientAddress>) {
+    fn announce(&mut self, asked: &Asked<'_>, path: PathBuf, client: Option<ClientAddress>, now: Instant) {
+        let key = asked.key;
         self.count += 1;
         let number = self.count;
         let announced = Announced {
             number,
             is_asked: false,
             path,
-            chunked,
+            about: Box::new(About::message(key, asked.envelope)),
+            length: asked.head.spool_size.map(u64::from),
             client,
             request: None,
             abandoned: false,
@@ -102,7 +114,8 @@ impl Uploads {
             wanted: false,
             told: 0,
             size: 0,
-            grown: None,
+            since: now,
+            progress: Progress::new(0, now),
         };
         self.announced.insert(key, announced);
         self.order.push_back((key, number));
@@ -142,6 +155,37 @@ impl Uploads {
     /// The connection is gone; Mongrel2 deletes what it has not completed.
     pub fn forget(&mut self, key: ConnKey) {
         self.announced.remove(&key);
+    }
+
+    /// What the log says about the file that is written for this connection.
+    pub fn about(&self, key: ConnKey) -> Option<&About> {
+        self.announced.get(&key).map(|announced| &*announced.about)
+    }
+
+    /// The request whose file is written for this connection, if a worker has it already, or will have it.
+    pub fn request(&self, key: ConnKey) -> Option<RequestKey> {
+        self.announced.get(&key)?.request
+    }
+
+    /// Nobody wants the file any more that is written for this connection.
+    pub fn give_up(&mut self, key: ConnKey) {
+        if let Some(announced) = self.announced.get_mut(&key) {
+            announced.abandoned = true;
+        }
+    }
+
+    /// Counts the bytes of these files. Those that nobody wants are about to go.
+    pub fn count(&self, stored: &mut Stored, coming: &mut Vec<Coming>) {
+        for (key, announced) in self.announced.iter().filter(|(_, announced)| !announced.abandoned) {
+            let (share, request) = (announced.share(), announced.request);
+            stored.add(share);
+            coming.push(Coming { since: announced.since, key: *key, request, share });
+        }
+    }
+
+    /// Nobody has looked for this long.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.announced.values_mut().for_each(|announced| announced.progress.excuse(pause));
     }
 
     /// The request is over before its file is whole.
@@ -186,7 +230,7 @@ impl Hub {
         if is_broken && !is_ours && self.complaints.pass(Complaint::Cut, now) {
             log_about!(
                 warn,
-                self.about_connection(key),
+                self.about_body(key),
                 "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
             );
         }
@@ -234,7 +278,7 @@ impl Hub {
                 self.effects.push_back(Effect::DeleteFile(path));
             }
             Some(announced) => {
-                if announced.chunked {
+                if announced.length.is_none() {
                     asked.body = Body::Collected;
                 }
                 self.handle_http(asked, now);
@@ -251,7 +295,7 @@ impl Hub {
             self.links[usize::from(key.link.0)].flow_control = true;
         }
         let client = self.client_of(&asked.envelope.headers);
-        self.uploads.announce(key, path, asked.head.spool_size.is_none(), client);
+        self.uploads.announce(asked, path, client, now);
         self.arriving.next_look.get_or_insert(now + LOOK);
         if self.is_finished(key) {
             return;
@@ -267,8 +311,8 @@ impl Hub {
                 return;
             }
             self.counters.requests += 1;
-        } else if let Some(announced) = self.uploads.announced.get_mut(&key) {
-            announced.abandoned = true;
+        } else {
+            self.uploads.give_up(key);
         }
         self.admit(asked, planned, &method, Persistence::of(asked.head), now);
     }
@@ -298,7 +342,7 @@ impl Hub {
 
     /// The file that a worker may be reading already is whole. One in chunks has to be measured first.
     fn file_is_whole(&mut self, announced: Announced, now: Instant) {
-        let Announced { path, chunked, persistence, request, .. } = announced;
+        let Announced { path, length, persistence, request, size, client, .. } = announced;
         let known = request.and_then(|key| Some((key, self.requests.get_mut(key)?)));
         let Some((key, request)) = known else {
             self.effects.push_back(Effect::DeleteFile(path));
@@ -306,7 +350,8 @@ impl Hub {
         };
         let conn = request.conn;
         request.spool = Some(path.clone());
-        if chunked {
+        request.stored = Share { bytes: length.unwrap_or(size), client };
+        if length.is_none() {
             self.uploads.unmeasured.insert(path.clone(), (key, persistence));
             self.effects.push_back(Effect::Measure { key: conn, path, whole: true });
         } else {
@@ -342,14 +387,10 @@ impl Hub {
         }
     }
 
-    /// Asks how large all files are that nothing else bounds, and whether those are still there that count for their
-    /// clients.
+    /// Asks how large all files are, and whether they are still there.
     pub(super) fn measure_all(&mut self) {
-        let is_worth = |announced: &Announced| {
-            announced.chunked || announced.request.is_some() || announced.client.is_some()
-        };
         for (key, announced) in &mut self.uploads.announced {
-            let path = is_worth(announced).then(|| announced.ask()).flatten();
+            let path = announced.ask();
             self.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
         }
     }
@@ -366,9 +407,9 @@ impl Hub {
         let is_too_large = self.is_too_large(size.unwrap_or(0));
         if whole {
             let Some((request, persistence)) = self.uploads.unmeasured.remove(path) else { return };
-            if self.requests.get(request).is_none_or(|request| request.spool.as_deref() != Some(path)) {
-                return;
-            }
+            let known = self.requests.get_mut(request);
+            let Some(known) = known.filter(|request| request.spool.as_deref() == Some(path)) else { return };
+            known.stored.bytes = size.unwrap_or(0);
             match is_too_large {
                 true => self.refuse_chunks(key, Some(request), now),
                 false => self.finish_file(request, persistence, now),
@@ -386,18 +427,17 @@ impl Hub {
             }
             return;
         };
-        if announced.grown.is_none() || announced.size != size {
-            announced.size = size;
-            announced.grown = Some(now);
-        }
-        let is_lost = size > 0 && announced.grown.is_some_and(|at| now.saturating_duration_since(at) >= LOST);
-        if announced.chunked && is_too_large && !announced.abandoned {
-            announced.abandoned = true;
+        announced.size = size;
+        let pace = match announced.abandoned || size == 0 {
+            true => Pace::Fine,
+            false => announced.progress.look(size, self.limits.upload_rate, now),
+        };
+        if announced.length.is_none() && is_too_large && !announced.abandoned {
             self.refuse_chunks(key, request, now);
-        } else if is_lost && request.is_some() {
-            let about = self.about_connection(key);
-            log_about!(warn, about, "a body has not grown for {LOST:?}: its client is given up");
-            self.break_off(key, now);
+        } else if pace == Pace::Slow {
+            self.refuse_slow_body(key, request, now);
+        } else if pace == Pace::Lost {
+            self.give_up_body(key, now);
         } else if announced.wanted && size > announced.told {
             announced.wanted = false;
             announced.told = size;
@@ -414,12 +454,9 @@ impl Hub {
     fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestKey>, now: Instant) {
         self.counters.refused += 1;
         if self.complaints.pass(Complaint::Refused, now) {
-            let about = self.about_connection(key);
+            let about = self.about_body(key);
             log_about!(warn, about, status = 413, "refused: a body beyond limits.upload");
         }
-        match request {
-            Some(request) => self.refuse_body(request, 413, now),
-            None => self.answer_at_once(key, 413, now),
-        }
+        self.refuse_coming(key, request, 413, now);
     }
 }

@@ -18,7 +18,7 @@ mod scrapers;
 mod seats;
 mod simulated;
 
-use crate::hub::{AppId, AppSpec, Capacity, Effect, Hub, Limits, LinkId, Sharing};
+use crate::hub::{AppId, AppSpec, Capacity, Effect, Hosts, Hub, Limits, LinkId, Sharing};
 use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{LoadFailure, Start};
@@ -76,8 +76,8 @@ pub struct Plan {
     /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
     /// have loaded wait some seconds at most for one that does neither.
     pub partial: bool,
-    /// Names that clients may ask by, beside those of this machine; none: any.
-    pub hosts: Option<Vec<String>>,
+    /// The hosts that clients may ask by; none: any.
+    pub hosts: Option<Hosts>,
 }
 
 /// The program's ways to say something to the loop: each byte read is one word.
@@ -251,8 +251,8 @@ impl Loop {
         if let Some(proxies) = plan.proxies {
             hub.set_trusted_proxies(proxies);
         }
-        if let Some(names) = &plan.hosts {
-            hub.allow_hosts_only(names);
+        if let Some(hosts) = plan.hosts {
+            hub.allow_hosts_only(hosts);
         }
         let servers = Mongrel2s::new(plan.endpoints, LINKS, system_resolver(), now)?;
         let data = epoll::EventData::new_u64(NAMES);

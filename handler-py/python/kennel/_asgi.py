@@ -162,7 +162,7 @@ class Asgi(Server):
             return
         job = request._job
         title = f"websocket {job.server_field('URI')}"
-        socket = Socket(self, wire, number, title)
+        socket = Socket(self, wire, number, title, {"conn": name, "path": job.server_field("PATH")})
         self.sockets[number] = socket
         socket.steps = self._run(socket, _native.scope(job, self._socket_scope, True), 0)
         self.worker.done(serial)

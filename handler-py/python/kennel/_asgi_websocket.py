@@ -19,11 +19,12 @@ Event = Dict[str, Any]
 class Socket:
     """A handshake, and the conversation that comes of it."""
 
-    def __init__(self, server: Asgi, wire: _native.Wire, number: int, title: str) -> None:
+    def __init__(self, server: Asgi, wire: _native.Wire, number: int, title: str, about: Dict[str, Any]) -> None:
         self._server = server
         self._wire = wire
         self._number = number
         self.title = title
+        self._about = about
         #: The application's call, once it has begun.
         self.steps: Optional[_native.Steps] = None
         self._greeted = False
@@ -98,7 +99,8 @@ class Socket:
             failure = _failure.describe(problem)
             _log.write("debug", f"{self.title} ended with: {failure}")
             return
-        self._server.log(self.title, problem)
+        # The hub knows what a job is about. The application may fail when it has none.
+        self._server.log(self.title, problem, None if self._serial else self._about)
         if self._decided:
             self._wire.close(1011, "internal error")
         else:

@@ -427,11 +427,11 @@ class Server:
         if self.worker.stopping and self._end is not None:
             self.look_soon()
 
-    def log(self, title: str, problem: BaseException) -> Optional[str]:
+    def log(self, title: str, problem: BaseException, fields: Optional[Dict[str, Any]] = None) -> Optional[str]:
         """Logs the failure of a request; under `kennel dev`, gives the page that shows it."""
         failure = _failure.describe(problem)
         lines = "".join("\n    " + line for line in failure.traceback.splitlines())
-        _log.write("error", f"{title} failed: {failure}{lines}")
+        _log.write("error", f"{title} failed: {failure}{lines}", fields)
         return _page(title, failure) if self.worker.dev else None
 
     def _finish(self, problem: Optional[BaseException] = None) -> None:

@@ -21,7 +21,7 @@ use crate::unused;
 use crate::watch;
 use anyhow::Context;
 use handler_core::console;
-use handler_core::hub::{AppId, Hub, Present};
+use handler_core::hub::{AppId, HostPattern, Hosts, Hub, Present};
 use handler_core::serve::{self, App, AskWhoIsThere, ConsoleSocket, Ending, Inputs, Observer, Plan};
 use handler_core::transport::Endpoint;
 use handler_core::worker::error_page;
@@ -66,7 +66,7 @@ pub(super) enum Mode {
 }
 
 /// `allowed`: host names that `kennel dev` answers to, beside those of this machine.
-pub(super) fn run(args: &Args, mode: Mode, allowed: &[String]) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::Result<ExitCode> {
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let (is_dev, run_folder) = (mode == Mode::Dev, run_files::ours());
@@ -164,10 +164,16 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[String]) -> anyhow::Result
             own.address()
         );
     }
-    let own_name = address.rsplit_once(':').map(|(host, _)| host.to_owned());
-    let names = || allowed.iter().cloned().chain(own_name).collect();
-    let hosts: Option<Vec<String>> = (mode == Mode::Dev && own.is_some()).then(names);
-    if hosts.is_none() && !allowed.is_empty() {
+    let own_name = address.rsplit_once(':').and_then(|(host, _)| host.parse().ok());
+    let named = if args.only_host.is_empty() { config.hosts } else { Some(args.only_host.clone()) };
+    let hosts = match mode {
+        Mode::Dev if own.is_some() => {
+            let named = named.into_iter().flatten();
+            Some(Hosts::AlsoThisMachine(allowed.iter().cloned().chain(own_name).chain(named).collect()))
+        }
+        _ => named.map(Hosts::Only),
+    };
+    if own.is_none() && !allowed.is_empty() {
         warn!("--allow-host has no effect: the server is not Kennel's own");
     }
     let is_ready = Arc::new(AtomicBool::new(false));

@@ -342,3 +342,22 @@ fn http_that_mongrel2_refuses_harms_nobody() {
     }
     assert_eq!(site.get("/good/1").text(), "good 1");
 }
+
+/// As docs/mongrel2.md says.
+#[test]
+fn what_clients_have_to_encode_gets_400_and_its_encoded_form_arrives() {
+    let site = Site::plan(APP).behind_warm().start();
+    let status = |target: &[u8]| {
+        let mut client = Client::connect(site.port());
+        client.send([b"GET ", target, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat());
+        client.read().status
+    };
+    for letter in ["[", "]", "{", "}", "\"", "\\", "^", "|", "\u{e9}"] {
+        let encoded: String = letter.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for before in ["/good/1", "/good/1?a="] {
+            assert_eq!(status(format!("{before}{letter}").as_bytes()), 400, "{before}{letter}");
+            assert_eq!(status(format!("{before}{encoded}").as_bytes()), 200, "{before}{encoded}");
+        }
+    }
+    assert_eq!((status(b"/good/%zz"), status(b"/good/%25zz")), (400, 200));
+}

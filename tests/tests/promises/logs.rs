@@ -209,3 +209,108 @@ fn each_line_about_a_request_that_went_wrong_names_it(language: Language) {
     }
     assert!(line["worker"] == 1 && line["status"] == 504 && line["request"].is_u64(), "{line}");
 }
+
+/// Live connections: one that is refused, one whose script fails, one that breaks the protocol, one by plain HTTP.
+const LIVE: Scripts<'static> = Scripts {
+    lua: r#"app:channel("/room", { message = function() error("no cake") end })"#,
+    python: r#"
+    @app.channel("/room")
+    class Room:
+        def message(self, conn, text): raise RuntimeError("no cake")
+    "#,
+};
+
+in_each_language!(each_line_about_a_live_connection_names_it);
+fn each_line_about_a_live_connection_names_it(language: Language) {
+    let foreign = [("Origin", "https://evil.example")];
+    for format in ["text", "json"] {
+        let plan = language.plan(LIVE).workers(1).behind_warm();
+        let site = plan.argument(&format!("--log-format={format}")).start();
+        assert_eq!(site.refusal("/room?token=hush", &foreign).status, 403);
+        let poll = site.send(request("POST", "/room?token=hush", &foreign, b""));
+        assert_eq!(poll.status, 403);
+        let mut failing = site.websocket("/room?token=hush");
+        failing.send("hello");
+        assert_eq!(failing.read_close().0, 1011);
+        let mut strange = site.websocket("/room?token=hush");
+        strange.send_frame(0x83, b"x");
+        assert_eq!(strange.read_close().0, 1002);
+        for (said, method, is_attached) in [
+            ("handshake refused: ", "WEBSOCKET_HANDSHAKE", false),
+            ("refused: a page from elsewhere", "POST", false),
+            ("no cake", "WEBSOCKET_HANDSHAKE", true),
+            ("closed: ", "WEBSOCKET_HANDSHAKE", false),
+        ] {
+            let line = site.log().expect(said);
+            let app = language.app();
+            if format == "text" {
+                let (app, method) = (format!("app=\"{app}\""), format!("method=\"{method}\""));
+                for part in [
+                    app.as_str(),
+                    "link=0",
+                    "conn=",
+                    method.as_str(),
+                    "path=\"/room\"",
+                    if is_attached { "worker=1" } else { "" },
+                ] {
+                    assert!(line.contains(part), "no `{part}` in {line}");
+                }
+                continue;
+            }
+            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            for (name, value) in [("app", app), ("method", method), ("path", "/room")] {
+                assert_eq!(line[name], value, "{line}");
+            }
+            assert!(line["link"] == 0 && line["conn"].is_u64(), "{line}");
+            assert!(!is_attached || line["worker"] == 1, "{line}");
+        }
+        assert!(!site.log().text().contains("hush"));
+    }
+}
+
+/// The second WebSocket fails while the app works on nothing that its client has sent.
+#[test]
+fn each_line_about_a_request_or_a_websocket_of_asgi_names_it() {
+    let site = Site::module(
+        r#"
+import asyncio, logging
+
+async def app(scope, receive, send):
+    if scope["type"] != "websocket":
+        await asyncio.sleep(0)
+        raise KeyError("plain")
+    await receive()
+    await send({"type": "websocket.accept"})
+    if scope["path"] == "/later":
+        listener = asyncio.ensure_future(receive())
+        await asyncio.sleep(0.2)
+        listener.cancel()
+        raise KeyError("later")
+    await receive()
+    logging.warning("odd")
+    raise KeyError("at once")
+"#,
+    );
+    assert_eq!(site.get("/plain").status, 500);
+    let line = site.log().expect("KeyError: 'plain'");
+    for part in
+        ["app=\"app.py\"", "worker=", "link=0", "conn=", "request=", "method=\"GET\"", "path=\"/plain\""]
+    {
+        assert!(line.contains(part), "no `{part}` in {line}");
+    }
+    let mut socket = site.websocket("/at/once");
+    socket.send("hello");
+    assert_eq!(socket.read_close().0, 1011);
+    for said in ["odd", "KeyError: 'at once'"] {
+        let line = site.log().expect(said);
+        for part in ["app=\"app.py\"", "worker=", "link=0", "conn=", "path=\"/at/once\""] {
+            assert!(line.contains(part), "no `{part}` in {line}");
+        }
+    }
+    let mut socket = site.websocket("/later");
+    assert_eq!(socket.read_close().0, 1011);
+    let line = site.log().expect("KeyError: 'later'");
+    for part in ["app=\"app.py\"", "worker=", "conn=", "path=/later"] {
+        assert!(line.contains(part), "no `{part}` in {line}");
+    }
+}

@@ -89,6 +89,8 @@ mod heartbeats;
 mod hooks;
 /// Hostile input: whatever arrives, the hub lives and answers the next good request.
 mod hostile;
+/// Hosts: a site may answer to its own names only.
+mod hosts;
 /// Installation: what a fresh system gets, with stand-ins for apt and for Rust's installer.
 mod install_missing;
 /// Limits: time, memory and queues are bounded, and the bound is felt by its cause alone.

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
-use tests::client::{Client, get, request};
+use std::time::Duration;
+use tests::client::{Client, Response, get, request};
 use tests::site::Site;
 use tests::wait;
 
@@ -114,6 +115,51 @@ fn what_nobody_takes_is_refused_before_it_is_sent() {
     site.log().expect("limits.upload");
     wait::until("mongrel2 deletes what it had begun", || files(&site).is_empty());
     assert_eq!(site.send(request("POST", "/size", &[], &bytes(6 << 20))).text(), "6291456 6291456");
+}
+
+/// Announces a large body; `None`: it may come.
+fn refusal(client: &mut Client) -> Option<Response> {
+    client.send(format!("POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n"));
+    client.set_patience(Duration::from_millis(300));
+    let refusal = client.try_read().ok();
+    client.set_patience(wait::PATIENCE);
+    refusal
+}
+
+/// The one that began last has to go, and there is room again when the other is over.
+#[test]
+fn all_uploads_together_have_a_bound() {
+    for way in ["file", "stream"] {
+        let config = format!("uploads = \"{way}\"\n[limits]\nupload_total = \"8MiB\"\n");
+        let site = Site::plan(APP).config(&config).start();
+        let body = bytes(LARGE);
+        let (mut first, mut second) = (site.client(), site.client());
+        assert!(refusal(&mut first).is_none() && refusal(&mut second).is_none(), "{way}");
+        first.send(&body[..LARGE - 1000]);
+        second.send(&body[..1 << 20]);
+        wait::until("what has arrived is counted", || {
+            refusal(&mut site.client()).is_some_and(|answer| {
+                assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+                true
+            })
+        });
+        site.log().expect("reach limits.upload_total");
+        second.send(&body[1 << 20..LARGE - 1000]);
+        assert_eq!(second.read().status, 503, "{way}");
+        first.send(&body[LARGE - 1000..]);
+        assert_eq!(first.read().text(), format!("{LARGE} {LARGE}"), "{way}");
+        let mut next = site.client();
+        wait::until("there is room again", || {
+            next = site.client();
+            refusal(&mut next).is_none()
+        });
+        next.send(&body);
+        assert_eq!(next.read().status, 200, "{way}");
+        let metrics = site.kennel(&["console", "-c", "metrics kennel_overloads_total"]);
+        let count =
+            metrics.stdout.split_whitespace().rev().nth(1).and_then(|count| count.parse::<u64>().ok());
+        assert!(count.is_some_and(|count| count >= 2), "{metrics:?}");
+    }
 }
 
 #[test]

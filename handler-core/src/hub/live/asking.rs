@@ -2,6 +2,7 @@
 
 use super::table::LiveId;
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId, WorkerId};
 use crate::worker::protocol::{Action, Question, encode_answer};
@@ -9,7 +10,6 @@ use kennel_http::response::Response;
 use mongrel2_wire::ConnId;
 use serde_json::{Value, json};
 use std::time::Instant;
-use tracing::warn;
 
 /// The most bytes of `conn.data`.
 const MAX_DATA: usize = 4096;
@@ -90,7 +90,7 @@ impl Hub {
         self.counters.refused_orders += 1;
         let Some(key) = super::intake::key_of(self, id) else { return };
         if self.complaints.pass(Complaint::Refused, now) {
-            warn!(link = key.link.0, conn = %key.id, "{problem}");
+            log_about!(warn, self.about_live_by(id, key), "{problem}");
         }
     }
 

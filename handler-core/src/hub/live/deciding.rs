@@ -13,7 +13,6 @@ use kennel_http::response::{Form, Response};
 use kennel_http::websocket::{Offer, Session};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tracing::warn;
 
 /// A handshake that waits for its decision.
 #[derive(Debug)]
@@ -83,7 +82,12 @@ impl Hub {
             && accepted.protocol.is_none()
             && self.complaints.pass(Complaint::Refused, now)
         {
-            warn!(link = key.link.0, conn = %key.id, protocol, "accepted without a subprotocol: the client does not offer this one");
+            log_about!(
+                warn,
+                self.about_live_by(id, key),
+                protocol,
+                "accepted without a subprotocol: the client does not offer this one"
+            );
         }
         self.live.rooms.forget_place(id);
         self.send_bytes(id, &accepted.response, now);
@@ -120,7 +124,11 @@ impl Hub {
         if let Some(key) =
             super::intake::key_of(self, id).filter(|_| self.complaints.pass(Complaint::Refused, now))
         {
-            warn!(link = key.link.0, conn = %key.id, "refused: it sends before its handshake is answered");
+            log_about!(
+                warn,
+                self.about_live_by(id, key),
+                "refused: it sends before its handshake is answered"
+            );
         }
         self.turn_down_with(id, 400, (1002, "sent before the handshake was answered"), now);
     }

@@ -3,6 +3,7 @@
 use super::table::{Carrier, LiveId, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
 use crate::hub::pacing::Pacer;
@@ -10,7 +11,6 @@ use crate::hub::taps::Passing;
 use kennel_http::websocket::Event;
 use mongrel2_wire::{Envelope, Head, Kind};
 use std::time::Instant;
-use tracing::warn;
 
 impl Hub {
     /// A frame of a WebSocket or a message of a socket. `false`: no channel takes it.
@@ -57,8 +57,8 @@ impl Hub {
             let key = channel.key;
             self.counters.refused += 1;
             if self.complaints.pass(Complaint::Refused, now) {
-                let path = envelope.path.escape_ascii();
-                warn!(link = key.link.0, conn = %key.id, %path, "refused: this connection speaks to another channel");
+                let (about, to) = (self.about_live_by(id, key), envelope.path.escape_ascii());
+                log_about!(warn, about, %to, "refused: this connection speaks to another channel");
             }
             return;
         };
@@ -119,7 +119,7 @@ impl Hub {
             Event::Violation { code, reason } => {
                 self.counters.violations += 1;
                 if self.complaints.pass(Complaint::Refused, now) {
-                    warn!(link = key.link.0, conn = %key.id, code = code.0, "closed: {reason}");
+                    log_about!(warn, self.about_live_by(id, key), code = code.0, "closed: {reason}");
                 }
                 self.finish_live(id, code.0, reason, now);
                 return;

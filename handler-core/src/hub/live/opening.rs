@@ -3,6 +3,7 @@
 use super::table::{Attached, Carrier, Channel, LiveId, Lives, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
@@ -71,7 +72,8 @@ impl Hub {
             Err(refusal) => {
                 self.counters.refused += 1;
                 if self.complaints.pass(Complaint::Refused, now) {
-                    warn!(link = key.link.0, conn = %key.id, "handshake refused: {}", refusal.reason);
+                    let about = self.about_opening(key, envelope, app);
+                    log_about!(warn, about, "handshake refused: {}", refusal.reason);
                 }
                 self.send_last_words(key, &refusal.response);
                 return true;

@@ -9,6 +9,7 @@ use super::table::{Carrier, LiveId, Stage};
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId};
@@ -20,7 +21,6 @@ use kennel_http::websocket::Deflate;
 use mongrel2_wire::{ConnId, Sender};
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
 
 /// Bytes of a room's messages that leave as one.
 const TOGETHER: usize = 64 << 10;
@@ -137,7 +137,12 @@ impl Hub {
                     && self.complaints.pass(Complaint::Overflow, now)
                 {
                     let room = room.as_deref().map(|room| String::from_utf8_lossy(room).into_owned());
-                    warn!(link = key.link.0, conn = %key.id, room, "dropped a message: the client does not read, and more than the channel's buffer waits");
+                    log_about!(
+                        warn,
+                        self.about_live_by(id, key),
+                        room,
+                        "dropped a message: the client does not read, and more than the channel's buffer waits"
+                    );
                 }
             }
             Pushed::TooMuch { waiting } => {
@@ -154,7 +159,12 @@ impl Hub {
         let Some(key) = super::intake::key_of(self, id) else { return };
         self.counters.overflowed += 1;
         if self.complaints.pass(Complaint::Overflow, now) {
-            warn!(link = key.link.0, conn = %key.id, waiting, "dropped and closed: the client does not read what is sent to it");
+            log_about!(
+                warn,
+                self.about_live_by(id, key),
+                waiting,
+                "dropped and closed: the client does not read what is sent to it"
+            );
         }
         if let Some(conn) = self.conns.map.get_mut(&key) {
             conn.out.drop_unbegun();

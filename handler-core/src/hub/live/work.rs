@@ -14,7 +14,6 @@ use crate::worker::protocol::{self, Open};
 use mongrel2_wire::Envelope;
 use std::collections::VecDeque;
 use std::time::Instant;
-use tracing::warn;
 
 /// Something that a connection's worker has to do.
 #[derive(Debug, Clone)]
@@ -187,7 +186,11 @@ impl Hub {
         let (app, key) = (channel.app, channel.key);
         let state = &self.apps[usize::from(app.0)];
         if state.channels.get(channel.route).is_none() {
-            warn!(link = key.link.0, conn = %key.id, "dropped with its channel, of which no worker is left: close");
+            log_about!(
+                warn,
+                self.about_live_by(id, key),
+                "dropped with its channel, of which no worker is left: close"
+            );
             self.forget_live(id);
             return false;
         }

@@ -1,9 +1,11 @@
 //! What an operator reads in the log about requests that went wrong.
 
+use super::mongrel2::{self, Form};
 use super::site::*;
+use crate::channel::line::PROTOCOL;
 use crate::hub::{Effect, Limits};
 use crate::worker::page::Pulse;
-use crate::worker::protocol::{Action, Level};
+use crate::worker::protocol::{Action, ChannelSpec, Level, Registration};
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
@@ -191,4 +193,193 @@ fn a_worker_that_ends_while_it_loads_says_how_and_which_script() {
     let said = failure.map(ToString::to_string).unwrap_or_default();
     let start = "app.lua: the worker died while it loaded the script (exit status: 0); ";
     assert!(said.starts_with(start), "{said}");
+}
+
+/// A site with a channel at `/chat`, of which little waits for a client that does not read.
+fn chat() -> Site {
+    let limits = Limits { connection_output: 200 << 10, mailbox: 3, ..Limits::default() };
+    let spec = ChannelSpec { path: "/chat".into(), ping: 0.0, ..ChannelSpec::default() };
+    let registration = Registration { channels: vec![spec], ..registration() };
+    let mut site = Site::with(limits, 1, registration);
+    site.hub.set_session_key(&[7; 32]);
+    site
+}
+
+/// The number of a connection at its worker.
+fn opened(site: &mut Site) -> u64 {
+    match &site.told(FIRST)[..] {
+        [Told::Open { conn, .. }] => *conn,
+        other => panic!("no open: {other:?}"),
+    }
+}
+
+const SOCKET: [&str; 4] = ["app=\"app.lua\"", "link=0", "conn=7", "path=\"/chat\""];
+const HANDSHAKE: &str = "method=\"WEBSOCKET_HANDSHAKE\"";
+
+#[test]
+fn a_handshake_that_is_refused_is_named() {
+    for (more, why) in [
+        (("origin", "https://evil.example"), "handshake refused: "),
+        (("sec-websocket-version", "8"), "handshake refused: "),
+    ] {
+        let mut site = chat();
+        let lines = logged(|| site.handshake_with(7, "/chat", &[more]));
+        expect(&lines, &[&[why, HANDSHAKE][..], &SOCKET].concat());
+    }
+}
+
+#[test]
+fn a_websocket_that_is_closed_for_what_it_does_is_named() {
+    let mut site = chat();
+    site.handshake(7, "/chat");
+    let conn = opened(&mut site);
+    let lines = logged(|| site.frame(7, "/chat", 0x83, b"x"));
+    expect(&lines, &[&["WARN closed: ", "code=1002", "worker=1", HANDSHAKE][..], &SOCKET].concat());
+
+    let mut site = chat();
+    site.handshake(7, "/chat");
+    assert_eq!(opened(&mut site), conn);
+    let large = vec![b'x'; 90 << 10];
+    let lines = logged(|| {
+        for _ in 0..20 {
+            site.act(FIRST, &[Action::Send { conn, binary: false, payload: &large }]);
+        }
+    });
+    let said = "WARN dropped and closed: the client does not read what is sent to it";
+    expect(&lines, &[&[said, "waiting=", "worker=1", HANDSHAKE][..], &SOCKET].concat());
+}
+
+#[test]
+fn what_a_script_wants_and_cannot_have_of_a_connection_is_named() {
+    let mut site = chat();
+    site.handshake(7, "/chat");
+    let conn = opened(&mut site);
+    let long = vec![b'r'; 2000];
+    let lines = logged(|| site.act(FIRST, &[Action::Join { conn, room: &long }]));
+    expect(&lines, &[&["WARN", "worker=1", HANDSHAKE][..], &SOCKET].concat());
+}
+
+#[test]
+fn sessions_by_polls_event_streams_and_bosh_are_named() {
+    const EVENTS: (&str, &str) = ("accept", "text/event-stream");
+    for (line, more) in [("POST /chat", &[][..]), ("GET /chat", &[EVENTS])] {
+        let mut site = chat();
+        let foreign = [more, &[("origin", "https://evil.example")]].concat();
+        let lines = logged(|| site.request_with(7, line, &foreign));
+        assert_eq!(site.statuses(7), [403]);
+        let method = format!("method=\"{}\"", line.split(' ').next().unwrap());
+        expect(&lines, &[&["refused: a page from elsewhere", &method, "status=403"][..], &SOCKET].concat());
+
+        site.request_with(8, line, more);
+        let conn = opened(&mut site);
+        if !more.is_empty() {
+            site.disconnect(8);
+        }
+        let lines = logged(|| {
+            for _ in 0..5 {
+                site.act(FIRST, &[Action::Send { conn, binary: false, payload: b"x" }]);
+            }
+        });
+        let said = "WARN dropped and closed: the client does not come for what is sent to it";
+        expect(&lines, &[said, "app=\"app.lua\"", "conn=", "worker=1", &method, "path=\"/chat\""]);
+    }
+    let mut site = chat();
+    let ns = "http://jabber.org/protocol/httpbind";
+    let post = |site: &mut Site, id: i64, body: &str| {
+        let message = mongrel2::http(Form::Tnetstring, SENDER, id, "POST /chat", &[], body.as_bytes());
+        site.message(&message);
+    };
+    let lines = logged(|| post(&mut site, 7, &format!("<body rid='0' xmlns='{ns}'>")));
+    expect(&lines, &[&["WARN refused: ", "method=\"POST\""][..], &SOCKET].concat());
+    post(&mut site, 8, &format!("<body rid='1' wait='20' hold='1' ver='1.6' xmlns='{ns}'/>"));
+    let conn = opened(&mut site);
+    let lines = logged(|| {
+        for _ in 0..9 {
+            site.act(FIRST, &[Action::Send { conn, binary: false, payload: b"<x xmlns='y'/>" }]);
+        }
+    });
+    let said = "WARN dropped and closed: the client does not come for what is sent to it";
+    expect(&lines, &[said, "app=\"app.lua\"", "conn=", "worker=1", "method=\"POST\"", "path=\"/chat\""]);
+}
+
+/// A WebSocket of `kennel.js` carries a session; the line names the WebSocket.
+#[test]
+fn a_websocket_of_a_session_is_named() {
+    let mut site = chat();
+    site.handshake_with(7, "/chat", &[("sec-websocket-protocol", PROTOCOL)]);
+    opened(&mut site);
+    let lines = logged(|| site.frame(7, "/chat", 0x83, b"x"));
+    expect(&lines, &[&["WARN closed: ", "worker=1", HANDSHAKE][..], &SOCKET].concat());
+}
+
+#[test]
+fn a_body_that_is_one_too_many_for_its_client_is_named() {
+    let mut site = Site::with(Limits { bodies_per_address: 1, ..Limits::default() }, 1, registration());
+    site.hub.set_body_folder("/var/own".into());
+    let more = [("content-length", "700000"), ("UPLOAD_STREAM", "0"), ("REMOTE_ADDR", "203.0.113.7")];
+    site.request_with(7, "POST /b", &more);
+    let lines = logged(|| site.request_with(8, "POST /b", &more));
+    expect(&lines, &["limits.bodies_per_address", "203.0.113.7", "conn=8", "method=\"POST\"", "path=\"/b\""]);
+}
+
+#[test]
+fn a_body_beyond_what_all_may_have_is_named() {
+    let limits = Limits { upload_total: 1500, upload: 1400, ..Limits::default() };
+    let mut site = Site::with(limits, 1, registration());
+    site.hub.set_upload_store(LINK, "/var/spool".into());
+    let begin = |site: &mut Site, id: i64| {
+        let name = format!("up.{id}");
+        let more = [("transfer-encoding", "chunked"), ("x-mongrel2-upload-start", &*name)];
+        site.request_with(id, "POST /b", &more);
+    };
+    let lines = logged(|| {
+        begin(&mut site, 6);
+        begin(&mut site, 7);
+        site.pass(seconds(3));
+    });
+    assert_eq!(site.statuses(7), [503]);
+    expect(
+        &lines,
+        &["WARN 503", "limits.upload_total", "conn=7", "method=\"POST\"", "path=\"/b\"", "status=503"],
+    );
+}
+
+#[test]
+fn an_upload_that_ends_before_it_is_whole_is_named() {
+    let mut site = Site::new(1);
+    site.hub.set_upload_store(LINK, "/var/spool".into());
+    site.hub.set_body_folder("/var/own".into());
+    for more in [("x-mongrel2-upload-start", "a"), ("UPLOAD_STREAM", "0")] {
+        let lines = logged(|| {
+            site.request_with(7, "POST /b", &[("content-length", "700000"), more]);
+            site.disconnect(7);
+        });
+        expect(
+            &lines,
+            &["WARN an upload ended before it was whole", "conn=7", "method=\"POST\"", "path=\"/b\""],
+        );
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_in_the_middle_of_a_response_is_named_where_the_server_may_have_cut_it_off() {
+    let mut site = Site::new(1);
+    site.request(7, "GET /users/7");
+    let lines = logged(|| {
+        site.act(FIRST, &[Action::Begin { serial: 1, status: 200, head: b"" }]);
+        site.disconnect(7);
+    });
+    expect(&lines, &["WARN this mongrel2 runs without download.flow_control", "link=0"]);
+    expect(&lines, &[&["WARN a client is gone in the middle of a response"][..], &ABOUT].concat());
+}
+
+#[test]
+fn replies_to_a_server_that_is_gone_are_a_few_lines_and_a_count() {
+    let mut site = Site::new(1);
+    let lines = logged(|| {
+        (0..10_000).for_each(|_| site.hub.handle_undelivered(LINK, site.now));
+        site.pass(seconds(2));
+    });
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    expect(&lines, &["9995 more complaints of this kind"]);
 }

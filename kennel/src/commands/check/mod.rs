@@ -88,6 +88,8 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     found.errors.extend(of(Severity::Error));
     found.warnings.extend(of(Severity::Warning));
 
+    let hosts: Option<Vec<_>> =
+        config.hosts.as_ref().map(|hosts| hosts.iter().map(ToString::to_string).collect());
     let mut out = std::io::stdout().lock();
     if args.json {
         let limits: Map<_, _> =
@@ -96,7 +98,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let connections: Vec<_> = bounds.iter().map(Bound::as_json).collect();
         let report = json!({
             "apps": found.apps_as_json(), "limits": limits, "connections": connections, "errors": found.errors,
-            "warnings": found.warnings, "mongrel2": findings, "guarded": guarded, "secret": origin,
+            "warnings": found.warnings, "mongrel2": findings, "guarded": guarded, "secret": origin, "hosts": hosts,
         });
         print_json(&mut out, &report)?;
         return Ok(found.exit_code(all.strict));
@@ -119,6 +121,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     writeln!(out, "\nlive connections at once:")?;
     for bound in &bounds {
         writeln!(out, "  {}", bound.text())?;
+    }
+    if let Some(hosts) = hosts {
+        writeln!(out, "\nonly requests for these hosts are answered: {}", hosts.join(", "))?;
     }
     if let Some(origin) = origin {
         writeln!(out, "\nsessions are signed with the secret of {origin}")?;

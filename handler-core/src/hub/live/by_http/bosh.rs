@@ -4,6 +4,7 @@
 use super::super::table::{Carrier, LiveId, Stage};
 use crate::channel::bosh::{Body, Condition, End, Output, Refusal, Session, Settings, element};
 use crate::hub::Hub;
+use crate::hub::about::{About, log_about};
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, RequestKey};
 use crate::hub::live::opening::{Beginning, without_body};
@@ -14,7 +15,6 @@ use crate::worker::protocol::Slow;
 use mongrel2_wire::Envelope;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
 
 /// A session, and the requests that it has not answered.
 #[derive(Debug)]
@@ -97,8 +97,9 @@ impl Hub {
             Ok(body) => body,
             Err(problem) => {
                 if self.complaints.pass(Complaint::Refused, now) {
-                    let conn = self.requests[key].conn;
-                    warn!(link = conn.link.0, conn = %conn.id, "refused: {problem}");
+                    let request = &self.requests[key];
+                    let about = self.about_opening(request.conn, envelope, place.0);
+                    log_about!(warn, About { request: request.shown(), ..about }, "refused: {problem}");
                 }
                 self.counters.refused += 1;
                 let sid = problem.sid.as_deref().unwrap_or_default();
@@ -223,8 +224,11 @@ impl Hub {
         let most = if bounds.slow == Slow::DropOldest { self.limits.connection_output } else { bounds.bytes };
         if letters > 1 && (letters > bounds.letters || bytes > most) {
             self.counters.overflowed += 1;
-            if self.complaints.pass(Complaint::Overflow, now) {
-                warn!(waiting = bytes, "dropped and closed: the client does not come for what is sent to it");
+            if self.complaints.pass(Complaint::Overflow, now)
+                && let Some(about) = self.about_live(id)
+            {
+                let text = "dropped and closed: the client does not come for what is sent to it";
+                log_about!(warn, about, waiting = bytes, "{text}");
             }
             self.finish_live(id, 1008, "too slow", now);
         } else if is_first {

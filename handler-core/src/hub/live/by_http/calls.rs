@@ -2,6 +2,7 @@
 
 use super::super::table::{LiveId, Stage};
 use crate::channel::call::{self, Call};
+use crate::hub::about::log_about;
 use crate::hub::answers;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, RequestKey};
@@ -15,7 +16,6 @@ use kennel_http::websocket::origin;
 use mongrel2_wire::Envelope;
 use std::path::Path;
 use std::time::Instant;
-use tracing::{error, warn};
 
 /// A request of a session's client, until it is its turn on its connection.
 #[derive(Debug)]
@@ -64,8 +64,13 @@ impl Hub {
         let Some(cors) = cors else {
             self.counters.refused += 1;
             if self.complaints.pass(Complaint::Refused, now) {
-                let path = envelope.path.escape_ascii();
-                warn!(link = asked.key.link.0, conn = %asked.key.id, %path, "refused: a page from elsewhere, see the channel's origins");
+                let about = self.about_opening(asked.key, envelope, app);
+                log_about!(
+                    warn,
+                    about,
+                    status = 403,
+                    "refused: a page from elsewhere, see the channel's origins"
+                );
             }
             return Some(Planned::own(own_answer(403, None), meter));
         };
@@ -128,7 +133,9 @@ impl Hub {
                 self.handle_call(request, now);
             }
             Err(problem) => {
-                error!("cannot read a body from {}: {problem}", path.display());
+                let about = self.about(request);
+                let path = path.display();
+                log_about!(error, about, status = 500, "cannot read a body from {path}: {problem}");
                 self.answer_with(request, 500, now);
             }
         }

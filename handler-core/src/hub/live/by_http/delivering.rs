@@ -5,6 +5,7 @@ use super::ByHttp;
 use crate::channel::mailbox::{Bounds, Letter, Posted};
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, RequestKey};
@@ -13,7 +14,6 @@ use crate::hub::live::Live;
 use crate::hub::live::ending::PATIENCE;
 use crate::worker::protocol::Slow;
 use std::time::Instant;
-use tracing::warn;
 
 /// Bytes of events that are written to a connection before it has sent those that were.
 const TOGETHER: usize = 64 << 10;
@@ -98,13 +98,25 @@ impl Hub {
                 self.counters.dropped += count as u64;
                 if self.complaints.pass(Complaint::Overflow, now) {
                     let room = room.map(|room| String::from_utf8_lossy(room).into_owned());
-                    warn!(conn = %key.id, room, "dropped a message: the client does not come for it, and more than the channel's buffer waits");
+                    let about = self.about_live_by(id, key);
+                    log_about!(
+                        warn,
+                        about,
+                        room,
+                        "dropped a message: the client does not come for it, and more than the channel's buffer waits"
+                    );
                 }
             }
             Posted::Full => {
                 self.counters.overflowed += 1;
                 if self.complaints.pass(Complaint::Overflow, now) {
-                    warn!(conn = %key.id, waiting, "dropped and closed: the client does not come for what is sent to it");
+                    let about = self.about_live_by(id, key);
+                    log_about!(
+                        warn,
+                        about,
+                        waiting,
+                        "dropped and closed: the client does not come for what is sent to it"
+                    );
                 }
                 self.finish_live(id, 1008, "too slow", now);
                 return;

@@ -10,6 +10,7 @@ use super::{ByHttp, Carried};
 use crate::channel::line::{self, Said};
 use crate::channel::{call, event_stream, poll};
 use crate::hub::Hub;
+use crate::hub::about::log_about;
 use crate::hub::connection::Conn;
 use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
@@ -20,7 +21,6 @@ use crate::hub::pacing::Pacer;
 use kennel_http::websocket::{CloseCode, Codec, Event, Offer, Session};
 use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
-use tracing::warn;
 
 /// Bytes of frames that are written to a connection before it has sent those that were.
 const TOGETHER: usize = 64 << 10;
@@ -355,7 +355,7 @@ impl Hub {
     fn break_line(&mut self, id: LiveId, key: ConnKey, code: u16, reason: &str, now: Instant) {
         self.counters.violations += 1;
         if self.complaints.pass(Complaint::Refused, now) {
-            warn!(link = key.link.0, conn = %key.id, code, "closed: {reason}");
+            log_about!(warn, self.about_live_by(id, key), code, "closed: {reason}");
         }
         self.finish_live(id, code, reason, now);
     }
