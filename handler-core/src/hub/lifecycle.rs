@@ -19,6 +19,7 @@ use crate::worker::page::Pulse;
 use crate::worker::probe::died_while_loading;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
+use crate::worker::standing::{Standing, not_loaded};
 use rustc_hash::FxHashSet;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
@@ -333,6 +334,13 @@ impl Hub {
         }
     }
 
+    /// Where a worker's script stood while it was loaded; told before [`Hub::handle_worker_gone`].
+    pub fn handle_standing(&mut self, id: WorkerId, standing: Standing) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.standing = Some(standing);
+        }
+    }
+
     fn kill(&mut self, id: WorkerId) {
         let worker = &mut self.workers[id.0];
         if worker.stage != Stage::Killed {
@@ -418,13 +426,14 @@ impl Hub {
             // It died while loading, without a word of its own.
             let others: Vec<_> = incoming.workers.into_iter().filter(|other| *other != id).collect();
             others.into_iter().for_each(|other| self.kill(other));
-            let message = match worker.stage {
-                Stage::Killed => {
-                    format!("the script did not load within {:?} (limits.load_time)", self.limits.load_time)
-                }
-                _ => died_while_loading(worker.ended.as_deref()),
-            };
-            failure = Some(LoadFailure { message, file: Some(name.clone()), ..LoadFailure::default() });
+            failure = Some(match worker.stage {
+                Stage::Killed => not_loaded(&name, self.limits.load_time, worker.standing.clone()),
+                _ => LoadFailure {
+                    message: died_while_loading(worker.ended.as_deref()),
+                    file: Some(name.clone()),
+                    ..LoadFailure::default()
+                },
+            });
         }
         let stopping = self.stopping.is_some();
         let app = &mut self.apps[usize::from(app_id.0)];
@@ -455,12 +464,14 @@ impl Hub {
             } else if !stopping {
                 let pause = seat.backoff.after_death(served);
                 seat.due = Some(now + pause);
+                let stood = worker.standing.filter(|_| worker.served_since.is_none() && worker.stage == Stage::Killed);
                 warn!(
                     app = name,
                     worker = worker.number,
                     running = begun.len(),
                     given_to_others = fresh.len(),
                     status = worker.ended,
+                    loading = stood.map(|at| format!("{}:{}", at.file, at.line)),
                     "a worker died; {}",
                     match pause.is_zero() {
                         true => "a replacement starts now".to_owned(),
@@ -658,7 +669,13 @@ impl Hub {
             .collect();
         for (id, app, number) in over {
             let app = &self.apps[usize::from(app.0)].spec.name;
-            warn!(app, worker = number, "a worker did not load or end in time: killed");
+            match self.workers[id.0].stage {
+                Stage::Loading { .. } => {
+                    let patience = self.limits.load_time;
+                    warn!(app, worker = number, "a worker did not load within {patience:?} (limits.load_time): killed");
+                }
+                _ => warn!(app, worker = number, "a worker did not end within limits.stop_time: killed"),
+            }
             self.kill(id);
         }
         match self.stopping {

@@ -3,6 +3,7 @@
 use super::process::WorkerCommand;
 use super::protocol::{Action, Level, LoadFailure, Registration, Start};
 use super::protocol::{encode_start, split_batch, split_frame};
+use super::standing::{Standing, not_loaded};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
@@ -51,8 +52,9 @@ pub fn load(
     match result.map_err(failed)? {
         Seen::Outcome(outcome) => outcome.map_err(ProbeError::Load),
         Seen::TooSlow => {
-            let message = format!("the script did not load within {patience:?} (limits.load_time)");
-            Err(failure(start, message))
+            let here = std::env::current_dir().ok();
+            let standing = Standing::read(&process.page.standing(), here.as_deref());
+            Err(ProbeError::Load(not_loaded(&start.source, patience, standing)))
         }
         Seen::Ended => {
             let status = status.ok().filter(|status| status.signal() != Some(SIGKILL));

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import faulthandler
 import importlib
 import importlib.util
 import os
 import sys
 import threading
+import time
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
 from ._found import LoadError as LoadError
@@ -24,6 +26,7 @@ _LAST_WORD = 0.5
 
 def main() -> int:
     """Serves as a worker; the hub says what."""
+    page = _open_page()
     worker = _native.Worker.connect()
     os.environ.pop("KENNEL_WORKER", None)
     if worker is None:
@@ -34,8 +37,9 @@ def main() -> int:
     _log.capture()
     _tasks.early_loop()
     try:
-        found = _load(worker)
-        server = _server(worker, found)
+        with _watched(page, worker.load_time):
+            found = _load(worker)
+            server = _server(worker, found)
     except BaseException as problem:
         _report(worker, problem)
         return 1
@@ -45,6 +49,46 @@ def main() -> int:
         _report(worker, problem)
         return 1
     return 0
+
+
+def _open_page() -> Optional[int]:
+    """The page that this worker shares with the hub, under a descriptor whose position is its own."""
+    number = os.environ.get("KENNEL_WORKER", "").partition(",")[2]
+    try:
+        return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_CLOEXEC) if number else None
+    except OSError:
+        # Without /proc only the place is missing in a message.
+        return None
+
+
+@contextlib.contextmanager
+def _watched(page: Optional[int], load_time: float) -> Iterator[None]:
+    """Somewhat before the hub kills this worker, because what it serves does not load, the place where the main thread
+    stands is written to the page. A thread of the interpreter's own does it, even when native code does not let go.
+    """
+    if page is None:
+        yield
+        return
+    try:
+        os.lseek(page, _native.Worker.STANDING, os.SEEK_SET)
+        if load_time > 0:
+            left = max(load_time - 1, load_time * 0.75) - _age(load_time)
+            faulthandler.dump_traceback_later(max(left, 0.05), file=page)
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(page)
+
+
+def _age(most: float) -> float:
+    """Seconds since this process was started; 0 where they are not known."""
+    try:
+        with open("/proc/self/stat", encoding="latin-1") as stat:
+            ticks = int(stat.read().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0
+    return age if 0 <= age <= most else 0
 
 
 def _forget(worker: _native.Worker) -> None:
