@@ -16,10 +16,9 @@ use super::routes::{RouteError, Routes};
 use super::worker::{Stage, Worker};
 use crate::http::percent::normal_path;
 use crate::worker::page::Pulse;
-use crate::worker::probe::died_while_loading;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
-use crate::worker::standing::{Standing, not_loaded};
+use crate::worker::standing::{Standing, died_while_loading, not_loaded};
 use rustc_hash::FxHashSet;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
@@ -426,13 +425,10 @@ impl Hub {
             // It died while loading, without a word of its own.
             let others: Vec<_> = incoming.workers.into_iter().filter(|other| *other != id).collect();
             others.into_iter().for_each(|other| self.kill(other));
+            let standing = worker.standing.clone();
             failure = Some(match worker.stage {
-                Stage::Killed => not_loaded(&name, self.limits.load_time, worker.standing.clone()),
-                _ => LoadFailure {
-                    message: died_while_loading(worker.ended.as_deref()),
-                    file: Some(name.clone()),
-                    ..LoadFailure::default()
-                },
+                Stage::Killed => not_loaded(&name, self.limits.load_time, standing),
+                _ => died_while_loading(&name, worker.ended.as_deref(), standing),
             });
         }
         let stopping = self.stopping.is_some();
@@ -464,7 +460,9 @@ impl Hub {
             } else if !stopping {
                 let pause = seat.backoff.after_death(served);
                 seat.due = Some(now + pause);
-                let stood = worker.standing.filter(|_| worker.served_since.is_none() && worker.stage == Stage::Killed);
+                let stood = worker
+                    .standing
+                    .filter(|_| worker.served_since.is_none() && worker.stage == Stage::Killed);
                 warn!(
                     app = name,
                     worker = worker.number,
@@ -672,7 +670,11 @@ impl Hub {
             match self.workers[id.0].stage {
                 Stage::Loading { .. } => {
                     let patience = self.limits.load_time;
-                    warn!(app, worker = number, "a worker did not load within {patience:?} (limits.load_time): killed");
+                    warn!(
+                        app,
+                        worker = number,
+                        "a worker did not load within {patience:?} (limits.load_time): killed"
+                    );
                 }
                 _ => warn!(app, worker = number, "a worker did not end within limits.stop_time: killed"),
             }

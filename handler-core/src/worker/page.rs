@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(hub.standing(), b"");
         // Python's own watchdog writes to the descriptor, and cannot write beyond the page.
         let fd = std::fs::File::from(fd);
-        fd.write_all_at(b"text", STANDING as u64).unwrap();
+        fd.write_all_at(b"text\0", STANDING as u64).unwrap();
         assert_eq!(hub.standing(), b"text");
         assert!(fd.write_all_at(&[1; STANDING_SIZE + 1], STANDING as u64).is_err());
     }

@@ -44,10 +44,11 @@ impl Standing {
         let outermost = frames.iter().position(Frame::is_kennels).unwrap_or(frames.len());
         frames.truncate(outermost);
         frames.retain(|frame| !frame.file.starts_with("<frozen"));
-        let shown = |frame: &Frame<'_>| match here.and_then(|here| Path::new(frame.file).strip_prefix(here).ok()) {
-            Some(below) => below.to_string_lossy().into_owned(),
-            None => frame.file.to_owned(),
-        };
+        let shown =
+            |frame: &Frame<'_>| match here.and_then(|here| Path::new(frame.file).strip_prefix(here).ok()) {
+                Some(below) => below.to_string_lossy().into_owned(),
+                None => frame.file.to_owned(),
+            };
         // The script's own line says more than the library's that it called.
         let inner = frames.iter().find(|frame| !frame.is_of_a_library()).or(frames.first())?;
         let mut traceback = String::new();
@@ -90,6 +91,23 @@ pub(crate) fn not_loaded(app: &str, patience: Duration, standing: Option<Standin
     }
 }
 
+/// What is said of a worker that died while it loaded its script. `status`: how its process ended.
+pub(crate) fn died_while_loading(app: &str, status: Option<&str>, standing: Option<Standing>) -> LoadFailure {
+    let status = status.map_or(String::new(), |status| format!(" ({status})"));
+    let (file, line) = match standing {
+        Some(Standing { file, line, .. }) => (file, Some(line)),
+        None => (app.to_owned(), None),
+    };
+    LoadFailure {
+        message: format!(
+            "the worker died while it loaded the script{status}; does the script end its process?"
+        ),
+        file: Some(file),
+        line,
+        ..LoadFailure::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +130,8 @@ Thread 0x00007f0002 (most recent call first):
     fn the_script_s_own_innermost_line_is_named_with_the_calls_that_led_there() {
         let standing = Standing::read(PYTHON.as_bytes(), Some(Path::new("/srv/site"))).unwrap();
         assert_eq!((standing.file.as_str(), standing.line), ("shop/db.py", 9));
-        let calls = "app.py:4: in <module>\nshop/db.py:9: in connect\n/usr/lib/python3.11/socket.py:706: in readinto";
+        let calls =
+            "app.py:4: in <module>\nshop/db.py:9: in connect\n/usr/lib/python3.11/socket.py:706: in readinto";
         assert_eq!(standing.traceback, calls);
     }
 
@@ -120,7 +139,11 @@ Thread 0x00007f0002 (most recent call first):
     fn a_line_alone_is_enough_and_none_is_none() {
         let standing = Standing::read(b"  File \"app.lua\", line 12\n", None).unwrap();
         assert_eq!(standing, Standing { file: "app.lua".into(), line: 12, traceback: String::new() });
-        for text in ["", "Timeout (0:00:01)!\nThread 0x1 (most recent call first):\n  <no Python frame>\n", "  File \"a"] {
+        for text in [
+            "",
+            "Timeout (0:00:01)!\nThread 0x1 (most recent call first):\n  <no Python frame>\n",
+            "  File \"a",
+        ] {
             assert_eq!(Standing::read(text.as_bytes(), None), None, "{text}");
         }
         let before_the_script = "  File \"<kennel>/_serve.py\", line 41 in main\n";
@@ -132,7 +155,15 @@ Thread 0x00007f0002 (most recent call first):
         let standing = Standing { file: "db.lua".into(), line: 3, traceback: String::new() };
         let second = Duration::from_secs(1);
         let known = not_loaded("app.lua", second, Some(standing)).to_string();
-        assert_eq!(known, "db.lua:3: the script did not load within 1s (limits.load_time): it was still at this line");
+        assert_eq!(
+            known,
+            "db.lua:3: the script did not load within 1s (limits.load_time): it was still at this line"
+        );
+        let died = died_while_loading("app.lua", Some("exit status: 3"), None).to_string();
+        assert!(
+            died.starts_with("app.lua: the worker died while it loaded the script (exit status: 3)"),
+            "{died}"
+        );
         let unknown = not_loaded("app.lua", second, None).to_string();
         assert_eq!(unknown, "app.lua: the script did not load within 1s (limits.load_time)");
     }

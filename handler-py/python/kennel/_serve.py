@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import difflib
 import faulthandler
 import importlib
 import importlib.util
@@ -115,6 +116,7 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
         file, line = None, None
         message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
+        message += _near_module(worker.source)
     elif isinstance(problem, ModuleNotFoundError) and str(problem) == f"No module named {problem.name!r}":
         message = _missing(str(problem.name))
     elif isinstance(problem, ImportError) and "no known parent package" in str(problem):
@@ -123,6 +125,16 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     elif isinstance(problem, SystemExit):
         message = f"the script ended itself while it was loaded ({message})"
     worker.fail(message, file, line, traceback)
+
+
+def _near_module(name: str) -> str:
+    """Which module or script of this folder was probably meant."""
+    known = [os.path.splitext(entry.name)[0] for entry in os.scandir() if entry.name.endswith((".py", ".lua"))]
+    known += [entry.name for entry in os.scandir() if os.path.isfile(os.path.join(entry.path, "__init__.py"))]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    if not near:
+        return ""
+    return f"; did you mean `{near[0]}{'.lua' if os.path.isfile(near[0] + '.lua') else ''}`?"
 
 
 def _missing(name: str) -> str:
