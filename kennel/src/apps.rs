@@ -15,7 +15,7 @@ use handler_core::worker::process::WorkerCommand;
 use handler_core::worker::protocol::Start;
 use handler_exec::Settings;
 use source::Source;
-pub(crate) use source::{is_module, split_call};
+pub(crate) use source::{is_module, missing, split_call};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
