@@ -1,6 +1,7 @@
 //! What the program ends with: 0 fine, 1 failed, 2 the user's input is wrong, 3 it cannot reach what
 //! it needs, 130 interrupted. A closed pipe is no error.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ pub(crate) fn plain(problem: &io::Error) -> String {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
         io::ErrorKind::IsADirectory => "it is a directory".into(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full".into(),
         io::ErrorKind::InvalidData => "it is not UTF-8 text".into(),
         _ => problem.to_string(),
     }
@@ -78,8 +80,11 @@ pub(crate) fn plain(problem: &io::Error) -> String {
 
 /// Whether to write colours: to a terminal that has them, unless the user does not want any.
 pub(crate) fn takes_colours(is_terminal: bool) -> bool {
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    is_terminal && !is_dumb && std::env::var_os("NO_COLOR").is_none()
+    are_wanted(is_terminal, std::env::var_os("TERM").as_deref(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+fn are_wanted(is_terminal: bool, term: Option<&OsStr>, no_color: Option<&OsStr>) -> bool {
+    is_terminal && term.is_none_or(|term| term != "dumb") && no_color.is_none()
 }
 
 /// The command has `--json`, and has not printed its answer.
@@ -145,4 +150,20 @@ pub(crate) fn usage(problem: &clap::Error, words: Option<String>) -> ExitCode {
         None => drop(problem.print()),
     }
     if problem.use_stderr() { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them() {
+        let wanted = |is_terminal, term: Option<&str>, no_color: Option<&str>| {
+            are_wanted(is_terminal, term.map(OsStr::new), no_color.map(OsStr::new))
+        };
+        assert!(wanted(true, Some("xterm"), None) && wanted(true, None, None));
+        assert!(!wanted(false, Some("xterm"), None));
+        assert!(!wanted(true, Some("dumb"), None));
+        assert!(!wanted(true, Some("xterm"), Some("1")));
+    }
 }
