@@ -9,11 +9,11 @@ use mlua::{HookTriggers, Lua, Result, VmState};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// Lines that are written down one by one, about 0.3 s of them at most.
-const EXACT: u32 = 500_000;
+/// Lines that are written down one by one. Until then loops are not compiled, so it is soon over.
+const EXACT: u32 = 100_000;
 
 /// Instructions between two samples after that.
-const SAMPLE: u32 = 10_000;
+const SAMPLE: u32 = 1_000;
 
 /// Begins to write down where the script stands.
 pub(crate) fn watch(lua: &Lua, actions: &Rc<RefCell<Actions>>) -> Result<()> {

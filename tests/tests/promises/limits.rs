@@ -275,13 +275,13 @@ fn a_script_that_does_not_finish_loading_is_named_with_the_line_where_it_stood(l
                 language
                     .pick("local n = 0\n\nwhile n >= 0 do n = n + 1 end", "n = 0\n\nwhile n >= 0: n += 1\n"),
             )
-            .config("[limits]\nload_time = \"3s\"\n")
+            .config("[limits]\nload_time = \"6s\"\n")
             .workers(1)
             .behind_warm()
             .spawn();
         assert_eq!(site.exit_code(), Some(2));
         let log = site.log().to_end();
-        let place = format!("{file}:{line}: the script did not load within 3s (limits.load_time)");
+        let place = format!("{file}:{line}: the script did not load within 6s (limits.load_time)");
         assert!(log.contains(&place), "{place} in\n{log}");
     }
 }
