@@ -8,6 +8,7 @@
 mod api;
 mod convert;
 mod load;
+mod standing;
 pub mod testing;
 mod traceback;
 mod worker;

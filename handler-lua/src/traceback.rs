@@ -17,17 +17,17 @@ pub(crate) fn failure(message: &str, traceback: &str) -> LoadFailure {
     LoadFailure { message: text.to_owned(), file, line, traceback: clean(traceback) }
 }
 
-/// Splits `file:line: ` off the front. A message's first line decides.
-fn split_place(message: &str) -> (Option<(&str, u32)>, &str) {
-    let first = message.lines().next().unwrap_or_default();
-    for (at, _) in first.match_indices(": ") {
-        let Some((file, line)) = first[..at].rsplit_once(':') else { continue };
-        if let Ok(line) = line.parse() {
-            // LuaJIT shortens chunk names that are no files to `[string "..."]`.
-            return (Some((file, line)), &message[at + 2..]);
+/// Splits `file:line: ` off the front. What stands behind other words is a part of the message.
+pub(crate) fn split_place(message: &str) -> (Option<(&str, u32)>, &str) {
+    // LuaJIT shortens chunk names that are no files to `[string "..."]`.
+    let split = message.lines().next().unwrap_or_default().split_once(": ");
+    let place = split.and_then(|(place, _)| place.rsplit_once(':'));
+    match place.and_then(|(file, line)| Some((file, line.parse().ok()?))) {
+        Some((file, line)) => {
+            (Some((file, line)), split.map_or("", |(place, _)| &message[place.len() + 2..]))
         }
+        None => (None, message),
     }
-    (None, message)
 }
 
 /// Leaves out the runtime's frames and Lua's heading.
@@ -66,6 +66,11 @@ mod tests {
     fn a_message_without_a_place_stays_whole() {
         let failure = failure("error: just text", "");
         assert_eq!((failure.file, failure.message.as_str()), (None, "error: just text"));
+        let failure = super::failure("the app did not load: app.lua:2: no such thing\nmore", "");
+        assert_eq!(
+            (failure.file, failure.message.as_str()),
+            (None, "the app did not load: app.lua:2: no such thing\nmore")
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::stream::PyJob;
 use handler_core::sessions::Jar;
 use handler_core::templates::Templates;
 use handler_core::worker::link::{self, Wake};
+use handler_core::worker::page::STANDING;
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
 use handler_core::worker::surroundings::unix_time;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -122,6 +123,16 @@ impl Worker {
     fn dev(&self) -> bool {
         self.start.dev
     }
+
+    /// Seconds that the script may take to load; 0: any.
+    #[getter]
+    fn load_time(&self) -> f64 {
+        self.start.load_time
+    }
+
+    /// Where in its page, the second descriptor of `KENNEL_WORKER`, a worker writes where its script stands.
+    #[classattr]
+    const STANDING: usize = STANDING;
 
     /// The memory that scripts may use, bytes; 0: any.
     #[getter]

@@ -79,7 +79,12 @@ impl Opening<'_> {
         Ok((framing, response::end(out, head, persistence)))
     }
 
-    fn content_length(&self) -> Result<Option<u64>, OpeningError> {
+    /// The length that the head announces.
+    ///
+    /// # Errors
+    ///
+    /// [`OpeningError`] for a Content-Length that is not a number, or several that differ.
+    pub fn content_length(&self) -> Result<Option<u64>, OpeningError> {
         let mut length = None;
         for line in fields::lines(self.head).filter(|line| fields::is_named(line, b"content-length")) {
             let value = fields::value(line);

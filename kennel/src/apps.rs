@@ -15,7 +15,7 @@ use handler_core::worker::protocol::Start;
 use handler_exec::Settings;
 use kennel_http::percent::normal_path;
 use source::Source;
-pub(crate) use source::{is_module, split_call};
+pub(crate) use source::{is_module, missing, split_call};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,7 @@ pub(crate) fn resolve(
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 config: serde_json::to_value(&settings.config)?,
                 dev,
+                load_time: limits.load_time.as_secs_f64(),
                 memory: limits.worker_memory,
                 conversations: limits.conversations,
                 conversations_per_address: limits.conversations_per_address,

@@ -21,6 +21,23 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// Whether the command has `--json`.
+    pub(crate) fn asks_for_json(&self) -> bool {
+        match &self.command {
+            Command::Check(args) => args.check.json,
+            Command::Routes(args) => args.json,
+            Command::Test(args) => args.json,
+            Command::Console(args) => args.json,
+            Command::Running(args) => args.json,
+            Command::Ctl(args) => args.json,
+            Command::Guard(args) => args.json,
+            Command::Conf(command) => command.asks_for_json(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve apps

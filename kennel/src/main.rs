@@ -49,7 +49,10 @@ fn main() -> ExitCode {
     }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
-        Err(problem) => return exit::usage(&usage::advise(problem, &arguments)),
+        Err(problem) => return exit::usage(&problem, usage::words(&problem, &arguments)),
     };
+    if args.asks_for_json() {
+        exit::answer_in_json();
+    }
     exit::report(commands::run(args))
 }

@@ -20,6 +20,7 @@ pub(crate) fn listing(
 
 /// Prints what `--json` asks for: indented, since people read it too.
 pub(crate) fn print_json(out: &mut impl Write, value: &Value) -> anyhow::Result<()> {
+    crate::exit::has_answered();
     writeln!(out, "{value:#}")?;
     Ok(())
 }

@@ -15,7 +15,7 @@ mod schema;
 mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::invalid::Invalid;
 use crate::model::Handler;
@@ -121,6 +121,12 @@ pub enum StoreError {
         flaw: Flaw,
     },
     /// The database that was there is unchanged.
+    #[error("cannot write `{}`: the disk is full", path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database that was there is unchanged.
     #[error("cannot write `{}`", path.display())]
     Write {
         /// The database.
@@ -154,6 +160,17 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// SQLite could not write.
+    fn writing(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full { path },
+            _ => Self::Write { path, source },
+        }
+    }
+}
+
 /// What [`save`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saved {
@@ -176,4 +193,18 @@ pub struct HandlerRow {
     pub route: String,
     /// Where its requests come from and its replies go.
     pub handler: Handler,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_without_sqlites_words() {
+        let failure = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let full = StoreError::writing(Path::new("x.sqlite"), failure(rusqlite::ffi::SQLITE_FULL));
+        assert_eq!(full.to_string(), "cannot write `x.sqlite`: the disk is full");
+        let other = StoreError::writing(Path::new("x.sqlite"), failure(rusqlite::ffi::SQLITE_IOERR));
+        assert!(matches!(other, StoreError::Write { .. }));
+    }
 }

@@ -15,9 +15,9 @@ use super::request::Job;
 use super::routes::{RouteError, Routes};
 use super::worker::{Stage, Worker};
 use crate::worker::page::Pulse;
-use crate::worker::probe::died_while_loading;
 use crate::worker::protocol::{LoadFailure, Registration, encode_lead, encode_stop};
 use crate::worker::restart::Backoff;
+use crate::worker::standing::{Standing, died_while_loading, not_loaded};
 use kennel_http::percent::normal_path;
 use rustc_hash::FxHashSet;
 use std::time::{Duration, Instant};
@@ -333,6 +333,13 @@ impl Hub {
         }
     }
 
+    /// Where a worker's script stood while it was loaded; told before [`Hub::handle_worker_gone`].
+    pub fn handle_standing(&mut self, id: WorkerId, standing: Standing) {
+        if let Some(worker) = self.workers.get_mut(id.0) {
+            worker.standing = Some(standing);
+        }
+    }
+
     fn kill(&mut self, id: WorkerId) {
         let worker = &mut self.workers[id.0];
         if worker.stage != Stage::Killed {
@@ -418,13 +425,11 @@ impl Hub {
             // It died while loading, without a word of its own.
             let others: Vec<_> = incoming.workers.into_iter().filter(|other| *other != id).collect();
             others.into_iter().for_each(|other| self.kill(other));
-            let message = match worker.stage {
-                Stage::Killed => {
-                    format!("the script did not load within {:?} (limits.load_time)", self.limits.load_time)
-                }
-                _ => died_while_loading(worker.ended.as_deref()),
-            };
-            failure = Some(LoadFailure { message, file: Some(name.clone()), ..LoadFailure::default() });
+            let standing = worker.standing.clone();
+            failure = Some(match worker.stage {
+                Stage::Killed => not_loaded(&name, self.limits.load_time, standing),
+                _ => died_while_loading(&name, worker.ended.as_deref(), standing),
+            });
         }
         let stopping = self.stopping.is_some();
         let app = &mut self.apps[usize::from(app_id.0)];
@@ -455,12 +460,16 @@ impl Hub {
             } else if !stopping {
                 let pause = seat.backoff.after_death(served);
                 seat.due = Some(now + pause);
+                let stood = worker
+                    .standing
+                    .filter(|_| worker.served_since.is_none() && worker.stage == Stage::Killed);
                 warn!(
                     app = name,
                     worker = worker.number,
                     running = begun.len(),
                     given_to_others = fresh.len(),
                     status = worker.ended,
+                    loading = stood.map(|at| format!("{}:{}", at.file, at.line)),
                     "a worker died; {}",
                     match pause.is_zero() {
                         true => "a replacement starts now".to_owned(),
@@ -658,7 +667,17 @@ impl Hub {
             .collect();
         for (id, app, number) in over {
             let app = &self.apps[usize::from(app.0)].spec.name;
-            warn!(app, worker = number, "a worker did not load or end in time: killed");
+            match self.workers[id.0].stage {
+                Stage::Loading { .. } => {
+                    let patience = self.limits.load_time;
+                    warn!(
+                        app,
+                        worker = number,
+                        "a worker did not load within {patience:?} (limits.load_time): killed"
+                    );
+                }
+                _ => warn!(app, worker = number, "a worker did not end within limits.stop_time: killed"),
+            }
             self.kill(id);
         }
         match self.stopping {

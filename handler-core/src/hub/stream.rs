@@ -40,6 +40,10 @@ pub(super) struct Stream {
     patience: Duration,
     /// It was given more than its Content-Length.
     pub overlong: bool,
+    /// A response to HEAD: the length that its head announces.
+    announced: Option<u64>,
+    /// A response to HEAD: the bytes of its body, which the client does not get.
+    unsent: u64,
 }
 
 impl Stream {
@@ -63,7 +67,21 @@ impl Stream {
             early: 0,
             patience: PATIENCE,
             overlong: false,
+            announced: None,
+            unsent: 0,
         }
+    }
+
+    /// The same for a response to HEAD whose head announces a length.
+    pub fn announcing(self, length: Option<u64>) -> Self {
+        Self { announced: length, ..self }
+    }
+
+    /// A response to HEAD that has a body, though the client does not get it: the announced length and the body's, if
+    /// they differ. One without a body may announce any length.
+    pub fn misfit(&self) -> Option<(u64, u64)> {
+        let announced = self.announced?;
+        (self.unsent > 0 && self.unsent != announced).then_some((announced, self.unsent))
     }
 
     /// Whether Mongrel2 may have to hold more messages for a slow client than it does: the body is too long, or of
@@ -99,7 +117,10 @@ impl Stream {
     /// Takes a piece of the body. What the client is not to get counts as gone.
     pub fn push(&mut self, piece: &[u8]) {
         let part = match &mut self.framing {
-            Framing::Bodiless => &[],
+            Framing::Bodiless => {
+                self.unsent = self.unsent.saturating_add(piece.len() as u64);
+                &[]
+            }
             Framing::Length(left) => {
                 let size = usize::try_from(*left).unwrap_or(usize::MAX).min(piece.len());
                 *left -= size as u64;

@@ -53,7 +53,8 @@ impl Hub {
                 request.begun = true;
                 request.deadline = None;
                 let conn = request.conn;
-                self.start_body(conn, Stream::new(id, serial, framing, flow_control));
+                let announced = if form.head_only { opening.content_length().ok().flatten() } else { None };
+                self.start_body(conn, Stream::new(id, serial, framing, flow_control).announcing(announced));
                 self.traffic.answered(&self.requests[key], status, now);
                 self.note_answer(key, status, now);
                 self.mark_dirty(conn);
@@ -165,6 +166,16 @@ impl Hub {
     /// Ends a begun answer, whose job no worker holds any longer.
     pub(super) fn end_stream(&mut self, key: RequestKey, whole: bool, now: Instant) {
         let about = self.is_short(key, whole).then(|| self.about(key));
+        if let Some((announced, body)) = self.misfit(key, whole) {
+            let about = self.about(key);
+            log_about!(
+                warn,
+                about,
+                announced,
+                body,
+                "a response to HEAD announces another Content-Length than its body has"
+            );
+        }
         let request = self.remove_request(key);
         let conn = self.conns.map.get_mut(&request.conn).filter(|_| !request.gone);
         let Some((conn, stream)) = conn.and_then(|conn| conn.stream.take().map(|stream| (conn, stream)))
@@ -196,6 +207,12 @@ impl Hub {
     fn is_short(&self, key: RequestKey, whole: bool) -> bool {
         let conn = self.conns.map.get(&self.requests[key].conn);
         whole && conn.and_then(|conn| conn.stream.as_ref()).is_some_and(|stream| stream.is_short())
+    }
+
+    /// A whole response to HEAD whose Content-Length is not that of its body: both.
+    fn misfit(&self, key: RequestKey, whole: bool) -> Option<(u64, u64)> {
+        let conn = self.conns.map.get(&self.requests[key].conn).filter(|_| whole)?;
+        conn.stream.as_ref()?.misfit()
     }
 
     /// Nobody waits for the answer of a request any more: its worker may want to know.

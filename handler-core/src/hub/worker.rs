@@ -6,6 +6,7 @@ use super::live::LiveId;
 use super::pace::Pace;
 use super::request::Job;
 use crate::worker::page::Pulse;
+use crate::worker::standing::Standing;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -66,6 +67,8 @@ pub(super) struct Worker {
     pub hung_job: Option<u64>,
     /// How its process ended, in words.
     pub ended: Option<String>,
+    /// Where its script stood while it was loaded; known when its process is dead.
+    pub standing: Option<Standing>,
     /// Requests whose time was over while it had them, the last ones: it may still run one.
     pub late: VecDeque<(u64, About)>,
 }
@@ -106,6 +109,7 @@ impl Worker {
             stuck: false,
             hung_job: None,
             ended: None,
+            standing: None,
             late: VecDeque::new(),
         }
     }

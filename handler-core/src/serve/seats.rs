@@ -6,6 +6,7 @@ use crate::worker::page::Pulse;
 use crate::worker::process::{WorkerCommand, WorkerProcess};
 use crate::worker::protocol::{BATCH_HEAD, Start, encode_start, split_batch};
 use crate::worker::sent_file::Scratch;
+use crate::worker::standing::Standing;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -276,6 +277,10 @@ impl Seats {
         if let Err(problem) = hub.handle_batch(worker, &unsent, now) {
             let (app, number) = named(hub, worker);
             error!(app, worker = number, "the last words of a worker make no sense: {problem}");
+        }
+        let here = std::env::current_dir().ok();
+        if let Some(standing) = Standing::read(&seated.process.page.standing(), here.as_deref()) {
+            hub.handle_standing(worker, standing);
         }
         hub.handle_worker_gone(worker, seated.process.page.pulse().started, now);
     }

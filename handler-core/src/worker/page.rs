@@ -15,6 +15,7 @@
 //!  128  u64  revoked    jobs up to this serial, if not started, are taken back    hub writes
 //! 4088  u32, u32        the batch's head (size, number) once it is sent
 //! 4096                  the outbox: frames of the batch being built
+//! 4096 + OUTBOX_SIZE    where the script stands while it is loaded, a text up to the first zero byte   worker writes
 //! ```
 #![allow(unsafe_code, reason = "memory shared with another process can only be reached through raw pointers")]
 
@@ -34,7 +35,11 @@ const NUMBER: usize = 20;
 const RUNNING: usize = 24;
 const REVOKED: usize = 128;
 const OUTBOX: usize = 4096;
-const SIZE: usize = OUTBOX + OUTBOX_SIZE;
+/// Where in the page's file a worker writes where the script stands, see [`Standing`](super::standing::Standing). The
+/// file ends behind it and cannot grow, so what writes to its descriptor can write nowhere else.
+pub const STANDING: usize = OUTBOX + OUTBOX_SIZE;
+const STANDING_SIZE: usize = 64 << 10;
+const SIZE: usize = STANDING + STANDING_SIZE;
 
 /// A mapping of the shared page, on either side.
 #[derive(Debug)]
@@ -124,6 +129,38 @@ impl Page {
             std::ptr::copy_nonoverlapping(outbox, frames.as_mut_ptr(), size);
         }
         frames
+    }
+
+    /// Hub: what a dead worker wrote last about where its script stood while it was loaded; empty: nothing.
+    pub fn standing(&self) -> Vec<u8> {
+        let mut text = vec![0; STANDING_SIZE];
+        // SAFETY: the range lies inside the map, and the process that wrote it is dead.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.map.as_ptr().add(STANDING), text.as_mut_ptr(), STANDING_SIZE);
+        }
+        text.truncate(text.iter().position(|byte| *byte == 0).unwrap_or(STANDING_SIZE));
+        text
+    }
+
+    /// Worker: the script stands at a line of a file. What does not fit is cut off.
+    pub fn stand_at(&self, file: &str, line: usize) {
+        self.set_standing(format!("  File \"{file}\", line {line}\n").as_bytes());
+    }
+
+    /// Worker: the script is loaded.
+    pub fn stand_nowhere(&self) {
+        self.set_standing(b"");
+    }
+
+    fn set_standing(&self, text: &[u8]) {
+        let text = &text[..text.len().min(STANDING_SIZE - 1)];
+        // SAFETY: the range and the zero byte behind it lie inside the map; the hub reads it only after this process
+        // is dead.
+        unsafe {
+            let standing = self.map.as_mut_ptr().add(STANDING);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), standing, text.len());
+            standing.add(text.len()).write(0);
+        }
     }
 
     /// Worker: says that job `serial` starts. `false`: the hub has taken it back, leave it alone.
@@ -225,6 +262,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     fn both_sides() -> (Page, Outbox) {
         let (hub, fd) = Page::create().unwrap();
@@ -271,6 +309,25 @@ mod tests {
         assert!(outbox.page().start_any(1));
         assert_eq!(hub.revoke(4), 2);
         assert!(!outbox.page().start_any(3));
+    }
+
+    #[test]
+    fn what_a_worker_wrote_last_about_its_load_is_found_after_death() {
+        let (hub, fd) = Page::create().unwrap();
+        let worker = Page::map(&fd).unwrap();
+        assert_eq!(hub.standing(), b"");
+        worker.stand_at("a/long/name.lua", 7);
+        worker.stand_at("b.lua", 12);
+        assert_eq!(hub.standing(), b"  File \"b.lua\", line 12\n");
+        worker.stand_at(&"x".repeat(2 * STANDING_SIZE), 1);
+        assert_eq!(hub.standing().len(), STANDING_SIZE - 1);
+        worker.stand_nowhere();
+        assert_eq!(hub.standing(), b"");
+        // Python's own watchdog writes to the descriptor, and cannot write beyond the page.
+        let fd = std::fs::File::from(fd);
+        fd.write_all_at(b"text\0", STANDING as u64).unwrap();
+        assert_eq!(hub.standing(), b"text");
+        assert!(fd.write_all_at(&[1; STANDING_SIZE + 1], STANDING as u64).is_err());
     }
 
     #[test]

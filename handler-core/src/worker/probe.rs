@@ -3,6 +3,7 @@
 use super::process::WorkerCommand;
 use super::protocol::{Action, Level, LoadFailure, Registration, Start};
 use super::protocol::{encode_start, split_batch, split_frame};
+use super::standing::{Standing, died_while_loading, not_loaded};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
@@ -48,28 +49,17 @@ pub fn load(
     let result = converse(&mut process.socket, start, Instant::now() + patience, said);
     let _ = process.child.kill();
     let status = process.child.wait();
+    let here = std::env::current_dir().ok();
+    let standing = Standing::read(&process.page.standing(), here.as_deref());
     match result.map_err(failed)? {
         Seen::Outcome(outcome) => outcome.map_err(ProbeError::Load),
-        Seen::TooSlow => {
-            let message = format!("the script did not load within {patience:?} (limits.load_time)");
-            Err(failure(start, message))
-        }
+        Seen::TooSlow => Err(ProbeError::Load(not_loaded(&start.source, patience, standing))),
         Seen::Ended => {
             let status = status.ok().filter(|status| status.signal() != Some(SIGKILL));
-            Err(failure(start, died_while_loading(status.map(|status| status.to_string()).as_deref())))
+            let status = status.map(|status| status.to_string());
+            Err(ProbeError::Load(died_while_loading(&start.source, status.as_deref(), standing)))
         }
     }
-}
-
-/// What a worker that died before it said anything about its script leaves to say.
-pub(crate) fn died_while_loading(status: Option<&str>) -> String {
-    let status = status.map_or(String::new(), |status| format!(" ({status})"));
-    format!("the worker died while it loaded the script{status}; does the script end its process?")
-}
-
-fn failure(start: &Start, message: String) -> ProbeError {
-    let file = Some(start.source.clone());
-    ProbeError::Load(LoadFailure { message, file, ..LoadFailure::default() })
 }
 
 /// What came of loading a script.

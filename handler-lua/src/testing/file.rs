@@ -111,7 +111,13 @@ fn load_file(lua: &Lua, runner: &Table, file: &Path) -> mlua::Result<Option<Fail
 
 /// What Lua says, its place apart.
 fn told(message: &str, trace: &str) -> Failure {
-    let failure = traceback::failure(message, trace);
+    let mut failure = traceback::failure(message, trace);
+    if failure.file.is_none()
+        && let (Some((file, line)), _) = traceback::split_place(&failure.traceback)
+    {
+        // Where the test called what failed.
+        (failure.file, failure.line) = (Some(file.to_owned()), Some(line));
+    }
     Failure {
         message: failure.message,
         file: failure.file,

@@ -11,6 +11,13 @@ from typing import NamedTuple, Optional
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else None
 
 
+#: What to do where a debugger finds no terminal.
+NO_TERMINAL = (
+    "a worker has no terminal: install remote-pdb, write breakpoint(), set PYTHONBREAKPOINT=remote_pdb.set_trace and a"
+    " long limits.script_time, and connect to the address that the log shows"
+)
+
+
 class TemplateError(Exception):
     """A template that cannot be made a page. `file` and `line` say where in it, when that is known."""
 
@@ -38,7 +45,7 @@ class Failure(NamedTuple):
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 
 
-def _is_own(filename: str) -> bool:
+def is_own(filename: str) -> bool:
     """Whether a frame is none of the script's: Kennel's, or the import's that led to it."""
     if filename.startswith(("<frozen importlib", _IMPORTLIB)):
         return True
@@ -63,14 +70,16 @@ def describe(problem: BaseException, causes: int = 8) -> Failure:
 
 
 def _describe(problem: BaseException, causes: int) -> Failure:
-    if isinstance(problem, SyntaxError) and problem.filename and not _is_own(problem.filename):
+    if isinstance(problem, SyntaxError) and problem.filename and not is_own(problem.filename):
         text = f"{type(problem).__name__}: {problem.msg}"
         where = (problem.text or "").rstrip("\n")
         return Failure(text, shorten(problem.filename), problem.lineno, where)
     message = "".join(traceback.format_exception_only(type(problem), problem)).strip() + _did_you_mean(problem)
+    if (type(problem).__module__, type(problem).__name__) == ("bdb", "BdbQuit"):
+        message += f": {NO_TERMINAL}"
     frames = traceback.extract_tb(problem.__traceback__)
-    first = next((at for at, frame in enumerate(frames) if not _is_own(frame.filename)), len(frames))
-    shown = [frame for frame in frames[first:] if not _is_own(frame.filename)]
+    first = next((at for at, frame in enumerate(frames) if not is_own(frame.filename)), len(frames))
+    shown = [frame for frame in frames[first:] if not is_own(frame.filename)]
     file = line = None
     # The script's own line says more than the library's that it called.
     inner = next((frame for frame in reversed(shown) if _is_scripts(frame.filename)), shown[-1] if shown else None)

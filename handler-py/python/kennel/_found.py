@@ -91,6 +91,13 @@ def _make(maker: Any, source: str, name: str, call: _Call) -> Any:
     return made
 
 
+#: How to test what `testing.site` does not take.
+OTHER_TESTS = (
+    "; test an ASGI or WSGI app with its framework's test client, or by real requests to `kennel run`: see \"Apps of"
+    ' other frameworks" in docs/testing.md'
+)
+
+
 def interface_of(found: Any, typed: str, source: str, told: str) -> str:
     """`kennel`, `asgi` or `wsgi`: as told, or found out.
 

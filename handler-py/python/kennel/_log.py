@@ -11,7 +11,7 @@ import threading
 from typing import Any, Dict, List, Optional
 
 from . import _json, _native, _state
-from ._failure import printable, shorten
+from ._failure import NO_TERMINAL, printable, shorten
 
 
 def write(level: str, text: str, fields: Optional[Dict[str, Any]] = None) -> None:
@@ -140,9 +140,7 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
     caller = sys._getframe(1)
     write(
         "warn",
-        f"breakpoint() at {shorten(caller.f_code.co_filename)}:{caller.f_lineno} is skipped, since a worker has no"
-        " terminal: install remote-pdb, set PYTHONBREAKPOINT=remote_pdb.set_trace and a long limits.script_time, and"
-        " connect to the address that the log shows",
+        f"breakpoint() at {shorten(caller.f_code.co_filename)}:{caller.f_lineno} is skipped, since {NO_TERMINAL}",
     )
     return None
 

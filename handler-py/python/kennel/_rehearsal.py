@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from . import _evaluate, _json, _live, _log, _serve, _state, _tasks
 from ._app import App
+from ._found import OTHER_TESTS
 from ._still_loop import StillLoop
 
 #: What the package keeps for a process, and so for a worker.
@@ -118,6 +119,8 @@ class Crew:
         _tasks._loop = worker.loop
         try:
             found = self.app if self.app is not None else _load_source(native)
+            if not isinstance(found, App) and callable(found):
+                raise _serve.LoadError(f"testing.site takes a kennel.App, not {type(found).__name__}{OTHER_TESTS}")
             server = _serve._server(native, found)
         except Exception as problem:
             worker.failed = True

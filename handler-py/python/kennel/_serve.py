@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import difflib
+import faulthandler
 import importlib
 import importlib.util
 import os
 import sys
 import threading
+import time
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from . import _evaluate, _failure, _json, _live, _log, _native, _state, _tasks
 from ._found import LoadError as LoadError
@@ -24,6 +27,7 @@ _LAST_WORD = 0.5
 
 def main() -> int:
     """Serves as a worker; the hub says what."""
+    page = _open_page()
     worker = _native.Worker.connect()
     os.environ.pop("KENNEL_WORKER", None)
     if worker is None:
@@ -34,8 +38,9 @@ def main() -> int:
     _log.capture()
     _tasks.early_loop()
     try:
-        found = _load(worker)
-        server = _server(worker, found)
+        with _watched(page, worker.load_time):
+            found = _load(worker)
+            server = _server(worker, found)
     except BaseException as problem:
         _report(worker, problem)
         return 1
@@ -45,6 +50,46 @@ def main() -> int:
         _report(worker, problem)
         return 1
     return 0
+
+
+def _open_page() -> Optional[int]:
+    """The page that this worker shares with the hub, under a descriptor whose position is its own."""
+    number = os.environ.get("KENNEL_WORKER", "").partition(",")[2]
+    try:
+        return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_CLOEXEC) if number else None
+    except OSError:
+        # Without /proc only the place is missing in a message.
+        return None
+
+
+@contextlib.contextmanager
+def _watched(page: Optional[int], load_time: float) -> Iterator[None]:
+    """Somewhat before the hub kills this worker, because what it serves does not load, the place where the main thread
+    stands is written to the page. A thread of the interpreter's own does it, even when native code does not let go.
+    """
+    if page is None:
+        yield
+        return
+    try:
+        os.lseek(page, _native.Worker.STANDING, os.SEEK_SET)
+        if load_time > 0:
+            left = max(load_time - 1, load_time * 0.75) - _age(load_time)
+            faulthandler.dump_traceback_later(max(left, 0.05), file=page)
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(page)
+
+
+def _age(most: float) -> float:
+    """Seconds since this process was started; 0 where they are not known."""
+    try:
+        with open("/proc/self/stat", encoding="latin-1") as stat:
+            ticks = int(stat.read().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0
+    return age if 0 <= age <= most else 0
 
 
 def _forget(worker: _native.Worker) -> None:
@@ -71,6 +116,7 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
         file, line = None, None
         message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
+        message += _near_module(worker.source)
     elif isinstance(problem, ModuleNotFoundError) and str(problem) == f"No module named {problem.name!r}":
         message = _missing(str(problem.name))
     elif isinstance(problem, ImportError) and "no known parent package" in str(problem):
@@ -79,6 +125,16 @@ def _report(worker: _native.Worker, problem: BaseException) -> None:
     elif isinstance(problem, SystemExit):
         message = f"the script ended itself while it was loaded ({message})"
     worker.fail(message, file, line, traceback)
+
+
+def _near_module(name: str) -> str:
+    """Which module or script of this folder was probably meant."""
+    known = [os.path.splitext(entry.name)[0] for entry in os.scandir() if entry.name.endswith((".py", ".lua"))]
+    known += [entry.name for entry in os.scandir() if os.path.isfile(os.path.join(entry.path, "__init__.py"))]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    if not near:
+        return ""
+    return f"; did you mean `{near[0]}{'.lua' if os.path.isfile(near[0] + '.lua') else ''}`?"
 
 
 def _missing(name: str) -> str:

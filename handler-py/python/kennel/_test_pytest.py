@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any, Callable, Dict, Optional, TextIO
 
-from ._failure import shorten
+from ._failure import is_own, shorten
 from ._test_file import wanted
 
 
@@ -108,8 +108,13 @@ def _described(report: Any) -> Dict[str, Any]:
         marked = [text[1:].strip() for text in first if text.startswith(">")] or [first[0].strip()] if first else []
         if marked and marked[0].startswith("assert"):
             message = marked[0] + "\n" + message
+    places = [entry.reprfileloc for entry in entries if getattr(entry, "reprfileloc", None) is not None]
+    if file is not None and is_own(file):
+        # The test's own line says more than Kennel's that it called.
+        inner = next((place for place in reversed(places) if not is_own(str(place.path))), None)
+        if inner is not None:
+            file, line = shorten(os.path.abspath(inner.path)), inner.lineno
     if len(entries) > 1:
-        places = [entry.reprfileloc for entry in entries if getattr(entry, "reprfileloc", None) is not None]
         traceback = [f"{shorten(os.path.abspath(place.path))}:{place.lineno}: {place.message}" for place in places]
     errors = [text for name, text in report.sections if name.startswith("Captured stderr")]
     if sys.version_info >= (3, 11) and not crash and report.when != "call":

@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 
 from . import _json, _native, _settings
 from ._app import App
+from ._found import OTHER_TESTS
 from ._rehearsal import Crew
 
 __all__ = [
@@ -454,11 +455,12 @@ def site(
     mount: Optional[str] = None,
 ) -> Site:
     """A site with an app: a `kennel.App`, a file, `file.py:name`, a module; or that of kennel.toml, or `app.py`."""
+    if app is not None and not isinstance(app, (App, str, os.PathLike)):
+        advice = OTHER_TESTS if callable(app) else ""
+        raise TypeError(f"testing.site takes a kennel.App or the name of a file, not {type(app).__name__}{advice}")
     start, limits = _settings.of(None if isinstance(app, App) else app)
     if isinstance(app, App):
         start["source"] = "the app"
-    elif app is not None and not isinstance(app, (str, os.PathLike)):
-        raise TypeError(f"testing.site takes a kennel.App or the name of a file, not {type(app).__name__}")
     start["interface"] = "kennel"
     if config is not None:
         start["config"] = config

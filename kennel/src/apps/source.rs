@@ -34,6 +34,9 @@ impl Source {
             _ => (typed, ""),
         };
         if means_module(file, !object.is_empty(), Path::new("")) {
+            if let Some(problem) = misspelt(file, object, Path::new(".")) {
+                return wrong(&problem);
+            }
             return source(Some(Language::Python), file.trim_end_matches('/'), object);
         }
         let path = Path::new(file);
@@ -57,21 +60,62 @@ impl Source {
     }
 }
 
+/// What ends a file's name and hardly a module's, slips of `.lua` and `.py` among them.
+const SUFFIXES: [&str; 21] = [
+    "lau", "ula", "lu", "luac", "luau", "yp", "pyc", "pyw", "pyx", "js", "mjs", "ts", "rb", "pl", "php",
+    "cgi", "toml", "yaml", "yml", "html", "exe",
+];
+
+/// Why what would be a module is rather a file's name with a slip: a file with a similar name is there, or it ends as only
+/// files do. Modules that Python finds elsewhere have other names.
+fn misspelt(name: &str, object: &str, here: &Path) -> Option<String> {
+    let name = name.trim_end_matches('/');
+    let module = here.join(name.replace('.', "/"));
+    if here.join(name).exists() || module.exists() || module.with_extension("py").exists() {
+        return None;
+    }
+    let suffix = Path::new(name).extension().and_then(OsStr::to_str);
+    let scripts = scripts(here).filter(|script| object.is_empty() || script.ends_with(".py"));
+    let near = match suffix {
+        Some(_) => nearest(name, scripts),
+        None => scripts.into_iter().find(|script| script.strip_suffix(".lua") == Some(name)),
+    };
+    let object = if object.is_empty() { String::new() } else { format!(":{object}") };
+    match near {
+        Some(near) => Some(format!("there is no such file or module; did you mean `{near}{object}`?")),
+        None if suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix)) => {
+            Some("there is no such file; scripts end in `.lua` or `.py`".to_owned())
+        }
+        None => None,
+    }
+}
+
+/// The names of the scripts in a folder.
+fn scripts(folder: &Path) -> impl Iterator<Item = String> {
+    let names = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.ends_with(".lua") || name.ends_with(".py"))
+}
+
+/// The name that is most like the one that is wanted, if any is.
+fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    names
+        .map(|name| (strsim::damerau_levenshtein(wanted, &name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(4))
+        .min()
+        .map(|(_, name)| name)
+}
+
 /// That a file does not exist, and which one with a similar name does.
-fn missing(path: &Path) -> String {
+pub(crate) fn missing(path: &Path) -> String {
     let wanted = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !parent.is_dir() {
         return format!("there is no such file, nor a folder `{}`", parent.display());
     }
     let names = parent.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let near = names
-        .filter_map(|name| name.into_string().ok())
-        .map(|name| (strsim::damerau_levenshtein(wanted, &name), name))
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(4))
-        .min();
-    match near {
-        Some((_, name)) => {
+    match nearest(wanted, names.filter_map(|name| name.into_string().ok())) {
+        Some(name) => {
             format!("there is no such file; did you mean `{}`?", path.with_file_name(name).display())
         }
         None => "there is no such file".to_owned(),
@@ -197,6 +241,35 @@ mod tests {
             ("nowhere.lua", false, false),
         ] {
             assert_eq!((is(typed, false), is(typed, true)), (alone, named), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_file_s_name_is_not_a_module() {
+        let here = Here::new("slips", &["app.lua", "web.py", "shop/web.py", "lone/x.txt"]);
+        for (typed, object, near) in [
+            ("app.lau", "", Some("did you mean `app.lua`?")),
+            ("ap.lu", "", Some("did you mean `app.lua`?")),
+            ("app", "", Some("did you mean `app.lua`?")),
+            ("web.ppy", "", Some("did you mean `web.py`?")),
+            ("web.yp", "app", Some("did you mean `web.py:app`?")),
+            ("other.lau", "", Some("scripts end in `.lua` or `.py`")),
+            ("server.js", "", Some("there is no such file")),
+            // Modules, here or wherever Python finds them.
+            ("web", "", None),
+            ("shop.web", "", None),
+            ("shop", "", None),
+            ("elsewhere", "", None),
+            ("else.where", "app", None),
+            ("mysite.wsgi", "application", None),
+        ] {
+            let said = misspelt(typed, object, &here.0);
+            match near {
+                Some(near) => {
+                    assert!(said.as_ref().is_some_and(|said| said.contains(near)), "{typed}: {said:?}")
+                }
+                None => assert_eq!(said, None, "{typed}"),
+            }
         }
     }
 

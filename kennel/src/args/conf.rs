@@ -72,6 +72,21 @@ The exit code is 1 when no route fits.")]
     Commit(Commit),
 }
 
+impl Conf {
+    /// Whether the command has `--json`.
+    pub(crate) fn asks_for_json(&self) -> bool {
+        match self {
+            Self::Check(args) => args.json,
+            Self::Diff(args) => args.json,
+            Self::Servers(args) | Self::Settings(args) | Self::Mimetypes(args) | Self::Log(args) => args.json,
+            Self::Hosts(args) => args.listing.json,
+            Self::Routes(args) => args.listing.json,
+            Self::Route(args) => args.listing.json,
+            Self::Load(_) | Self::Print(_) | Self::Commit(_) => false,
+        }
+    }
+}
+
 /// Which database.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Database {

@@ -5,7 +5,7 @@ use crate::args::New as Args;
 use crate::exit::{plain, wrong_input};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What all starters have: name, content.
@@ -33,8 +33,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Language::Python => PYTHON,
     };
     let (app, name) = (own[0].0, title(folder));
+    let was_there = folder.exists();
+    let mut begun = Vec::new();
     for (file, text) in own.into_iter().chain(SHARED) {
-        write(&folder.join(file), &text.replace("NAME", &name).replace("APP", app))?;
+        begun.push(folder.join(file));
+        if let Err(problem) = write(&folder.join(file), &text.replace("NAME", &name).replace("APP", app)) {
+            // Half an app is none, and would be in the way of the next attempt.
+            clear(folder, &begun, was_there);
+            return Err(problem);
+        }
     }
     let shown = folder.display().to_string();
     let mut out = std::io::stdout().lock();
@@ -66,7 +73,13 @@ fn refuse_full(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let wrong = |problem| wrong_input(format!("cannot write `{}`: {}", path.display(), plain(&problem)));
+    let wrong = |problem: std::io::Error| {
+        let text = format!("cannot write `{}`: {}", path.display(), plain(&problem));
+        match problem.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => anyhow::Error::msg(text),
+            _ => wrong_input(text),
+        }
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(wrong)?;
     }
@@ -74,8 +87,21 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).map_err(wrong)
 }
 
+/// Removes what was made in a folder that was empty, or was not there.
+fn clear(folder: &Path, files: &[PathBuf], was_there: bool) {
+    for file in files.iter().rev() {
+        let _ = fs::remove_file(file);
+        // Folders go when they are empty.
+        let within = file.ancestors().skip(1).take_while(|above| *above != folder);
+        within.for_each(|above| drop(fs::remove_dir(above)));
+    }
+    if !was_there {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+".contains(letter);
     match word.chars().all(is_plain) {
         true => word.to_owned(),
@@ -95,6 +121,25 @@ fn title(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_made_whole_leaves_nothing() {
+        let folder = std::env::temp_dir().join(format!("kennel-new-{}", std::process::id()));
+        for was_there in [false, true] {
+            let files = [
+                folder.join("app.lua"),
+                folder.join("tests/app_test.lua"),
+                folder.join("public/a/style.css"),
+            ];
+            fs::create_dir_all(&folder).unwrap();
+            files[..2].iter().for_each(|file| write(file, "x").unwrap());
+            fs::create_dir_all(folder.join("public/a")).unwrap();
+            clear(&folder, &files, was_there);
+            assert_eq!(folder.exists(), was_there);
+            assert!(!was_there || folder.read_dir().unwrap().next().is_none());
+        }
+        fs::remove_dir(&folder).unwrap();
+    }
 
     #[test]
     fn a_folder_is_quoted_where_a_shell_needs_it() {

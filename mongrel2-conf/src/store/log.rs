@@ -93,7 +93,7 @@ pub fn commit(path: &Path, entry: &Entry) -> Result<(), StoreError> {
         tx.commit()
     };
     write().map_err(|source| match place::not_open(path, source) {
-        StoreError::Read { path, source } => StoreError::Write { path, source },
+        StoreError::Read { path, source } => StoreError::writing(&path, source),
         other => other,
     })
 }

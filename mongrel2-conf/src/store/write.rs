@@ -78,8 +78,7 @@ pub fn save(
         _ => replace(err),
     })?;
     let old = place.old.as_ref().map(|(old, _)| old);
-    fill(config, &new.0, schema, entry, old)
-        .map_err(|source| StoreError::Write { path: path.into(), source })?;
+    fill(config, &new.0, schema, entry, old).map_err(|source| StoreError::writing(path, source))?;
     if let Some((_, metadata)) = &place.old {
         inherit(&new.0, metadata).map_err(replace)?;
     }

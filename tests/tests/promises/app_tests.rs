@@ -559,12 +559,34 @@ fn an_app_that_does_not_load_says_why(language: Language) {
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let place = language.place(2, 2);
     assert!(finished.stdout.contains(&format!("the app did not load: {place}: ")), "{}", finished.stdout);
+    let own = format!("FAILED {}:2: ", language.file("tests/test_app"));
+    assert!(finished.stdout.contains(&own), "the place is the test's line: {}", finished.stdout);
     // And a file of tests that does not.
     let tests = Scripts { lua: "local x = nil + 1", python: "x = None + 1" };
     let finished = app.test_with(tests, &[]);
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let place = format!("FAILED {}:2: (the file itself)", language.file("tests/test_app"));
     assert!(finished.stdout.contains(&place), "{}", finished.stdout);
+}
+
+#[test]
+fn an_app_of_another_framework_is_not_taken_and_the_error_says_how_to_test_it() {
+    let app = App::new(Language::Python, TALKER);
+    app.folder.write(
+        "other.py",
+        "class Flask:\n    def __call__(self, environ, start_response): pass\napp = Flask()\n",
+    );
+    let tests = r#"
+from other import app
+
+def test_object(): testing.site(app)
+def test_file(): testing.site("other.py")
+"#;
+    let finished = app.test_with(Scripts { lua: "", python: tests }, &[]);
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let advice = r#"not Flask; test an ASGI or WSGI app with its framework's test client, or by real requests to `kennel run`"#;
+    assert_eq!(finished.stdout.matches(advice).count(), 2, "{}", finished.stdout);
+    assert_eq!(finished.stdout.matches("FAILED tests/test_app.py:").count(), 2, "{}", finished.stdout);
 }
 
 in_each_language!(settings_of_the_app_are_those_of_kennel_toml);
@@ -700,6 +722,9 @@ def test_each(site, name):
 def test_error(site):
     assert site.get("/fails").status == 200
 
+def test_load():
+    testing.site("nowhere.py")
+
 def test_skipped():
     testing.skip("not today")
 "#;
@@ -710,7 +735,8 @@ def test_skipped():
         ": test_each[bob]\n    assert site.get(",
         "    assert site.get(\"/fails\").status == 200\n",
         "the app logged:\n      GET /fails failed: ",
-        "3 passed, 2 failed, 1 skipped in ",
+        "3 passed, 3 failed, 1 skipped in ",
+        "FAILED tests/test_app.py:25: test_load\n    RuntimeError: the app did not load",
     ] {
         assert!(finished.stdout.contains(part), "no `{part}` in:\n{}", finished.stdout);
     }

@@ -318,8 +318,61 @@ fn a_script_on_standard_input_runs_line_by_line_and_stops_at_a_mistake() {
     let mut command = command::command(site.folder().path(), ["console", "--json"]);
     command.stdin(Stdio::piped());
     let finished = command::finish(command, script);
-    assert_eq!((finished.code, &*finished.stdout), (Some(2), "[]\n"));
-    assert!(finished.stderr.contains("line 4: there is no command `sned`"), "{}", finished.stderr);
+    let error = r#"{"error":"line 4: there is no command `sned`; did you mean `send`?"}"#;
+    assert_eq!((finished.code, &*finished.stdout), (Some(2), &*format!("[]\n{error}\n")));
+    assert_eq!(finished.stderr, "");
+    // For people it is on standard error.
+    let mut command = command::command(site.folder().path(), ["console"]);
+    command.stdin(Stdio::piped());
+    let finished = command::finish(command, script);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("error: line 4: there is no command `sned`"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_command_with_json_answers_errors_in_json_too() {
+    let site = Language::Lua.site(TALK);
+    let wrong = site.kennel(&["console", "--json", "-c", "nonsense"]);
+    let error: Value = serde_json::from_str(&wrong.stdout).expect("JSON");
+    assert_eq!(wrong.code, Some(2));
+    assert!(error["error"].as_str().is_some_and(|text| text.contains("no command `nonsense`")), "{error}");
+    assert_eq!(wrong.stderr, "");
+    let folder = tests::folder::Folder::new();
+    folder.write("broken.lua", "error('not today')\n");
+    for (arguments, code, word) in [
+        (&["console", "--json", "-c", "rooms"][..], 3, "no kennel runs"),
+        (&["routes", "--json", "app.lau"], 2, "app.lau"),
+        (&["routes", "--json", "broken.lua"], 2, "not today"),
+        (&["test", "--json"], 2, "no tests"),
+        (&["running", "--json"], 2, "config.sqlite"),
+        (&["ctl", "--json", "time"], 2, "config.sqlite"),
+        (&["conf", "check", "--json", "none.conf"], 2, "none.conf"),
+        (&["conf", "diff", "--json", "none.conf", "none.conf"], 2, "none.conf"),
+        (&["conf", "servers", "--json"], 2, "config.sqlite"),
+        (&["conf", "hosts", "--json"], 2, "config.sqlite"),
+        (&["conf", "routes", "--json"], 2, "config.sqlite"),
+        (&["conf", "route", "--json", "--path", "/"], 2, "config.sqlite"),
+        (&["conf", "settings", "--json"], 2, "config.sqlite"),
+        (&["conf", "mimetypes", "--json"], 2, "config.sqlite"),
+        (&["conf", "log", "--json"], 2, "config.sqlite"),
+        (&["check", "--json", "--config", "none.toml"], 2, "none.toml"),
+    ] {
+        let finished = command::run(folder.path(), arguments);
+        let answer: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|problem| {
+            panic!("{arguments:?}: {problem}: {}{}", finished.stdout, finished.stderr)
+        });
+        assert!(answer["error"].as_str().is_some_and(|text| text.contains(word)), "{arguments:?}: {answer}");
+        assert_eq!((finished.code, &*finished.stderr), (Some(code), ""), "{arguments:?}");
+    }
+    // What `check` finds wrong is in its report.
+    let finished = command::run(folder.path(), ["check", "--json", "broken.lua"]);
+    let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    assert_eq!(finished.code, Some(2));
+    assert!(report["errors"][0].as_str().is_some_and(|text| text.contains("not today")), "{report}");
+    // A command line that is not understood is answered in words.
+    let finished = command::run(folder.path(), ["routes", "--json", "--nonsense"]);
+    assert_eq!((finished.code, &*finished.stdout), (Some(2), ""));
+    assert!(finished.stderr.contains("`--nonsense` is not a flag"), "{}", finished.stderr);
 }
 
 #[test]

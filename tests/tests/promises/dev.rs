@@ -149,11 +149,52 @@ fn errors_that_frameworks_catch_are_shown_to_browsers_under_dev() {
 
 #[test]
 fn a_breakpoint_says_what_to_do_and_stops_nothing() {
-    let body = "@app.get('/')\ndef root(req):\n    breakpoint()\n    return 'went on'";
-    let site = Site::python(body).dev().behind_warm().start();
-    assert_eq!(site.get("/").text(), "went on");
-    let line = site.log().expect("breakpoint() at app.py:");
-    assert!(line.contains("PYTHONBREAKPOINT=remote_pdb.set_trace") && line.contains("script_time"), "{line}");
+    let kennels = "import kennel, threading
+breakpoint()
+app = kennel.App(threads=1)
+@app.get('/')
+def root(req):
+    breakpoint()
+    thread = threading.Thread(target=lambda: breakpoint())
+    thread.start()
+    thread.join()
+    return 'went on'
+";
+    let wsgi = "breakpoint()
+def app(environ, start_response):
+    breakpoint()
+    start_response('200 OK', [])
+    return [b'went on']
+";
+    let asgi = "breakpoint()
+async def app(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        raise RuntimeError
+    breakpoint()
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'went on'})
+";
+    for (script, lines) in [(kennels, &[2, 6, 7][..]), (wsgi, &[1, 3]), (asgi, &[1, 5])] {
+        for is_dev in [false, true] {
+            let plan = Site::plan_module(script).workers(1).behind_warm();
+            let site = if is_dev { plan.dev().start() } else { plan.start() };
+            assert_eq!(site.get("/").text(), "went on");
+            for line in lines {
+                let line = site.log().expect(&format!("breakpoint() at app.py:{line} is skipped"));
+                assert!(line.contains("PYTHONBREAKPOINT=remote_pdb.set_trace"), "{line}");
+                assert!(line.contains("script_time"), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_debugger_without_a_terminal_says_what_to_do() {
+    let body = "@app.get('/')\ndef root(req):\n    import pdb; pdb.set_trace()\n    return 'never'";
+    let site = Site::python(body).behind_warm().start();
+    assert_eq!(site.get("/").status, 500);
+    let line = site.log().expect("BdbQuit");
+    assert!(line.contains("a worker has no terminal") && line.contains("remote_pdb.set_trace"), "{line}");
 }
 
 /// `kennel dev` that listens where it is told.
@@ -263,6 +304,37 @@ def root(req): return word"#,
     wait::until("the folder that went is missed", || site.get("/").text() == "none");
     rename(&outside.path().join("two"), &at("lib"));
     wait::until("the other folder is loaded", || site.get("/").text() == "second");
+}
+
+in_each_language!(a_folder_with_a_dot_in_its_name_that_is_moved_is_new_code);
+fn a_folder_with_a_dot_in_its_name_that_is_moved_is_new_code(language: Language) {
+    // What is in it is code that only the app finds.
+    let body = Scripts {
+        lua: r#"
+local file = io.open("words.d/v1.2/word.txt")
+local word = file and file:read("*l") or "none"
+app:get("/", function() return word end)"#,
+        python: r#"
+import os
+word = open("words.d/v1.2/word.txt").read() if os.path.exists("words.d/v1.2/word.txt") else "none"
+@app.get("/")
+def root(req): return word"#,
+    };
+    let plan = language.plan(body).file("words.d/v1.2/word.txt", "first").dev().behind_warm().workers(1);
+    let site = plan.start();
+    assert_eq!(site.get("/").text(), "first");
+    let at = |name: &str| site.folder().path().join(name);
+    let outside = Folder::new();
+    let rename = |from: &Path, to: &Path| std::fs::rename(from, to).expect("a folder can be moved");
+    rename(&at("words.d/v1.2"), &outside.path().join("v1.2"));
+    wait::until("the folder that went is missed", || site.get("/").text() == "none");
+    rename(&outside.path().join("v1.2"), &at("words.d/v1.2"));
+    wait::until("the folder that came back is loaded", || site.get("/").text() == "first");
+    rename(&at("words.d"), &outside.path().join("words.d"));
+    wait::until("the folder around it is missed, too", || site.get("/").text() == "none");
+    outside.write("words.d/v1.2/word.txt", "second");
+    rename(&outside.path().join("words.d"), &at("words.d"));
+    wait::until("the folder around it is loaded", || site.get("/").text() == "second");
 }
 
 /// Everything below a folder that others than its owner may use, with its mode.

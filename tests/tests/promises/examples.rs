@@ -45,6 +45,36 @@ fn every_example_starts_and_answers() {
     }
 }
 
+/// All files below a folder whose text is or has a page.
+fn pages(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in folder.read_dir().expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if let Ok(text) = std::fs::read_to_string(&path)
+            && text.contains("<!doctype html")
+        {
+            found.push((path, text));
+        }
+    }
+}
+
+#[test]
+fn every_page_fits_a_phone_has_an_icon_and_works_without_https() {
+    let mut found = Vec::new();
+    for folder in ["../examples", "../kennel/starter"] {
+        pages(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    }
+    assert!(found.len() >= 10, "{found:?}");
+    for (path, text) in found {
+        for part in ["viewport", "rel=\"icon\""] {
+            assert!(text.contains(part), "{path:?}: no `{part}`");
+        }
+        // It exists only where the page came by https or from this machine.
+        assert!(!text.contains("crypto.randomUUID("), "{path:?}");
+    }
+}
+
 #[test]
 fn every_example_passes_the_check() {
     for script in scripts() {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use tests::client::Client;
 use tests::command::{self, Finished};
 use tests::folder::Folder;
@@ -224,6 +225,13 @@ fn a_server_that_cannot_start_says_why() {
     let problem = at.fails(&["start"], 3);
     assert!(problem.contains("mongrel2 does not start"), "{problem}");
     assert!(problem.contains(&at.ports[0].number().to_string()), "{problem}");
+    // Mongrel2 makes no folders: that is told at once.
+    let at = Installation::new(&["main"]);
+    let begun = Instant::now();
+    std::fs::remove_dir_all(at.folder.path().join("logs")).expect("a folder can be removed");
+    let problem = at.fails(&["start"], 3);
+    assert!(problem.contains("mkdir -p ") && problem.contains("logs"), "{problem}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

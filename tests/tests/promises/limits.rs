@@ -249,6 +249,43 @@ fn a_script_that_does_not_finish_loading_is_an_error(language: Language) {
     assert!(log.contains(language.app()), "which one: {log}");
 }
 
+in_each_language!(a_script_that_does_not_finish_loading_is_named_with_the_line_where_it_stood);
+fn a_script_that_does_not_finish_loading_is_named_with_the_line_where_it_stood(language: Language) {
+    // Native code that does not return, a wait, and a loop, in the script itself or in what it loads.
+    let scripts = [
+        (
+            Scripts {
+                lua: "local n = 1\n\nos.execute('sleep 60')",
+                python: "n = 1\n\n__import__('os').system('sleep 60')",
+            },
+            language.app(),
+            4,
+        ),
+        (
+            Scripts { lua: "local slow = require 'slow'", python: "import slow" },
+            language.pick("slow.lua", "slow.py"),
+            3,
+        ),
+    ];
+    for (scripts, file, line) in scripts {
+        let mut site = language
+            .plan(scripts)
+            .file(
+                &language.file("slow"),
+                language
+                    .pick("local n = 0\n\nwhile n >= 0 do n = n + 1 end", "n = 0\n\nwhile n >= 0: n += 1\n"),
+            )
+            .config("[limits]\nload_time = \"6s\"\n")
+            .workers(1)
+            .behind_warm()
+            .spawn();
+        assert_eq!(site.exit_code(), Some(2));
+        let log = site.log().to_end();
+        let place = format!("{file}:{line}: the script did not load within 6s (limits.load_time)");
+        assert!(log.contains(&place), "{place} in\n{log}");
+    }
+}
+
 in_each_language!(waiting_in_the_queue_counts_as_time_too);
 fn waiting_in_the_queue_counts_as_time_too(language: Language) {
     let site = language

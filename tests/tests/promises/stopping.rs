@@ -131,6 +131,7 @@ fn stop_finds_the_kennel_of_this_folder(language: Language) {
     assert_eq!((fine.code, fine.stdout.as_str(), fine.stderr.as_str()), (Some(0), "stopped\n", ""));
     assert!(site.folder().run_files().is_empty(), "its end was waited for");
     assert_eq!(site.exit_code(), Some(0));
+    assert!(site.log().to_end().contains("stopped: nothing was asked"), "{}", site.log().text());
     for command in ["stop", "reload"] {
         let nobody = site.kennel(&[command]);
         assert_eq!(nobody.code, Some(3), "{command}");

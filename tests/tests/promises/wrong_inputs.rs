@@ -47,17 +47,20 @@ macro_rules! script {
 
 /// Command lines.
 const TYPED: &[Wrong] = &[
-    typed(&["rnu", "app.lua"], &["rnu", "run"]),
-    typed(&["serve", "app.lua"], &["serve", "write `kennel run`"]),
-    typed(&["version"], &["write `kennel --version`"]),
-    typed(&["init", "shop"], &["write `kennel new`"]),
-    typed(&["status"], &["write `kennel console -c stats`"]),
-    typed(&["frobnicate"], &["frobnicate", "`kennel --help` lists the commands"]),
+    typed(&["rnu", "app.lua"], &["`rnu` is not a command", "did you mean `kennel run`?"]),
+    typed(&["serve", "app.lua"], &["serve", "did you mean `kennel run`?"]),
+    typed(&["version"], &["did you mean `kennel --version`?"]),
+    typed(&["init", "shop"], &["did you mean `kennel new`?"]),
+    typed(&["status"], &["did you mean `kennel console -c stats`?"]),
+    typed(&["frobnicate"], &["frobnicate", "`kennel --help` lists them"]),
     typed(&["run", "--port", "8080", "app.lua"], &["--port", "write --listen 127.0.0.1:8080"]),
     typed(&["run", "-p", "8080", "app.lua"], &["-p", "write --listen 127.0.0.1:8080"]),
     typed(&["dev", "--host", "0.0.0.0", "app.lua"], &["--host", "--listen 0.0.0.0:8080"]),
     typed(&["run", "--reload", "app.lua"], &["--reload", "`kennel dev`"]),
-    typed(&["run", "--wrokers", "2", "app.lua"], &["--wrokers", "--workers"]),
+    typed(
+        &["run", "--wrokers", "2", "app.lua"],
+        &["`--wrokers` is not a flag of `kennel run`", "did you mean `--workers`?"],
+    ),
     typed(
         &["run", "--listen", "8080", "app.lua"],
         &["`8080`", "write 127.0.0.1:8080 for this machine alone"],
@@ -72,8 +75,11 @@ const TYPED: &[Wrong] = &[
     typed(&["run", "--workers", "0", "app.lua"], &["--workers", "a whole number from 1 to 256"]),
     typed(&["run", "--workers", "many", "app.lua"], &["many", "a whole number from 1 to 256"]),
     typed(&["run", "--threads", "1000", "app.lua"], &["--threads", "from 1 to 256"]),
-    typed(&["run", "--interface", "cgi", "app.py"], &["--interface", "asgi, wsgi"]),
-    typed(&["run", "--log-level", "loud", "app.lua"], &["--log-level", "debug, info, warn, error"]),
+    typed(&["run", "--interface", "cgi", "app.py"], &["--interface", "asgi or wsgi"]),
+    typed(
+        &["run", "--log-level", "loud", "app.lua"],
+        &["--log-level", "write debug or info or warn or error"],
+    ),
     typed(
         &["dev", "--allow-host", "http://a.example", "app.lua"],
         &["--allow-host", "without scheme and port"],
@@ -83,6 +89,20 @@ const TYPED: &[Wrong] = &[
     typed(&["run", "--send-spec", "tcp://127.0.0.1:9999", "app.lua"], &["--send-spec", "pairs"]),
     typed(&["run"], &["no app to serve", "kennel run app.lua"]),
     typed(&["run", "ap.lua"], &["cannot serve `ap.lua`", "did you mean `app.lua`?"]),
+    typed(&["run", "app.lau"], &["cannot serve `app.lau`", "did you mean `app.lua`?"]),
+    typed(&["dev", "app.lau"], &["cannot serve `app.lau`", "did you mean `app.lua`?"]),
+    typed(&["check", "app.lau"], &["cannot serve `app.lau`", "did you mean `app.lua`?"]),
+    typed(&["routes", "app.lau"], &["cannot serve `app.lau`", "did you mean `app.lua`?"]),
+    typed(&["test", "app.lau"], &["`app.lau`", "did you mean `app.lua`?"]),
+    typed(&["run", "app.yp:app"], &["did you mean `app.py:app`?"]),
+    typed(&["run", "server.js"], &["cannot serve `server.js`", "scripts end in `.lua` or `.py`"]),
+    typed(&["run", "--listen"], &["`--listen <ADDR:PORT>` needs a value"]),
+    typed(&["run", "--listen=127.0.0.1:1", "--listen=127.0.0.1:2"], &["is there twice"]),
+    typed(&["check", "--strict=yes"], &["`--strict` takes no value"]),
+    typed(&["conf", "chek"], &["did you mean `kennel conf check`?"]),
+    typed(&["help", "rnu"], &["did you mean `kennel run`?"]),
+    typed(&["new"], &["`kennel new` needs `<DIR>`", "`kennel new --help`"]),
+    typed(&["start", "now"], &["`now` is more than `kennel start` takes"]),
     typed(&["run", "nowhere/app.lua"], &["nor a folder `nowhere`"]),
     typed(&["run", "app.lua:app"], &["leave out what is behind the colon"]),
     typed(&["run", "notes.txt"], &["notes.txt", "chmod +x notes.txt"]),
@@ -152,7 +172,7 @@ const SCRIPTS: &[Wrong] = &[
     script!(lua "app:get('/a', print)\napp:get('/a', print)", "wrong.lua:4:", "wrong.lua:3"),
     script!(lua "require 'nowhere'", "wrong.lua:3:", "nowhere"),
     script!(lua "error('not today')", "wrong.lua:3: not today"),
-    script!(lua "os.exit(0)", "wrong.lua:", "died while it loaded the script (exit status: 0)", "end its process?"),
+    script!(lua "os.exit(0)", "wrong.lua:3: ", "died while it loaded the script (exit status: 0)", "end its process?"),
     lua(&[("wrong.lua", "print('hello')\n")], &["wrong.lua", "return app", "wrong.lua prints: hello"]),
     script!(python "@app.get('/')\ndef root(: pass", "wrong.py:4:", "SyntaxError"),
     script!(python "@app.get('/')\ndef root(): return 1", "wrong.py:", "must take (req)"),
@@ -165,7 +185,11 @@ const SCRIPTS: &[Wrong] = &[
 ];
 
 /// Words of libraries and of the system, which tell nobody what to do.
-const JARGON: [&str; 15] = [
+const JARGON: [&str; 19] = [
+    "unrecognized",
+    "subcommand",
+    "tip:",
+    "For more information",
     "panicked",
     "Os {",
     "os error",

@@ -6,6 +6,7 @@ use crate::channel::line::PROTOCOL;
 use crate::hub::{Effect, Limits};
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{Action, ChannelSpec, Level, Registration};
+use crate::worker::standing::Standing;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
@@ -169,6 +170,57 @@ fn a_response_that_is_not_as_long_as_announced_is_named() {
         site.act(FIRST, &[begin, Action::Piece { serial: 1, bytes: b"abc" }, Action::End { serial: 1 }]);
     });
     expect(&lines, &[&["WARN a response is shorter than its Content-Length"][..], &ABOUT].concat());
+}
+
+#[test]
+fn a_response_to_head_that_announces_another_length_than_its_body_has_is_named() {
+    let cases: [(&[&[u8]], Option<&str>); 5] = [
+        (&[b"abc"], Some("announced=5 body=3")),
+        (&[b"abc", b"def"], Some("announced=5 body=6")),
+        (&[b"abc", b"de"], None),
+        (&[], None),
+        (&[b""], None),
+    ];
+    for (pieces, warning) in cases {
+        let mut site = Site::new(1);
+        site.request(7, "HEAD /users/7");
+        let lines = logged(|| {
+            let mut actions = vec![Action::Begin { serial: 1, status: 200, head: b"content-length: 5\r\n" }];
+            actions.extend(pieces.iter().map(|bytes| Action::Piece { serial: 1, bytes }));
+            actions.push(Action::End { serial: 1 });
+            site.act(FIRST, &actions);
+        });
+        match warning {
+            Some(warning) => {
+                let text = "WARN a response to HEAD announces another Content-Length than its body has";
+                expect(&lines, &[text, warning, "conn=7", "method=\"HEAD\"", "path=\"/users/7\""]);
+            }
+            None => assert!(lines.is_empty(), "{pieces:?}: {lines:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_script_that_does_not_load_in_time_is_named_with_its_line() {
+    let mut site = Site::new(1);
+    let new = site.begin_load(APP)[0];
+    let lines = logged(|| site.pass(seconds(31)));
+    expect(&lines, &["WARN a worker did not load within 30s (limits.load_time): killed"]);
+    let standing = Standing { file: "db.lua".into(), line: 3, traceback: "app.lua:1: in main".into() };
+    site.hub.handle_standing(new, standing);
+    site.die(new, 0);
+    let failure = site.effects.iter().find_map(|effect| match effect {
+        Effect::AppFailed(_, failure) => Some(failure.clone()),
+        _ => None,
+    });
+    let failure = failure.unwrap();
+    assert_eq!(
+        (failure.to_string().as_str(), failure.traceback.as_str()),
+        (
+            "db.lua:3: the script did not load within 30s (limits.load_time): it was still at this line",
+            "app.lua:1: in main"
+        )
+    );
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn start() -> Start {
         config: json!({ "currency": "EUR" }),
         dev: true,
         memory: 1 << 28,
+        load_time: 30.0,
         conversations: 1000,
         conversations_per_address: 100,
         counts_local: true,

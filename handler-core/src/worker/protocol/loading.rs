@@ -33,6 +33,9 @@ pub struct Start {
     pub config: serde_json::Value,
     /// Whether errors may be shown to the client.
     pub dev: bool,
+    /// Seconds that the script may take to load; 0: any.
+    #[serde(default)]
+    pub load_time: f64,
     /// The memory that scripts may use, bytes.
     pub memory: usize,
     /// Conversations that may wait for their visitors.

@@ -5,7 +5,7 @@ mod prompt;
 mod words;
 
 use crate::args::Console as Args;
-use crate::exit::{note, plain, unreachable, wrong_input};
+use crate::exit::{has_answered, note, plain, unreachable, wrong_input};
 use crate::run_files;
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -118,7 +118,13 @@ fn obey(connection: &mut Connection, line: &str, json: bool) -> Result<(), Refus
         out.write_all(text.as_bytes()).map_err(|problem| Refusal::Lost(problem.into()))?;
         match next {
             Some(next) => request.insert("after".into(), next),
-            None => return failed.map_or(Ok(()), |problem| Err(Refusal::Failed(problem))),
+            None => {
+                if failed.is_some() {
+                    // Of an answer in JSON it is a part.
+                    has_answered();
+                }
+                return failed.map_or(Ok(()), |problem| Err(Refusal::Failed(problem)));
+            }
         };
     }
 }

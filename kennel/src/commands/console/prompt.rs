@@ -1,7 +1,7 @@
 //! The prompt: history, completion, ^C ends a command and ^D leaves.
 
 use super::{Connection, Refusal, history, obey};
-use crate::exit::{note, say, takes_colours};
+use crate::exit::{error_as_json, note, say, takes_colours};
 use handler_core::console::COMMANDS;
 use reedline::{
     ColumnarMenu, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode, KeyModifiers,
@@ -36,6 +36,9 @@ pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<Exi
             Signal::Success(line) if matches!(line.trim(), "exit" | "quit") => return Ok(ExitCode::SUCCESS),
             Signal::Success(line) => match obey(connection, &line, json) {
                 Ok(()) => {}
+                Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) if json => {
+                    say!("{}", error_as_json(&problem));
+                }
                 Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) => note!("{problem}"),
                 Err(Refusal::Lost(problem)) => return Err(problem),
             },

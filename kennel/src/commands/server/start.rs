@@ -3,6 +3,7 @@
 
 use super::in_words;
 use crate::args::Start as Args;
+use crate::commands::new::quoted;
 use crate::exit::{note, plain, say, unreachable, wrong_input};
 use crate::guard;
 use anyhow::Context;
@@ -11,6 +12,7 @@ use mongrel2_conf::deployed::{Deployment, Process, Selection};
 use mongrel2_conf::model::Server;
 use mongrel2_guard::Presence;
 use rustix::fs::{MemfdFlags, memfd_create};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
@@ -101,6 +103,9 @@ fn start(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Resul
             }
             return Ok(format!("started (process {pid}), on {}:{}", server.bind_addr, server.port));
         }
+        if pid.is_none() && last_lines(&said).contains("Exiting due to error") {
+            return Err(failed("mongrel2 does not start"));
+        }
         if Instant::now() > deadline {
             return Err(match pid {
                 Some(pid) => {
@@ -124,7 +129,22 @@ fn clear_the_way(deployment: &Deployment, server: &Server) -> anyhow::Result<()>
         }
         Process::Absent { .. } => Ok(()),
         Process::Unreadable { .. } => Err(unreachable(in_words(&found))),
+    }?;
+    // Mongrel2 makes no folders, and ends without its pid file or logs.
+    let place = deployment.place(server);
+    let files = [&server.pid_file, &server.access_log, &server.error_log];
+    let folders = files.iter().filter_map(|file| Some(place.path(file).parent()?.to_owned()));
+    let missing: BTreeSet<_> = folders
+        .filter(|folder| !folder.as_os_str().is_empty() && matches!(folder.try_exists(), Ok(false)))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
     }
+    let missing: Vec<_> = missing.iter().map(|folder| quoted(&folder.display().to_string())).collect();
+    Err(unreachable(format!(
+        "mongrel2 needs folders for its pid file and logs that are not there; make them: mkdir -p {}",
+        missing.join(" ")
+    )))
 }
 
 fn command(args: &Args, deployment: &Deployment, server: &Server) -> anyhow::Result<Command> {

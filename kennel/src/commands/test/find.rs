@@ -1,8 +1,9 @@
 //! The files of tests: those named, and those in the folders named.
 
-use crate::apps::Language;
+use crate::apps::{Language, missing};
 use crate::config::DEFAULT_FILE;
 use crate::exit::{plain, wrong_input};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// The folder that holds tests beside an app.
@@ -50,7 +51,13 @@ pub(super) fn groups(typed: &[PathBuf]) -> anyhow::Result<Vec<Group>> {
     let mut looked = Vec::new();
     for path in typed {
         let wrong = |problem| wrong_input(format!("cannot read `{}`: {}", path.display(), plain(&problem)));
-        let is_folder = path.metadata().map_err(wrong)?.is_dir();
+        let is_folder = match path.metadata() {
+            Ok(found) => found.is_dir(),
+            Err(problem) if problem.kind() == ErrorKind::NotFound => {
+                return Err(wrong_input(format!("cannot read `{}`: {}", path.display(), missing(path))));
+            }
+            Err(problem) => return Err(wrong(problem)),
+        };
         let mut files = Vec::new();
         if is_folder {
             let within = path.join(TESTS);
