@@ -1,18 +1,19 @@
 //! `kennel console`: says to a running kennel what was typed, and shows what it answers.
 
 mod answer;
+#[cfg_attr(not(feature = "line-editing"), path = "plain_prompt.rs")]
 mod prompt;
 mod words;
 
 use crate::args::Console as Args;
-use crate::exit::{has_answered, note, plain, unreachable, wrong_input};
+use crate::exit::{error_as_json, has_answered, note, plain, say, unreachable, wrong_input};
 use crate::run_files;
 use anyhow::Context;
 use serde_json::{Map, Value};
 use signal_hook::consts::SIGINT;
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,19 @@ fn one(connection: &mut Connection, line: &str, json: bool) -> anyhow::Result<Ex
         Err(Refusal::Failed(problem)) => Err(anyhow::Error::msg(problem)),
         Err(Refusal::Lost(problem)) => Err(problem),
     }
+}
+
+/// One command of the prompt, which goes on unless the connection is lost.
+fn obey_or_say(connection: &mut Connection, line: &str, json: bool) -> anyhow::Result<()> {
+    match obey(connection, line, json) {
+        Ok(()) => {}
+        Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) if json => {
+            say!("{}", error_as_json(&problem));
+        }
+        Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) => note!("{problem}"),
+        Err(Refusal::Lost(problem)) => return Err(problem),
+    }
+    Ok(())
 }
 
 /// Commands of standard input, a line each. The first that goes wrong ends it.
@@ -246,11 +260,4 @@ impl Connection {
         let line = std::mem::take(&mut self.begun);
         Ok(Some(serde_json::from_slice(&line).context("what answers there is no kennel")?))
     }
-}
-
-/// Where the prompt's history is kept.
-fn history() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
-    Some(base.join("kennel/console-history"))
 }

@@ -1,12 +1,13 @@
 //! The prompt: history, completion, ^C ends a command and ^D leaves.
 
-use super::{Connection, Refusal, history, obey};
-use crate::exit::{error_as_json, note, say, takes_colours};
+use super::{Connection, obey_or_say};
+use crate::exit::{say, takes_colours};
 use handler_core::console::COMMANDS;
 use reedline::{
     ColumnarMenu, DefaultPrompt, DefaultPromptSegment, Emacs, FileBackedHistory, KeyCode, KeyModifiers,
     MenuBuilder, Reedline, ReedlineEvent, ReedlineMenu, Signal, Span, Suggestion, default_emacs_keybindings,
 };
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Lines of the history.
@@ -34,18 +35,18 @@ pub(super) fn run(connection: &mut Connection, json: bool) -> anyhow::Result<Exi
     loop {
         match editor.read_line(&prompt)? {
             Signal::Success(line) if matches!(line.trim(), "exit" | "quit") => return Ok(ExitCode::SUCCESS),
-            Signal::Success(line) => match obey(connection, &line, json) {
-                Ok(()) => {}
-                Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) if json => {
-                    say!("{}", error_as_json(&problem));
-                }
-                Err(Refusal::Wrong(problem) | Refusal::Failed(problem)) => note!("{problem}"),
-                Err(Refusal::Lost(problem)) => return Err(problem),
-            },
+            Signal::Success(line) => obey_or_say(connection, &line, json)?,
             Signal::CtrlD => return Ok(ExitCode::SUCCESS),
             _ => {}
         }
     }
+}
+
+/// Where the prompt's history is kept.
+fn history() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
+    Some(base.join("kennel/console-history"))
 }
 
 /// Completes the names of commands and of their arguments.
