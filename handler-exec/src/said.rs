@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use handler_core::channel::bounds::{BoundError, check_close, check_data, check_room};
 use handler_core::object;
 use handler_core::worker::protocol::Level;
 use kennel_http::HeadLines;
@@ -14,13 +15,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
-
-/// The longest name of a room, bytes: the hub's own bound.
-const MAX_ROOM: usize = 255;
-/// The longest reason of a close, bytes (RFC 6455, 5.5).
-const MAX_REASON: usize = 123;
-/// The most data that the hub keeps for a connection, bytes.
-const MAX_DATA: usize = 4096;
 
 /// One line's meaning.
 #[derive(Debug)]
@@ -123,6 +117,9 @@ pub(crate) enum Problem {
     /// A value outside its bounds.
     #[error("{0}")]
     Value(String),
+    /// Something that no connection takes.
+    #[error(transparent)]
+    Bound(#[from] BoundError),
 }
 
 /// All keys that any line may have.
@@ -262,12 +259,10 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         None => Err(needs("conn")()),
     };
     let room = |room: Option<Text<'_>>| match room {
-        Some(Text(room)) if (1..=MAX_ROOM).contains(&room.len()) => Ok(room.into_owned().into()),
-        Some(Text(room)) => Err(Problem::Value(format!(
-            "a room's name has 1 to {MAX_ROOM} bytes, not {}: {}",
-            room.len(),
-            shown(room.as_bytes())
-        ))),
+        Some(Text(room)) => {
+            check_room(room.len())?;
+            Ok(room.into_owned().into())
+        }
         None => Err(needs("room")()),
     };
     match &*name {
@@ -285,17 +280,7 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         "close" => {
             let code = line.code.unwrap_or(1000);
             let reason = line.reason.map(|Text(reason)| reason).unwrap_or_default();
-            let Some(code) = u16::try_from(code).ok().filter(|code| is_close_code(*code)) else {
-                return Err(Problem::Value(format!(
-                    "{code} is no code to close with; 1000 is the usual one"
-                )));
-            };
-            if reason.len() > MAX_REASON {
-                return Err(Problem::Value(format!(
-                    "the reason of a close has {} bytes, at most {MAX_REASON} fit",
-                    reason.len()
-                )));
-            }
+            let code = check_close(code.into(), reason.len())?;
             match line.room {
                 Some(name) => Ok(Said::CloseRoom { room: room(Some(name))?, code, reason }),
                 None => Ok(Said::Close { conn: conn(line.conn)?, code, reason }),
@@ -303,12 +288,7 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         }
         "data" => {
             let json = line.data.map_or("", RawValue::get);
-            if json.len() > MAX_DATA {
-                return Err(Problem::Value(format!(
-                    "the data of a connection has {} bytes, at most {MAX_DATA} are kept",
-                    json.len()
-                )));
-            }
+            check_data(json.len())?;
             Ok(Said::Data { conn: conn(line.conn)?, json })
         }
         "log" => {
@@ -332,11 +312,6 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         }
         other => Err(Problem::Unknown { name: shown(other.as_bytes()) }),
     }
-}
-
-/// Codes that an application may close with (RFC 6455, 7.4.2).
-fn is_close_code(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// A text as it is, any other value as its JSON, bytes from base64; `None`: there is none.
@@ -488,15 +463,16 @@ mod tests {
             (b"{\"do\":\"send\",\"conn\":\"a\"}", None, "without `data`"),
             (b"{\"do\":\"send\",\"data\":\"a\"}", None, "without `conn`"),
             (b"{\"do\":\"join\",\"conn\":\"a\",\"room\":\"\"}", None, "1 to 255 bytes"),
-            (b"{\"do\":\"close\",\"conn\":\"a\",\"code\":1006}", None, "no code to close with"),
+            (b"{\"do\":\"close\",\"conn\":\"a\",\"code\":1006}", None, "a close code is 1000 to"),
+            (b"{\"do\":\"close\",\"conn\":\"a\",\"code\":1010}", None, "but not 1010"),
             (b"{\"do\":\"log\",\"text\":\"a\",\"level\":\"loud\"}", None, "no level"),
         ] {
             let (found, text) = refused(line);
             assert_eq!(found, id, "{}: {text}", line.escape_ascii());
             assert!(text.contains(part), "{}: {text}", line.escape_ascii());
         }
-        let long = format!(r#"{{"do":"data","conn":"a","data":"{}"}}"#, "x".repeat(MAX_DATA));
-        assert!(refused(long.as_bytes()).1.contains("4098 bytes, at most 4096"));
+        let long = format!(r#"{{"do":"data","conn":"a","data":"{}"}}"#, "x".repeat(4096));
+        assert!(refused(long.as_bytes()).1.contains("at most 4096 bytes of JSON, and this is 4098"));
     }
 
     #[test]

@@ -4,15 +4,13 @@
 use crate::answer;
 use crate::link::Link;
 use crate::worker::Worker;
+use handler_core::channel::bounds;
 use handler_core::worker::protocol::Action;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const MAX_REASON: usize = 123;
-const MAX_ROOM: usize = 255;
 
 /// One live connection, this worker's or another one's.
 #[pyclass(frozen, subclass, module = "kennel._native")]
@@ -149,10 +147,12 @@ impl Wire {
         Ok(self.is_open())
     }
 
-    fn _set_data(&self, py: Python<'_>, json: &str) {
+    fn _set_data(&self, py: Python<'_>, json: &str) -> PyResult<()> {
+        bounds::check_data(json.len()).map_err(|problem| PyValueError::new_err(problem.to_string()))?;
         if self.is_open() {
             self.link.push(py, &Action::SetData { conn: self.number, json: json.as_bytes() });
         }
+        Ok(())
     }
 }
 
@@ -182,24 +182,10 @@ pub(crate) fn with_message<T>(
 
 /// A close code that may be sent, with a reason that fits.
 pub(crate) fn close_code(code: i64, reason: &str) -> PyResult<u16> {
-    match u16::try_from(code) {
-        Ok(code @ (1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999)) if reason.len() <= MAX_REASON => {
-            Ok(code)
-        }
-        Ok(1000..=1003 | 1007..=1009 | 1011..=1014 | 3000..=4999) => Err(PyValueError::new_err(format!(
-            "a reason has at most {MAX_REASON} bytes, not {}",
-            reason.len()
-        ))),
-        _ => Err(PyValueError::new_err(format!(
-            "a close code is 1000 to 1003, 1007 to 1014 but not 1010, or 3000 to 4999, not {code}"
-        ))),
-    }
+    bounds::check_close(code, reason.len()).map_err(|problem| PyValueError::new_err(problem.to_string()))
 }
 
 /// Checks a room's name.
 pub(crate) fn check_room(room: &str) -> PyResult<()> {
-    match room.len() {
-        1..=MAX_ROOM => Ok(()),
-        size => Err(PyValueError::new_err(format!("a room's name has 1 to {MAX_ROOM} bytes, not {size}"))),
-    }
+    bounds::check_room(room.len()).map_err(|problem| PyValueError::new_err(problem.to_string()))
 }

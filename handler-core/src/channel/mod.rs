@@ -7,9 +7,10 @@
 //! Whoever can only ask and be answered holds a conversation too: a session, which outlives each of its connections.
 //! [`call`] reads what a request wants of one, [`ticket`] names it, [`mailbox`] keeps what its client has still to get,
 //! and [`event_stream`], [`poll`] and [`line`](mod@line), a WebSocket of `kennel.js`, write that. [`bosh`] is the same as a
-//! protocol of its own.
+//! protocol of its own. [`bounds`] has what scripts may say to any of them.
 
 pub mod bosh;
+pub mod bounds;
 pub mod call;
 pub mod event_stream;
 pub mod framing;

@@ -5,8 +5,9 @@ use super::effect::Effect;
 use super::ids::{AppId, LinkId, WorkerId};
 use super::live::{LiveId, Pending};
 use super::taps::Passing;
+use crate::channel::bounds::{BoundError, check_close};
 use crate::worker::protocol::encode_evaluate;
-use kennel_http::websocket::CloseCode;
+use kennel_http::websocket::close::MAX_REASON;
 use std::time::Instant;
 use thiserror::Error;
 
@@ -37,15 +38,9 @@ pub enum OperateError {
         apps: String,
     },
     /// Nothing may be sent as a close with this code.
-    #[error("{code} is no close code that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999")]
-    Code {
-        /// What was asked for.
-        code: u16,
-    },
+    #[error(transparent)]
+    Code(#[from] BoundError),
 }
-
-/// The most bytes of a close's reason, RFC 6455 (5.5).
-const MAX_REASON: usize = 123;
 
 /// As much of a text as fits into so many bytes.
 fn beginning(text: &str, most: usize) -> &str {
@@ -101,9 +96,7 @@ impl Hub {
         reason: &str,
         now: Instant,
     ) -> Result<(), OperateError> {
-        if !CloseCode(code).may_be_sent() {
-            return Err(OperateError::Code { code });
-        }
+        let code = check_close(code.into(), 0)?;
         let live = self.named(id)?;
         self.close_live(live, code, beginning(reason, MAX_REASON), now);
         Ok(())

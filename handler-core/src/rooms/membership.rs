@@ -3,6 +3,7 @@
 use super::MemberId;
 use super::plan::{Place, Plan};
 use super::seats::Seats;
+use crate::channel::bounds::{BoundError, check_room};
 use mongrel2_wire::Sender;
 use slab::Slab;
 use std::collections::HashMap;
@@ -14,11 +15,8 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RoomError {
     /// The name is empty or too long.
-    #[error("a room's name has 1 to {max} bytes, this one has {length}", max = Rooms::MAX_NAME)]
-    BadName {
-        /// Its bytes.
-        length: usize,
-    },
+    #[error(transparent)]
+    BadName(#[from] BoundError),
     /// The connection is in as many rooms as one may be.
     #[error("this connection is in {limit} rooms, and may not be in more")]
     TooManyRooms {
@@ -63,9 +61,6 @@ struct Room {
 }
 
 impl Rooms {
-    /// The longest name, in bytes.
-    pub const MAX_NAME: usize = 255;
-
     /// No rooms yet; nobody will be in more than `max_rooms_per_member` at once.
     pub fn new(max_rooms_per_member: usize) -> Self {
         Self { by_name: HashMap::new(), rooms: Slab::new(), seats: Seats::new(), limit: max_rooms_per_member }
@@ -77,9 +72,7 @@ impl Rooms {
     ///
     /// [`RoomError`] when the name cannot be one, or the member is in too many rooms.
     pub fn join(&mut self, name: &[u8], member: MemberId) -> Result<bool, RoomError> {
-        if name.is_empty() || name.len() > Self::MAX_NAME {
-            return Err(RoomError::BadName { length: name.len() });
-        }
+        check_room(name.len())?;
         let known = self.by_name.get(name).copied();
         let mut seats = 0;
         for (room, _) in self.seats.of(member) {
@@ -253,7 +246,7 @@ mod tests {
     fn names_and_numbers_of_rooms_are_bounded() {
         let mut rooms = Rooms::new(2);
         for bad in [&b""[..], &[b'x'; 256]] {
-            assert_eq!(rooms.join(bad, 1), Err(RoomError::BadName { length: bad.len() }));
+            assert_eq!(rooms.join(bad, 1), Err(RoomError::BadName(BoundError::Room { size: bad.len() })));
         }
         assert_eq!(rooms.join(&[b'x'; 255], 1), Ok(true));
         assert_eq!(rooms.join(b"\0\xff", 1), Ok(true));

@@ -2,6 +2,7 @@
 //! around it, and the traceback.
 
 use super::protocol::LoadFailure;
+use kennel_http::websocket::close::MAX_REASON;
 use std::fmt::Write;
 
 /// How many lines of source are shown before and after the failing one.
@@ -39,8 +40,6 @@ pub fn render(title: &str, failure: &LoadFailure) -> String {
 
 /// What a channel's error has before its words in the reason of a close; `kennel.js` knows it.
 const CLOSED_BY: &str = "kennel dev: ";
-/// The most bytes of a close's reason (RFC 6455, section 5.5).
-const MAX_REASON: usize = 123;
 
 /// The reason with which a channel's connection is closed after an error of its script. Under `kennel dev` it tells the
 /// error, as far as that has room, so that `kennel.js` can show it in the page.

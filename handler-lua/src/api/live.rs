@@ -3,8 +3,10 @@
 
 use super::{Api, State};
 use crate::convert;
+use handler_core::channel::bounds::{self, BoundError};
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Open, Question, encode_job};
 use kennel_http::percent;
+use kennel_http::websocket::CloseCode;
 use mlua::{IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 use std::io;
 use std::rc::Rc;
@@ -43,6 +45,19 @@ fn register_actions(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Resul
         Ok(())
     };
     native.set("set_data", lua.create_function(set_data)?)?;
+
+    // What is wrong with a value, in words; nil: nothing.
+    let words = |checked: Result<(), BoundError>| Ok(checked.err().map(|problem| problem.to_string()));
+    let room = move |_: &Lua, size: usize| words(bounds::check_room(size));
+    native.set("room_problem", lua.create_function(room)?)?;
+    native.set("max_room", bounds::MAX_ROOM)?;
+    let close = move |_: &Lua, (code, reason): (f64, usize)| {
+        words(bounds::check_close(code as i64, reason).map(|_| ()))
+    };
+    native.set("close_problem", lua.create_function(close)?)?;
+    native.set("close_codes", CloseCode::SENDABLE)?;
+    let data = move |_: &Lua, size: usize| words(bounds::check_data(size));
+    native.set("data_problem", lua.create_function(data)?)?;
 
     let shared = Rc::clone(state);
     let close_room = move |_: &Lua, (room, code, reason): (LuaString, u16, LuaString)| {

@@ -12,8 +12,6 @@ local scheduler, request = parts.scheduler, parts.request
 
 local STATE = native.state_key
 
-local MAX_DATA, MAX_REASON, MAX_ROOM = 4096, 123, 255
-
 local Conn = {}
 local methods, fields = {}, {}
 -- Fields that belong to Kennel, beside those that are functions.
@@ -53,21 +51,20 @@ end
 local function name_problem(room)
   if type(room) ~= "string" then
     return "a room's name is a string, not a " .. type(room)
-  elseif room == "" or #room > MAX_ROOM then
-    return "a room's name has 1 to " .. MAX_ROOM .. " bytes, not " .. #room
+  elseif room == "" or #room > native.max_room then
+    return native.room_problem(#room)
   end
 end
 
 local function close_problem(code, reason)
-  local sendable = type(code) == "number"
-    and code % 1 == 0
-    and (code >= 1000 and code <= 1003 or code >= 1007 and code <= 1014 and code ~= 1010 or code >= 3000 and code <= 4999)
-  if not sendable then
-    return "a close code is 1000 to 1003, 1007 to 1014 but not 1010, or 3000 to 4999, not " .. tostring(code)
+  if type(code) ~= "number" or code % 1 ~= 0 then
+    return "a close code is " .. native.close_codes .. ", not " .. tostring(code)
   elseif type(reason) ~= "string" then
     return "a reason is a string, not a " .. type(reason)
-  elseif #reason > MAX_REASON then
-    return "a reason has at most " .. MAX_REASON .. " bytes, not " .. #reason
+  end
+  local problem = native.close_problem(code, #reason)
+  if problem then
+    return problem
   elseif not native.is_text(reason) then
     return "a reason is UTF-8, and this string is not"
   end
@@ -180,8 +177,10 @@ Conn.__newindex = function(conn, key, value)
     local text, problem = native.json_encode(value)
     if problem then
       error("conn.data: " .. problem, 2)
-    elseif #text > MAX_DATA then
-      error("conn.data holds at most " .. MAX_DATA .. " bytes of JSON, and this is " .. #text, 2)
+    end
+    problem = native.data_problem(#text)
+    if problem then
+      error(problem, 2)
     end
     if state.owned then
       state.data = or_empty(value)

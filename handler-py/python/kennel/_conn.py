@@ -11,8 +11,6 @@ from . import _json, _native, _state
 if TYPE_CHECKING:
     from ._channel import Channel
 
-_MAX_DATA = 4096
-
 
 class HttpConnection:
     """The connection of an HTTP request, which is answered by what its handler returns."""
@@ -95,13 +93,9 @@ class Connection(_native.Wire):
 
     @data.setter
     def data(self, value: Any) -> None:
-        text = _json.encode(value)
-        size = len(text.encode())
-        if size > _MAX_DATA:
-            raise ValueError(f"conn.data holds at most {_MAX_DATA} bytes of JSON, and this is {size}")
+        self._set_data(_json.encode(value))
         if self._owned:
             self._data = {} if value is None else value
-        self._set_data(text)
 
     # Straight-line code.
 

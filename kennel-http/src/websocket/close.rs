@@ -4,6 +4,9 @@ use super::frame::CONTROL_MAX;
 use std::fmt;
 use thiserror::Error;
 
+/// The most bytes of a close's reason (RFC 6455, 5.5).
+pub const MAX_REASON: usize = CONTROL_MAX - 2;
+
 /// The number in a close frame, or what stands for its absence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(pub u16);
@@ -33,6 +36,9 @@ impl CloseCode {
     pub const RESTART: Self = Self(1012);
     /// Overload: come back later.
     pub const TRY_LATER: Self = Self(1013);
+
+    /// Which codes [may be sent](Self::may_be_sent), in words.
+    pub const SENDABLE: &str = "1000 to 1003, 1007 to 1014 but not 1010, or 3000 to 4999";
 
     /// Whether the code may stand in a frame that a server sends of its own accord. 1010 is a client's
     /// alone: "you did not accept my extension".
@@ -90,7 +96,7 @@ pub fn encode_payload(code: CloseCode, reason: &str) -> Vec<u8> {
     if !code.may_be_received() {
         return Vec::new();
     }
-    let mut end = reason.len().min(CONTROL_MAX - 2);
+    let mut end = reason.len().min(MAX_REASON);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use mongrel2_conf::mimetypes::MIMETYPES;
+use kennel_http::media_types::TYPES;
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Proxy, Route, Server, Target};
 use mongrel2_conf::store::{self, StoreError};
 use rusqlite::Connection;
@@ -99,7 +99,7 @@ fn every_table_has_its_rows() {
         ]
     );
     assert_eq!(table("setting"), ["1|'server.daemonize'|'0'", "2|'limits.min_ping'|'30'"]);
-    assert_eq!(table("mimetype").len(), MIMETYPES.len());
+    assert_eq!(table("mimetype").len(), TYPES.len());
     assert!(table("mimetype").iter().any(|row| row.ends_with("|'image/png'|'.png'")));
     for empty in ["filter", "xrequest", "statistic"] {
         assert!(table(empty).is_empty());

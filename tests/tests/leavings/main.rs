@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tests::process::resident_memory;
 use tests::site::{Plan, Site};
 use tests::slow_network::{self, Line, SlowNetwork};
@@ -190,6 +190,16 @@ fn without_the_guard_the_same_clients_find_leaks() {
     assert!(counts.leaks > 0, "{counts:#?}");
 }
 
+/// The least that the hub occupies in the 5 s after a crowd has left. It hears of the last ones only when Mongrel2 has seen
+/// that they are gone, and has 3 MB for each until then.
+fn memory_at_rest(hub: u32) -> u64 {
+    let samples = (0..50).map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        resident_memory(hub)
+    });
+    samples.min().expect("there are samples")
+}
+
 /// What waits for clients that have left is freed, so many of them in turn take no more memory than some do.
 #[test]
 fn memory_does_not_grow_with_the_clients_that_leave_whole_responses() {
@@ -200,10 +210,10 @@ fn memory_does_not_grow_with_the_clients_that_leave_whole_responses() {
     let (wanted, was_asked) = wanted();
     let site = plan(true, true).in_network(&network).start();
     leave(&site, Some(&network), "/whole/3000000", 200, u32::MAX).assert_right();
-    let first = resident_memory(site.hub());
+    let first = memory_at_rest(site.hub());
     let rest = if was_asked { wanted.min(1_800) } else { 600 };
     leave(&site, Some(&network), "/whole/3000000", rest, u32::MAX).assert_right();
-    let last = resident_memory(site.hub());
+    let last = memory_at_rest(site.hub());
     println!("hub {} MiB after 200, {} MiB after {rest} more", first >> 20, last >> 20);
     assert!(last <= first * 3 / 2, "{} MiB became {} MiB", first >> 20, last >> 20);
 }

@@ -1,6 +1,7 @@
 //! What workers say and ask about live connections and rooms.
 
 use super::table::LiveId;
+use crate::channel::bounds::check_data;
 use crate::hub::Hub;
 use crate::hub::about::log_about;
 use crate::hub::counters::Complaint;
@@ -10,9 +11,6 @@ use kennel_http::response::Response;
 use mongrel2_wire::ConnId;
 use serde_json::{Value, json};
 use std::time::Instant;
-
-/// The most bytes of `conn.data`.
-const MAX_DATA: usize = 4096;
 
 impl Hub {
     /// Does what a worker wants done with live connections and rooms. Those that are over meanwhile are let be.
@@ -64,11 +62,8 @@ impl Hub {
             }
             Action::SetData { conn, json } => {
                 let Some(id) = self.live.lives.by_number(conn) else { return };
-                if json.len() > MAX_DATA {
-                    let size = json.len();
-                    let problem =
-                        format!("dropped {size} bytes of data: a connection has at most {MAX_DATA}");
-                    self.refuse_order(id, &problem, now);
+                if let Err(problem) = check_data(json.len()) {
+                    self.refuse_order(id, &format!("dropped: {problem}"), now);
                 } else if json.is_empty() {
                     self.live.data.remove(&id);
                 } else {

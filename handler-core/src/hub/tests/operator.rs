@@ -1,6 +1,7 @@
 //! What the operator sees of the hub and does to it.
 
 use super::site::*;
+use crate::channel::bounds::BoundError;
 use crate::hub::inspect::ConnectionFilter;
 use crate::hub::{Effect, Limits, OperateError, TapFilter, WorkerId};
 use crate::worker::protocol::{Action, ChannelSpec, LoadFailure, Registration};
@@ -70,7 +71,10 @@ fn a_client_is_closed_with_the_code_and_as_much_of_the_reason_as_fits() {
     let mut site = site(1);
     let (_, name) = open(&mut site, 7);
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
-        assert_eq!(site.hub.close_by_name(&name, code, "", site.now), Err(OperateError::Code { code }));
+        assert_eq!(
+            site.hub.close_by_name(&name, code, "", site.now),
+            Err(OperateError::Code(BoundError::Code { code: code.into() }))
+        );
     }
     site.hub.close_by_name(&name, 4001, &"ä".repeat(100), site.now).unwrap();
     site.turn();
