@@ -46,6 +46,7 @@ const FILES: &[(&str, &str)] = &files![
     "_stream.py",
     "_tasks.py",
     "_test_file.py",
+    "_test_plan.py",
     "_test_pytest.py",
     "_wsgi.py",
     "testing.py",
