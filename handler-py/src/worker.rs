@@ -3,7 +3,7 @@
 use crate::answer::{self, Sent};
 use crate::app::{App, Given, GivenPage};
 use crate::conn::Wire;
-use crate::form::Forms;
+use crate::form_files::FormFiles;
 use crate::link::Link;
 use crate::orders::not_understood;
 use crate::pool::Pool;
@@ -366,7 +366,7 @@ impl Worker {
 impl Worker {
     pub(crate) fn new(link: Arc<Link>, start: Start) -> Self {
         link.set_memory(start.memory);
-        link.set_forms(Forms::new(&start.form, &start.scratch));
+        link.set_form_files(FormFiles::new(&start.form, &start.scratch));
         let templates = Templates::beside(&start.source, start.dev);
         Self {
             link,
