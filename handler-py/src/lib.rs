@@ -2,9 +2,9 @@
 //!
 //! The package `kennel` in `python/` is what scripts see. This module, `kennel._native`, is what that package
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
-//! script, `orders` what the loop does (`app`: by what was registered, `pool` and `threads`: in threads), `request` and
-//! `headers` are views of the raw message (`fields`: the collector may see a request too early), `form` of its body
-//! (`form_files`: with files of its own; `standards`: as ASGI and WSGI name it; `refused`: what is wrong with it;
+//! script (`worker_state`: what its threads share), `orders` what the loop does (`app`: by what was registered, `pool`
+//! and `threads`: in threads), `request` and `headers` are views of the raw message (`fields`: the collector may see a
+//! request too early), `form` of its body (`form_files`: with files of its own; `standards`: as ASGI and WSGI name it; `refused`: what is wrong with it;
 //! `session`: what its cookie says), `answer`, `exchange` and `stream` bring answers to the hub (`flow`: not faster than
 //! the client reads; `files`: with what lies on the disk; `downloads`: which goes on by itself), `body` reads what a
 //! client sends in pieces, `conn` is a live connection, `hub` everything else that is said to the hub. `render` makes
@@ -42,6 +42,7 @@ mod text;
 mod threads;
 mod values;
 mod worker;
+mod worker_state;
 
 /// `kennel._native`.
 #[pyo3::pymodule]
@@ -63,6 +64,8 @@ mod _native {
         RouteTable, ask, attachment, check_header, close_reason, close_room, cookie, deliver, error_html,
         evaluated, event, log, nearest, publish, room_name,
     };
+    #[pymodule_export]
+    use crate::link::PyLink;
     #[pymodule_export]
     use crate::package::sources;
     #[pymodule_export]

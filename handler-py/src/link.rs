@@ -484,6 +484,10 @@ impl Link {
     }
 }
 
+/// A worker's link, as the package hands it to what needs no more of the worker.
+#[pyclass(frozen, name = "Link", module = "kennel._native")]
+pub(crate) struct PyLink(pub(crate) Arc<Link>);
+
 /// Whether an order is one of the many: a job, or a message of a live connection.
 pub(crate) fn is_work(kind: u8) -> bool {
     matches!(kind, Order::JOB | Order::MESSAGE)

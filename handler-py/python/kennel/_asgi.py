@@ -155,7 +155,7 @@ class Asgi(Server):
         values: List[str],
         request: _native.Request,
     ) -> None:
-        wire = _native.Wire(self.worker, number, name, transport)
+        wire = _native.Wire(self.worker.link, number, name, transport)
         if not asked:
             # It was another worker's. What the application knew of it is gone, so its client has to begin anew.
             wire.close(1012, "service restart")

@@ -23,7 +23,7 @@ def by_id(id: str) -> Optional[Connection]:
 
 def handle(number: int, id: str, transport: str) -> Connection:
     """The handle of a connection that the hub describes."""
-    return _live.get(number) or Connection(_state.worker(), number, id, transport)
+    return _live.get(number) or Connection(_state.worker().link, number, id, transport)
 
 
 def _forget(conn: Connection) -> None:
@@ -75,7 +75,7 @@ def open(
     if channel is None:
         worker.done(serial)
         return
-    conn = Connection(worker, number, name, transport)
+    conn = Connection(worker.link, number, name, transport)
     conn.resumed, conn.request = resumed, request
     conn._channel, conn._owned = channel, True
     conn._rooms, conn._data_text = set(rooms), data
