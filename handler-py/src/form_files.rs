@@ -36,7 +36,7 @@ impl FormFiles {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a file of what is at a place in a job's body. If the job has ended meanwhile, it has to be forgotten again.
+    /// Makes a file of what is at a place in a job's body. If the job ended meanwhile, the caller forgets the file.
     pub(crate) fn make(
         &self,
         serial: u64,

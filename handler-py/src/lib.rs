@@ -4,12 +4,12 @@
 //! stands on: `link` is the socket pair (`pulse`: what the hub can see besides), `worker` the loop between hub and
 //! script (`worker_state`: what its threads share), `orders` what the loop does (`app`: by what was registered, `pool`
 //! and `threads`: in threads), `request` and `headers` are views of the raw message (`fields`: the collector may see a
-//! request too early), `form` of its body (`form_files`: with files of its own; `standards`: as ASGI and WSGI name it; `refused`: what is wrong with it;
-//! `session`: what its cookie says), `answer`, `exchange` and `stream` bring answers to the hub (`flow`: not faster than
-//! the client reads; `files`: with what lies on the disk; `downloads`: which goes on by itself), `body` reads what a
-//! client sends in pieces, `conn` is a live connection, `hub` everything else that is said to the hub. `render` makes
-//! pages from templates, with Python's `values`. `rehearsal` is a site without a server, for tests. `package` carries
-//! the package's source, so that a worker needs this one file.
+//! request too early), `form` of its body (`form_files`: with files of its own; `standards`: as ASGI and WSGI name it;
+//! `refused`: what is wrong with it; `session`: what its cookie says), `answer`, `exchange` and `stream` bring answers
+//! to the hub (`flow`: not faster than the client reads; `files`: with what lies on the disk; `downloads`: which goes
+//! on by itself), `body` reads what a client sends in pieces, `conn` is a live connection, `hub` everything else that
+//! is said to the hub. `render` makes pages from templates, with Python's `values`. `rehearsal` is a site without a
+//! server, for tests. `package` carries the package's source, so that a worker needs this one file.
 
 mod answer;
 mod app;

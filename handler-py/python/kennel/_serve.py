@@ -1,4 +1,4 @@
-"""A worker's life: load what is to be served, answer, end."""
+"""A worker's process: find the hub, load what is to be served, serve it."""
 
 from __future__ import annotations
 
