@@ -2,10 +2,11 @@
 
 use crate::flow::Flow;
 use crate::job::Job;
+use handler_core::worker::body::BodyError;
 use handler_core::worker::protocol::Action;
 use handler_core::worker::reader::Piece;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::io;
@@ -23,6 +24,15 @@ const PIECE: usize = 64 << 10;
 
 fn unreadable(problem: io::Error) -> PyErr {
     PyOSError::new_err(format!("the body cannot be read: {problem}"))
+}
+
+/// Why a body cannot be had, as an exception.
+pub(crate) fn body_error(problem: &BodyError) -> PyErr {
+    match problem {
+        BodyError::Arriving => PyRuntimeError::new_err(problem.to_string()),
+        BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
+        other => PyOSError::new_err(other.to_string()),
+    }
 }
 
 /// Takes up to `most` bytes of what is there: nothing at the end, `None` where nothing is there yet.

@@ -2,8 +2,7 @@
 //! is rarer.
 
 use crate::answer;
-use crate::link::Link;
-use crate::worker::Worker;
+use crate::link::{Link, PyLink};
 use handler_core::channel::bounds;
 use handler_core::worker::protocol::Action;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -37,8 +36,8 @@ impl Wire {
 #[pymethods]
 impl Wire {
     #[new]
-    fn new(worker: &Worker, number: u64, id: String, transport: String) -> Self {
-        let link = Arc::clone(&worker.link);
+    fn new(link: &PyLink, number: u64, id: String, transport: String) -> Self {
+        let link = Arc::clone(&link.0);
         Self { link, number, id, transport, open: AtomicBool::new(true), busy: AtomicBool::new(false) }
     }
 

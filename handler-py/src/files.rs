@@ -2,15 +2,13 @@
 
 use crate::job::Job;
 use crate::link::Link;
-use handler_core::worker::files::{self, Asked, Download, FileAnswer, FileError};
+use handler_core::worker::files::{self, Asked, FileAnswer, FileError};
 use handler_core::worker::protocol::Action;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rustc_hash::FxHashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 
 fn os_error(problem: &impl std::fmt::Display) -> PyErr {
     PyOSError::new_err(problem.to_string())
@@ -57,7 +55,7 @@ impl FoundFile {
         head: &[u8],
         compress: bool,
     ) -> PyResult<()> {
-        let Some(answer) = lock(&self.answer).take() else {
+        let Some(answer) = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Err(PyRuntimeError::new_err("a file that kennel.file gave is sent once"));
         };
         job.link
@@ -66,26 +64,9 @@ impl FoundFile {
     }
 }
 
-/// The files that are on their way, by the serials of their jobs.
-#[derive(Default)]
-pub(crate) struct Downloads(Mutex<FxHashMap<u64, Arc<Slot>>>);
-
-/// One of them. The hub's word may come while a thread is still sending: that thread then looks again.
-#[derive(Default)]
-struct Slot {
-    download: Mutex<Option<Download>>,
-    /// Bytes that the hub has passed on since the last look.
-    taken: AtomicU32,
-    gone: AtomicBool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Link {
     /// Answers a job with a file: all of it, or its beginning, and the rest as the client reads.
-    pub(crate) fn send_file(
+    fn send_file(
         &self,
         py: Python<'_>,
         serial: u64,
@@ -97,70 +78,18 @@ impl Link {
         if !self.is_unanswered(serial) {
             return Ok(());
         }
-        let slot = Arc::new(Slot::default());
-        lock(&self.downloads.0).insert(serial, Arc::clone(&slot));
-        let mut place = lock(&slot.download);
-        let sent =
-            answer.send(serial, status, head, compress, &mut |action| self.push_answer(py, serial, action));
-        let goes_on = matches!(sent, Ok(Some(_)));
-        *place = sent.inspect_err(|_| self.forget_file(serial))?;
-        drop(place);
-        match goes_on {
-            true => self.go_on(py, serial, &slot),
-            false => self.forget_file(serial),
-        }
-        Ok(())
+        let send = |push: &mut dyn FnMut(&Action<'_>)| answer.send(serial, status, head, compress, push);
+        self.downloads.begin(serial, send, &mut |action| self.push_answer(py, serial, action))
     }
 
     /// The hub has passed on so many bytes of a job's answer. `false`: that is no file.
     pub(crate) fn file_taken(&self, py: Python<'_>, serial: u64, bytes: u32) -> bool {
-        let Some(slot) = self.slot_of(serial) else { return false };
-        slot.taken.fetch_add(bytes, Ordering::SeqCst);
-        self.go_on(py, serial, &slot);
-        true
+        self.downloads.taken(serial, bytes, &mut |action| self.push_answer(py, serial, action))
     }
 
     /// The client of a job has left. `false`: its answer is no file.
     pub(crate) fn file_gone(&self, py: Python<'_>, serial: u64) -> bool {
-        let Some(slot) = self.slot_of(serial) else { return false };
-        slot.gone.store(true, Ordering::SeqCst);
-        self.go_on(py, serial, &slot);
-        true
-    }
-
-    fn slot_of(&self, serial: u64) -> Option<Arc<Slot>> {
-        lock(&self.downloads.0).get(&serial).cloned()
-    }
-
-    fn forget_file(&self, serial: u64) {
-        lock(&self.downloads.0).remove(&serial);
-    }
-
-    fn go_on(&self, py: Python<'_>, serial: u64, slot: &Slot) {
-        let mut push = |action: &Action<'_>| self.push_answer(py, serial, action);
-        while slot.gone.load(Ordering::SeqCst) || slot.taken.load(Ordering::SeqCst) > 0 {
-            let mut place = match slot.download.try_lock() {
-                Ok(place) => place,
-                Err(TryLockError::Poisoned(place)) => place.into_inner(),
-                // Whoever sends looks when that is done.
-                Err(TryLockError::WouldBlock) => return,
-            };
-            let Some(download) = place.as_mut() else { return };
-            let over = match slot.gone.load(Ordering::SeqCst) {
-                true => {
-                    if let Some(download) = place.take() {
-                        download.give_up(&mut push);
-                    }
-                    true
-                }
-                false => download.taken(slot.taken.swap(0, Ordering::SeqCst), &mut push),
-            };
-            if over {
-                *place = None;
-                self.forget_file(serial);
-                return;
-            }
-        }
+        self.downloads.gone(serial, &mut |action| self.push_answer(py, serial, action))
     }
 
     fn push_answer(&self, py: Python<'_>, serial: u64, action: &Action<'_>) {

@@ -1,70 +1,19 @@
 //! The body as a form, and what scripts do with its files.
 
+use crate::body::body_error;
 use crate::headers::{Pair, mapping};
 use crate::job::Job;
-use crate::request::{Refused, body_error};
+use crate::refused::Refused;
 use crate::text::text;
 use handler_core::worker::form::{self, FormFailure};
-use handler_core::worker::sent_file::{self, Scratch};
-use kennel_http::forms::FormLimits;
+use handler_core::worker::sent_file;
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// What a worker knows of forms: their limits, and the files of which scripts asked for a path.
-pub(crate) struct Forms {
-    limits: FormLimits,
-    scratch: Mutex<Scratch>,
-    /// There is something to forget.
-    is_used: AtomicBool,
-}
-
-impl Default for Forms {
-    fn default() -> Self {
-        Self::new(&FormLimits::default(), "")
-    }
-}
-
-impl Forms {
-    pub(crate) fn new(limits: &FormLimits, folder: &str) -> Self {
-        let scratch = Mutex::new(Scratch::new(folder));
-        Self { limits: limits.clone(), scratch, is_used: AtomicBool::new(false) }
-    }
-
-    fn scratch(&self) -> MutexGuard<'_, Scratch> {
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Deletes the files of a job that has ended.
-    pub(crate) fn forget(&self, serial: u64) {
-        if self.is_used.load(Ordering::Relaxed) {
-            let mut scratch = self.scratch();
-            scratch.forget(serial);
-            self.is_used.store(!scratch.is_empty(), Ordering::Relaxed);
-        }
-    }
-
-    /// Makes a file of what is at a place in a job's body; `None`: the job has ended.
-    fn make(&self, job: &Job, place: &Range<u64>) -> std::io::Result<Option<PathBuf>> {
-        let path = {
-            let mut scratch = self.scratch();
-            let made = scratch.make(job.serial, job.frame(), place, || job.link.beat());
-            self.is_used.store(true, Ordering::Relaxed);
-            made?
-        };
-        // It may have ended meanwhile, in another thread.
-        if job.link.is_unanswered(job.serial) {
-            return Ok(Some(path));
-        }
-        self.forget(job.serial);
-        Ok(None)
-    }
-}
+use std::sync::{Arc, OnceLock};
 
 /// A form, read.
 pub(crate) struct Loaded {
@@ -75,7 +24,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Reads the form of a job.
     pub(crate) fn read(py: Python<'_>, job: &Arc<Job>) -> PyResult<Self> {
-        let found = py.detach(|| form::read(job.frame(), &job.link.forms().limits, || job.link.beat()));
+        let found = py.detach(|| form::read(job.frame(), job.link.form_files().limits(), || job.link.beat()));
         let found = found.map_err(|failure| match failure {
             FormFailure::Refused(problem) => Refused::new_err((problem.status(), problem.to_string())),
             FormFailure::Body(problem) => body_error(&problem),
@@ -161,6 +110,20 @@ pub(crate) struct File {
     path: OnceLock<PathBuf>,
 }
 
+impl File {
+    /// Makes a file of its own of it; `None`: the job has ended.
+    fn make(&self) -> std::io::Result<Option<PathBuf>> {
+        let Job { link, serial, .. } = &*self.job;
+        let path = link.form_files().make(*serial, self.job.frame(), &self.place, || link.beat())?;
+        // It may have ended meanwhile, in another thread.
+        if link.is_unanswered(*serial) {
+            return Ok(Some(path));
+        }
+        link.form_files().forget(*serial);
+        Ok(None)
+    }
+}
+
 #[pymethods]
 impl File {
     /// Bytes.
@@ -175,7 +138,7 @@ impl File {
         if let Some(path) = self.path.get() {
             return Ok(path.clone().into_os_string());
         }
-        let made = py.detach(|| self.job.link.forms().make(&self.job, &self.place)).map_err(|problem| {
+        let made = py.detach(|| self.make()).map_err(|problem| {
             PyOSError::new_err(format!("cannot make a file of what was sent: {problem}"))
         })?;
         let path = made.ok_or_else(|| {

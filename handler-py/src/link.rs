@@ -3,9 +3,9 @@
 //! One thread at a time reads orders: the one that runs the loop, unless it has given its turn away. Any thread may
 //! push actions and ask the hub something.
 
-use crate::files::Downloads;
+use crate::downloads::Downloads;
 use crate::flow::Flow;
-use crate::form::Forms;
+use crate::form_files::FormFiles;
 use crate::pulse::Pulse;
 use handler_core::sessions::{Jar, Keys, Options};
 use handler_core::worker::link::{Actions, Orders, Wake};
@@ -51,8 +51,8 @@ pub(crate) struct Link {
     memory: AtomicUsize,
     /// What the app signs with.
     jar: OnceLock<Jar>,
-    /// What is known of forms, from the start on.
-    forms: OnceLock<Forms>,
+    /// Files of forms, from the start on.
+    form_files: OnceLock<FormFiles>,
     /// This process is a child of the worker: it must not speak for it.
     forked: AtomicBool,
 }
@@ -106,7 +106,7 @@ impl Link {
             wake: OnceLock::new(),
             memory: AtomicUsize::new(0),
             jar: OnceLock::new(),
-            forms: OnceLock::new(),
+            form_files: OnceLock::new(),
             forked: AtomicBool::new(false),
         }
     }
@@ -144,13 +144,13 @@ impl Link {
         let _ = self.jar.set(jar);
     }
 
-    /// What is known of forms.
-    pub(crate) fn forms(&self) -> &Forms {
-        self.forms.get_or_init(Forms::default)
+    /// Files of forms, and the limits of forms.
+    pub(crate) fn form_files(&self) -> &FormFiles {
+        self.form_files.get_or_init(FormFiles::default)
     }
 
-    pub(crate) fn set_forms(&self, forms: Forms) {
-        let _ = self.forms.set(forms);
+    pub(crate) fn set_form_files(&self, files: FormFiles) {
+        let _ = self.form_files.set(files);
     }
 
     /// This process was forked off a worker and is none.
@@ -357,8 +357,8 @@ impl Link {
         if out.jobs.remove(&serial).is_none() {
             return false;
         }
-        if let Some(forms) = self.forms.get() {
-            forms.forget(serial);
+        if let Some(files) = self.form_files.get() {
+            files.forget(serial);
         }
         let _ = out.actions.push(action);
         if !(FLUSHES.get() && self.is_watched.load(Ordering::Relaxed)) {
@@ -483,6 +483,10 @@ impl Link {
         self.descriptors[0]
     }
 }
+
+/// A worker's link, as the package hands it to what needs no more of the worker.
+#[pyclass(frozen, name = "Link", module = "kennel._native")]
+pub(crate) struct PyLink(pub(crate) Arc<Link>);
 
 /// Whether an order is one of the many: a job, or a message of a live connection.
 pub(crate) fn is_work(kind: u8) -> bool {

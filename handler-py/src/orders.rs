@@ -10,7 +10,7 @@ use crate::link::is_work;
 use crate::request::{Request, message};
 use crate::stream::PyJob;
 use crate::text::text;
-use crate::worker::Worker;
+use crate::worker_state::WorkerState;
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Open, Order, ProtocolError, encode_job};
 use handler_core::worker::reader::BodyReader;
 use kennel_http::percent;
@@ -25,7 +25,7 @@ pub(crate) fn not_understood(problem: &ProtocolError) -> PyErr {
     PyRuntimeError::new_err(format!("the hub is not understood: {problem}"))
 }
 
-impl Worker {
+impl WorkerState {
     /// Does all that was ordered and sends what came of it.
     pub(crate) fn obey(&self, py: Python<'_>) -> PyResult<()> {
         self.link.set_in_turn(true);
@@ -93,13 +93,6 @@ impl Worker {
                 self.check_fork();
                 result
             }
-        }
-    }
-
-    /// A child that a handler forked and that came back here is no worker: it ends without a word.
-    pub(crate) fn check_fork(&self) {
-        if self.link.is_forked() {
-            std::process::exit(0);
         }
     }
 

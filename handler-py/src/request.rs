@@ -1,31 +1,22 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
-use crate::body;
+use crate::body::{self, body_error};
 use crate::fields::Fields;
 use crate::flow::Flow;
 use crate::form::{Files, Form, Loaded};
 use crate::headers::{Args, Headers};
 use crate::job::Job;
+use crate::refused::Refused;
 use crate::session::{self, Session};
 use crate::text::text;
-use handler_core::worker::body::BodyError;
 use kennel_http::{charset, cookies, json};
 use mongrel2_wire::Text;
-use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
-
-create_exception!(
-    kennel,
-    Refused,
-    PyException,
-    "What the client sent cannot be used: raised in a handler, it is the answer, `Refused(status, message)`."
-);
 
 /// An HTTP request, or the one that opened a live connection. Attributes of a script's own may be set.
 #[pyclass(frozen, dict, weakref, module = "kennel")]
@@ -92,15 +83,6 @@ impl Request {
 
     fn server_field<'py>(&self, py: Python<'py>, name: &[u8]) -> Option<Bound<'py, PyString>> {
         self.job.first(name).map(|value| text(py, &value))
-    }
-}
-
-/// Why a body cannot be had, as an exception.
-pub(crate) fn body_error(problem: &BodyError) -> PyErr {
-    match problem {
-        BodyError::Arriving => PyRuntimeError::new_err(problem.to_string()),
-        BodyError::TooLarge { .. } => PyMemoryError::new_err(problem.to_string()),
-        other => PyOSError::new_err(other.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::link::Link;
 use crate::pool::{Duty, Sight};
-use crate::worker::{Worker, os_error};
+use crate::worker_state::{WorkerState, os_error};
 use handler_core::worker::link::Wake;
 use pyo3::prelude::*;
 use std::sync::atomic::Ordering;
@@ -20,8 +20,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The same after a stop, when the last thread to end is waited for.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(10);
 
-impl Worker {
-    /// Serves in this thread, and pushes to others what is theirs. As [`run`](Worker::run).
+impl WorkerState {
+    /// Serves in this thread, and pushes to others what is theirs, until the hub is gone or says stop (`false`), or the
+    /// package wants its event loop (`true`).
     pub(crate) fn serve_here(&self, py: Python<'_>) -> PyResult<bool> {
         loop {
             self.obey(py)?;
@@ -47,7 +48,8 @@ impl Worker {
         }
     }
 
-    /// Lets the threads read, and watches them. As [`run`](Worker::run).
+    /// Lets the threads read, and watches them, until the hub is gone or says stop (`false`), or the package wants its
+    /// event loop (`true`).
     pub(crate) fn watch_threads(&self, py: Python<'_>) -> PyResult<bool> {
         self.link.end_turn();
         self.link.set_watched(true);

@@ -3,54 +3,47 @@
 use crate::answer::{self, Sent};
 use crate::app::{App, Given, GivenPage};
 use crate::conn::Wire;
-use crate::form::Forms;
-use crate::link::Link;
+use crate::link::{Link, PyLink};
 use crate::orders::not_understood;
-use crate::pool::Pool;
 use crate::session::{self, SessionOptions};
 use crate::stream::PyJob;
+use crate::worker_state::{WorkerState, os_error};
 use handler_core::sessions::Jar;
 use handler_core::templates::Templates;
 use handler_core::worker::link::{self, Wake};
 use handler_core::worker::page::STANDING;
 use handler_core::worker::protocol::{Action, LoadFailure, Order, Start};
 use handler_core::worker::surroundings::unix_time;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rustc_hash::FxHashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-
-/// A connection whose messages are answered by a plain callback.
-pub(crate) struct Slot {
-    pub(crate) conn: Py<Wire>,
-    pub(crate) callback: Py<PyAny>,
-}
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// This process's part as a worker of Kennel.
 #[pyclass(frozen, module = "kennel._native")]
 pub(crate) struct Worker {
-    pub(crate) link: Arc<Link>,
-    start: Start,
-    app: OnceLock<App>,
+    state: WorkerState,
     pub(crate) templates: Templates,
-    slots: Mutex<FxHashMap<u64, Arc<Slot>>>,
-    pub(crate) pool: Pool,
-    /// The package wants its event loop to run.
-    pub(crate) wants_loop: AtomicBool,
-    pub(crate) stopping: AtomicBool,
-    /// When the time of its work is over, and how long stop hooks may take after that.
-    ending: OnceLock<(Instant, Duration)>,
     /// Stop hooks that have not ended.
     held: AtomicUsize,
-    /// What ended a thread's reading.
-    problem: Mutex<Option<PyErr>>,
 }
 
-pub(crate) fn os_error(problem: &std::io::Error) -> PyErr {
-    PyOSError::new_err(format!("no connection to the hub: {problem}"))
+impl Worker {
+    pub(crate) fn new(link: Arc<Link>, start: Start) -> Self {
+        let templates = Templates::beside(&start.source, start.dev);
+        Self { state: WorkerState::new(link, start), templates, held: AtomicUsize::new(0) }
+    }
+}
+
+impl Deref for Worker {
+    type Target = WorkerState;
+
+    fn deref(&self) -> &WorkerState {
+        &self.state
+    }
 }
 
 #[pymethods]
@@ -80,6 +73,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The way to the hub, for what needs no more of a worker.
+    #[getter]
+    fn link(&self) -> PyLink {
+        PyLink(Arc::clone(&self.link))
     }
 
     /// The worker's number within its app, from 1.
@@ -165,9 +164,7 @@ impl Worker {
         let app = App::new(handlers, pages, runtime)?;
         let registration = serde_json::from_str(registration)
             .map_err(|problem| PyValueError::new_err(format!("no registration: {problem}")))?;
-        if self.app.set(app).is_err() {
-            return Err(PyRuntimeError::new_err("a worker is ready once"));
-        }
+        self.set_app(app)?;
         self.link.push(py, &Action::Ready(registration));
         self.flush()
     }
@@ -221,8 +218,8 @@ impl Worker {
     }
 
     /// Sends what was pushed.
-    pub(crate) fn flush(&self) -> PyResult<()> {
-        self.link.flush().map_err(|problem| os_error(&problem))
+    fn flush(&self) -> PyResult<()> {
+        self.state.flush()
     }
 
     /// The descriptor that becomes readable when the hub says something.
@@ -260,19 +257,19 @@ impl Worker {
     }
 
     /// Whether after a stop no job is left, neither unanswered nor in a thread.
-    pub(crate) fn is_over(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed) && self.link.unanswered() == 0 && self.pool.is_empty()
+    fn is_over(&self) -> bool {
+        self.state.is_over()
     }
 
     /// Whether the time of what ran at the stop is over.
-    pub(crate) fn is_late(&self) -> bool {
-        self.ending.get().is_some_and(|(work_ends, _)| Instant::now() >= *work_ends)
+    fn is_late(&self) -> bool {
+        self.state.is_late()
     }
 
     /// After a stop: how many seconds are left for what runs, and how many stop hooks have after that.
     fn times_left(&self) -> (f64, f64) {
-        let (work_ends, hooks) = self.ending.get().copied().unwrap_or((Instant::now(), Duration::ZERO));
-        (work_ends.saturating_duration_since(Instant::now()).as_secs_f64(), hooks.as_secs_f64())
+        let (work, hooks) = self.state.times_left();
+        (work.as_secs_f64(), hooks.as_secs_f64())
     }
 
     /// Jobs that are answered and that a thread still works on, as `GET /path`.
@@ -348,73 +345,16 @@ impl Worker {
 
     /// From now on messages of this connection are `callback(conn, message)`.
     fn adopt(&self, conn: Py<Wire>, callback: Py<PyAny>) {
-        let number = conn.get().number;
-        self.slots().insert(number, Arc::new(Slot { conn, callback }));
+        self.state.adopt(conn, callback);
     }
 
     /// The connection has ended, or is another worker's.
     fn forget_conn(&self, number: u64) {
-        self.slots().remove(&number);
+        self.state.forget_conn(number);
     }
 
     /// The life of a thread of the pool: runs jobs until the process ends.
     fn serve_thread(&self, py: Python<'_>) -> PyResult<()> {
         self.run_duties(py)
-    }
-}
-
-impl Worker {
-    pub(crate) fn new(link: Arc<Link>, start: Start) -> Self {
-        link.set_memory(start.memory);
-        link.set_forms(Forms::new(&start.form, &start.scratch));
-        let templates = Templates::beside(&start.source, start.dev);
-        Self {
-            link,
-            start,
-            app: OnceLock::new(),
-            templates,
-            slots: Mutex::default(),
-            pool: Pool::default(),
-            wants_loop: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            ending: OnceLock::new(),
-            held: AtomicUsize::new(0),
-            problem: Mutex::default(),
-        }
-    }
-
-    /// Whether the app is loaded.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.app.get().is_some()
-    }
-
-    /// The hub has said stop.
-    pub(crate) fn set_stopping(&self, work: Duration, hooks: Duration) {
-        let _ = self.ending.set((Instant::now() + work, hooks));
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    fn slots(&self) -> MutexGuard<'_, FxHashMap<u64, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a thread found when it read, which the main thread has to know.
-    pub(crate) fn set_problem(&self, problem: PyErr) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
-        self.pool.stir();
-    }
-
-    pub(crate) fn take_problem(&self) -> Option<PyErr> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// The plain callback for a connection's messages, if it has one.
-    pub(crate) fn slot(&self, number: u64) -> Option<Arc<Slot>> {
-        self.slots().get(&number).map(Arc::clone)
-    }
-
-    /// What the script registered.
-    pub(crate) fn app(&self) -> PyResult<&App> {
-        self.app.get().ok_or_else(|| PyRuntimeError::new_err("the app is not loaded yet"))
     }
 }

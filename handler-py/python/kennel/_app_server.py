@@ -9,8 +9,9 @@ from typing import Any
 from . import _failure, _file, _native, _session, _state, _tasks
 from ._app import App
 from ._channel import is_async
+from ._found import LoadError
 from ._response import Response, body_bytes, check_status, is_stream, to_response
-from ._serve import LoadError, Server
+from ._server import Server
 from ._stream import Pump
 
 

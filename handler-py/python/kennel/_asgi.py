@@ -16,7 +16,8 @@ from ._asgi_dev import run_shown
 from ._asgi_http import Exchange
 from ._asgi_lifespan import Lifespan
 from ._asgi_websocket import Socket
-from ._serve import LoadError, Server
+from ._found import LoadError
+from ._server import Server
 
 #: Tasks whose first step runs at once cost one turn of the event loop less.
 _EAGER = sys.version_info >= (3, 12)
@@ -154,7 +155,7 @@ class Asgi(Server):
         values: List[str],
         request: _native.Request,
     ) -> None:
-        wire = _native.Wire(self.worker, number, name, transport)
+        wire = _native.Wire(self.worker.link, number, name, transport)
         if not asked:
             # It was another worker's. What the application knew of it is gone, so its client has to begin anew.
             wire.close(1012, "service restart")

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from . import _log, _native
+from . import _error_page, _log, _native
 from ._asgi_http import Event, Exchange
 from ._response import HTML
-from ._serve import page
 
 if TYPE_CHECKING:
     from ._asgi import Asgi
@@ -74,7 +73,7 @@ class Shown(Exchange):
         kept, self._kept = self._kept, None
         if kept is not None and problem is None and self.noticed:
             # It is in the log already.
-            self.job.respond(500, [("Content-Type", HTML)], page(self.job.title, self.noticed[-1]))
+            self.job.respond(500, [("Content-Type", HTML)], _error_page.of_exception(self.job.title, self.noticed[-1]))
             self.ended = True
         elif kept is not None and problem is None:
             for event in kept:

@@ -11,6 +11,8 @@ from . import _json, _native, _state
 if TYPE_CHECKING:
     from ._channel import Channel
 
+#: In a connection's queue, behind its messages: it has ended.
+END = object()
 
 class HttpConnection:
     """The connection of an HTTP request, which is answered by what its handler returns."""
@@ -46,7 +48,7 @@ class Connection(_native.Wire):
     _rooms: Set[str]
     _data: Any = None
     _data_text: Optional[str] = None
-    #: What came while a callback ran: (serial, message), or (serial, None) for the end.
+    #: What came while a callback ran: (serial, message), or (serial, END) for the end.
     _queue: Optional[Deque[Any]] = None
     #: The client has gone while the script still wanted its messages.
     _gone = False
@@ -104,9 +106,59 @@ class Connection(_native.Wire):
 
         Raises `asyncio.TimeoutError` when none has come within `timeout` seconds.
         """
-        from . import _live
+        if self._channel is None or not self._channel.straight:
+            raise RuntimeError("messages are for channels with straight-line code; here they come to `message`")
+        if self._waiter is not None:
+            raise RuntimeError("something else waits for this connection's messages already")
+        if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
+            raise ValueError("conn.receive takes a number of seconds, 0 or more")
+        if self._serial:
+            _state.worker().done(self._serial)
+            self._serial = 0
+        if self._over or self._finished:
+            return None
+        entry = self._dequeue()
+        if entry is not None:
+            if entry[1] is END:
+                self._over = entry[0]
+                return None
+            self._serial = entry[0]
+            return entry[1]
+        return await self._wait(timeout)
 
-        return await _live.receive(self, timeout)
+    async def _wait(self, timeout: Optional[float]) -> Any:
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        if not self._owned:
+            # It goes on in another worker.
+            await waiter
+        timer = None
+        if timeout is not None:
+            timer = loop.call_later(timeout, self._time_out, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and self._serial:
+                # The message had come already, and its reader was cancelled before it could take it.
+                self._put_back(self._serial, waiter.result())
+                self._serial = 0
+            raise
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self, message: Any) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(message)
+
+    def _time_out(self, waiter: asyncio.Future[Any]) -> None:
+        if not waiter.done():
+            if self._waiter is waiter:
+                self._waiter = None
+            waiter.set_exception(asyncio.TimeoutError("no message has come in time"))
 
     def messages(self) -> Connection:
         """The connection itself: `async for message in conn.messages()`."""
@@ -116,12 +168,12 @@ class Connection(_native.Wire):
         return self
 
     async def __anext__(self) -> Any:
-        from . import _live
-
-        message = await _live.receive(self, None)
+        message = await self.receive()
         if message is None:
             raise StopAsyncIteration
         return message
+
+    # What waits for the script.
 
     def _enqueue(self, entry: Any) -> None:
         if self._queue is None:
@@ -132,3 +184,12 @@ class Connection(_native.Wire):
         if self._queue is None:
             self._queue = deque()
         self._queue.appendleft((serial, message))
+
+    def _dequeue(self) -> Any:
+        """The next of what waits that is for the script: nothing is, once it has closed the connection, but the end."""
+        while self._queue:
+            entry = self._queue.popleft()
+            if entry[1] is END or self._open or self._gone:
+                return entry
+            _state.worker().done(entry[0])
+        return None

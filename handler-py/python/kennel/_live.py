@@ -10,12 +10,10 @@ from typing import Any, Dict, List, Optional
 
 from . import _failure, _log, _native, _state, _tasks
 from ._channel import is_async
-from ._conn import Connection
+from ._conn import END, Connection
 
 _live: Dict[int, Connection] = {}
 _by_id: Dict[str, Connection] = {}
-
-_END = object()
 
 
 def by_id(id: str) -> Optional[Connection]:
@@ -25,7 +23,7 @@ def by_id(id: str) -> Optional[Connection]:
 
 def handle(number: int, id: str, transport: str) -> Connection:
     """The handle of a connection that the hub describes."""
-    return _live.get(number) or Connection(_state.worker(), number, id, transport)
+    return _live.get(number) or Connection(_state.worker().link, number, id, transport)
 
 
 def _forget(conn: Connection) -> None:
@@ -77,7 +75,7 @@ def open(
     if channel is None:
         worker.done(serial)
         return
-    conn = Connection(worker, number, name, transport)
+    conn = Connection(worker.link, number, name, transport)
     conn.resumed, conn.request = resumed, request
     conn._channel, conn._owned = channel, True
     conn._rooms, conn._data_text = set(rooms), data
@@ -120,19 +118,9 @@ def _run_callback(conn: Connection, serial: int, what: str, callback: Any, *argu
         ended()
 
 
-def _dequeue(conn: Connection) -> Any:
-    """The next of what waits that is for the script: nothing is, once it has closed the connection, but the end."""
-    while conn._queue:
-        entry = conn._queue.popleft()
-        if entry[1] is _END or conn._open or conn._gone:
-            return entry
-        _state.worker().done(entry[0])
-    return None
-
-
 def _catch_up(conn: Connection) -> None:
     while not conn._busy:
-        entry = _dequeue(conn)
+        entry = conn._dequeue()
         if entry is None:
             return
         _deliver(conn, *entry)
@@ -140,7 +128,7 @@ def _catch_up(conn: Connection) -> None:
 
 def _deliver(conn: Connection, serial: int, message: Any) -> None:
     channel = conn._channel
-    if message is _END:
+    if message is END:
         _run_close(conn, serial)
     elif channel is not None and channel.message is not None:
         _run_callback(conn, serial, "the message callback", channel.message, conn, message)
@@ -167,7 +155,7 @@ def message(number: int, serial: int, payload: Any) -> None:
     elif conn._channel is not None and conn._channel.straight:
         if conn._waiter is not None:
             conn._serial = serial
-            _wake(conn, payload)
+            conn._wake(payload)
         else:
             conn._enqueue((serial, payload))
     elif conn._busy:
@@ -192,11 +180,11 @@ def close(number: int, serial: int, code: int, reason: str) -> None:
     elif conn._channel is not None and conn._channel.straight:
         if conn._waiter is not None:
             conn._over = serial
-            _wake(conn, None)
+            conn._wake(None)
         else:
-            conn._enqueue((serial, _END))
+            conn._enqueue((serial, END))
     elif conn._busy:
-        conn._enqueue((serial, _END))
+        conn._enqueue((serial, END))
     else:
         _run_close(conn, serial)
 
@@ -231,7 +219,7 @@ def _start_straight(conn: Connection, serial: int) -> None:
             worker.done(conn._serial)
             conn._serial = 0
         for waiting, what in conn._queue or ():
-            if what is _END:
+            if what is END:
                 conn._over = waiting
             else:
                 worker.done(waiting)
@@ -258,60 +246,3 @@ def _start_straight(conn: Connection, serial: int) -> None:
         _tasks.start(coroutine, lambda: conn._serial or conn._over, done, failed)
     # The opening is done when the code first waits.
     worker.done(serial)
-
-
-def _wake(conn: Connection, message: Any) -> None:
-    waiter, conn._waiter = conn._waiter, None
-    if waiter is not None and not waiter.done():
-        waiter.set_result(message)
-
-
-async def receive(conn: Connection, timeout: Optional[float]) -> Any:
-    """The next message of a connection, for its straight-line code."""
-    if conn._channel is None or not conn._channel.straight:
-        raise RuntimeError("messages are for channels with straight-line code; here they come to `message`")
-    if conn._waiter is not None:
-        raise RuntimeError("something else waits for this connection's messages already")
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout >= 0):
-        raise ValueError("conn.receive takes a number of seconds, 0 or more")
-    worker = _state.worker()
-    if conn._serial:
-        worker.done(conn._serial)
-        conn._serial = 0
-    if conn._over or conn._finished:
-        return None
-    entry = _dequeue(conn)
-    if entry is not None:
-        if entry[1] is _END:
-            conn._over = entry[0]
-            return None
-        conn._serial = entry[0]
-        return entry[1]
-    loop = asyncio.get_running_loop()
-    waiter = conn._waiter = loop.create_future()
-    if not conn._owned:
-        # It goes on in another worker.
-        await waiter
-    timer = None
-    if timeout is not None:
-        timer = loop.call_later(timeout, _time_out, conn, waiter)
-    try:
-        return await waiter
-    except asyncio.CancelledError:
-        if waiter.done() and not waiter.cancelled() and conn._serial:
-            # The message had come already, and its reader was cancelled before it could take it.
-            conn._put_back(conn._serial, waiter.result())
-            conn._serial = 0
-        raise
-    finally:
-        if conn._waiter is waiter:
-            conn._waiter = None
-        if timer is not None:
-            timer.cancel()
-
-
-def _time_out(conn: Connection, waiter: asyncio.Future[Any]) -> None:
-    if not waiter.done():
-        if conn._waiter is waiter:
-            conn._waiter = None
-        waiter.set_exception(asyncio.TimeoutError("no message has come in time"))

@@ -215,10 +215,13 @@ class Steps(Coroutine[Any, Any, None]):
     def throw(self, problem: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
 
+class Link:
+    """A worker's end of its connection to the hub."""
+
 class Wire:
     """The wire of a live connection."""
 
-    def __init__(self, worker: Worker, number: int, id: str, transport: str) -> None: ...
+    def __init__(self, link: Link, number: int, id: str, transport: str) -> None: ...
     @property
     def id(self) -> str:
         """A text that no other connection ever has; `kennel.connection(id)` gives the handle back."""
@@ -284,6 +287,8 @@ class Rehearsal:
 class Worker:
     @staticmethod
     def connect() -> Optional[Worker]: ...
+    @property
+    def link(self) -> Link: ...
     @property
     def number(self) -> int: ...
     @property

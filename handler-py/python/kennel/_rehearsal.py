@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from . import _evaluate, _json, _live, _log, _serve, _state, _tasks
 from ._app import App
-from ._found import OTHER_TESTS
+from ._found import OTHER_TESTS, LoadError, find_app
 from ._still_loop import StillLoop
 
 #: What the package keeps for a process, and so for a worker.
@@ -120,7 +120,7 @@ class Crew:
         try:
             found = self.app if self.app is not None else _load_source(native)
             if not isinstance(found, App) and callable(found):
-                raise _serve.LoadError(f"testing.site takes a kennel.App, not {type(found).__name__}{OTHER_TESTS}")
+                raise LoadError(f"testing.site takes a kennel.App, not {type(found).__name__}{OTHER_TESTS}")
             server = _serve._server(native, found)
         except Exception as problem:
             worker.failed = True
@@ -152,14 +152,14 @@ def _load_source(native: Any) -> Any:
             if os.path.abspath(where).startswith(folder + os.sep) and "site-packages" not in where:
                 _with_apps.add(new)
     _evaluate.remember(vars(module))
-    return _serve.find_app(module, source, name)
+    return find_app(module, source, name)
 
 
 def _run_script(path: str, name: str) -> Any:
     _serve.refuse_shadow(name)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
-        raise _serve.LoadError("it cannot be imported")
+        raise LoadError("it cannot be imported")
     module = importlib.util.module_from_spec(spec)
     earlier = sys.modules.get(name)
     sys.modules[name] = module

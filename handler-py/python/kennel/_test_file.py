@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional
 
-from . import _failure, _settings, testing
+from . import _failure, _settings, _test_plan, testing
 
 #: Begins a line that is an event.
 _MARK = "\x1e"
@@ -20,7 +20,7 @@ _MARK = "\x1e"
 
 def main() -> int:
     """Runs the file that the environment names."""
-    plan = json.loads(os.environ.pop("KENNEL_TEST"))
+    plan = _test_plan.take()
     _settings.tell(plan)
     # What tests print is none of what is told.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -44,13 +44,9 @@ def main() -> int:
     return _run(plan, tell)
 
 
-def wanted(plan: Dict[str, Any], name: str) -> bool:
-    return not plan["filter"] or plan["filter"] in name
-
-
 def _run(plan: Dict[str, Any], tell: Callable[..., None]) -> int:
     try:
-        tests = [test for test in _load(plan["file"]) if wanted(plan, test.name)]
+        tests = [test for test in _load(plan["file"]) if _test_plan.wanted(plan, test.name)]
     except BaseException as problem:
         tell("broken", **failure(problem))
         return 1

@@ -9,7 +9,7 @@ import sys
 from typing import Any, Callable, Dict, Optional, TextIO
 
 from ._failure import is_own, shorten
-from ._test_file import wanted
+from ._test_plan import wanted
 
 
 def run(plan: Dict[str, Any], tell: Callable[..., None]) -> int:

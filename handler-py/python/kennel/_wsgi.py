@@ -9,9 +9,9 @@ import sys
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import unquote_to_bytes
 
-from . import _json, _log, _native
+from . import _error_page, _json, _log, _native
 from ._response import BODILESS, HTML, TEXT, check_status
-from ._serve import Server, page
+from ._server import Server
 from ._spool import PIECE, open_spool
 
 Environ = Dict[str, Any]
@@ -138,7 +138,7 @@ class Exchange:
             piece = next(pieces, None)
             if piece is None:
                 # It is in the log already.
-                html = page(self._job.title, noticed[-1])
+                html = _error_page.of_exception(self._job.title, noticed[-1])
                 self._head = 500, [(b"content-type", HTML.encode())]
                 return [html]
             kept.append(piece)
