@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: In a connection's queue, behind its messages: it has ended.
 END = object()
 
+
 class HttpConnection:
     """The connection of an HTTP request, which is answered by what its handler returns."""
 
