@@ -2,7 +2,7 @@
 
 pub(crate) mod conf;
 
-use crate::apps::Language;
+use crate::language::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use handler_core::hub::{Affinity, HostPattern};
 use std::path::PathBuf;

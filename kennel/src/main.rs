@@ -19,6 +19,7 @@ mod existing;
 mod exit;
 mod guard;
 mod handler_lock;
+mod language;
 mod listen;
 mod log;
 mod own_server;
