@@ -1,12 +1,14 @@
 //! From what was typed and what kennel.toml says to the apps that are served.
 
+pub(crate) mod cgi;
+pub(crate) mod python;
+pub(crate) mod site_folder;
 mod source;
 
 use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
 use crate::language::Language;
-use crate::python;
 use crate::role::{WORKER_CGI, WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::hub::{AppSpec, Limits, Sharing};
 use handler_core::serve::App;

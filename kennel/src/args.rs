@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub(crate) mod conf;
+pub(crate) mod usage;
 
 use crate::language::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};

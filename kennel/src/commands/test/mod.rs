@@ -7,11 +7,11 @@ mod process;
 mod show;
 
 use crate::apps;
+use crate::apps::python;
 use crate::args::Test as Args;
 use crate::config::Config;
 use crate::exit::{plain, wrong_input};
 use crate::language::Language;
-use crate::python;
 use crate::role::TEST_LUA;
 use find::{Found, Group};
 use handler_core::rehearsal::report::TestFile;
