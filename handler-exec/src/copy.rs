@@ -153,6 +153,11 @@ impl Copy {
         self.given.insert(serial, Given { since: now, begins, job });
     }
 
+    /// Writes what its process takes. `false`: the process takes nothing any more.
+    pub(crate) fn write(&mut self) -> bool {
+        self.running.as_mut().is_none_or(|running| !running.is_behind() || running.write())
+    }
+
     /// When its process is over: what it leaves unanswered.
     pub(crate) fn take_given(&mut self) -> Left {
         let read = self.running.as_ref().map_or(0, Running::read_by_it);

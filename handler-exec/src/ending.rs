@@ -1,11 +1,10 @@
-//! Processes begin and end: the first one, those that follow, and requests whose time is over.
+//! Processes end, and others follow them; requests whose time is over end, too.
 
 use crate::copy::{Left, Running};
 use crate::program::Piped;
-use crate::registration::Registered;
-use crate::said::{self, Declared};
+use crate::said;
 use crate::worker::{Stage, Waiting, Worker, WorkerError};
-use handler_core::worker::protocol::{Action, Level, LoadFailure};
+use handler_core::worker::protocol::Level;
 use handler_core::worker::restart::Backoff;
 use std::time::{Duration, Instant};
 
@@ -13,55 +12,6 @@ use std::time::{Duration, Instant};
 const LAST_READS: usize = 64;
 
 impl Worker {
-    /// Starts the first process.
-    pub(crate) fn begin_loading(&mut self, now: Instant) -> Result<(), WorkerError> {
-        match self.program.start() {
-            Ok(process) => {
-                self.copies[0].running = Some(Running::new(process, self.settings.line, now));
-                Ok(())
-            }
-            Err(problem) => self.fail(problem.to_string()),
-        }
-    }
-
-    /// It does not run, and the hub is told.
-    fn fail(&mut self, message: String) -> Result<(), WorkerError> {
-        let file = Some(self.start.source.clone());
-        self.fail_with(LoadFailure { message, file, ..LoadFailure::default() })
-    }
-
-    fn fail_with(&mut self, failure: LoadFailure) -> Result<(), WorkerError> {
-        self.stage = Stage::Failed;
-        self.copies.iter_mut().for_each(|copy| copy.running = None);
-        self.hub.act(&Action::Failed(failure))?;
-        Ok(())
-    }
-
-    /// The first process has said what it answers to (`declared`), or something else (`heard`), or nothing.
-    pub(crate) fn finish_loading(
-        &mut self,
-        declared: Option<&Declared>,
-        heard: bool,
-        now: Instant,
-    ) -> Result<(), WorkerError> {
-        self.registered = match declared.map(|declared| Registered::declared(declared, &self.start.source)) {
-            None if heard => Registered::everything(),
-            None => {
-                let since = self.copies[0].running.as_ref().map_or(now, |running| running.since);
-                self.undeclared = Some(since + self.settings.load);
-                Registered::undeclared()
-            }
-            Some(Ok(registered)) => registered,
-            Some(Err(failure)) => return self.fail_with(failure),
-        };
-        self.stage = Stage::Serving;
-        self.hub.act(&Action::Ready(self.registered.registration.clone()))?;
-        for copy in &mut self.copies[1..] {
-            copy.due = Some(now);
-        }
-        Ok(())
-    }
-
     /// Starts what is to be started and gives up what takes too long.
     pub(crate) fn do_what_is_due(&mut self, now: Instant) -> Result<(), WorkerError> {
         if let Stage::Loading { until } = self.stage

@@ -8,7 +8,7 @@ use handler_core::worker::protocol::{Action, Handler, Open, Order};
 use std::time::Instant;
 
 impl Worker {
-    /// Writes what waits to whoever takes it.
+    /// Gives what waits to whoever takes it.
     pub(crate) fn give_what_waits(&mut self, now: Instant) -> Result<(), WorkerError> {
         let waits = self.waits_for_routes(now);
         for number in (0..self.copies.len()).filter(|_| !waits) {
@@ -27,14 +27,6 @@ impl Worker {
             self.copies[copy].give(serial, job, now, |out, job| {
                 ask::request(out, job, names);
             });
-        }
-        self.send_away_if_hopeless()?;
-        for number in 0..self.copies.len() {
-            let Some(running) = &mut self.copies[number].running else { continue };
-            if running.is_behind() && !running.write() {
-                // It cannot be asked anything any more, so it is of no use.
-                self.bury(number, now)?;
-            }
         }
         Ok(())
     }

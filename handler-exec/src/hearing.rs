@@ -3,8 +3,7 @@
 use crate::copy::Running;
 use crate::lines::Lines;
 use crate::program::Piped;
-use crate::registration::Registered;
-use crate::said::{self, Answer, Declared, Said, SaidError};
+use crate::said::{self, Answer, Said, SaidError};
 use crate::worker::{Stage, Worker, WorkerError};
 use handler_core::worker::protocol::{Action, Level};
 use std::time::Instant;
@@ -13,19 +12,16 @@ use std::time::Instant;
 const READS: usize = 4;
 
 impl Worker {
-    /// Reads what a copy's process has written.
-    pub(crate) fn hear(&mut self, number: usize, now: Instant) -> Result<(), WorkerError> {
+    /// Reads what a copy's process has written. `false`: nothing can be heard of it any more.
+    pub(crate) fn hear(&mut self, number: usize, now: Instant) -> Result<bool, WorkerError> {
         for _ in 0..READS {
             match self.hear_once(number, now)? {
                 Piped::Bytes(count) if count == self.buffer.len() => {}
-                Piped::Bytes(_) | Piped::Later => return Ok(()),
-                Piped::End => {
-                    // Nothing can be heard of it any more, so it is of no use.
-                    return self.bury(number, now);
-                }
+                Piped::Bytes(_) | Piped::Later => return Ok(true),
+                Piped::End => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads once.
@@ -150,37 +146,6 @@ impl Worker {
             running.has_answered = true;
         }
         self.hub.act(&Action::Respond { serial: id, status, head: head.as_bytes(), body: &body })?;
-        Ok(())
-    }
-
-    /// The program says what it answers to later than most, and in time: it has answered nothing yet.
-    fn declare_late(&mut self, declared: &Declared, now: Instant) -> Result<(), WorkerError> {
-        self.undeclared = None;
-        match Registered::declared(declared, &self.start.source) {
-            Ok(registered) => {
-                self.registered = registered;
-                Ok(self.hub.act(&Action::Ready(self.registered.registration.clone()))?)
-            }
-            Err(failure) => {
-                let text = format!("{failure}; the program gets every request under its mount");
-                Ok(self.hub.complain(0, &text, now)?)
-            }
-        }
-    }
-
-    /// A later process says what it answers to; that counts only at a reload.
-    fn compare(&mut self, declared: &Declared, late: u128, now: Instant) -> Result<(), WorkerError> {
-        let source = &self.start.source;
-        let same = Registered::declared(declared, source)
-            .is_ok_and(|found| found.registration == self.registered.registration);
-        if !same {
-            let most = self.settings.load;
-            let text = format!(
-                "a routes line {late} ms after the start, with other routes than those in force, is too late: it counts \
-                 before the program's first answer and within {most:?} (limits.load_time); a reload asks again"
-            );
-            self.hub.complain(0, &text, now)?;
-        }
         Ok(())
     }
 

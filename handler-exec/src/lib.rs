@@ -7,8 +7,8 @@
 //!
 //! From the ground up: `lines` and `allowance` bound what a program writes, `ask` makes lines for it, `said` reads its
 //! own, `registration` is what it answers to; `program` starts processes, `copy` is one of them with what it was given,
-//! `conns` are the live connections, `hub` is the other side. `worker` is the loop, whose work is in `giving`,
-//! `hearing` and `ending`.
+//! `conns` are the live connections, `hub` is the other side. `worker` is the loop, whose work is in `loading`,
+//! `giving`, `hearing` and `ending`.
 
 mod allowance;
 mod ask;
@@ -20,6 +20,7 @@ mod giving;
 mod hearing;
 mod hub;
 mod lines;
+mod loading;
 mod program;
 mod registration;
 mod said;

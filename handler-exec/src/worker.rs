@@ -155,7 +155,12 @@ impl Worker {
                         }
                         self.obey_orders(now)?;
                     }
-                    Ready::Output(copy) => self.hear(copy, now)?,
+                    Ready::Output(copy) => {
+                        if !self.hear(copy, now)? {
+                            // A process of which nothing can be heard is of no use.
+                            self.bury(copy, now)?;
+                        }
+                    }
                     Ready::Errors(copy) => self.hear_errors(copy, now)?,
                     // What waits is written below.
                     Ready::Input => {}
@@ -164,6 +169,8 @@ impl Worker {
             }
             self.do_what_is_due(now)?;
             self.give_what_waits(now)?;
+            self.send_away_if_hopeless()?;
+            self.write_what_was_given(now)?;
             let is_over = self.end_if_done(now)?;
             self.hub.turn();
             self.hub.flush()?;
@@ -172,6 +179,17 @@ impl Worker {
             }
             ready = self.wait(now)?;
         }
+    }
+
+    /// Writes what the processes take.
+    fn write_what_was_given(&mut self, now: Instant) -> Result<(), WorkerError> {
+        for copy in 0..self.copies.len() {
+            if !self.copies[copy].write() {
+                // It cannot be asked anything any more, so it is of no use.
+                self.bury(copy, now)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until something can be read or written, or is due.

@@ -1,11 +1,14 @@
 //! From what was typed and what kennel.toml says to the apps that are served.
 
+pub(crate) mod cgi;
+pub(crate) mod python;
+pub(crate) mod site_folder;
 mod source;
 
 use crate::args;
 use crate::config::{self, Config};
 use crate::exit::wrong_input;
-use crate::python;
+use crate::language::Language;
 use crate::role::{WORKER_CGI, WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::hub::{AppSpec, Limits, Sharing};
 use handler_core::serve::App;
@@ -211,13 +214,6 @@ pub(crate) fn folder(source: &str) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => ".".into(),
     }
-}
-
-/// What an app, or a test of one, is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
-    Lua,
-    Python,
 }
 
 /// What the app that was typed is written in; `None`: it is a program that speaks JSON lines.

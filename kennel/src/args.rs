@@ -1,8 +1,9 @@
 //! What can be typed.
 
 pub(crate) mod conf;
+pub(crate) mod usage;
 
-use crate::apps::Language;
+use crate::language::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use handler_core::hub::{Affinity, HostPattern};
 use std::path::PathBuf;

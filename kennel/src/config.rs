@@ -3,7 +3,6 @@
 use crate::args::{self, Interface};
 use crate::exit::plain;
 use crate::listen::{self, METRICS};
-use crate::own_server::{DEFAULT_LISTEN, no_port};
 use crate::toml_words::{self, Worded};
 use handler_core::hub::{Affinity, HostPattern, Limits};
 use handler_core::object;
@@ -479,10 +478,7 @@ fn checked<'de, D: Deserializer<'de>>(
 }
 
 fn own_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    checked(deserializer, |text| match text.rsplit_once(':') {
-        Some((_, port)) if port.parse() == Ok(0u16) => Err(no_port(text)),
-        _ => listen::spelled(text, DEFAULT_LISTEN),
-    })
+    checked(deserializer, listen::spelled_for_mongrel2)
 }
 
 fn metrics_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::config::{App, Cgi, Config};
-use crate::own_server::DEFAULT_LISTEN;
+use crate::listen;
 use clap::{Command, CommandFactory};
 use handler_core::hub::Limits;
 use std::fmt::Write;
@@ -78,7 +78,7 @@ fn default(table: &str, key: &str) -> Option<String> {
     let cgi = handler_exec::cgi::Settings::default();
     let program = handler_exec::Settings::default();
     Some(match (table, key) {
-        ("", "listen") => DEFAULT_LISTEN.to_owned(),
+        ("", "listen") => listen::MONGREL2.to_owned(),
         ("app", "factory") => App::default().factory.to_string(),
         ("app", "processes") => program.processes.to_string(),
         ("app", "at_once") => program.at_once.to_string(),

@@ -4,6 +4,9 @@ use crate::exit::{unreachable, wrong_input};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+/// Where Kennel's own Mongrel2 listens unless told otherwise.
+pub(crate) const MONGREL2: &str = "127.0.0.1:6767";
+
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
 pub(crate) const METRICS: &str = "127.0.0.1:9464";
 
@@ -16,6 +19,19 @@ pub(crate) fn parse(typed: &str, example: &str) -> anyhow::Result<SocketAddr> {
     spelled(typed, example).map_err(wrong_input)?;
     let unknown = || wrong_input(format!("`{typed}`: this machine does not know an address of that name"));
     typed.to_socket_addrs().map_err(|_| unknown())?.next().ok_or_else(unknown)
+}
+
+/// The address that was typed for Kennel's own Mongrel2.
+///
+/// # Errors
+///
+/// When it is not one, or has no port of its own.
+pub(crate) fn parse_for_mongrel2(typed: &str) -> anyhow::Result<SocketAddr> {
+    let address = parse(typed, MONGREL2)?;
+    if address.port() == 0 {
+        return Err(wrong_input(no_port(typed)));
+    }
+    Ok(address)
 }
 
 /// Whether it is written as an address is; whether there is one of that name is not looked up.
@@ -57,6 +73,22 @@ pub(crate) fn spelled(typed: &str, example: &str) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(_) => Err(format!("`{typed}`: a port is a number up to 65535, as in {example}")),
     }
+}
+
+/// The same of an address for Kennel's own Mongrel2.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to write.
+pub(crate) fn spelled_for_mongrel2(typed: &str) -> Result<(), String> {
+    match typed.rsplit_once(':') {
+        Some((_, port)) if port.parse() == Ok(0u16) => Err(no_port(typed)),
+        _ => spelled(typed, MONGREL2),
+    }
+}
+
+fn no_port(typed: &str) -> String {
+    format!("`{typed}`: Mongrel2 cannot choose a port by itself; write one, as in {MONGREL2}")
 }
 
 /// Listens there. `flag` is the one by which another address can be chosen.

@@ -1,38 +1,31 @@
 //! `kennel`: runs Mongrel2 handlers written in Lua or Python.
 //!
-//! `args` says what can be typed, `commands` has one file for each command, `exit` what the program
-//! ends with. `role` is what kennel starts itself as.
+//! `args` says what can be typed, `config` what kennel.toml may say, and `commands` has one file for each command. `apps` is
+//! what is served, `mongrel2` the servers before it. `exit` is what the program ends with, `role` what kennel starts itself
+//! as.
 
 // Their writes panic when a disk is full or a reader is gone; `exit` has macros that do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod addresses;
 mod apps;
 mod args;
-mod capacity;
-mod cgi;
 mod commands;
 mod config;
 #[cfg(test)]
 mod contract;
-mod existing;
 mod exit;
 mod guard;
-mod handler_lock;
+mod language;
 mod listen;
 mod log;
-mod own_server;
+mod mongrel2;
 mod private_socket;
-mod python;
 mod role;
 mod run_files;
 mod secret;
-mod servers;
-mod site_folder;
 mod table;
 mod toml_words;
 mod unused;
-mod usage;
 mod watch;
 
 use clap::Parser;
@@ -49,7 +42,7 @@ fn main() -> ExitCode {
     }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
-        Err(problem) => return exit::usage(&problem, usage::words(&problem, &arguments)),
+        Err(problem) => return exit::usage(&problem, args::usage::words(&problem, &arguments)),
     };
     if args.asks_for_json() {
         exit::answer_in_json();

@@ -1,7 +1,6 @@
 //! What else this program can be: kennel starts itself again as a worker, and as the companion of a Mongrel2
 //! that must not outlive it. Neither is typed by a person, so neither is among the commands.
 
-use crate::commands::test::ENVIRONMENT;
 use crate::exit::wrong_input;
 use crate::guard;
 use handler_core::worker::link;
@@ -23,6 +22,8 @@ pub(crate) const WORKER_CGI: &str = "worker-cgi";
 pub(crate) const WORKER_UNABLE: &str = "worker-unable";
 /// The first argument of a process that runs a file of tests.
 pub(crate) const TEST_LUA: &str = "test-lua";
+/// The environment variable that tells such a process which tests to run, JSON; Python's reads it, too.
+pub(crate) const TEST_PLAN: &str = "KENNEL_TEST";
 /// The first argument of a companion; then its parent's process id, then the program and its arguments.
 pub(crate) const COMPANION: &str = "companion";
 
@@ -83,7 +84,7 @@ fn companion_command() -> anyhow::Result<[OsString; 2]> {
 fn test() -> anyhow::Result<ExitCode> {
     // Tests that hang end with whoever started them.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let plan = std::env::var(ENVIRONMENT).map_err(|_| wrong_input("kennel test starts this"))?;
+    let plan = std::env::var(TEST_PLAN).map_err(|_| wrong_input("kennel test starts this"))?;
     handler_lua::testing::run_file(&serde_json::from_str(&plan)?, &mut std::io::stdout())
         .map_err(|problem| anyhow::anyhow!("{problem}"))?;
     Ok(ExitCode::SUCCESS)

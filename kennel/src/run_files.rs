@@ -5,7 +5,7 @@
 //! The file `lock` in it is locked as long as that kennel lives, whatever its end; so `kennel stop`
 //! finds the living, and the next start clears away what the dead left.
 
-use crate::exit::{plain, wrong_input};
+use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::{Context, anyhow};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
@@ -124,6 +124,26 @@ pub(crate) fn console(pid: i32) -> PathBuf {
 /// The process ids of the kennels that run in this working directory.
 pub(crate) fn running() -> io::Result<Vec<i32>> {
     Ok(folders()?.into_iter().filter(|(_, folder)| is_locked(folder)).map(|(pid, _)| pid).collect())
+}
+
+/// The kennel of this directory that is meant.
+pub(crate) fn chosen(pid: Option<i32>) -> anyhow::Result<i32> {
+    let running = running()?;
+    match (pid, &running[..]) {
+        (Some(pid), _) if running.contains(&pid) => Ok(pid),
+        (Some(pid), _) => Err(unreachable(format!("no kennel with process id {pid} runs in this directory"))),
+        (None, []) => Err(unreachable(
+            "no kennel runs in this directory; start this command where `kennel run` was started",
+        )),
+        (None, [pid]) => Ok(*pid),
+        (None, many) => {
+            let list: Vec<_> = many.iter().map(i32::to_string).collect();
+            Err(wrong_input(format!(
+                "several kennels run in this directory; say which with --pid: {}",
+                list.join(", ")
+            )))
+        }
+    }
 }
 
 fn clear_dead() -> io::Result<()> {

@@ -1,9 +1,10 @@
 //! Flags, settings and variables that have no effect, in words: they are typed by mistake, or for another app.
 
-use crate::apps::{self, Language};
+use crate::apps;
 use crate::args::{Args, Python};
 use crate::config::Config;
 use crate::guard;
+use crate::language::Language;
 use crate::role::WORKER_UNABLE;
 use clap::CommandFactory;
 use handler_core::serve::App;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::Severity;
 use crate::invalid::{Invalid, Problem};
+use crate::lint;
 use crate::model::{Config, Dir, Handler, Host, Proxy, Route, Server, Target};
 use crate::places::Place;
+use crate::problems::Problems;
 use crate::settings::{self, Wrong};
 
 /// Longest path of an `ipc://` address in bytes: `sockaddr_un` has 108 with the closing NUL.
@@ -43,39 +45,27 @@ impl Config {
         check.servers();
         check.settings();
         check.mimetypes();
-        check.found
+        check.problems.into_found()
     }
 }
 
-/// The problems of one configuration, as they are collected.
-pub(crate) struct Check<'a> {
+/// A walk through one configuration.
+struct Check<'a> {
     config: &'a Config,
-    found: Vec<Problem>,
+    problems: Problems,
     /// Targets that were looked at, by address: many routes may share one.
     seen: HashSet<*const Target>,
 }
 
 impl<'a> Check<'a> {
     fn of(config: &'a Config) -> Self {
-        Self { config, found: Vec::new(), seen: HashSet::new() }
-    }
-
-    pub(crate) fn add(&mut self, place: Place, invalid: Invalid) {
-        self.found.push(Problem { invalid, place, at: None, other: None });
-    }
-
-    pub(crate) fn add_at(&mut self, place: Place, at: usize, invalid: Invalid) {
-        self.found.push(Problem { invalid, place, at: Some(at), other: None });
-    }
-
-    pub(crate) fn add_with(&mut self, place: Place, invalid: Invalid, other: Place, what: &'static str) {
-        self.found.push(Problem { invalid, place, at: None, other: Some((other, what)) });
+        Self { config, problems: Problems::default(), seen: HashSet::new() }
     }
 
     fn servers(&mut self) {
         let config = self.config;
         if config.servers.is_empty() {
-            self.add(Place::Servers, Invalid::NoServer);
+            self.problems.add(Place::Servers, Invalid::NoServer);
         }
         let mut uuids = HashMap::new();
         for (at, server) in config.servers.iter().enumerate() {
@@ -83,7 +73,7 @@ impl<'a> Check<'a> {
             let place = Place::Server { server: at, attribute: "uuid" };
             match uuids.get(&server.uuid) {
                 Some(first) => {
-                    self.add_with(
+                    self.problems.add_with(
                         place,
                         Invalid::SameUuid { uuid: server.uuid.clone() },
                         *first,
@@ -118,14 +108,15 @@ impl<'a> Check<'a> {
             }
         }
         if server.port == 0 {
-            self.add(place("port"), Invalid::NoPort { what: format!("server `{uuid}`") });
+            self.problems.add(place("port"), Invalid::NoPort { what: format!("server `{uuid}`") });
         }
         if server.use_ssl && !self.config.setting("certdir").is_some_and(|dir| dir.ends_with('/')) {
-            self.add(place("use_ssl"), Invalid::NoCertdir { server: uuid.clone() });
+            self.problems.add(place("use_ssl"), Invalid::NoCertdir { server: uuid.clone() });
         }
         if !server.hosts.iter().any(|host| host.name == server.default_host) {
             let default_host = server.default_host.clone();
-            self.add(place("default_host"), Invalid::NoDefaultHost { server: uuid.clone(), default_host });
+            self.problems
+                .add(place("default_host"), Invalid::NoDefaultHost { server: uuid.clone(), default_host });
         }
         let mut matchings = HashMap::new();
         for (number, host) in server.hosts.iter().enumerate() {
@@ -135,7 +126,7 @@ impl<'a> Check<'a> {
                 Some(first) => {
                     let matching = host.matching.clone();
                     let invalid = Invalid::SameHost { server: uuid.clone(), matching };
-                    self.add_with(place, invalid, *first, "the first one");
+                    self.problems.add_with(place, invalid, *first, "the first one");
                 }
                 None => {
                     matchings.insert(&host.matching, place);
@@ -165,13 +156,13 @@ impl<'a> Check<'a> {
             let bytes = text.len();
             if bytes >= limit {
                 let what = format!("{attribute} of host `{}`", host.name);
-                self.add(place(attribute), Invalid::HostLength { what, bytes, limit });
+                self.problems.add(place(attribute), Invalid::HostLength { what, bytes, limit });
             }
         }
         for (number, route) in host.routes.iter().enumerate() {
             self.route(server, at, number, host, route);
         }
-        self.routes_together(server, at, host);
+        lint::routes_together(&mut self.problems, server, at, host);
     }
 
     fn route(&mut self, server: usize, host_at: usize, at: usize, host: &Host, route: &Route) {
@@ -179,9 +170,9 @@ impl<'a> Check<'a> {
         let (name, path) = (|| host.name.clone(), || route.path.clone());
         self.clean(place, || format!("a route of host `{}`", host.name), &route.path);
         if !route.path.starts_with(['/', '@', '<']) {
-            self.add(place, Invalid::RouteStart { host: name(), path: path() });
+            self.problems.add(place, Invalid::RouteStart { host: name(), path: path() });
         } else if !route.path.starts_with('/') && !matches!(*route.target, Target::Handler(_)) {
-            self.add(place, Invalid::SocketRoute { host: name(), path: path() });
+            self.problems.add(place, Invalid::SocketRoute { host: name(), path: path() });
         }
         if self.seen.insert(Arc::as_ptr(&route.target)) {
             let place = |attribute| Place::Target { server, host: host_at, route: at, attribute };
@@ -199,17 +190,17 @@ impl<'a> Check<'a> {
             let bytes = spec.strip_prefix("ipc://").map_or(0, str::len);
             if bytes > MAX_IPC_PATH {
                 let invalid = Invalid::LongIpcPath { spec: spec.clone(), bytes, limit: MAX_IPC_PATH };
-                self.add(place(what), invalid);
+                self.problems.add(place(what), invalid);
             }
         }
         let ident = &handler.send_ident;
         if ident.is_empty() || !ident.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            self.add(place("send_ident"), Invalid::SendIdent { ident: ident.clone() });
+            self.problems.add(place("send_ident"), Invalid::SendIdent { ident: ident.clone() });
         }
         if !ident.starts_with(&handler.recv_ident) {
             let recv_ident = handler.recv_ident.clone();
             let invalid = Invalid::RecvIdent { recv_ident, send_ident: ident.clone() };
-            self.add_with(place("recv_ident"), invalid, place("send_ident"), "the send_ident");
+            self.problems.add_with(place("recv_ident"), invalid, place("send_ident"), "the send_ident");
         }
     }
 
@@ -217,32 +208,32 @@ impl<'a> Check<'a> {
         self.clean(place("base"), || "the base of a Dir".into(), &dir.base);
         for (attribute, text) in [("index_file", &dir.index_file), ("default_ctype", &dir.default_ctype)] {
             match text.is_empty() {
-                true => self.add(place(attribute), Invalid::EmptyInDir { attribute }),
+                true => self.problems.add(place(attribute), Invalid::EmptyInDir { attribute }),
                 false => self.clean(place(attribute), || format!("the {attribute} of a Dir"), text),
             }
         }
         let base = || dir.base.clone();
         if !dir.base.ends_with('/') {
-            self.add(place("base"), Invalid::DirBaseEnd { base: base() });
+            self.problems.add(place("base"), Invalid::DirBaseEnd { base: base() });
         }
         let (bytes, limit) = (dir.base.len(), self.limit("limits.dir_max_path", DIR_MAX_PATH));
         if bytes >= limit {
-            self.add(place("base"), Invalid::DirBaseLength { base: base(), bytes, limit });
+            self.problems.add(place("base"), Invalid::DirBaseLength { base: base(), bytes, limit });
         }
         let escape =
             |three: &[u8]| three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit();
         if dir.base.as_bytes().windows(3).any(escape) {
-            self.add(place("base"), Invalid::DirBasePercent { base: base() });
+            self.problems.add(place("base"), Invalid::DirBasePercent { base: base() });
         }
         if i32::try_from(dir.cache_ttl).is_err() {
-            self.add(place("cache_ttl"), Invalid::CacheTtl { seconds: dir.cache_ttl });
+            self.problems.add(place("cache_ttl"), Invalid::CacheTtl { seconds: dir.cache_ttl });
         }
     }
 
     fn proxy(&mut self, place: impl Fn(&'static str) -> Place, proxy: &Proxy) {
         self.filled(place("addr"), || "the addr of a Proxy".into(), &proxy.addr);
         if proxy.port == 0 {
-            self.add(place("port"), Invalid::NoPort { what: format!("proxy `{}`", proxy.addr) });
+            self.problems.add(place("port"), Invalid::NoPort { what: format!("proxy `{}`", proxy.addr) });
         }
     }
 
@@ -263,14 +254,19 @@ impl<'a> Check<'a> {
                     if attribute == "recv_spec" && handler.send_spec == handler.recv_spec {
                         let (handler, spec) = (handler.send_ident.clone(), spec.clone());
                         let other = Place::Target { server: at, host, route, attribute: "send_spec" };
-                        self.add_with(place, Invalid::OneSpec { handler, spec }, other, "the send_spec");
+                        self.problems.add_with(
+                            place,
+                            Invalid::OneSpec { handler, spec },
+                            other,
+                            "the send_spec",
+                        );
                         continue;
                     }
                     match bound.get(spec.as_str()) {
                         Some(first) => {
                             let invalid =
                                 Invalid::SharedSpec { server: server.uuid.clone(), spec: spec.clone() };
-                            self.add_with(place, invalid, *first, "the first one");
+                            self.problems.add_with(place, invalid, *first, "the first one");
                         }
                         None => {
                             bound.insert(spec, place);
@@ -294,14 +290,14 @@ impl<'a> Check<'a> {
             if first != at {
                 let invalid = Invalid::SamePort { one: one(first), other: other(), port: server.port };
                 let first = Place::Server { server: first, attribute: "port" };
-                self.add_with(place("port"), invalid, first, "the first one");
+                self.problems.add_with(place("port"), invalid, first, "the first one");
             }
             let first = *pid_files.entry((&server.chroot, &server.pid_file)).or_insert(at);
             if first != at {
                 let pid_file = server.pid_file.clone();
                 let invalid = Invalid::SamePidFile { one: one(first), other: other(), pid_file };
                 let first = Place::Server { server: first, attribute: "pid_file" };
-                self.add_with(place("pid_file"), invalid, first, "the first one");
+                self.problems.add_with(place("pid_file"), invalid, first, "the first one");
             }
             let targets = server.hosts.iter().flat_map(|host| &host.routes).map(|route| &*route.target);
             for target in targets {
@@ -314,7 +310,7 @@ impl<'a> Check<'a> {
                 if let Some((first, spec)) = shared {
                     let invalid = Invalid::SameSpec { one: one(first), other: other(), spec: spec.clone() };
                     let first = Place::Server { server: first, attribute: "uuid" };
-                    self.add_with(place("uuid"), invalid, first, "the first one");
+                    self.problems.add_with(place("uuid"), invalid, first, "the first one");
                     break;
                 }
             }
@@ -329,13 +325,18 @@ impl<'a> Check<'a> {
             self.clean(Place::SettingValue(at), || format!("setting `{key}`"), value);
             if let Some(first) = keys.insert(key, at) {
                 let invalid = Invalid::SameSetting { key: key.clone() };
-                self.add_with(Place::SettingKey(at), invalid, Place::SettingKey(first), "the first one");
+                self.problems.add_with(
+                    Place::SettingKey(at),
+                    invalid,
+                    Place::SettingKey(first),
+                    "the first one",
+                );
             }
             let (key, value) = (key.clone(), value.clone());
             match settings::look_at(&key, &value) {
                 None => {}
                 Some(Wrong::Unknown { near }) => {
-                    self.add(Place::SettingKey(at), Invalid::UnknownSetting { key, near });
+                    self.problems.add(Place::SettingKey(at), Invalid::UnknownSetting { key, near });
                 }
                 Some(wrong) => {
                     let invalid = match wrong {
@@ -344,7 +345,7 @@ impl<'a> Check<'a> {
                         Wrong::Mode => Invalid::SettingMode { key, value },
                         _ => Invalid::SettingNumber { key, value },
                     };
-                    self.add(Place::SettingValue(at), invalid);
+                    self.problems.add(Place::SettingValue(at), invalid);
                 }
             }
         }
@@ -360,11 +361,11 @@ impl<'a> Check<'a> {
             self.filled(Place::MimetypeValue(at), || format!("the mimetype of `{extension}`"), kind);
             let lower = !extension.bytes().any(|byte| byte.is_ascii_uppercase());
             if !extension.starts_with('.') || !lower || extension.len() >= limit {
-                self.add(place, Invalid::Extension { extension: extension.clone(), limit });
+                self.problems.add(place, Invalid::Extension { extension: extension.clone(), limit });
             }
             if let Some(first) = extensions.insert(extension, at) {
                 let invalid = Invalid::SameExtension { extension: extension.clone() };
-                self.add_with(place, invalid, Place::MimetypeKey(first), "the first one");
+                self.problems.add_with(place, invalid, Place::MimetypeKey(first), "the first one");
             }
         }
     }
@@ -375,7 +376,7 @@ impl<'a> Check<'a> {
 
     fn filled(&mut self, place: Place, what: impl Fn() -> String, text: &str) {
         if text.is_empty() {
-            self.add(place, Invalid::Empty { what: what() });
+            self.problems.add(place, Invalid::Empty { what: what() });
         } else {
             self.clean(place, what, text);
         }
@@ -383,7 +384,7 @@ impl<'a> Check<'a> {
 
     fn clean(&mut self, place: Place, what: impl Fn() -> String, text: &str) {
         if text.bytes().any(|byte| byte.is_ascii_control()) {
-            self.add(place, Invalid::ControlCharacter { what: what(), text: text.into() });
+            self.problems.add(place, Invalid::ControlCharacter { what: what(), text: text.into() });
         }
     }
 }

@@ -64,6 +64,7 @@ mod parser;
 pub mod pattern;
 mod places;
 pub mod print;
+mod problems;
 pub mod public_files;
 mod resolve;
 pub mod routing;

@@ -6,29 +6,42 @@
 
 use std::collections::HashMap;
 
-use crate::check::Check;
 use crate::invalid::Invalid;
 use crate::model::{Host, Route};
 use crate::pattern::Pattern;
 use crate::places::Place;
+use crate::problems::Problems;
 use crate::tree::Tree;
 
 /// Characters that are patterns elsewhere, and that hardly any path has.
 const ODD_IN_PREFIX: &[char] = &['*', '\\', '[', '{', '^', '|'];
 
-impl Check<'_> {
-    /// Everything that only the routes together can have, and their patterns.
-    pub(crate) fn routes_together(&mut self, server: usize, at: usize, host: &Host) {
+/// Finds everything that only the routes of a host together can have, and what is wrong with their patterns. The numbers
+/// say which server and which of its hosts this is.
+pub(crate) fn routes_together(problems: &mut Problems, server: usize, at: usize, host: &Host) {
+    Lint { problems, server, at, host }.routes_together();
+}
+
+/// The routes of one host.
+struct Lint<'a> {
+    problems: &'a mut Problems,
+    server: usize,
+    at: usize,
+    host: &'a Host,
+}
+
+impl Lint<'_> {
+    fn routes_together(&mut self) {
+        let (server, at, host) = (self.server, self.at, self.host);
         if host.routes.is_empty() {
-            self.add(
+            self.problems.add(
                 Place::Host { server, host: at, attribute: "routes" },
                 Invalid::NoRoutes { host: host.name.clone() },
             );
         }
-        self.matching(server, at, host);
-        let place = |route| Place::Route { server, host: at, route };
+        self.matching();
         let patterns: Vec<_> = (host.routes.iter().enumerate())
-            .map(|(number, route)| self.pattern(place(number), route))
+            .map(|(number, route)| self.pattern(self.place(number), route))
             .collect();
 
         // In the order of the database, by prefix.
@@ -45,7 +58,7 @@ impl Check<'_> {
         for prefix in &prefixes {
             let group = &groups[prefix];
             tree.insert(prefix.as_bytes(), group[0]);
-            self.one_prefix(host, group, &patterns, place);
+            self.one_prefix(group, &patterns);
         }
 
         let open = |number: usize| {
@@ -63,7 +76,7 @@ impl Check<'_> {
                 shorter: host.routes[shorter].path.clone(),
                 others: closed.len() - 1,
             };
-            self.add(place(number), invalid);
+            self.problems.add(self.place(number), invalid);
         }
         let taken = tree.taken();
         if let Some(first) = taken.iter().min_by_key(|taken| taken.by) {
@@ -73,8 +86,12 @@ impl Check<'_> {
                 shorter: host.routes[first.from].path.clone(),
                 others: taken.len() - 1,
             };
-            self.add(place(first.by), invalid);
+            self.problems.add(self.place(first.by), invalid);
         }
+    }
+
+    fn place(&self, route: usize) -> Place {
+        Place::Route { server: self.server, host: self.at, route }
     }
 
     /// `None` for a route without a pattern, or with one that cannot be used.
@@ -83,7 +100,7 @@ impl Check<'_> {
         // An XML socket's key begins with `<`, and its tag may have anything; a path hardly.
         if let Some(at) = prefix.find(ODD_IN_PREFIX).filter(|_| prefix.starts_with('/')) {
             let character = prefix[at..].chars().next().unwrap_or_default();
-            self.add_at(place, at, Invalid::OddPrefix { path: route.path.clone(), character });
+            self.problems.add_at(place, at, Invalid::OddPrefix { path: route.path.clone(), character });
         }
         if !route.has_pattern() {
             return None;
@@ -95,20 +112,25 @@ impl Check<'_> {
         match Pattern::parse(pattern) {
             Ok(parsed) => {
                 for odd in Pattern::oddities(pattern) {
-                    self.add_at(place, start + odd.at, Invalid::OddPattern { text: text.into(), odd });
+                    self.problems.add_at(
+                        place,
+                        start + odd.at,
+                        Invalid::OddPattern { text: text.into(), odd },
+                    );
                 }
                 Some(parsed)
             }
             Err(problem) => {
                 let at = start + problem.at();
-                self.add_at(place, at, Invalid::Pattern { text: text.into(), problem });
+                self.problems.add_at(place, at, Invalid::Pattern { text: text.into(), problem });
                 None
             }
         }
     }
 
     /// The pattern of a host goes to its last `)`, and must fit all before what is behind.
-    fn matching(&mut self, server: usize, at: usize, host: &Host) {
+    fn matching(&mut self) {
+        let Self { server, at, host, .. } = *self;
         if let Some(end) = host.matching.rfind(')') {
             let place = Place::Host { server, host: at, attribute: "matching" };
             self.pattern_text(place, &host.matching, 0, &host.matching[..=end]);
@@ -117,19 +139,15 @@ impl Check<'_> {
 
     /// Mongrel2 keeps the routes of one prefix in a list, and takes the first as the rule for
     /// all. It tries the first, then the last, and so on down to the second.
-    fn one_prefix(
-        &mut self,
-        host: &Host,
-        group: &[usize],
-        patterns: &[Option<Pattern>],
-        place: impl Fn(usize) -> Place,
-    ) {
+    fn one_prefix(&mut self, group: &[usize], patterns: &[Option<Pattern>]) {
+        let Self { server, at, host, .. } = *self;
+        let place = |route| Place::Route { server, host: at, route };
         let path = |number: usize| host.routes[number].path.clone();
         let mut paths = HashMap::new();
         for &number in group {
             if let Some(first) = paths.insert(&host.routes[number].path, number) {
                 let invalid = Invalid::SameRoute { host: host.name.clone(), path: path(number) };
-                self.add_with(place(number), invalid, place(first), "the first one");
+                self.problems.add_with(place(number), invalid, place(first), "the first one");
             }
         }
         let plain = group.iter().copied().find(|&number| !host.routes[number].has_pattern());
@@ -148,7 +166,7 @@ impl Check<'_> {
                 pattern: path(pattern),
                 is_served,
             };
-            self.add_with(place(plain), invalid, place(pattern), "the pattern");
+            self.problems.add_with(place(plain), invalid, place(pattern), "the pattern");
             return;
         }
         let tried = group.iter().take(1).chain(group.iter().skip(1).rev());
@@ -157,7 +175,7 @@ impl Check<'_> {
             if let Some(by) = everything {
                 let invalid =
                     Invalid::ShadowedRoute { host: host.name.clone(), path: path(number), by: path(by) };
-                self.add_with(place(number), invalid, place(by), "this one fits everything");
+                self.problems.add_with(place(number), invalid, place(by), "this one fits everything");
             } else if patterns[number].as_ref().is_some_and(Pattern::fits_everything) {
                 everything = Some(number);
             }

@@ -3,8 +3,6 @@
 //! A test for all of them is a function of a [`Language`], and [`in_each_language!`](crate::in_each_language) before
 //! it makes it one test for each: `name::lua` and `name::python`.
 
-use crate::site::{Plan, Site};
-
 /// A language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -65,16 +63,6 @@ impl Language {
     /// The body that is in this language, made a [whole script](Self::script).
     pub fn script_of(self, scripts: Scripts<'_>) -> String {
         self.script(scripts.body(self))
-    }
-
-    /// Plans a site with such a script.
-    pub fn plan(self, scripts: Scripts<'_>) -> Plan {
-        Plan::new(self, scripts.body(self))
-    }
-
-    /// Starts a site with two workers behind a Mongrel2 that runs already, with such a script.
-    pub fn site(self, scripts: Scripts<'_>) -> Site {
-        self.plan(scripts).behind_warm().start()
     }
 }
 

@@ -56,6 +56,18 @@ pub struct Site {
     _warm: Option<Warm>,
 }
 
+impl Language {
+    /// Plans a site with such a script.
+    pub fn plan(self, scripts: Scripts<'_>) -> Plan {
+        Plan::new(self, scripts.body(self))
+    }
+
+    /// Starts a site with two workers behind a Mongrel2 that runs already, with such a script.
+    pub fn site(self, scripts: Scripts<'_>) -> Site {
+        self.plan(scripts).behind_warm().start()
+    }
+}
+
 impl Plan {
     /// A site whose script has this [body](Language::script), in this language.
     pub fn new(language: Language, body: &str) -> Self {

@@ -4,7 +4,7 @@
 //! compressed and says something of the attacker's would otherwise give it away letter by letter (BREACH).
 
 use super::Keys;
-use super::jar::Id;
+use super::id::Id;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 

@@ -3,6 +3,7 @@
 //! The cookie is `TIME.ID.JSON.SIGNATURE`: when it was written; 16 bytes by chance that [CSRF tokens](super::csrf) hang
 //! on, made with the session and kept as long as it lives; and its values, both in base64url.
 
+use super::id::Id;
 use super::{Keys, Options, TokenError, csrf, token};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,9 +32,6 @@ pub enum SessionError {
     #[error("there is no key to sign with; this works in an app that `kennel run` serves")]
     NoKey,
 }
-
-/// What a session is known by, never by its values: bytes by chance.
-pub(super) type Id = [u8; 16];
 
 /// The sessions and tokens of an app.
 #[derive(Debug)]

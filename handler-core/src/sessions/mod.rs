@@ -6,6 +6,7 @@
 //! 1970) and entropy are arguments.
 
 pub mod csrf;
+mod id;
 mod jar;
 mod keys;
 mod options;

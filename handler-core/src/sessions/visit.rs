@@ -3,7 +3,8 @@
 //! The languages hold the values, and hand their JSON back when the answer begins; here it is decided whether a cookie is
 //! to be set. Reading sets none.
 
-use super::jar::{Brought, Id, Jar, SessionError};
+use super::id::Id;
+use super::jar::{Brought, Jar, SessionError};
 
 /// Bytes of entropy that a visit may need at a time.
 pub const ENTROPY: usize = 48;

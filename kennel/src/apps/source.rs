@@ -1,7 +1,7 @@
 //! What was typed for an app, taken apart: a script, a module with a name in it, or a program.
 
-use super::Language;
 use crate::exit::wrong_input;
+use crate::language::Language;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

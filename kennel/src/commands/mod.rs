@@ -11,7 +11,7 @@ mod routes;
 mod serve;
 mod server;
 mod signal;
-pub(crate) mod test;
+mod test;
 
 use crate::args::{Args, Command};
 use crate::exit::wrong_input;

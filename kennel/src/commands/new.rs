@@ -1,8 +1,8 @@
 //! `kennel new`: an app to begin with, which runs and passes its tests. Its files are in `starter/`.
 
-use crate::apps::Language;
 use crate::args::New as Args;
 use crate::exit::{plain, wrong_input};
+use crate::language::Language;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 
 use super::check::{full, probe};
 use crate::apps;
+use crate::apps::site_folder::{self, Typed};
 use crate::args::Check as Args;
 use crate::exit::{WRONG_INPUT, note, wrong_input};
-use crate::site_folder::{self, Typed};
 use crate::table;
 use serde_json::json;
 use std::process::ExitCode;

@@ -1,22 +1,21 @@
 //! `kennel run` and `kennel dev`.
 
 use super::check::with_traceback;
-use crate::addresses::Addresses;
-use crate::apps;
+use crate::apps::site_folder::addresses::Addresses;
+use crate::apps::site_folder::{self, SiteFolder, Typed};
+use crate::apps::{self, cgi};
 use crate::args::{LogLevel, Serve as Args};
-use crate::cgi;
 use crate::config::Uploads;
-use crate::existing::{self, CUTS};
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
-use crate::handler_lock::HandlerLocks;
 use crate::listen::{self, METRICS};
 use crate::log;
-use crate::own_server::{DEFAULT_LISTEN, OwnServer, Ways, await_answer};
+use crate::mongrel2::existing::{self, CUTS};
+use crate::mongrel2::handler_lock::HandlerLocks;
+use crate::mongrel2::own::{OwnServer, Ways, await_answer};
 use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
-use crate::site_folder::{self, SiteFolder, Typed};
 use crate::unused;
 use crate::watch;
 use anyhow::Context;
@@ -114,7 +113,7 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
     }
     let (consoles, _addresses) = consoles(console, site.as_ref(), &apps)?;
     let bodies = Some(files.make_folder(BODIES).context("cannot make the folder of bodies")?);
-    let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
+    let address = args.addresses.listen.as_deref().or(config.listen.as_deref()).unwrap_or(listen::MONGREL2);
     let (own, _files) = match existing.is_empty() {
         true => {
             let ways = Ways {

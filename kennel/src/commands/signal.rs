@@ -1,7 +1,7 @@
 //! `kennel reload` and `kennel stop`: what the kennel that runs in this directory is to do, and what became of it.
 
 use crate::args::Signal as Args;
-use crate::exit::{unreachable, wrong_input};
+use crate::exit::wrong_input;
 use crate::run_files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -15,12 +15,12 @@ const STOPPING: Duration = Duration::from_secs(60);
 
 /// Lets it load the newest code, and says what became of that.
 pub(super) fn reload(args: &Args) -> anyhow::Result<ExitCode> {
-    super::console::reload(chosen(args.pid)?)
+    super::console::reload(run_files::chosen(args.pid)?)
 }
 
 /// Lets it stop, and waits for its end.
 pub(super) fn stop(args: &Args) -> anyhow::Result<ExitCode> {
-    let pid = chosen(args.pid)?;
+    let pid = run_files::chosen(args.pid)?;
     let process = Pid::from_raw(pid).ok_or_else(|| wrong_input("process id 0 is nobody"))?;
     let handle = pidfd_open(process, PidfdFlags::empty())?;
     let begin = Instant::now();
@@ -41,24 +41,4 @@ pub(super) fn stop(args: &Args) -> anyhow::Result<ExitCode> {
     }
     writeln!(io::stdout(), "stopped")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The kennel of this directory that is meant.
-pub(super) fn chosen(pid: Option<i32>) -> anyhow::Result<i32> {
-    let running = run_files::running()?;
-    match (pid, &running[..]) {
-        (Some(pid), _) if running.contains(&pid) => Ok(pid),
-        (Some(pid), _) => Err(unreachable(format!("no kennel with process id {pid} runs in this directory"))),
-        (None, []) => Err(unreachable(
-            "no kennel runs in this directory; start this command where `kennel run` was started",
-        )),
-        (None, [pid]) => Ok(*pid),
-        (None, many) => {
-            let list: Vec<_> = many.iter().map(i32::to_string).collect();
-            Err(wrong_input(format!(
-                "several kennels run in this directory; say which with --pid: {}",
-                list.join(", ")
-            )))
-        }
-    }
 }

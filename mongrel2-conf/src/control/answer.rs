@@ -1,9 +1,9 @@
 //! What the control port answers: a dict with `headers` and `rows`, or with `error` and perhaps `code`.
 
 use handler_core::transport::Address;
-use mongrel2_wire::tnetstring::{TnetstringError, Value};
+use mongrel2_wire::tnetstring::Value;
 
-use super::error::{ControlError, Refusal};
+use super::error::{AnswerError, ControlError, Refusal};
 
 /// An answer as it came: names of columns, and rows of as many cells.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,56 +27,6 @@ pub enum Cell {
     Bool(bool),
     /// Nothing.
     Null,
-}
-
-/// Why bytes are no answer.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AnswerError {
-    /// Not the parts that a REP sends.
-    #[error("a message without the empty part before it")]
-    NoDelimiter,
-    /// No tnetstring.
-    #[error("{0}")]
-    Tnetstring(#[from] TnetstringError),
-    /// Something behind the answer.
-    #[error("{size} bytes follow the tnetstring")]
-    Rest {
-        /// How many.
-        size: usize,
-    },
-    /// A tnetstring of another shape.
-    #[error("expected {expected}")]
-    Shape {
-        /// What should have been there.
-        expected: &'static str,
-    },
-    /// A row of another length than the headers.
-    #[error("row {row} has {cells} cells for {columns} columns")]
-    RowLength {
-        /// Its number, from 1.
-        row: usize,
-        /// What it has.
-        cells: usize,
-        /// What it should have.
-        columns: usize,
-    },
-    /// A column that this request is always answered with.
-    #[error("there is no column `{column}`")]
-    NoColumn {
-        /// Its name.
-        column: &'static str,
-    },
-    /// A cell of another type than its column has.
-    #[error("`{column}` of row {row} is no {expected}")]
-    CellType {
-        /// Its column.
-        column: &'static str,
-        /// Its row's number, from 1.
-        row: usize,
-        /// What it should be.
-        expected: &'static str,
-    },
 }
 
 impl Table {

@@ -35,6 +35,9 @@ pub use error::{ControlError, Refusal};
 pub use request::{Request, What};
 pub use rows::{ConnectionKind, Info, NetRow, TaskRow};
 
+/// The largest answer that is read, bytes: some 100,000 connections have room in it.
+const MAX_ANSWER: usize = 8 << 20;
+
 /// A control port, to be asked. Nothing is connected between two requests.
 #[derive(Debug, Clone)]
 pub struct Control {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use handler_core::transport::Address;
 
-use super::answer::{AnswerError, Cell, Table};
-use super::error::ControlError;
+use super::answer::{Cell, Table};
+use super::error::{AnswerError, ControlError};
 
 /// One live connection.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,11 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 
-use super::answer::AnswerError;
-use super::error::ControlError;
-
-/// The largest answer that is read, bytes: some 100,000 connections have room in it.
-pub(super) const MAX_ANSWER: usize = 8 << 20;
+use super::MAX_ANSWER;
+use super::error::{AnswerError, ControlError};
 
 /// Bytes read at a time.
 const READ: usize = 64 << 10;

@@ -9,6 +9,7 @@
 mod choice;
 mod place;
 mod process;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,7 @@ impl Deployment {
         let own = database.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = std::path::absolute(folder.or(own).unwrap_or(Path::new(".")))
             .map_err(|source| StoreError::System { path: database.into(), source })?;
-        Ok(Self { database: database.into(), folder: place::tidy(&folder), contents })
+        Ok(Self { database: database.into(), folder: tidy::tidy(&folder), contents })
     }
 
     /// Its servers, settings and content types.

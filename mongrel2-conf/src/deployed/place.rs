@@ -2,11 +2,12 @@
 //! chroot.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use handler_core::transport::{Address, AddressError};
 
 use super::process::{Process, pid_files};
+use super::tidy::tidy;
 use crate::model::Server;
 
 /// Where a server's names begin, as seen from here.
@@ -74,11 +75,6 @@ impl Place {
     pub fn is_chrooted(&self) -> bool {
         self.root != Path::new("/")
     }
-}
-
-/// Without `.` and doubled slashes. `..` stays, since a symbolic link may be before it.
-pub(super) fn tidy(path: &Path) -> PathBuf {
-    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::place::tidy;
+use super::tidy::tidy;
 use crate::model::Server;
 
 /// What a server's pid file says.

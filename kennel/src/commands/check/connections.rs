@@ -1,9 +1,9 @@
 //! How many live connections each Mongrel2 gets from the hub.
 
 use crate::args::Database;
-use crate::capacity::Places;
 use crate::config::{Config, Place};
-use crate::existing;
+use crate::mongrel2::capacity::Places;
+use crate::mongrel2::existing;
 use handler_core::hub::{Capacity, Limits};
 use serde_json::{Value, json};
 

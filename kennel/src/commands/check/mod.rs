@@ -5,14 +5,16 @@ mod connections;
 mod mongrel2;
 mod sockets;
 
+use crate::apps;
+use crate::apps::site_folder::{self, SiteFolder, Typed};
 use crate::args::CheckAll as Args;
 use crate::config::{Config, Place};
 use crate::exit::{WRONG_INPUT, note};
 use crate::listen::{self, METRICS};
+use crate::mongrel2::existing;
 use crate::secret;
-use crate::site_folder::{self, SiteFolder, Typed};
 use crate::table::print_json;
-use crate::{apps, existing, own_server, unused};
+use crate::unused;
 use connections::Bound;
 use handler_core::hub::Limits;
 use handler_core::hub::routes::Routes;
@@ -162,7 +164,7 @@ impl Found {
 
     /// The addresses of kennel.toml that `kennel run` would use.
     fn addresses(&mut self, config: &Config) {
-        let own = config.listen.as_deref().map(|typed| own_server::parse_address(typed).map(drop));
+        let own = config.listen.as_deref().map(|typed| listen::parse_for_mongrel2(typed).map(drop));
         let metrics = config.metrics.listen.as_deref().map(|typed| listen::parse(typed, METRICS).map(drop));
         let servers = config.mongrel2.iter().filter(|server| matches!(server.place, Place::Addresses { .. }));
         let servers = servers.map(existing::check);

@@ -6,10 +6,10 @@
 use super::app_routes;
 use super::sockets::{self, Seen};
 use crate::args::Database;
-use crate::capacity::{OWN_DIVIDEND, Places};
 use crate::config::{Config, Place};
-use crate::existing::{self, CUTS};
 use crate::guard;
+use crate::mongrel2::capacity::{OWN_DIVIDEND, Places};
+use crate::mongrel2::existing::{self, CUTS};
 use crate::run_files;
 use handler_core::hub::Limits;
 use handler_core::serve::App;

@@ -2,7 +2,7 @@
 
 use super::who;
 use crate::args::conf::Commit;
-use crate::existing;
+use crate::mongrel2::existing;
 use mongrel2_conf::store::{self, Entry};
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use super::{source, who};
 use crate::args::conf::{Load, SchemaVersion};
-use crate::existing;
+use crate::mongrel2::existing;
 use mongrel2_conf::store::{self, Entry, Schema};
 use std::io::Write;
 use std::process::ExitCode;

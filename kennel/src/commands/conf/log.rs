@@ -1,7 +1,7 @@
 //! `kennel conf log`: who changed the configuration, when and why.
 
 use crate::args::conf::Listing;
-use crate::existing;
+use crate::mongrel2::existing;
 use crate::table;
 use mongrel2_conf::store;
 use serde_json::json;

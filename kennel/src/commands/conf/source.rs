@@ -1,7 +1,7 @@
 //! What a command is given: a database, or a configuration file.
 
-use crate::existing::refused;
 use crate::exit::{note, plain, takes_colours, wrong_input};
+use crate::mongrel2::existing::refused;
 use mongrel2_conf::diagnostic::{Diagnostics, Severity};
 use mongrel2_conf::language::{self, LoadError};
 use mongrel2_conf::model::Config;

@@ -29,7 +29,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let socket = match &args.socket {
         Some(path) => path.clone(),
-        None => run_files::console(super::signal::chosen(args.pid)?),
+        None => run_files::console(run_files::chosen(args.pid)?),
     };
     let mut connection = Connection::open(&socket)?;
     if let Some(line) = &args.command {

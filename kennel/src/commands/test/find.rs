@@ -1,8 +1,9 @@
 //! The files of tests: those named, and those in the folders named.
 
-use crate::apps::{Language, missing};
+use crate::apps::missing;
 use crate::config::DEFAULT_FILE;
 use crate::exit::{plain, wrong_input};
+use crate::language::Language;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 

@@ -1,15 +1,13 @@
 //! One file of tests in a process of its own, which may hang or die without taking the others along.
 
 use super::{Outcome, Verdict};
+use crate::role::TEST_PLAN;
 use handler_core::rehearsal::report::{self, Event, Failure, TestFile};
 use handler_core::worker::process::WorkerCommand;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-/// The environment variable that tells a process what to run, JSON.
-pub(crate) const ENVIRONMENT: &str = "KENNEL_TEST";
 
 /// In the place of a test's name.
 const THE_FILE: &str = "(the file itself)";
@@ -45,7 +43,7 @@ impl Process {
     fn start(command: &WorkerCommand, plan: &TestFile) -> anyhow::Result<Self> {
         let mut child = Command::new(&command.program)
             .args(&command.arguments)
-            .env(ENVIRONMENT, serde_json::to_string(plan)?)
+            .env(TEST_PLAN, serde_json::to_string(plan)?)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -3,9 +3,9 @@
 //! They are there while a kennel serves the site, and the folder is locked as long, whatever that kennel's end: so the next start knows
 //! that what it finds there is dead.
 
+use super::SiteFolder;
 use crate::exit::{plain, unreachable, wrong_input};
 use crate::private_socket::{self, Found};
-use crate::site_folder::SiteFolder;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;

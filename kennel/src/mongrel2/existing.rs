@@ -1,8 +1,8 @@
 //! Handlers of Mongrel2s that are not Kennel's own: from what was typed, or what kennel.toml says, to the
 //! addresses where they are.
 
+use super::capacity::Places;
 use crate::args::{Addresses, Database};
-use crate::capacity::Places;
 use crate::config::{self, Config, Place};
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;

@@ -3,6 +3,7 @@
 //! [`read`] comes before [`apps::resolve`]: it replaces the directory that was
 //! typed, and says in the configuration where each is mounted. From there on they are apps like others.
 
+pub(crate) mod addresses;
 mod files;
 
 use crate::apps;

@@ -1,7 +1,7 @@
 //! Which servers of which database a command is about.
 
+use super::existing;
 use crate::args::Servers as Args;
-use crate::existing;
 use crate::exit::wrong_input;
 use mongrel2_conf::deployed::{Deployment, Selection};
 use mongrel2_conf::model::Server;

@@ -1,6 +1,6 @@
 //! What was typed and is not understood, in words of ours: what is wrong, and what to write instead.
 
-use crate::args::Args;
+use super::Args;
 use crate::toml_words::nearest;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, Error};

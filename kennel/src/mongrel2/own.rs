@@ -3,8 +3,8 @@
 //! The configuration lies in [`RunFiles`], the process is a child that dies with this one, even when
 //! this one is killed.
 
-use crate::capacity::Places;
-use crate::exit::{unreachable, wrong_input};
+use super::capacity::Places;
+use crate::exit::unreachable;
 use crate::guard;
 use crate::listen;
 use crate::role::{GUARDED, SERVER};
@@ -24,9 +24,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
-
-/// Where it listens unless told otherwise.
-pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:6767";
 
 const PROGRAM: &str = "mongrel2";
 /// The folder of bodies that come as files.
@@ -101,7 +98,7 @@ impl OwnServer {
         ways: Ways,
         public: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let address = parse_address(listen)?;
+        let address = listen::parse_for_mongrel2(listen)?;
         listen::bind(address, "--listen")?;
         let folder = files.folder().to_string_lossy().into_owned();
         files.make_folder(UPLOADS).context("cannot make the folder of uploads")?;
@@ -308,24 +305,6 @@ fn pause(failures: u32) -> Duration {
         0 => Duration::ZERO,
         n => (PAUSE * (1 << (n - 1).min(10))).min(LONGEST_PAUSE),
     }
-}
-
-/// What is said of port 0.
-pub(crate) fn no_port(listen: &str) -> String {
-    format!("`{listen}`: Mongrel2 cannot choose a port by itself; write one, as in {DEFAULT_LISTEN}")
-}
-
-/// Where the server is to listen.
-///
-/// # Errors
-///
-/// When that is not an address, or has no port of its own.
-pub(crate) fn parse_address(listen: &str) -> anyhow::Result<SocketAddr> {
-    let address = listen::parse(listen, DEFAULT_LISTEN)?;
-    if address.port() == 0 {
-        return Err(wrong_input(no_port(listen)));
-    }
-    Ok(address)
 }
 
 fn write_config(folder: &str, address: SocketAddr, ways: Ways, public: Option<&Path>) -> anyhow::Result<()> {
