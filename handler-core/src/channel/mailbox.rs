@@ -5,7 +5,7 @@
 //! who counts. A stream's client says nothing while it reads: of what it was sent, the newest is kept for the case that it
 //! comes back.
 
-use crate::worker::protocol::Slow;
+use crate::channel::Slow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

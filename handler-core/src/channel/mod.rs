@@ -18,4 +18,7 @@ pub mod line;
 pub mod mailbox;
 pub mod opening;
 pub mod poll;
+mod slow;
 pub mod ticket;
+
+pub use slow::Slow;

@@ -47,7 +47,7 @@ pub fn nothing(mailbox: &Mailbox) -> String {
 mod tests {
     use super::super::mailbox::{Bounds, Letter};
     use super::*;
-    use crate::worker::protocol::Slow;
+    use crate::channel::Slow;
 
     fn post(mailbox: &mut Mailbox, binary: bool, payload: &[u8]) {
         let bounds = Bounds { letters: 100, bytes: 1 << 20, slow: Slow::Wait };

@@ -17,7 +17,8 @@ mod read;
 mod tests;
 mod write;
 
-pub use loading::{ChannelSpec, Interface, LoadFailure, Registration, RouteSpec, Slow, Start};
+pub use crate::channel::Slow;
+pub use loading::{ChannelSpec, Interface, LoadFailure, Registration, RouteSpec, Start};
 pub use read::{Batch, split_batch, split_frame};
 pub use write::{
     encode_action, encode_answer, encode_close, encode_detach, encode_evaluate, encode_gone, encode_grown,

@@ -2,6 +2,7 @@
 
 #[cfg(doc)]
 use super::Action;
+use crate::channel::Slow;
 use crate::object;
 use crate::sessions::Keys;
 use kennel_http::forms::FormLimits;
@@ -73,19 +74,6 @@ pub struct RouteSpec {
     /// Its handler starts as soon as the head of a request is there, and reads the body as it arrives.
     #[serde(default)]
     pub streams: bool,
-}
-
-/// What becomes of a message for a client that does not read as fast as it is sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Slow {
-    /// It waits, within `limits.connection_output`; beyond, the connection is closed.
-    #[default]
-    Wait,
-    /// What waits longest is dropped when more than the channel's buffer waits.
-    DropOldest,
-    /// The connection is closed when more than the channel's buffer waits.
-    Close,
 }
 
 /// One channel that a script registered.
