@@ -280,7 +280,7 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         "close" => {
             let code = line.code.unwrap_or(1000);
             let reason = line.reason.map(|Text(reason)| reason).unwrap_or_default();
-            let code = check_close(code.into(), reason.len())?;
+            let code = check_close(code, reason.len())?;
             match line.room {
                 Some(name) => Ok(Said::CloseRoom { room: room(Some(name))?, code, reason }),
                 None => Ok(Said::Close { conn: conn(line.conn)?, code, reason }),
