@@ -1,8 +1,10 @@
 //! The handler that a stranger writes in Rust on `mongrel2-wire` alone: that crate's first example.
 
+use std::path::Path;
 use std::thread;
 use tests::client::Client;
 use tests::server::{Mongrel2, Setup};
+use tests::wait;
 
 #[allow(dead_code, unreachable_pub, reason = "its main is for the program")]
 #[path = "../../../mongrel2-wire/examples/hello.rs"]
@@ -13,6 +15,9 @@ fn says_hello(setup: Setup) {
     let (requests, replies) = server.specs()[0].clone();
     let path = |spec: &str| spec.strip_prefix("ipc://").expect("an ipc address").to_owned();
     let (requests, replies) = (path(&requests), path(&replies));
+    wait::until("both of its sockets are there", || {
+        Path::new(&requests).exists() && Path::new(&replies).exists()
+    });
     let handler =
         thread::spawn(move || hello::serve(&requests, &replies).map_err(|problem| problem.to_string()));
     let mut client = Client::connect(server.port());
