@@ -1,6 +1,6 @@
 //! A site: scripts in a folder of their own, a `kennel` that serves them, and its end.
 
-use crate::client::{Client, Response};
+use crate::client::{self, Client, Response};
 use crate::command::{self, Finished};
 use crate::fake::FakeMongrel2;
 use crate::folder::Folder;
@@ -14,6 +14,7 @@ use crate::wait;
 use crate::websocket::{self, WebSocket};
 use std::ffi::OsString;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 /// Where a site in a [network](SlowNetwork) listens, which has all ports for itself.
 const NETWORK_PORT: u16 = 6767;
@@ -211,7 +212,13 @@ impl Plan {
     pub fn start_with_log_to(mut self, target: impl Into<Stdio>) -> Site {
         self.log = Some(target.into());
         let site = self.spawn();
-        wait::until("kennel answers", || site.get("/").status == 200);
+        // What is asked before it has connected to Mongrel2 may be lost with the handler that was there before.
+        wait::until("kennel answers", || {
+            let mut client = site.client();
+            client.set_patience(Duration::from_secs(1));
+            client.send(client::get("/"));
+            client.try_read().is_ok_and(|response| response.status == 200)
+        });
         site
     }
 
