@@ -15,7 +15,7 @@ pub enum Target {
 /// Arrows among the modules of one folder: from, to.
 pub type Arrows = BTreeSet<(String, String)>;
 
-/// Follows imports of imports for so many steps at most.
+/// The most steps for which imports of imports are followed.
 const STEPS: usize = 8;
 
 impl Crate {
@@ -75,8 +75,8 @@ impl Crate {
         among_siblings(used)
     }
 
-    /// The arrows among sibling modules that are no imports: a method calls another one of the same type, which stands in
-    /// another module.
+    /// The arrows among sibling modules that are calls, not imports: a method calls another one of the same type, which
+    /// stands in another module.
     pub fn calls(&self) -> BTreeMap<Module, Arrows> {
         let mut homes: BTreeMap<(Target, &str), Vec<&Module>> = BTreeMap::new();
         let blocks = || {

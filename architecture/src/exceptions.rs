@@ -13,7 +13,7 @@ fn path(list: &str) -> PathBuf {
 ///
 /// # Panics
 ///
-/// When there is no such list.
+/// When the list does not exist.
 pub fn lines(list: &str) -> Vec<String> {
     let text =
         std::fs::read_to_string(path(list)).unwrap_or_else(|e| panic!("cannot read rules/{list}: {e}"));
