@@ -1,6 +1,6 @@
 //! Every bound of the hub, with its name and its default, in one place.
 
-use super::capacity::Capacity;
+use super::servers::capacity::Capacity;
 use kennel_http::forms::FormLimits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -3,9 +3,9 @@
 use super::table::LiveId;
 use crate::channel::bounds::check_data;
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId, WorkerId};
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
 use crate::worker::protocol::{Action, Question, encode_answer};
 use kennel_http::response::Response;
 use mongrel2_wire::ConnId;
@@ -72,7 +72,7 @@ impl Hub {
             }
             Action::Query { query, question, subject } => {
                 let answer = self.answer_question(question, subject);
-                if let Some(worker) = self.workers.get_mut(worker.0) {
+                if let Some(worker) = self.cx.workers.get_mut(worker.0) {
                     encode_answer(&mut worker.orders, query, answer.to_string().as_bytes());
                 }
             }
@@ -82,9 +82,9 @@ impl Hub {
 
     /// A script wants what cannot be.
     pub(super) fn refuse_order(&mut self, id: LiveId, problem: &str, now: Instant) {
-        self.counters.refused_orders += 1;
+        self.cx.ledger.counters.refused_orders += 1;
         let Some(key) = super::intake::key_of(self, id) else { return };
-        if self.complaints.pass(Complaint::Refused, now) {
+        if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
             log_about!(warn, self.about_live_by(id, key), "{problem}");
         }
     }
@@ -126,7 +126,7 @@ impl Hub {
     /// The key behind a `conn.id`.
     pub(super) fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
         let name = std::str::from_utf8(name).ok()?;
-        let mut parts = name.strip_prefix(&self.boot)?.strip_prefix('-')?.split('.');
+        let mut parts = name.strip_prefix(&self.cx.boot)?.strip_prefix('-')?.split('.');
         let link = LinkId(parts.next()?.parse().ok()?);
         let incarnation = parts.next()?.parse().ok()?;
         let id = ConnId::try_from(parts.next()?.parse::<i64>().ok()?).ok()?;

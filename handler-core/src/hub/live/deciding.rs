@@ -5,9 +5,10 @@
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
 use super::table::{Carrier, LiveId, Stage};
-use crate::hub::about::{About, log_about};
-use crate::hub::counters::Complaint;
-use crate::hub::{Hub, answers};
+use crate::hub::Hub;
+use crate::hub::exchange::answers;
+use crate::hub::ledger::about::{About, log_about};
+use crate::hub::ledger::counters::Complaint;
 use kennel_http::Persistence;
 use kennel_http::response::{Form, Response};
 use kennel_http::websocket::{Offer, Session};
@@ -80,7 +81,7 @@ impl Hub {
         let key = channel.key;
         if !protocol.is_empty()
             && accepted.protocol.is_none()
-            && self.complaints.pass(Complaint::Refused, now)
+            && self.cx.ledger.complaints.pass(Complaint::Refused, now)
         {
             log_about!(
                 warn,
@@ -120,9 +121,9 @@ impl Hub {
 
     /// Mongrel2 reads frames from the first byte behind a handshake on, but a client has to wait for its answer.
     pub(super) fn refuse_early_frame(&mut self, id: LiveId, now: Instant) {
-        self.counters.violations += 1;
-        if let Some(key) =
-            super::intake::key_of(self, id).filter(|_| self.complaints.pass(Complaint::Refused, now))
+        self.cx.ledger.counters.violations += 1;
+        if let Some(key) = super::intake::key_of(self, id)
+            .filter(|_| self.cx.ledger.complaints.pass(Complaint::Refused, now))
         {
             log_about!(
                 warn,
@@ -137,17 +138,17 @@ impl Hub {
     pub(super) fn end_undecided(&mut self, now: Instant) {
         while let Some(id) = self.live.decisions.next_overdue(now) {
             let Some(key) = super::intake::key_of(self, id) else { continue };
-            let (about, time) = (self.about_live(id), self.limits.request_timeout);
+            let (about, time) = (self.about_live(id), self.cx.limits.request_timeout);
             let about = about.unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, status = 504, "no decision about a handshake within {time:?}: 504");
-            self.counters.timed_out += 1;
+            self.cx.ledger.counters.timed_out += 1;
             self.turn_down_with(id, 504, (1006, ""), now);
         }
     }
 
     /// The worker that was asked ran for too long without pause, and is dead. Another one would do the same.
     pub(super) fn end_hung(&mut self, id: LiveId, now: Instant) {
-        self.counters.timed_out += 1;
+        self.cx.ledger.counters.timed_out += 1;
         self.turn_down_with(id, 504, (1006, ""), now);
     }
 
@@ -167,7 +168,7 @@ impl Hub {
         let key = channel.key;
         let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
         log_about!(warn, about, status = 502, "two workers died before they decided about a handshake: 502");
-        self.counters.worker_died += 1;
+        self.cx.ledger.counters.worker_died += 1;
         self.turn_down_with(id, 502, (1006, ""), now);
         false
     }
@@ -175,8 +176,11 @@ impl Hub {
     /// One of our own pages in place of the handshake; the script hears the close.
     fn turn_down_with(&mut self, id: LiveId, status: u16, close: (u16, &str), now: Instant) {
         let head = answers::head(status, None);
-        let text =
-            if status == 503 && self.stopping.is_some() { answers::STOPPING } else { answers::text(status) };
+        let text = if status == 503 && self.cx.stopping.is_some() {
+            answers::STOPPING
+        } else {
+            answers::text(status)
+        };
         let response = Response { status, head: head.as_bytes(), body: text.as_bytes() };
         self.turn_down(id, response, Some(close), now);
     }
@@ -187,7 +191,7 @@ impl Hub {
         let mut written = Vec::new();
         response.encode(
             &mut written,
-            Form { head_only: false, persistence: Persistence::Close, date: &self.date },
+            Form { head_only: false, persistence: Persistence::Close, date: &self.cx.date },
         );
         match close {
             Some((code, reason)) => self.end_live(id, code, reason, now),

@@ -10,9 +10,9 @@ use super::routes::Channels;
 use super::table::{Carrier, Channel, LiveId, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
-use crate::hub::connection::Conn;
 use crate::hub::ids::{AppId, ConnKey, LinkId};
-use crate::hub::taps::Passing;
+use crate::hub::ledger::taps::Passing;
+use crate::hub::outbox::connection::Conn;
 use kennel_http::websocket::CloseCode;
 use std::time::{Duration, Instant};
 
@@ -105,13 +105,13 @@ impl Hub {
         if key.link == NO_LINK {
             self.live.sessions.end(id);
         }
-        self.counters.closed += 1;
+        self.cx.ledger.counters.closed += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.closed += 1;
         }
         self.live.rooms.leave_all(id);
         self.live.lives.forget_key(key, id);
-        if let Some(conn) = self.conns.map.get_mut(&key) {
+        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.live = None;
         }
         true
@@ -120,7 +120,7 @@ impl Hub {
     /// The script's `close` has run, or need not.
     pub(super) fn forget_live(&mut self, id: LiveId) {
         if let Some(channel) = self.live.lives.get(id)
-            && let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0))
+            && let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker.0))
         {
             worker.channels -= 1;
             // A bad worker says that the close is done before what came first. That stands for nobody from now
@@ -165,7 +165,7 @@ impl Hub {
     /// Newer code of an app, about to be in charge, has other channels: connections whose channel is gone
     /// end, at the workers that still know it.
     pub(in crate::hub) fn end_lost_channels(&mut self, app: AppId, new: &Channels, now: Instant) {
-        let routes = self.apps[usize::from(app.0)].channels.positions_in(new);
+        let routes = self.cx.apps[app].channels.positions_in(new);
         let lost = |c: &Channel| c.app == app && routes.get(usize::from(c.route)).is_none_or(Option::is_none);
         let lives = self.live.lives.iter().filter(|(_, channel)| lost(channel));
         let ids: Vec<_> = lives.map(|(id, _)| id).collect();
@@ -177,7 +177,7 @@ impl Hub {
 
     /// The channels of an app have changed places.
     pub(in crate::hub) fn remap_live(&mut self, app: AppId, old: &Channels) {
-        let routes = old.positions_in(&self.apps[usize::from(app.0)].channels);
+        let routes = old.positions_in(&self.cx.apps[app].channels);
         for (_, channel) in self.live.lives.iter_mut().filter(|(_, channel)| channel.app == app) {
             channel.route = routes.get(usize::from(channel.route)).copied().flatten().unwrap_or(u16::MAX);
         }
@@ -185,7 +185,7 @@ impl Hub {
 
     /// An answer that ends a connection before it has begun.
     pub(super) fn send_last_words(&mut self, key: ConnKey, response: &[u8]) {
-        let conn: &mut Conn = self.conns.map.entry(key).or_default();
+        let conn: &mut Conn = self.cx.outbox.conns.map.entry(key).or_default();
         if conn.closing || conn.closed || conn.gone {
             return;
         }

@@ -4,7 +4,7 @@ use super::Live;
 use super::table::{Carrier, LiveId, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
-use crate::hub::traffic::ChannelMeterId;
+use crate::hub::ledger::traffic::ChannelMeterId;
 use std::time::Instant;
 
 /// What those may see of a connection who do not serve it.

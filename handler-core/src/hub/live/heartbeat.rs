@@ -7,9 +7,9 @@
 use super::by_http::Beat;
 use super::table::{Carrier, LiveId, Stage};
 use crate::hub::Hub;
-use crate::hub::connection::Conn;
 use crate::hub::effect::Effect;
 use crate::hub::ids::{ConnKey, LinkId};
+use crate::hub::outbox::connection::Conn;
 use mongrel2_wire::{ConnId, reply};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -82,7 +82,7 @@ impl Hub {
     pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
         self.hold(now);
         let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let spec = self.cx.apps[channel.app].channels.get(channel.route);
         let interval = spec.map_or(0.0, |spec| spec.ping);
         if interval > 0.0 && matches!(channel.carrier, Carrier::WebSocket(_)) {
             let interval = Duration::from_secs_f64(interval.clamp(0.05, 86_400.0));
@@ -109,7 +109,7 @@ impl Hub {
         self.end_unanswered(now);
         self.end_undecided(now);
         if self.live.heartbeat.keep_alive.is_some_and(|due| due <= now) {
-            self.live.heartbeat.keep_alive = self.holds_anybody().then(|| now + self.limits.keep_alive);
+            self.live.heartbeat.keep_alive = self.holds_anybody().then(|| now + self.cx.limits.keep_alive);
             self.keep_alive();
         }
         let intervals: Vec<u32> = self.live.heartbeat.pings.keys().copied().collect();
@@ -120,7 +120,7 @@ impl Hub {
 
     /// Whether there are clients that wait for us, in whatever way.
     pub(in crate::hub) fn holds_anybody(&self) -> bool {
-        !self.live.lives.is_empty() || !self.requests.is_empty()
+        !self.live.lives.is_empty() || !self.exchange.requests.is_empty()
     }
 
     fn ping(&mut self, interval: u32, now: Instant) {
@@ -134,7 +134,7 @@ impl Hub {
             let Some(channel) = channel else { continue };
             if let Carrier::Http(session) = &mut channel.carrier {
                 let key = session.line_key();
-                let conn = key.and_then(|key| self.conns.map.get(&key));
+                let conn = key.and_then(|key| self.cx.outbox.conns.map.get(&key));
                 let is_written = conn.is_none_or(|conn| conn.pacer.is_all_written());
                 if is_written {
                     next.clear();
@@ -156,7 +156,8 @@ impl Hub {
             let Carrier::WebSocket(session) = &mut channel.carrier else { continue };
             // A ping waits behind what we have sent before. As long as Mongrel2 has not written that, a client that
             // reads slowly cannot answer, and one that is gone is found by its missing credits.
-            let is_written = self.conns.map.get(&channel.key).is_none_or(|conn| conn.pacer.is_all_written());
+            let is_written =
+                self.cx.outbox.conns.map.get(&channel.key).is_none_or(|conn| conn.pacer.is_all_written());
             match channel.stage {
                 Stage::Open if !is_written => self.live.heartbeat.plan_ping(interval, id, generation, now),
                 Stage::Open if session.unanswered() >= UNANSWERED => dead.push(id),
@@ -175,7 +176,7 @@ impl Hub {
         }
         self.beat_lines(lines, &beat, now);
         for (id, key) in dead_lines {
-            self.counters.unanswered_pings += 1;
+            self.cx.ledger.counters.unanswered_pings += 1;
             self.drop_line(id, key);
         }
         if due.is_empty() && dead.is_empty() {
@@ -184,7 +185,7 @@ impl Hub {
         due.sort_unstable_by_key(|id| super::intake::key_of(self, *id).map(|key| key.link));
         self.send_same(&due, &ping, now);
         for id in dead {
-            self.counters.unanswered_pings += 1;
+            self.cx.ledger.counters.unanswered_pings += 1;
             self.finish_live(id, 1006, "pings were not answered", now);
         }
     }
@@ -195,9 +196,11 @@ impl Hub {
         let mut free: Vec<ConnKey> = Vec::with_capacity(keys.len());
         for key in keys {
             let has_room = self.has_room(key.link, now);
-            let state = &mut self.links[usize::from(key.link.0)];
+            let state = &mut self.cx.servers[key.link];
             let flow_control = state.flow_control;
-            let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else { continue };
+            let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else {
+                continue;
+            };
             let asks_nothing = flow_control || !conn.pacer.wants_ping(beat.len(), now);
             if has_room && asks_nothing && conn.is_free_for(beat.len(), flow_control, now) {
                 conn.sent(beat.len(), flow_control, now);
@@ -208,32 +211,32 @@ impl Hub {
                 self.mark_dirty(key);
             }
         }
-        let max = self.limits.handler_targets;
+        let max = self.cx.limits.handler_targets;
         for group in free.chunk_by(|a, b| a.link == b.link) {
             let ids: Vec<ConnId> = group.iter().map(|key| key.id).collect();
-            let state = &self.links[usize::from(group[0].link.0)];
-            self.outgoing.multicast(group[0].link, state, &ids, max, beat);
+            let state = &self.cx.servers.links[usize::from(group[0].link.0)];
+            self.cx.outbox.outgoing.multicast(group[0].link, state, &ids, max, beat);
         }
     }
 
     /// Whether it is among those that are named to Mongrel2.
     pub(super) fn is_held(&self, key: ConnKey) -> bool {
         let lives = |id| self.live.lives.get(id).is_some_and(|channel| channel.stage != Stage::Over);
-        self.live.lives.at(key).is_some_and(lives) || self.conns.map.get(&key).is_some_and(waits)
+        self.live.lives.at(key).is_some_and(lives) || self.cx.outbox.conns.map.get(&key).is_some_and(waits)
     }
 
     /// Names to each Mongrel2 all that is held there: live connections, and requests that run.
     fn keep_alive(&mut self) {
-        for number in 0..self.links.len() {
+        for number in 0..self.cx.servers.links.len() {
             let link = LinkId(number as u16);
-            let state = &self.links[number];
+            let state = &self.cx.servers.links[number];
             if !state.up || state.sender.is_none() {
                 continue;
             }
             let incarnation = state.incarnation;
             let lives = self.live.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
             let lives = lives.map(|(_, channel)| channel.key);
-            let running = self.conns.map.iter().filter(|(_, conn)| waits(conn));
+            let running = self.cx.outbox.conns.map.iter().filter(|(_, conn)| waits(conn));
             let held: Vec<ConnId> = lives
                 .chain(running.map(|(key, _)| *key))
                 .filter(|key| key.link == link && key.incarnation == incarnation)
@@ -244,14 +247,14 @@ impl Hub {
             }
             self.control(link, &held, reply::Control::KeepAlive);
             self.live.roll_call.ask(link, incarnation, held);
-            self.effects.push_back(Effect::AskWhoIsThere(link));
+            self.cx.effects.push_back(Effect::AskWhoIsThere(link));
         }
     }
 
     /// A request or a live connection begins that may take long: Mongrel2 is to be told that it is held.
     pub(in crate::hub) fn hold(&mut self, now: Instant) {
         if self.live.heartbeat.keep_alive.is_none() {
-            self.live.heartbeat.keep_alive = Some(now + self.limits.keep_alive);
+            self.live.heartbeat.keep_alive = Some(now + self.cx.limits.keep_alive);
         }
     }
 }

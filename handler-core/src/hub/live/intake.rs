@@ -3,11 +3,11 @@
 use super::table::{Carrier, LiveId, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::ConnKey;
-use crate::hub::pacing::Pacer;
-use crate::hub::taps::Passing;
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::taps::Passing;
+use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Event;
 use mongrel2_wire::{Envelope, Head, Kind};
 use std::time::Instant;
@@ -25,7 +25,7 @@ impl Hub {
         let id = match self.live.lives.at(key) {
             Some(id) => id,
             None if self.is_finished(key) => return true,
-            None if let Some(id) = self.conns.map.get(&key).and_then(|conn| conn.carries) => {
+            None if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) => {
                 if let Kind::Frame { flags } = head.kind {
                     self.receive_on_line(id, key, flags, envelope.body, now);
                 }
@@ -51,12 +51,12 @@ impl Hub {
         let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
-        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let spec = self.cx.apps[channel.app].channels.get(channel.route);
         let Some(max) = spec.filter(|spec| spec.path.as_bytes() == envelope.path).map(|s| s.max_message)
         else {
             let key = channel.key;
-            self.counters.refused += 1;
-            if self.complaints.pass(Complaint::Refused, now) {
+            self.cx.ledger.counters.refused += 1;
+            if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
                 let (about, to) = (self.about_live_by(id, key), envelope.path.escape_ascii());
                 log_about!(warn, about, %to, "refused: this connection speaks to another channel");
             }
@@ -86,7 +86,7 @@ impl Hub {
         }
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let max = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let max = self.cx.apps[channel.app].channels.get(channel.route);
         let max = max.map_or(0, |spec| spec.max_message);
         let Carrier::WebSocket(session) = &mut channel.carrier else { return };
         let mut replies = Vec::new();
@@ -105,7 +105,7 @@ impl Hub {
                 Some(Pending::Message { binary: true, payload: bytes.into_owned().into() })
             }
             Event::Pong if payload == Pacer::PING => {
-                if let Some(conn) = self.conns.map.get_mut(&key) {
+                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
                     self.mark_dirty(key);
                 }
@@ -117,8 +117,8 @@ impl Hub {
                 return;
             }
             Event::Violation { code, reason } => {
-                self.counters.violations += 1;
-                if self.complaints.pass(Complaint::Refused, now) {
+                self.cx.ledger.counters.violations += 1;
+                if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
                     log_about!(warn, self.about_live_by(id, key), code = code.0, "closed: {reason}");
                 }
                 self.finish_live(id, code.0, reason, now);

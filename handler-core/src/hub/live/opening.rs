@@ -3,11 +3,11 @@
 use super::table::{Attached, Carrier, Channel, LiveId, Lives, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::connection::Conn;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
-use crate::hub::taps::Passing;
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::taps::Passing;
+use crate::hub::outbox::connection::Conn;
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
 use mongrel2_wire::{Envelope, Head, Kind};
@@ -43,11 +43,11 @@ impl Hub {
             // Mongrel2 gave the number to somebody else, so its last owner is gone.
             self.drop_connection(key);
         }
-        if self.conns.map.get(&key).is_some_and(|conn| conn.carries.is_some()) {
+        if self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.carries.is_some()) {
             self.drop_connection(key);
         }
         if head.first_credits.is_some() {
-            self.links[usize::from(key.link.0)].flow_control = true;
+            self.cx.servers[key.link].flow_control = true;
         }
         let offer = self.judge(app, route, envelope);
         // A session that goes on is there already.
@@ -61,17 +61,17 @@ impl Hub {
             return true;
         }
         let asks = |conn: &Conn| conn.current.is_some() || !conn.waiting.is_empty();
-        if self.conns.map.get(&key).is_some_and(asks) {
+        if self.cx.outbox.conns.map.get(&key).is_some_and(asks) {
             // The answer to what it asked before would come out among the frames.
-            self.counters.refused += 1;
+            self.cx.ledger.counters.refused += 1;
             self.answer_at_once(key, 400, now);
             return true;
         }
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => {
-                self.counters.refused += 1;
-                if self.complaints.pass(Complaint::Refused, now) {
+                self.cx.ledger.counters.refused += 1;
+                if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
                     let about = self.about_opening(key, envelope, app);
                     log_about!(warn, about, "handshake refused: {}", refusal.reason);
                 }
@@ -105,7 +105,7 @@ impl Hub {
         let opened = self.open_live(Some(key), place, |_| carrier, opening, Beginning::Asked, now);
         let Some(id) = opened else { return };
         let Some(channel) = self.live.lives.get(id) else { return };
-        let due = now + self.limits.request_timeout;
+        let due = now + self.cx.limits.request_timeout;
         self.live.decisions.expect(channel.number, id, offer, due);
         self.begin_work(id, now);
     }
@@ -162,7 +162,7 @@ impl Hub {
                     self.end_strange_line(key, envelope.body);
                     return None;
                 }
-                self.counters.adopted += 1;
+                self.cx.ledger.counters.adopted += 1;
                 (Carrier::WebSocket(Session::new(offer.deflate())), Beginning::Adopted)
             }
             Kind::Xml => (Carrier::Xml, Beginning::Accepted),
@@ -177,14 +177,14 @@ impl Hub {
 
     /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
     pub(super) fn takes_clients(&self, app: AppId) -> bool {
-        let state = &self.apps[usize::from(app.0)];
+        let state = &self.cx.apps[app];
         let mut workers = state.seats.iter().filter_map(|seat| seat.worker);
-        let mut works = || workers.any(|worker| self.workers[worker.0].takes_jobs());
-        self.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
+        let mut works = || workers.any(|worker| self.cx.workers[worker.0].takes_jobs());
+        self.cx.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
     }
 
     fn spec(&self, app: AppId, route: u16) -> &ChannelSpec {
-        let spec = self.apps[usize::from(app.0)].channels.get(route);
+        let spec = self.cx.apps[app].channels.get(route);
         spec.expect("a route that was found is there")
     }
 
@@ -212,10 +212,10 @@ impl Hub {
     /// The app and its channel for a path.
     pub(in crate::hub) fn channel_at(&self, path: &[u8]) -> Option<(AppId, u16)> {
         let find = |app: &AppId| {
-            let (route, _) = self.apps[usize::from(app.0)].channels.find(path)?;
+            let (route, _) = self.cx.apps[*app].channels.find(path)?;
             Some((*app, route))
         };
-        self.app_order.iter().find_map(find)
+        self.cx.apps.order.iter().find_map(find)
     }
 
     /// `key`: the connection that it is; none for a session.
@@ -255,7 +255,7 @@ impl Hub {
             opening,
         });
         let Some(id) = made else {
-            self.counters.overloaded += 1;
+            self.cx.ledger.counters.overloaded += 1;
             warn!("{} live connections are open, no more fit", Lives::MAX);
             if let Some(key) = key {
                 self.close_connection(key);
@@ -265,13 +265,13 @@ impl Hub {
         if key.is_none() {
             self.live.sessions.begin(id, client);
         }
-        self.counters.opened += 1;
+        self.cx.ledger.counters.opened += 1;
         if let Some(meter) = self.channel_meter(id) {
             meter.opened += 1;
         }
         self.note_live(id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
-        if key.is_some_and(|key| self.conns.map.contains_key(&key)) {
+        if key.is_some_and(|key| self.cx.outbox.conns.map.contains_key(&key)) {
             let _ = self.live_conn(id, now);
         }
         if asked {

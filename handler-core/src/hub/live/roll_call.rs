@@ -5,8 +5,8 @@
 //! was put and is not in the answer is gone.
 
 use crate::hub::Hub;
+use crate::hub::exchange::raw_clients::disconnect;
 use crate::hub::ids::{ConnKey, LinkId};
-use crate::hub::raw_clients::disconnect;
 use mongrel2_wire::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::time::Instant;
@@ -27,7 +27,7 @@ impl Hub {
     /// [`AskWhoIsThere`](crate::hub::Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
     pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
         let Some((incarnation, held)) = self.live.roll_call.0.remove(&link) else { return };
-        let state = &self.links[usize::from(link.0)];
+        let state = &self.cx.servers[link];
         let is_the_same = state.up && state.incarnation == incarnation;
         let Some(sender) = state.sender.clone().filter(|_| is_the_same) else { return };
         let is_other = |id: &&u32| {
@@ -45,7 +45,7 @@ impl Hub {
             }
         }
         if found > 0 {
-            self.counters.untold += found;
+            self.cx.ledger.counters.untold += found;
             let connections = if found == 1 { "connection is" } else { "connections are" };
             info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
         }

@@ -1,6 +1,6 @@
 //! Which channel takes a connection.
 
-use crate::hub::routes::{RouteError, Routes, Target};
+use crate::hub::apps::routes::{RouteError, Routes, Target};
 use crate::worker::protocol::{ChannelSpec, RouteSpec};
 use kennel_http::percent::normal_path;
 use rustc_hash::FxHashMap;

@@ -9,12 +9,12 @@ use super::table::{Carrier, LiveId, Stage};
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::connection::Conn;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, LinkId};
-use crate::hub::outbox::{Bound, Pushed, Shared};
-use crate::hub::taps::Passing;
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::taps::Passing;
+use crate::hub::outbox::connection::Conn;
+use crate::hub::outbox::output::{Bound, Pushed, Shared};
 use crate::rooms::{MemberId, Place};
 use crate::worker::protocol::Slow;
 use kennel_http::websocket::Deflate;
@@ -109,7 +109,7 @@ impl Hub {
         let key = channel.key;
         let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
         let lane = &mut self.live.lives.lanes[id as usize];
-        let conn = self.conns.map.entry(key).or_default();
+        let conn = self.cx.outbox.conns.map.entry(key).or_default();
         if !lane.waits {
             lane.waits = true;
             conn.live = Some(id);
@@ -123,18 +123,18 @@ impl Hub {
     fn wait_behind(&mut self, id: LiveId, message: Shared, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
         let (key, app, route) = (channel.key, channel.app, channel.route);
-        let limit = self.limits.connection_output;
-        let spec = self.apps[usize::from(app.0)].channels.get(route);
+        let limit = self.cx.limits.connection_output;
+        let spec = self.cx.apps[app].channels.get(route);
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bound = Bound { slow, bytes: if slow == Slow::Wait { limit } else { buffer.min(limit) } };
         let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) else { return };
         match conn.out.push(message, bound) {
             Pushed::Kept => {}
             Pushed::Dropped { count, first } => {
-                self.counters.dropped += count;
+                self.cx.ledger.counters.dropped += count;
                 // Those that follow are counted, and told of together when the client reads again.
                 if let Some(room) = first
-                    && self.complaints.pass(Complaint::Overflow, now)
+                    && self.cx.ledger.complaints.pass(Complaint::Overflow, now)
                 {
                     let room = room.as_deref().map(|room| String::from_utf8_lossy(room).into_owned());
                     log_about!(
@@ -157,8 +157,8 @@ impl Hub {
     /// client could not read the close behind a part.
     fn cut_off(&mut self, id: LiveId, waiting: usize, now: Instant) {
         let Some(key) = super::intake::key_of(self, id) else { return };
-        self.counters.overflowed += 1;
-        if self.complaints.pass(Complaint::Overflow, now) {
+        self.cx.ledger.counters.overflowed += 1;
+        if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
             log_about!(
                 warn,
                 self.about_live_by(id, key),
@@ -166,7 +166,7 @@ impl Hub {
                 "dropped and closed: the client does not read what is sent to it"
             );
         }
-        if let Some(conn) = self.conns.map.get_mut(&key) {
+        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.out.drop_unbegun();
         }
         self.close_live(id, 1008, "too slow", now);
@@ -193,7 +193,7 @@ impl Hub {
         publishing.except = except;
         publishing.bytes += payload.len();
         publishing.messages.push((binary, payload.to_vec()));
-        self.counters.published += 1;
+        self.cx.ledger.counters.published += 1;
         self.note_publish(room, binary, payload);
     }
 
@@ -222,7 +222,8 @@ impl Hub {
         now: Instant,
     ) {
         let window = self.live.lives.window(now);
-        let (live, links, outgoing) = (&mut self.live, &mut self.links, &mut self.outgoing);
+        let (live, links, outgoing) =
+            (&mut self.live, &mut self.cx.servers.links, &mut self.cx.outbox.outgoing);
         let lives = &live.lives;
         let describe = |member: MemberId| {
             let channel = lives.get(member).filter(|channel| channel.stage == Stage::Open)?;
@@ -234,7 +235,7 @@ impl Hub {
             NO_LINK => Some(&nobody),
             _ => links[usize::from(link)].sender.as_ref(),
         };
-        let max = self.limits.handler_targets;
+        let max = self.cx.limits.handler_targets;
         let Some(plan) = live.rooms.plan(room, max, describe, sender) else { return };
         let mut behind: Vec<(LiveId, Arc<[u8]>)> = Vec::new();
         let mut recipients = 0;
@@ -259,7 +260,7 @@ impl Hub {
             let mut share = |framed: &[u8]| Arc::clone(shared.get_or_insert_with(|| framed.into()));
             for chunk in group.chunks() {
                 let mut held_back = 0;
-                if link.flow_control || link.is_full(outgoing.fresh(number), self.limits.spill) {
+                if link.flow_control || link.is_full(outgoing.fresh(number), self.cx.limits.spill) {
                     // Each has credits of its own, or waits for the server: its entry says how far it is.
                     behind.extend(
                         chunk.members().iter().filter(|m| Some(**m) != except).map(|m| (*m, share(&framed))),
@@ -292,7 +293,7 @@ impl Hub {
                 });
             }
         }
-        self.counters.recipients += (recipients * messages.len()) as u64;
+        self.cx.ledger.counters.recipients += (recipients * messages.len()) as u64;
         if !in_bodies.is_empty() {
             let elements: Vec<_> =
                 messages.iter().map(|(binary, payload)| element_of(*binary, payload)).collect();
@@ -317,29 +318,29 @@ impl Hub {
             let Some(channel) = self.live.lives.get(id) else { continue };
             let key = channel.key;
             let has_room = self.has_room(key.link, now);
-            let flow_control = self.links[usize::from(key.link.0)].flow_control;
+            let flow_control = self.cx.servers[key.link].flow_control;
             let Some(conn) = self.live_conn(id, now) else { continue };
             let is_free = has_room
                 && (flow_control || !conn.pacer.wants_ping(framed.len(), now))
                 && conn.is_free_for(framed.len(), flow_control, now);
             if is_free {
                 conn.sent(framed.len(), flow_control, now);
-                self.links[usize::from(key.link.0)].sent(framed.len(), now);
-                self.conns.list_if_idle(key, now);
+                self.cx.servers[key.link].sent(framed.len(), now);
+                self.cx.outbox.conns.list_if_idle(key, now);
                 free.push((key, framed));
             } else {
                 self.wait_behind(id, Shared::message(framed, room.cloned()), now);
             }
         }
-        let max = self.limits.handler_targets;
+        let max = self.cx.limits.handler_targets;
         let is_same = |a: &(ConnKey, Arc<[u8]>), b: &(ConnKey, Arc<[u8]>)| {
             a.0.link == b.0.link && Arc::ptr_eq(&a.1, &b.1)
         };
         for group in free.chunk_by(is_same) {
             let (first, framed) = &group[0];
             let ids: Vec<ConnId> = group.iter().map(|(key, _)| key.id).collect();
-            let state = &self.links[usize::from(first.link.0)];
-            self.outgoing.multicast(first.link, state, &ids, max, framed);
+            let state = &self.cx.servers[first.link];
+            self.cx.outbox.outgoing.multicast(first.link, state, &ids, max, framed);
         }
     }
 

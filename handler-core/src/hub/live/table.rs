@@ -3,10 +3,10 @@
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
 use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
+use crate::hub::ledger::traffic::ChannelMeterId;
 use crate::hub::live::by_http::{ByBosh, ByHttp, NO_LINK};
 use crate::hub::live::work::Work;
-use crate::hub::pacing::Pacer;
-use crate::hub::traffic::ChannelMeterId;
+use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Session;
 use mongrel2_wire::ConnId;
 use rustc_hash::FxHashMap;

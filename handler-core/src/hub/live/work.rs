@@ -6,10 +6,10 @@
 
 use super::table::{Attached, Channel, LiveId, Lives, Stage};
 use crate::hub::Hub;
-use crate::hub::about::{About, log_about};
+use crate::hub::exchange::request::Job;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
-use crate::hub::request::Job;
-use crate::hub::worker::Worker;
+use crate::hub::ledger::about::{About, log_about};
+use crate::hub::workers::worker::Worker;
 use crate::worker::protocol::{self, Open};
 use mongrel2_wire::Envelope;
 use std::collections::VecDeque;
@@ -70,13 +70,13 @@ impl Lives {
 impl Hub {
     /// Something for the script, behind all that is under way.
     pub(in crate::hub) fn give(&mut self, id: LiveId, pending: Pending, now: Instant) {
-        let limit = self.limits.channel_queue;
+        let limit = self.cx.limits.channel_queue;
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let work = channel.work.get_or_insert_default();
         let size = pending.size();
         if size > 0 && work.bytes + size > limit && !work.waiting.is_empty() {
             let (key, waiting) = (channel.key, work.waiting.len());
-            self.counters.overloaded += 1;
+            self.cx.ledger.counters.overloaded += 1;
             let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, waiting, "closed: its messages come faster than the script takes them");
             self.close_live(id, 1008, "too many messages", now);
@@ -104,7 +104,7 @@ impl Hub {
                 }
                 continue;
             };
-            let Some(worker) = self.workers.get_mut(worker_id.0) else { return };
+            let Some(worker) = self.cx.workers.get_mut(worker_id.0) else { return };
             if work.flight.is_empty() {
                 work.returned = false;
                 if worker.is_leaving() {
@@ -121,14 +121,13 @@ impl Hub {
                 || work.flight.front().is_some_and(|(serial, _)| *serial <= worker.revoked)
                 || worker.is_leaving()
                 || work.flight.len() >= FLIGHT
-                || work.bytes > self.limits.channel_queue
+                || work.bytes > self.cx.limits.channel_queue
             {
                 // It goes on when the worker has done what it has.
                 return;
             }
-            let others_wait =
-                || !worker.listed.is_empty() || !self.apps[usize::from(worker.app.0)].queue.is_empty();
-            if given >= most || !worker.has_room(self.limits.worker_jobs) || (queued && others_wait()) {
+            let others_wait = || !worker.listed.is_empty() || !self.cx.apps[worker.app].queue.is_empty();
+            if given >= most || !worker.has_room(self.cx.limits.worker_jobs) || (queued && others_wait()) {
                 if !work.listed {
                     work.listed = true;
                     worker.listed.push_back(id);
@@ -184,7 +183,7 @@ impl Hub {
     fn attach(&mut self, id: LiveId) -> bool {
         let Some(channel) = self.live.lives.get_mut(id) else { return false };
         let (app, key) = (channel.app, channel.key);
-        let state = &self.apps[usize::from(app.0)];
+        let state = &self.cx.apps[app];
         if state.channels.get(channel.route).is_none() {
             log_about!(
                 warn,
@@ -205,16 +204,16 @@ impl Hub {
             .enumerate()
             .filter(|(at, _)| bound.is_none_or(|bound| bound == *at))
             .filter_map(|(_, seat)| seat.worker)
-            .filter(|worker| self.workers[worker.0].takes_jobs())
-            .min_by_key(|worker| (self.workers[worker.0].channels, self.workers[worker.0].jobs.len()));
+            .filter(|worker| self.cx.workers[worker.0].takes_jobs())
+            .min_by_key(|worker| (self.cx.workers[worker.0].channels, self.cx.workers[worker.0].jobs.len()));
         let Some(worker) = worker else {
             if !std::mem::replace(&mut channel.orphan, true) {
-                self.apps[usize::from(app.0)].orphans.push(id);
+                self.cx.apps[app].orphans.push(id);
             }
             return false;
         };
         channel.worker = Attached::to(worker);
-        self.workers[worker.0].channels += 1;
+        self.cx.workers[worker.0].channels += 1;
         let work = channel.work.get_or_insert_default();
         if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
             work.waiting.push_front(Pending::Open { fresh: !channel.opened });
@@ -225,7 +224,7 @@ impl Hub {
     fn write_open(&mut self, id: LiveId, worker: WorkerId, serial: u64, fresh: bool) {
         let Some(channel) = self.live.lives.get(id) else { return };
         let message = self.live.keeper.read(&channel.opening);
-        let app = &self.apps[usize::from(channel.app.0)];
+        let app = &self.cx.apps[channel.app];
         let handler = app.channels.get(channel.route).map_or(0, |spec| spec.handler);
         let path = Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
         let params = app.channels.find(path).map(|(_, params)| params).unwrap_or_default();
@@ -246,7 +245,7 @@ impl Hub {
         };
         let rooms = self.live.rooms.rooms_of(id);
         let params = params.iter().map(|value| value.as_bytes());
-        protocol::encode_open(&mut self.workers[worker.0].orders, &open, rooms, params);
+        protocol::encode_open(&mut self.cx.workers[worker.0].orders, &open, rooms, params);
     }
 
     /// A worker has done what it was given under this serial.
@@ -277,7 +276,8 @@ impl Hub {
     /// An idle connection of a worker that takes nothing more is another's from now on.
     pub(super) fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let Some(worker) = channel.worker.worker().and_then(|worker| self.workers.get_mut(worker.0)) else {
+        let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker.0))
+        else {
             return;
         };
         // Who was asked about a handshake decides.
@@ -292,7 +292,7 @@ impl Hub {
     /// handshake; callbacks are when something comes.
     fn restart_straight(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let spec = self.cx.apps[channel.app].channels.get(channel.route);
         let at_once = channel.stage == Stage::Asked || spec.is_some_and(|spec| spec.straight);
         if channel.stage != Stage::Over && at_once && channel.worker == Attached::NONE {
             self.attach(id);
@@ -312,8 +312,8 @@ impl Hub {
         }
         work.waiting.push_front(pending);
         work.returned = true;
-        self.counters.rerun += 1;
-        if let Some(worker) = self.workers.get_mut(worker.0).filter(|_| !work.listed) {
+        self.cx.ledger.counters.rerun += 1;
+        if let Some(worker) = self.cx.workers.get_mut(worker.0).filter(|_| !work.listed) {
             work.listed = true;
             worker.listed.push_back(id);
         }
@@ -348,7 +348,7 @@ impl Hub {
             }
             return;
         }
-        self.counters.worker_died += 1;
+        self.cx.ledger.counters.worker_died += 1;
         let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
         let about = About { worker: Some(number), ..about };
         log_about!(warn, about, "dropped with its worker, which was running it: {what}");
@@ -398,7 +398,7 @@ impl Hub {
 
     /// Goes on with connections for which no worker was there.
     pub(in crate::hub) fn adopt_orphans(&mut self, app: AppId, now: Instant) {
-        for id in std::mem::take(&mut self.apps[usize::from(app.0)].orphans) {
+        for id in std::mem::take(&mut self.cx.apps[app].orphans) {
             if let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.app == app) {
                 channel.orphan = false;
                 self.restart_straight(id, now);
@@ -408,9 +408,9 @@ impl Hub {
 
     /// Goes on with the connections that wait for a worker to take more, one thing of each in turn.
     pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        while let Some(state) = self.workers.get(worker.0)
+        while let Some(state) = self.cx.workers.get(worker.0)
             && !state.listed.is_empty()
-            && (state.is_leaving() || state.has_room(self.limits.worker_jobs))
+            && (state.is_leaving() || state.has_room(self.cx.limits.worker_jobs))
         {
             self.pump_next(worker, now);
         }
@@ -418,7 +418,7 @@ impl Hub {
 
     /// Gives a worker that has room one thing of the connection that has waited for longest.
     pub(in crate::hub) fn pump_next(&mut self, worker: WorkerId, now: Instant) {
-        let Some(id) = self.workers.get_mut(worker.0).and_then(|state| state.listed.pop_front()) else {
+        let Some(id) = self.cx.workers.get_mut(worker.0).and_then(|state| state.listed.pop_front()) else {
             return;
         };
         // Connections that left the worker meanwhile, or came to an end, are on the list in vain.
@@ -438,6 +438,6 @@ impl Hub {
 
     /// `conn.id`.
     pub(in crate::hub) fn conn_name(&self, key: ConnKey) -> String {
-        format!("{}-{}.{}.{}", self.boot, key.link.0, key.incarnation, key.id)
+        format!("{}-{}.{}.{}", self.cx.boot, key.link.0, key.incarnation, key.id)
     }
 }

@@ -167,7 +167,7 @@ fn for_other_routes_the_parts_are_collected_in_a_file_that_is_the_hubs_own() {
             }
             site.part(7, at, &vec![b'x'; size], length == LENGTH && at + size == total);
             at += size;
-            let under_way = site.hub.arriving.under_way().max().unwrap_or(0);
+            let under_way = site.hub.bodies.streamed.under_way().max().unwrap_or(0);
             assert!(under_way <= WINDOW as u64, "{under_way}");
             assert!(site.jobs(0).is_empty());
         }

@@ -321,7 +321,7 @@ fn a_slow_client_under_flow_control_holds_the_worker_back() {
             site.act(FIRST, &[piece(1, &bytes)]);
             given += size;
         }
-        let held = site.hub.conns.map.values().map(|conn| conn.out.len()).sum::<usize>();
+        let held = site.hub.cx.outbox.conns.map.values().map(|conn| conn.out.len()).sum::<usize>();
         assert!(held <= 102_400 + 100, "{held} bytes are framed and not sent");
         let sizes: Vec<usize> = site.to(7).map(|reply| reply.payload.len()).collect();
         let unpaid: usize = sizes[reported..].iter().sum();

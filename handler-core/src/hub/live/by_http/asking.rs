@@ -6,12 +6,12 @@ use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
+use crate::hub::exchange::request::Plan;
 use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::ledger::taps::Passing;
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::live::table::{Carrier, LiveId, Stage};
 use crate::hub::live::work::Pending;
-use crate::hub::request::Plan;
-use crate::hub::taps::Passing;
 use crate::worker::protocol::Slow;
 use kennel_http::Persistence;
 use kennel_http::events;
@@ -36,7 +36,7 @@ impl Hub {
                 self.answer_bosh(request, cors, place, (&envelope, &message), body, now);
             }
             Call::Stream | Call::Open if !self.takes_clients(place.0) => self.answer_with(request, 503, now),
-            Call::Stream | Call::Open if !self.admits(self.requests[request].conn, now) => {
+            Call::Stream | Call::Open if !self.admits(self.exchange.requests[request].conn, now) => {
                 self.answer_full_call(request, cors, now);
             }
             Call::Stream => {
@@ -57,7 +57,7 @@ impl Hub {
                     return self.answer_with(request, 503, now);
                 };
                 let Some(session) = self.live.by_http(id) else { return };
-                let (wait, inactivity) = (self.limits.poll_wait, self.limits.inactivity);
+                let (wait, inactivity) = (self.cx.limits.poll_wait, self.cx.limits.inactivity);
                 let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
                 let opened = poll::opened(&session.ticket, wait.as_secs(), inactivity.as_secs(), ping);
                 self.answer_call_by(request, (201, cors), opened, now);
@@ -106,7 +106,7 @@ impl Hub {
         by: Carried,
         now: Instant,
     ) -> Option<LiveId> {
-        let due = now + self.limits.inactivity;
+        let due = now + self.cx.limits.inactivity;
         let tickets = self.live.sessions.tickets.clone()?;
         let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), by, due)));
         let id = self.open_live(None, place, carrier, opening, Beginning::Accepted, now)?;
@@ -122,16 +122,16 @@ impl Hub {
         self.make_way(id, now);
         self.note_answer(key, 200, now);
         let request = self.take_request(key);
-        self.counters.answers += 1;
-        self.traffic.answered(&request, 200, now);
+        self.cx.ledger.counters.answers += 1;
+        self.cx.ledger.traffic.answered(&request, 200, now);
         let ping = self.ping_of(id);
-        let inactivity = self.limits.inactivity;
-        if let Some(conn) = self.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending())
+        let inactivity = self.cx.limits.inactivity;
+        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending())
             && let Some(channel) = self.live.lives.get_mut(id)
             && let Carrier::Http(session) = &mut channel.carrier
         {
             let head = format!("Content-Type: {}\r\nCache-Control: no-store\r\n{cors}", events::CONTENT_TYPE);
-            let form = Form { head_only: false, persistence: Persistence::Close, date: &self.date };
+            let form = Form { head_only: false, persistence: Persistence::Close, date: &self.cx.date };
             let opening = Opening { status: 200, head: head.as_bytes() };
             conn.out
                 .append(|out| opening.encode(out, form, false))
@@ -205,8 +205,8 @@ impl Hub {
             return self.answer_call_with(request, (status, cors), words, now);
         }
         self.make_way(id, now);
-        let wait =
-            wait.map_or(self.limits.poll_wait, |wait| Duration::from_secs(wait).min(self.limits.poll_wait));
+        let wait = wait
+            .map_or(self.cx.limits.poll_wait, |wait| Duration::from_secs(wait).min(self.cx.limits.poll_wait));
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let (number, is_open) = (channel.number, channel.stage == Stage::Open);
         let Carrier::Http(session) = &mut channel.carrier else { return };
@@ -214,8 +214,8 @@ impl Hub {
         session.due = now + wait;
         let (due, is_empty) = (session.due, session.mailbox.is_all_sent());
         // The client's time is not the script's.
-        self.requests[request].deadline = None;
-        self.requests[request].plan = Plan::Held(number);
+        self.exchange.requests[request].deadline = None;
+        self.exchange.requests[request].plan = Plan::Held(number);
         if is_empty && is_open && !wait.is_zero() {
             self.look_at(id, due);
         } else {
@@ -233,11 +233,11 @@ impl Hub {
         now: Instant,
     ) -> (u16, String) {
         let second = self.live.lives.second(now);
-        let limit = self.limits.channel_queue;
-        let inactivity = self.limits.inactivity;
+        let limit = self.cx.limits.channel_queue;
+        let inactivity = self.cx.limits.inactivity;
         let Some(channel) = self.live.lives.get_mut(id) else { return (410, GONE.into()) };
         channel.heard = second;
-        let spec = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let spec = self.cx.apps[channel.app].channels.get(channel.route);
         let max = spec.map_or(0, |spec| spec.max_message);
         let queued = channel.work.as_ref().map_or(0, |work| work.bytes);
         let is_open = channel.stage == Stage::Open;
@@ -264,7 +264,7 @@ impl Hub {
             return (400, "not UTF-8; bytes need `Content-Type: application/octet-stream`".into());
         }
         if queued > 0 && queued + payload.len() > limit {
-            self.counters.overloaded += 1;
+            self.cx.ledger.counters.overloaded += 1;
             return (503, "the script has not read what came before; try again in a second".into());
         }
         if number.is_some() {
@@ -281,7 +281,7 @@ impl Hub {
             "{cors}Access-Control-Allow-Methods: GET, POST, DELETE\r\nAccess-Control-Allow-Headers: Content-Type\r\n\
              Access-Control-Max-Age: 600\r\n"
         );
-        self.requests[request].plan = Plan::Answer { status: 204, head, body: String::new() };
+        self.exchange.requests[request].plan = Plan::Answer { status: 204, head, body: String::new() };
         self.answer_by_plan(request, now);
     }
 }

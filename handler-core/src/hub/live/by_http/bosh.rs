@@ -4,13 +4,13 @@
 use super::super::table::{Carrier, LiveId, Stage};
 use crate::channel::bosh::{Body, Condition, End, Output, Refusal, Session, Settings, element};
 use crate::hub::Hub;
-use crate::hub::about::{About, log_about};
-use crate::hub::counters::Complaint;
+use crate::hub::exchange::request::Plan;
 use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::ledger::about::{About, log_about};
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::taps::Passing;
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::live::work::Pending;
-use crate::hub::request::Plan;
-use crate::hub::taps::Passing;
 use crate::worker::protocol::Slow;
 use mongrel2_wire::Envelope;
 use std::sync::Arc;
@@ -72,10 +72,10 @@ impl Hub {
     fn bosh_settings(&self, max_body: usize) -> Settings {
         let seconds = |time: std::time::Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
         Settings {
-            wait: seconds(self.limits.poll_wait),
-            inactivity: seconds(self.limits.inactivity).max(1),
-            max_messages: self.limits.mailbox,
-            max_bytes: self.limits.connection_output,
+            wait: seconds(self.cx.limits.poll_wait),
+            inactivity: seconds(self.cx.limits.inactivity).max(1),
+            max_messages: self.cx.limits.mailbox,
+            max_bytes: self.cx.limits.connection_output,
             max_body,
             ..Settings::default()
         }
@@ -91,17 +91,17 @@ impl Hub {
         body: &[u8],
         now: Instant,
     ) {
-        let spec = self.apps[usize::from(place.0.0)].channels.get(place.1);
+        let spec = self.cx.apps[place.0].channels.get(place.1);
         let settings = self.bosh_settings(spec.map_or(0, |spec| spec.max_message));
         let body = match Body::parse(body, settings.max_body) {
             Ok(body) => body,
             Err(problem) => {
-                if self.complaints.pass(Complaint::Refused, now) {
-                    let request = &self.requests[key];
+                if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
+                    let request = &self.exchange.requests[key];
                     let about = self.about_opening(request.conn, envelope, place.0);
                     log_about!(warn, About { request: request.shown(), ..about }, "refused: {problem}");
                 }
-                self.counters.refused += 1;
+                self.cx.ledger.counters.refused += 1;
                 let sid = problem.sid.as_deref().unwrap_or_default();
                 match self.bosh_session(sid.as_bytes(), place) {
                     Some(id) => {
@@ -141,14 +141,14 @@ impl Hub {
         if !self.takes_clients(place.0) {
             return self.answer_with(key, 503, now);
         }
-        if !self.admits(self.requests[key].conn, now) {
+        if !self.admits(self.exchange.requests[key].conn, now) {
             return self.answer_full_call(key, cors, now);
         }
-        let number = self.requests[key].number;
+        let number = self.exchange.requests[key].number;
         let begin = |sid: &str| Session::begin(settings, body, number, sid, now);
         let versioned = body.has_version();
         if let Err(condition) = begin("") {
-            self.counters.refused += 1;
+            self.cx.ledger.counters.refused += 1;
             return self.refuse_bosh(key, cors, condition.refusal(versioned), now);
         }
         let Some(tickets) = self.live.sessions.tickets.clone() else { return };
@@ -169,12 +169,12 @@ impl Hub {
     fn hold_for(&mut self, id: LiveId, key: RequestKey, cors: &str) -> u64 {
         let Some(channel) = self.live.lives.get_mut(id) else { return 0 };
         let session = channel.number;
-        let request = &mut self.requests[key];
+        let request = &mut self.exchange.requests[key];
         request.plan = Plan::Held(session);
         request.deadline = None;
         let number = request.number;
         // It may wait for long: the room of the answer before is not kept for it.
-        if let Some(conn) = self.conns.map.get_mut(&request.conn) {
+        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&request.conn) {
             conn.out.release();
         }
         if let Carrier::Bosh(bosh) = &mut channel.carrier {
@@ -199,7 +199,7 @@ impl Hub {
         now: Instant,
     ) {
         let head = format!("Content-Type: {content_type}\r\nCache-Control: no-store\r\n{cors}");
-        self.requests[key].plan = Plan::Answer { status, head, body };
+        self.exchange.requests[key].plan = Plan::Answer { status, head, body };
         self.answer_by_plan(key, now);
     }
 
@@ -221,10 +221,11 @@ impl Hub {
         let (letters, bytes) =
             (letters + bosh.unsent.len(), bytes + bosh.unsent.last().map_or(0, |e| e.len()));
         // What was sent may have to be sent again, so nothing can be dropped here.
-        let most = if bounds.slow == Slow::DropOldest { self.limits.connection_output } else { bounds.bytes };
+        let most =
+            if bounds.slow == Slow::DropOldest { self.cx.limits.connection_output } else { bounds.bytes };
         if letters > 1 && (letters > bounds.letters || bytes > most) {
-            self.counters.overflowed += 1;
-            if self.complaints.pass(Complaint::Overflow, now)
+            self.cx.ledger.counters.overflowed += 1;
+            if self.cx.ledger.complaints.pass(Complaint::Overflow, now)
                 && let Some(about) = self.about_live(id)
             {
                 let text = "dropped and closed: the client does not come for what is sent to it";

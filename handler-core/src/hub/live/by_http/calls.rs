@@ -2,14 +2,14 @@
 
 use super::super::table::{LiveId, Stage};
 use crate::channel::call::{self, Call};
-use crate::hub::about::log_about;
-use crate::hub::answers;
-use crate::hub::counters::Complaint;
+use crate::hub::exchange::answers;
+use crate::hub::exchange::receive::{Asked, Planned, own_answer};
+use crate::hub::exchange::request::{Body, Plan};
 use crate::hub::ids::{AppId, RequestKey};
-use crate::hub::intake::{Asked, Planned, own_answer};
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::traffic::Beside;
 use crate::hub::live::table::Carrier;
-use crate::hub::request::{Body, Plan};
-use crate::hub::traffic::Beside;
 use crate::hub::{Effect, Hub};
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::origin;
@@ -39,7 +39,7 @@ impl Asking {
 impl Hub {
     /// Whether a request is for a channel even if a route would take it.
     pub(in crate::hub) fn is_call(&self, envelope: &Envelope<'_>) -> bool {
-        self.live.sessions.tickets.is_some() && self.has_channels && call::is_meant(envelope)
+        self.live.sessions.tickets.is_some() && self.cx.apps.has_channels && call::is_meant(envelope)
     }
 
     /// What becomes of a request to a channel's path. `None`: it is none for a channel.
@@ -49,10 +49,10 @@ impl Hub {
         method: &[u8],
         now: Instant,
     ) -> Option<Planned> {
-        self.live.sessions.tickets.as_ref().filter(|_| self.has_channels)?;
+        self.live.sessions.tickets.as_ref().filter(|_| self.cx.apps.has_channels)?;
         let envelope = asked.envelope;
         let (app, route) = self.channel_at(envelope.path)?;
-        let spec = self.apps[usize::from(app.0)].channels.get(route)?;
+        let spec = self.cx.apps[app].channels.get(route)?;
         if spec.asks {
             // Its script answers plain HTTP itself.
             return None;
@@ -60,10 +60,10 @@ impl Hub {
         let max = spec.max_message as u64;
         let cors = cors(spec, envelope);
         let call = call::read(method, envelope).transpose()?;
-        let meter = self.traffic.beside(app, Beside::Other);
+        let meter = self.cx.ledger.traffic.beside(app, Beside::Other);
         let Some(cors) = cors else {
-            self.counters.refused += 1;
-            if self.complaints.pass(Complaint::Refused, now) {
+            self.cx.ledger.counters.refused += 1;
+            if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
                 let about = self.about_opening(asked.key, envelope, app);
                 log_about!(
                     warn,
@@ -92,15 +92,15 @@ impl Hub {
 
     /// It is the turn of a request to a channel's path.
     pub(in crate::hub) fn handle_call(&mut self, request: RequestKey, now: Instant) {
-        let Plan::Call(asking) = &self.requests[request].plan else { return };
+        let Plan::Call(asking) = &self.exchange.requests[request].plan else { return };
         if asking.body.is_none()
-            && let Some(path) = self.requests[request].spool.clone()
+            && let Some(path) = self.exchange.requests[request].spool.clone()
         {
             let max = self.longest_message(asking) + 1;
-            self.effects.push_back(Effect::ReadFile { request, path, max });
+            self.cx.effects.push_back(Effect::ReadFile { request, path, max });
             return;
         }
-        let plan = std::mem::replace(&mut self.requests[request].plan, Plan::NONE);
+        let plan = std::mem::replace(&mut self.exchange.requests[request].plan, Plan::NONE);
         let Plan::Call(asking) = plan else { return };
         self.answer_call(request, *asking, now);
     }
@@ -109,7 +109,7 @@ impl Hub {
     fn longest_message(&self, asking: &Asking) -> usize {
         let envelope = Envelope::parse(&asking.message).ok();
         let place = envelope.and_then(|envelope| self.channel_at(envelope.path));
-        let spec = place.and_then(|(app, route)| self.apps[usize::from(app.0)].channels.get(route));
+        let spec = place.and_then(|(app, route)| self.cx.apps[app].channels.get(route));
         spec.map_or(0, |spec| spec.max_message)
     }
 
@@ -121,7 +121,7 @@ impl Hub {
         result: Result<Vec<u8>, String>,
         now: Instant,
     ) {
-        let Some(state) = self.requests.get_mut(request) else { return };
+        let Some(state) = self.exchange.requests.get_mut(request) else { return };
         let is_meant = state.spool.as_deref() == Some(path);
         let Plan::Call(asking) = &mut state.plan else { return };
         if !is_meant {
@@ -149,7 +149,7 @@ impl Hub {
         words: &str,
         now: Instant,
     ) {
-        self.requests[request].plan = explain(status, cors, words);
+        self.exchange.requests[request].plan = explain(status, cors, words);
         self.answer_by_plan(request, now);
     }
 
@@ -165,7 +165,7 @@ impl Hub {
         if status != 204 {
             head.push_str("Content-Type: application/json\r\n");
         }
-        self.requests[request].plan = Plan::Answer { status, head, body };
+        self.exchange.requests[request].plan = Plan::Answer { status, head, body };
         self.answer_by_plan(request, now);
     }
 

@@ -5,13 +5,13 @@ use super::ByHttp;
 use crate::channel::mailbox::{Bounds, Letter, Posted};
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::connection::Conn;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::{ConnKey, RequestKey};
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;
 use crate::hub::live::Live;
 use crate::hub::live::ending::PATIENCE;
+use crate::hub::outbox::connection::Conn;
 use crate::worker::protocol::Slow;
 use std::time::Instant;
 
@@ -68,12 +68,12 @@ impl Live {
 impl Hub {
     /// What a session's mailbox holds at most.
     pub(super) fn bounds_of(&self, id: LiveId) -> Bounds {
-        let limit = self.limits.connection_output;
+        let limit = self.cx.limits.connection_output;
         let channel = self.live.lives.get(id);
-        let spec = channel.and_then(|c| self.apps[usize::from(c.app.0)].channels.get(c.route));
+        let spec = channel.and_then(|c| self.cx.apps[c.app].channels.get(c.route));
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bytes = if slow == Slow::Wait { limit } else { buffer.min(limit) };
-        Bounds { letters: self.limits.mailbox, bytes, slow }
+        Bounds { letters: self.cx.limits.mailbox, bytes, slow }
     }
 
     /// Puts a message into a session's mailbox.
@@ -95,8 +95,8 @@ impl Hub {
         match posted {
             Posted::Kept => {}
             Posted::Dropped(count) => {
-                self.counters.dropped += count as u64;
-                if self.complaints.pass(Complaint::Overflow, now) {
+                self.cx.ledger.counters.dropped += count as u64;
+                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
                     let room = room.map(|room| String::from_utf8_lossy(room).into_owned());
                     let about = self.about_live_by(id, key);
                     log_about!(
@@ -108,8 +108,8 @@ impl Hub {
                 }
             }
             Posted::Full => {
-                self.counters.overflowed += 1;
-                if self.complaints.pass(Complaint::Overflow, now) {
+                self.cx.ledger.counters.overflowed += 1;
+                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
                     let about = self.about_live_by(id, key);
                     log_about!(
                         warn,
@@ -158,14 +158,14 @@ impl Hub {
         let Some(poll) = self.live.by_http(id).and_then(|session| session.poll.as_ref()) else {
             return false;
         };
-        let link = self.requests[poll.request].conn.link;
-        let fresh = self.outgoing.fresh(link);
-        self.links[usize::from(link.0)].is_full(fresh, self.limits.spill)
+        let link = self.exchange.requests[poll.request].conn.link;
+        let fresh = self.cx.outbox.outgoing.fresh(link);
+        self.cx.servers[link].is_full(fresh, self.cx.limits.spill)
     }
 
     /// Answers a session's poll, if one is held, with all that waits.
     pub(super) fn answer_poll(&mut self, id: LiveId, now: Instant) {
-        let inactivity = self.limits.inactivity;
+        let inactivity = self.cx.limits.inactivity;
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let closing = channel.stage == Stage::Closing;
         let close = self.live.our_closes.get(&id).filter(|_| closing).map(|(code, why)| (*code, &**why));
@@ -192,7 +192,7 @@ impl Hub {
         if let Some(poll) = poll {
             self.answer_call_by(poll.request, (200, &poll.cors), nothing, now);
         }
-        if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
+        if let Some(conn) = stream.and_then(|key| self.cx.outbox.conns.map.get_mut(&key)) {
             conn.carries = None;
         }
         if let Some(key) = stream {
@@ -227,7 +227,7 @@ impl Hub {
             return;
         };
         let (poll, stream) = (session.poll.take(), session.stream.take());
-        if let Some(conn) = stream.and_then(|key| self.conns.map.get_mut(&key)) {
+        if let Some(conn) = stream.and_then(|key| self.cx.outbox.conns.map.get_mut(&key)) {
             if let Some(mut line) = session.line.take() {
                 let mailbox = (&mut session.mailbox, session.received);
                 line.dismiss(mailbox, (code, &reason), conn, &mut self.live.codec);

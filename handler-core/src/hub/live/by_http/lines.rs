@@ -10,14 +10,14 @@ use super::{ByHttp, Carried};
 use crate::channel::line::{self, Said};
 use crate::channel::{call, event_stream, poll};
 use crate::hub::Hub;
-use crate::hub::about::log_about;
-use crate::hub::connection::Conn;
-use crate::hub::counters::Complaint;
 use crate::hub::ids::{AppId, ConnKey};
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;
 use crate::hub::live::Live;
 use crate::hub::live::ending::PATIENCE;
-use crate::hub::pacing::Pacer;
+use crate::hub::outbox::connection::Conn;
+use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::{CloseCode, Codec, Event, Offer, Session};
 use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
@@ -174,7 +174,7 @@ impl Line {
 impl Hub {
     /// Whether a handshake that keeps the rules is one of `kennel.js` for a session.
     pub(in crate::hub::live) fn is_for_session(&self, (app, route): (AppId, u16), offer: &Offer) -> bool {
-        let spec = self.apps[usize::from(app.0)].channels.get(route);
+        let spec = self.cx.apps[app].channels.get(route);
         self.live.sessions.tickets.is_some()
             && spec.is_some_and(|spec| !spec.asks)
             && offer.protocols.iter().any(|protocol| protocol == line::PROTOCOL)
@@ -200,7 +200,7 @@ impl Hub {
         (envelope, opening): (&Envelope<'_>, &[u8]),
         now: Instant,
     ) {
-        let spec = self.apps[usize::from(place.0.0)].channels.get(place.1);
+        let spec = self.cx.apps[place.0].channels.get(place.1);
         let protocol = spec.and_then(|spec| offer.preferred(&spec.protocols)).unwrap_or_default();
         let accepted = offer.accept(Some(line::PROTOCOL), b"");
         let (found, is_new) = match call::resumed(envelope) {
@@ -229,7 +229,7 @@ impl Hub {
         self.count_line(key.link);
         self.make_way(id, now);
         let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
-        let (inactivity, mailbox) = (self.limits.inactivity.as_secs(), self.limits.mailbox);
+        let (inactivity, mailbox) = (self.cx.limits.inactivity.as_secs(), self.cx.limits.mailbox);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let (received, before) = (session.received, session.mailbox.sent());
@@ -243,7 +243,7 @@ impl Hub {
             protocol: &protocol,
         };
         let codec = &mut self.live.codec;
-        let conn: &mut Conn = self.conns.map.entry(key).or_default();
+        let conn: &mut Conn = self.cx.outbox.conns.map.entry(key).or_default();
         conn.out.extend(&accepted.response);
         conn.out.append(|out| line::steer(opened.encode().as_bytes(), codec, out));
         // A mailbox that drops may have dropped what the client asks for.
@@ -289,7 +289,7 @@ impl Hub {
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         channel.heard = second;
-        let max = self.apps[usize::from(channel.app.0)].channels.get(channel.route);
+        let max = self.cx.apps[channel.app].channels.get(channel.route);
         // A text has its number before it.
         let max = max.map_or(0, |spec| spec.max_message) + line::NUMBER;
         let Carrier::Http(session) = &mut channel.carrier else { return };
@@ -298,7 +298,7 @@ impl Hub {
         let event = line.socket.receive(flags, payload, max, &mut self.live.codec, second, &mut replies);
         if !replies.is_empty() {
             self.flush_publishing(now);
-            if let Some(conn) = self.conns.map.get_mut(&key) {
+            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                 conn.out.extend(&replies);
                 self.mark_dirty(key);
             }
@@ -334,7 +334,7 @@ impl Hub {
                 self.take_from_line(id, key, number, (true, &bytes), now);
             }
             Event::Pong if payload == Pacer::PING => {
-                if let Some(conn) = self.conns.map.get_mut(&key) {
+                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
                     self.mark_dirty(key);
                 }
@@ -343,18 +343,25 @@ impl Hub {
             Event::Closed { code, reason } => self.finish_live(id, code.0, &reason, now),
             Event::Violation { code, reason } => self.break_line(id, key, code.0, reason, now),
         }
-        let most = self.limits.connection_output;
-        if self.conns.map.get(&key).is_some_and(|conn| conn.carries == Some(id) && conn.out.len() > most) {
+        let most = self.cx.limits.connection_output;
+        if self
+            .cx
+            .outbox
+            .conns
+            .map
+            .get(&key)
+            .is_some_and(|conn| conn.carries == Some(id) && conn.out.len() > most)
+        {
             // It makes the hub answer, and does not read the answers.
-            self.counters.overflowed += 1;
+            self.cx.ledger.counters.overflowed += 1;
             self.drop_line(id, key);
         }
     }
 
     /// The client broke a rule.
     fn break_line(&mut self, id: LiveId, key: ConnKey, code: u16, reason: &str, now: Instant) {
-        self.counters.violations += 1;
-        if self.complaints.pass(Complaint::Refused, now) {
+        self.cx.ledger.counters.violations += 1;
+        if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
             log_about!(warn, self.about_live_by(id, key), code, "closed: {reason}");
         }
         self.finish_live(id, code, reason, now);
@@ -398,7 +405,7 @@ impl Hub {
                 (line.busy, line.told) = (true, received);
                 let text = line::received(received, true);
                 let codec = &mut self.live.codec;
-                if let Some(conn) = self.conns.map.get_mut(&key) {
+                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.out.append(|out| line::steer(text.as_bytes(), codec, out));
                     self.mark_dirty(key);
                 }
@@ -422,7 +429,7 @@ impl Hub {
             return;
         };
         if let Some(line) = &mut session.line
-            && let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| !conn.is_ending())
+            && let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending())
         {
             line.acknowledge(received, conn, &mut self.live.codec);
             self.mark_dirty(key);
@@ -431,7 +438,7 @@ impl Hub {
 
     /// A sign of life by whatever carries a session.
     pub(super) fn say_alive(&mut self, id: LiveId, now: Instant) {
-        let inactivity = self.limits.inactivity;
+        let inactivity = self.cx.limits.inactivity;
         let Some(session) = self.live.by_http_mut(id) else { return };
         let (stream, is_line) = (session.stream, session.line.is_some());
         if let Some(held) = session.poll.take() {
@@ -443,7 +450,7 @@ impl Hub {
             let codec = &mut self.live.codec;
             // What waits to be sent is a sign of life by itself.
             let is_free = |conn: &&mut Conn| !conn.is_ending() && conn.out.is_empty();
-            if let Some(conn) = self.conns.map.get_mut(&key).filter(is_free) {
+            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(is_free) {
                 match is_line {
                     true => conn.out.append(|out| line::steer(line::ALIVE, codec, out)),
                     false => conn.out.extend(event_stream::ALIVE),
@@ -458,7 +465,7 @@ impl Hub {
     /// A session's WebSocket is taken for dead: the session waits for its client.
     pub(in crate::hub::live) fn drop_line(&mut self, id: LiveId, key: ConnKey) {
         self.stream_gone(id, key);
-        if let Some(conn) = self.conns.map.get_mut(&key) {
+        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.carries = None;
         }
         self.close_connection(key);

@@ -22,13 +22,13 @@ impl Hub {
     /// How often the client of a stream gets a sign of life.
     pub(in crate::hub::live) fn ping_of(&self, id: LiveId) -> Option<Duration> {
         let channel = self.live.lives.get(id)?;
-        let ping = self.apps[usize::from(channel.app.0)].channels.get(channel.route)?.ping;
+        let ping = self.cx.apps[channel.app].channels.get(channel.route)?.ping;
         (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
     }
 
     /// Does what is due for sessions.
     pub(in crate::hub) fn pass_time_of_sessions(&mut self, now: Instant) {
-        let inactivity = self.limits.inactivity;
+        let inactivity = self.cx.limits.inactivity;
         for id in std::mem::take(&mut self.live.sessions.alone) {
             let Some(session) = self.live.by_http_mut(id) else { continue };
             if session.poll.is_none() && session.stream.is_none() && session.told.is_none() {
@@ -70,7 +70,7 @@ impl Hub {
 
     fn session_is_due(&mut self, id: LiveId, now: Instant) {
         let ping = self.ping_of(id);
-        let inactivity = self.limits.inactivity;
+        let inactivity = self.cx.limits.inactivity;
         let Some(session) = self.live.by_http_mut(id) else { return };
         if let Some(held) = session.poll.take() {
             session.due = now + inactivity;
@@ -83,7 +83,7 @@ impl Hub {
             session.due = now + ping.unwrap_or(Duration::from_secs(86_400));
             let due = session.due;
             self.look_at(id, due);
-            if let Some(conn) = self.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
+            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
                 conn.out.extend(event_stream::ALIVE);
                 self.mark_dirty(key);
             }

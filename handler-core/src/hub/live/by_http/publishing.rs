@@ -36,15 +36,15 @@ impl Hub {
             free.extend(self.hand_to_line(*id, letters, &mut framed, now));
         }
         free.sort_unstable_by_key(|(key, frames)| (key.link.0, frames.as_ptr()));
-        let max = self.limits.handler_targets;
+        let max = self.cx.limits.handler_targets;
         let is_same = |a: &(ConnKey, Arc<[u8]>), b: &(ConnKey, Arc<[u8]>)| {
             a.0.link == b.0.link && Arc::ptr_eq(&a.1, &b.1)
         };
         for group in free.chunk_by(is_same) {
             let (first, frames) = &group[0];
             let ids: Vec<ConnId> = group.iter().map(|(key, _)| key.id).collect();
-            let state = &self.links[usize::from(first.link.0)];
-            self.outgoing.multicast(first.link, state, &ids, max, frames);
+            let state = &self.cx.servers[first.link];
+            self.cx.outbox.outgoing.multicast(first.link, state, &ids, max, frames);
         }
     }
 
@@ -64,8 +64,8 @@ impl Hub {
         let count = letters.len() as u64;
         let is_up_to_date =
             session.mailbox.waiting() == letters.len() && line.handed == session.mailbox.sent();
-        let has_room = bytes < self.limits.resume.max(LEAST_WINDOW)
-            && waiting + count <= (self.limits.mailbox as u64 / 2).max(1);
+        let has_room = bytes < self.cx.limits.resume.max(LEAST_WINDOW)
+            && waiting + count <= (self.cx.limits.mailbox as u64 / 2).max(1);
         if !is_up_to_date || !has_room || !line.socket.is_open() {
             return None;
         }
@@ -85,8 +85,8 @@ impl Hub {
         if !self.has_room(key.link, now) {
             return None;
         }
-        let flow_control = self.links[usize::from(key.link.0)].flow_control;
-        let conn = self.conns.map.get_mut(&key)?;
+        let flow_control = self.cx.servers[key.link].flow_control;
+        let conn = self.cx.outbox.conns.map.get_mut(&key)?;
         let is_free = !conn.is_ending()
             && conn.out.is_empty()
             && (flow_control || !conn.pacer.wants_ping(frames.len(), now))
@@ -95,8 +95,8 @@ impl Hub {
             return None;
         }
         conn.sent(frames.len(), flow_control, now);
-        self.links[usize::from(key.link.0)].sent(frames.len(), now);
-        self.conns.list_if_idle(key, now);
+        self.cx.servers[key.link].sent(frames.len(), now);
+        self.cx.outbox.conns.list_if_idle(key, now);
         let Carrier::Http(session) = &mut self.live.lives.get_mut(id)?.carrier else { return None };
         while session.mailbox.hand_out().is_some() {}
         session.line.as_mut()?.handed = session.mailbox.sent();

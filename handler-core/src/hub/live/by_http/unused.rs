@@ -5,7 +5,7 @@
 
 use super::super::table::{Carrier, LiveId, Lives, Stage};
 use crate::hub::Hub;
-use crate::hub::counters::Complaint;
+use crate::hub::ledger::counters::Complaint;
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -83,10 +83,10 @@ impl Hub {
         let lives = &self.live.lives;
         let Some(number) = lives.get(id).map(|channel| channel.number) else { return };
         let sessions = &mut self.live.sessions;
-        sessions.unused.add((id, number), self.limits.sessions, lives);
+        sessions.unused.add((id, number), self.cx.limits.sessions, lives);
         let shares = &mut sessions.shares;
         if let Some(share) = shares.clients.get(&id).and_then(|client| shares.shares.get_mut(client)) {
-            share.unused.add((id, number), self.limits.sessions_per_address, lives);
+            share.unused.add((id, number), self.cx.limits.sessions_per_address, lives);
         }
     }
 
@@ -97,12 +97,12 @@ impl Hub {
         client: Option<ClientAddress>,
         now: Instant,
     ) -> bool {
-        let most = self.limits.sessions_per_address;
+        let most = self.cx.limits.sessions_per_address;
         let sessions = &mut self.live.sessions;
         let share = client.and_then(|client| sessions.shares.shares.get_mut(&client));
         if let Some(share) = share.filter(|share| share.open >= most) {
             let oldest = share.unused.take_oldest(&self.live.lives);
-            if self.complaints.pass(Complaint::Overflow, now) {
+            if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
                 let becomes = becomes_of(oldest);
                 let client = client.map(tracing::field::display);
                 warn!(
@@ -113,12 +113,12 @@ impl Hub {
             // That is room for one of all clients, too.
             return self.end_for_room(oldest, now);
         }
-        let most = self.limits.sessions;
+        let most = self.cx.limits.sessions;
         if self.live.sessions.open < most {
             return true;
         }
         let oldest = self.live.sessions.unused.take_oldest(&self.live.lives);
-        if self.complaints.pass(Complaint::Overflow, now) {
+        if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
             warn!("{most} sessions are open: {}: limits.sessions", becomes_of(oldest));
         }
         self.end_for_room(oldest, now)
@@ -127,7 +127,7 @@ impl Hub {
     fn end_for_room(&mut self, oldest: Option<LiveId>, now: Instant) -> bool {
         match oldest {
             Some(id) => self.end_live(id, 1013, "too many sessions", now),
-            None => self.counters.overloaded += 1,
+            None => self.cx.ledger.counters.overloaded += 1,
         }
         oldest.is_some()
     }

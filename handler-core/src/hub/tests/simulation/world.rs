@@ -16,8 +16,8 @@ use super::random::Random;
 use super::talker::Talker;
 use super::wire::Wire;
 use super::worker::Worker;
-use crate::hub::request::Request;
-use crate::hub::traffic::ChannelMeter;
+use crate::hub::exchange::request::Request;
+use crate::hub::ledger::traffic::ChannelMeter;
 use crate::hub::{Affinity, AppId, AppSpec, ConnKey, Effect, Hub, Limits, LinkId, Sharing, WorkerId};
 use crate::worker::protocol::{Action, Registration, encode_action};
 use conversations::Conversation;
@@ -300,8 +300,8 @@ impl World {
     /// Every request that began is answered, lost, or under way, and no live connection is counted twice.
     fn check_counts(&self) {
         let waits = |(_, request): &(usize, &Request)| request.http && !request.begun;
-        let under_way = self.hub.requests.iter().filter(waits).count() as u64;
-        let traffic = &self.hub.traffic;
+        let under_way = self.hub.exchange.requests.iter().filter(waits).count() as u64;
+        let traffic = &self.hub.cx.ledger.traffic;
         assert_eq!(traffic.begun, traffic.ended() + under_way, "a request is counted once");
         let counters = self.hub.counters();
         let sum = |count: fn(&ChannelMeter) -> u64| traffic.channels.iter().map(count).sum::<u64>();
@@ -505,7 +505,7 @@ impl World {
             self.check_closed();
             self.pass(seconds(200));
             assert_eq!((self.hub.load(), self.hub.live()), ((0, 0), 0), "something is left over");
-            assert!(self.hub.workers.iter().all(|(_, worker)| worker.channels == 0));
+            assert!(self.hub.cx.workers.iter().all(|(_, worker)| worker.channels == 0));
         }
         self.check_counts();
         assert!(crate::metrics::text(&self.hub.metrics()).ends_with('\n'));
@@ -529,7 +529,7 @@ impl World {
     fn finish(&mut self) {
         // With one job at a time it may take long until everybody has had his turn.
         for round in 0..1600 {
-            let done = self.hub.workers.iter().all(|(_, worker)| worker.jobs.is_empty());
+            let done = self.hub.cx.workers.iter().all(|(_, worker)| worker.jobs.is_empty());
             // A last message may be larger than what Mongrel2 takes at once.
             let written =
                 self.links.iter_mut().flat_map(Link::unpaid).all(|(_, wire, _)| wire.unreported.is_empty());

@@ -123,7 +123,7 @@ impl World {
 
     /// No more is under way than may be.
     pub(super) fn check_bodies(&self) {
-        let most = self.hub.arriving.under_way().max().unwrap_or(0);
+        let most = self.hub.bodies.streamed.under_way().max().unwrap_or(0);
         assert!(most <= u64::from(BODY_WINDOW) + CHUNK as u64, "{most} bytes of a body under way");
     }
 

@@ -1,0 +1,43 @@
+//! Apps: their routes and channels, their seats, and who shares their requests.
+
+pub(in crate::hub) mod affinity;
+pub(in crate::hub) mod app;
+pub mod routes;
+pub(in crate::hub) mod sharing;
+
+use crate::hub::ids::AppId;
+use app::{App, AppSpec};
+use std::ops::{Index, IndexMut};
+
+/// All apps of the hub. Their number never changes, so an [`AppId`] always leads to one.
+#[derive(Debug)]
+pub(in crate::hub) struct Apps {
+    pub list: Vec<App>,
+    /// The longest mount point first: it owns a path that fits several.
+    pub order: Vec<AppId>,
+    /// Some app has channels: only then a request may be for one.
+    pub has_channels: bool,
+}
+
+impl Apps {
+    pub fn new(specs: Vec<AppSpec>) -> Self {
+        let mut order: Vec<_> = (0..specs.len() as u16).map(AppId).collect();
+        let length = |app: &AppId| specs[usize::from(app.0)].mount.trim_end_matches('/').len();
+        order.sort_by_key(|app| std::cmp::Reverse(length(app)));
+        Self { list: specs.into_iter().map(App::new).collect(), order, has_channels: false }
+    }
+}
+
+impl Index<AppId> for Apps {
+    type Output = App;
+
+    fn index(&self, app: AppId) -> &App {
+        &self.list[usize::from(app.0)]
+    }
+}
+
+impl IndexMut<AppId> for Apps {
+    fn index_mut(&mut self, app: AppId) -> &mut App {
+        &mut self.list[usize::from(app.0)]
+    }
+}

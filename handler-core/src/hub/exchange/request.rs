@@ -1,0 +1,145 @@
+//! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
+
+use crate::hub::apps::affinity::Near;
+use crate::hub::bodies::stored::Share;
+use crate::hub::ids::{AppId, ConnKey, RequestKey, WorkerId};
+use crate::hub::ledger::traffic::MeterId;
+use crate::hub::live::{Asking, LiveId};
+use kennel_http::Persistence;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What a worker's serial stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Job {
+    /// A request.
+    Request(RequestKey),
+    /// Something to do for a live connection.
+    Live(LiveId),
+}
+
+/// What will answer it.
+#[derive(Debug)]
+pub(in crate::hub) enum Plan {
+    /// A worker of this app runs this job. The frame is complete but for its serial, and is kept
+    /// until the answer: a worker that dies before it starts the job leaves it to another.
+    Run { app: AppId, job: Vec<u8>, near: Near },
+    /// The hub itself, for a session of this client: it is its turn, or its body has yet to come.
+    Call(Box<Asking>),
+    /// It is held for the session with this number.
+    Held(u64),
+    /// The hub itself.
+    Answer { status: u16, head: String, body: String },
+    /// The hub itself, with a file that it has: 200.
+    File { head: String, body: &'static [u8] },
+}
+
+impl Plan {
+    /// In place of a plan that was taken away.
+    pub const NONE: Self = Self::Answer { status: 500, head: String::new(), body: String::new() };
+}
+
+/// Where its body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Body {
+    /// In the message, or whole in a file.
+    Whole,
+    /// On its way into a file; no worker gets the request before that is whole.
+    Collected,
+    /// On its way in parts, to the worker that has the request.
+    Parts,
+    /// On its way into a file, which the worker reads meanwhile.
+    Growing,
+    /// In that file, whole; a worker that got the request before has to be told.
+    Grown,
+}
+
+impl Body {
+    /// Whether some of it is not there yet.
+    pub fn is_arriving(self) -> bool {
+        matches!(self, Self::Collected | Self::Parts | Self::Growing)
+    }
+}
+
+/// Where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Place {
+    /// Behind another request of its connection.
+    Pipeline,
+    /// In its app's queue.
+    Queue,
+    /// At a worker, under this serial.
+    Worker(WorkerId, u64),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(in crate::hub) struct Request {
+    /// Tells it from all others since the hub's start, for people who read the log.
+    pub number: u64,
+    pub conn: ConnKey,
+    /// When it arrived.
+    pub since: Instant,
+    /// Where it is counted.
+    pub meter: MeterId,
+    pub plan: Plan,
+    /// The file with its body, which goes when it does.
+    pub spool: Option<PathBuf>,
+    /// The bytes of that file, once it is whole.
+    pub stored: Share,
+    pub body: Body,
+    pub place: Place,
+    /// It wants an HTTP answer; raw messages of other kinds do not.
+    pub http: bool,
+    /// It is run by the raw handler, which answers by itself.
+    pub raw: bool,
+    pub head_only: bool,
+    pub persistence: Persistence,
+    /// Its client understands chunks.
+    pub takes_chunks: bool,
+    /// The head of its answer is written; the body comes in pieces.
+    pub begun: bool,
+    /// When it gets 504. An answer that has begun may take as long as it likes.
+    pub deadline: Option<Instant>,
+    /// The client left; an answer is dropped.
+    pub gone: bool,
+}
+
+impl Request {
+    /// One that wants an HTTP answer within `timeout` and nothing behind it.
+    pub fn new(conn: ConnKey, plan: Plan, now: Instant, timeout: Duration) -> Self {
+        Self {
+            number: 0,
+            conn,
+            since: now,
+            meter: MeterId::NOBODY,
+            plan,
+            spool: None,
+            stored: Share::default(),
+            body: Body::Whole,
+            place: Place::Pipeline,
+            http: true,
+            raw: false,
+            head_only: false,
+            persistence: Persistence::Close,
+            takes_chunks: false,
+            begun: false,
+            deadline: Some(now + timeout),
+            gone: false,
+        }
+    }
+
+    /// Its number, if it is one that has an answer.
+    pub fn shown(&self) -> Option<u64> {
+        (self.number > 0).then_some(self.number)
+    }
+
+    /// Whether its time is over.
+    pub fn is_due(&mut self, timeout: Duration, now: Instant) -> bool {
+        if self.gone && self.deadline.is_none() {
+            // A worker that does not end what nobody waits for must not keep its place for ever.
+            self.deadline = Some(now + timeout);
+        }
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}

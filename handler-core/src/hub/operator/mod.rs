@@ -1,0 +1,5 @@
+//! What people may see and do.
+
+pub(in crate::hub) mod execute;
+pub mod inspect;
+pub(in crate::hub) mod metrics;
