@@ -1,6 +1,6 @@
 //! What the hub wants done: everything that touches the world.
 
-use super::ids::{AppId, ConnKey, LinkId, WorkerId};
+use super::ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 use crate::worker::protocol::LoadFailure;
 use std::path::PathBuf;
 
@@ -66,7 +66,7 @@ pub enum Effect {
     /// Read at most so many bytes of this file, and tell [`handle_read`](super::Hub::handle_read).
     ReadFile {
         /// Whose body it is.
-        request: usize,
+        request: RequestId,
         /// The file.
         path: PathBuf,
         /// The most bytes.

@@ -26,5 +26,22 @@ pub struct AppId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub usize);
 
-/// A request's place in the hub's table.
-pub(super) type RequestKey = usize;
+slotmap::new_key_type! {
+    /// A request that has no answer yet. No other request ever has it.
+    pub struct RequestId;
+}
+
+/// A live connection's place in the table. Used again when it has ended.
+pub(super) type LiveId = u32;
+
+/// The link of connections that no server holds: their clients come and go.
+pub(super) const NO_LINK: LinkId = LinkId(u16::MAX);
+
+/// What a worker's serial stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    /// A request.
+    Request(RequestId),
+    /// Something to do for a live connection.
+    Live(LiveId),
+}

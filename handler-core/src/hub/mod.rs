@@ -43,7 +43,7 @@ pub use apps::routes;
 pub use apps::sharing::{Affinity, AffinityError, Sharing};
 pub use effect::Effect;
 pub use exchange::answers;
-pub use ids::{AppId, ConnKey, LinkId, WorkerId};
+pub use ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 pub use ledger::counters::Counters;
 pub use ledger::taps::TapFilter;
 pub use limits::{LimitValue, Limits};

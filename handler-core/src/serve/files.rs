@@ -1,7 +1,7 @@
 //! Files of bodies: written, read and deleted. A disk may take longer than the loop may wait, so a thread of its own does
 //! it, one thing after the other; so a file is not deleted before what was written to it.
 
-use crate::hub::ConnKey;
+use crate::hub::{ConnKey, RequestId};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{read, write};
@@ -23,13 +23,13 @@ pub(super) enum Done {
     /// A file was to be measured: its size; none: it is not there.
     Measured { key: ConnKey, path: PathBuf, whole: bool, size: Option<u64> },
     /// A file was to be read: its bytes, or why there are none.
-    Read { request: usize, path: PathBuf, result: Result<Vec<u8>, String> },
+    Read { request: RequestId, path: PathBuf, result: Result<Vec<u8>, String> },
 }
 
 #[derive(Debug)]
 enum Task {
     Write { key: ConnKey, path: PathBuf, bytes: Vec<u8>, last: bool },
-    Read { request: usize, path: PathBuf, max: usize },
+    Read { request: RequestId, path: PathBuf, max: usize },
     Measure { key: ConnKey, path: PathBuf, whole: bool },
     Delete(PathBuf),
 }
@@ -74,7 +74,7 @@ impl Files {
     }
 
     /// Reads at most so many bytes of a file, soon.
-    pub(super) fn read(&mut self, request: usize, path: PathBuf, max: usize) {
+    pub(super) fn read(&mut self, request: RequestId, path: PathBuf, max: usize) {
         self.give(Task::Read { request, path, max });
     }
 
@@ -308,7 +308,7 @@ mod tests {
         let mut files = Files::new().unwrap();
         files.write(key(), file.clone(), b"hello".to_vec(), true);
         for (path, max) in [(&file, 5), (&file, 4), (&link, 5), (&folder.0, 5)] {
-            files.read(7, path.clone(), max);
+            files.read(RequestId::default(), path.clone(), max);
         }
         let (mut all, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
         while all.len() < 4 {
@@ -316,7 +316,7 @@ mod tests {
             let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
             let _ = poll(&mut [PollFd::from_borrowed_fd(files.descriptor(), PollFlags::IN)], Some(&timeout));
             all.extend(files.take_done().filter_map(|done| match done {
-                Done::Read { request: 7, result, .. } => Some(result),
+                Done::Read { result, .. } => Some(result),
                 _ => None,
             }));
         }

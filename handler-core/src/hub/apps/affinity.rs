@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::hub::apps::app::App;
 use crate::hub::apps::sharing::Affinity;
 use crate::hub::exchange::request::{Place, Plan};
-use crate::hub::ids::{AppId, RequestKey, WorkerId};
+use crate::hub::ids::{AppId, RequestId, WorkerId};
 use kennel_http::{cookies, query};
 use mongrel2_wire::Envelope;
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ fn seat_of(key: &[u8], seats: usize) -> usize {
 }
 
 impl Hub {
-    fn near_of(&self, request: RequestKey) -> Near {
+    fn near_of(&self, request: RequestId) -> Near {
         match self.exchange.requests[request].plan {
             Plan::Run { near, .. } => near,
             _ => Near::Any,
@@ -93,7 +93,7 @@ impl Hub {
     }
 
     /// The worker that may have a request now.
-    pub(in crate::hub) fn worker_for(&self, request: RequestKey, app: AppId) -> Option<WorkerId> {
+    pub(in crate::hub) fn worker_for(&self, request: RequestId, app: AppId) -> Option<WorkerId> {
         let state = &self.cx.apps[app];
         let near = self.near_of(request);
         match state.bound_seat(near) {
@@ -118,7 +118,7 @@ impl Hub {
     }
 
     /// A worker was given a request.
-    pub(in crate::hub) fn note_visitor(&mut self, request: RequestKey, worker: WorkerId) {
+    pub(in crate::hub) fn note_visitor(&mut self, request: RequestId, worker: WorkerId) {
         if let Plan::Run { app, near: Near::Tell, .. } = self.exchange.requests[request].plan {
             let seats = &mut self.cx.apps[app].seats;
             if let Some(seat) = seats.iter_mut().find(|seat| seat.worker == Some(worker)) {
@@ -146,7 +146,7 @@ impl Hub {
     }
 
     /// Takes the first request from the queue that this worker may have.
-    pub(in crate::hub) fn take_waiting(&mut self, app: AppId, worker: WorkerId) -> Option<RequestKey> {
+    pub(in crate::hub) fn take_waiting(&mut self, app: AppId, worker: WorkerId) -> Option<RequestId> {
         let at = self.first_waiting(app, worker)?;
         self.cx.apps[app].queue.remove(at)
     }
@@ -165,7 +165,7 @@ impl Hub {
     }
 
     /// The head of a response, with the cookie that names its worker if the client is to learn that.
-    pub(in crate::hub) fn head_with_cookie(&self, request: RequestKey, head: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::hub) fn head_with_cookie(&self, request: RequestId, head: &[u8]) -> Option<Vec<u8>> {
         let state = &self.exchange.requests[request];
         let (Plan::Run { app, near: Near::Tell, .. }, Place::Worker(worker, _)) = (&state.plan, state.place)
         else {

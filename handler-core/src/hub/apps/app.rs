@@ -2,9 +2,9 @@
 
 use crate::hub::apps::routes::Routes;
 use crate::hub::apps::sharing::Sharing;
-use crate::hub::ids::{RequestKey, WorkerId};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{RequestId, WorkerId};
 use crate::hub::ledger::traffic::{ChannelMeterId, MeterId};
-use crate::hub::live::LiveId;
 use crate::hub::live::routes::Channels;
 use crate::worker::protocol::{Handler, Registration};
 use crate::worker::restart::Backoff;
@@ -79,7 +79,7 @@ pub(in crate::hub) struct App {
     /// The numbers of handlers that read bodies as they arrive.
     pub streaming: FxHashSet<u32>,
     /// Requests that no worker could take yet.
-    pub queue: VecDeque<RequestKey>,
+    pub queue: VecDeque<RequestId>,
     /// The worker that runs the timers.
     pub lead: Option<WorkerId>,
     /// Shown to every client instead of answers while the code does not load.

@@ -10,9 +10,9 @@ use crate::hub::Hub;
 use crate::hub::bodies::stored::{Coming, Pace, Progress, Share, Stored};
 use crate::hub::bodies::streamed::LOOK;
 use crate::hub::effect::Effect;
-use crate::hub::exchange::receive::{Asked, Planned};
+use crate::hub::exchange::receive::Asked;
 use crate::hub::exchange::request::{Body, Place, Plan};
-use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::worker::protocol::encode_grown;
@@ -45,7 +45,7 @@ struct Announced {
     /// The address that limits per client address count.
     client: Option<ClientAddress>,
     /// The request that a worker has already, or will have.
-    request: Option<RequestKey>,
+    request: Option<RequestId>,
     /// That request is over: the file is of no use.
     abandoned: bool,
     /// What becomes of the connection if the body is read to its end.
@@ -85,7 +85,7 @@ pub(in crate::hub) struct Uploads {
     /// Those whose workers wait to be told, and some others.
     wanting: Vec<ConnKey>,
     /// Whole files whose size has to be known before their requests go on.
-    unmeasured: FxHashMap<PathBuf, (RequestKey, Persistence)>,
+    unmeasured: FxHashMap<PathBuf, (RequestId, Persistence)>,
 }
 
 impl Uploads {
@@ -163,7 +163,7 @@ impl Uploads {
     }
 
     /// The request whose file is written for this connection, if a worker has it already, or will have it.
-    pub fn request(&self, key: ConnKey) -> Option<RequestKey> {
+    pub fn request(&self, key: ConnKey) -> Option<RequestId> {
         self.announced.get(&key)?.request
     }
 
@@ -189,7 +189,7 @@ impl Uploads {
     }
 
     /// The request is over before its file is whole.
-    pub fn abandon(&mut self, key: ConnKey, request: RequestKey) {
+    pub fn abandon(&mut self, key: ConnKey, request: RequestId) {
         if let Some(announced) = self.announced.get_mut(&key).filter(|a| a.request == Some(request)) {
             announced.request = None;
             announced.abandoned = true;
@@ -321,11 +321,11 @@ impl Hub {
     pub(in crate::hub) fn begin_file(
         &mut self,
         asked: &Asked<'_>,
-        planned: &Planned,
-        request: RequestKey,
+        body: Body,
+        request: RequestId,
         persistence: Persistence,
     ) {
-        match (planned.body, &asked.spool) {
+        match (body, &asked.spool) {
             (Body::Growing, _) => {
                 if let Some(announced) = self.bodies.spooled.announced.get_mut(&asked.key) {
                     announced.request = Some(request);
@@ -365,7 +365,7 @@ impl Hub {
     }
 
     /// The file of a request is whole and not too large.
-    fn finish_file(&mut self, key: RequestKey, persistence: Persistence, now: Instant) {
+    fn finish_file(&mut self, key: RequestId, persistence: Persistence, now: Instant) {
         let grows = self.exchange.requests.get(key).is_some_and(|request| request.body == Body::Growing);
         self.complete_body(key, persistence, now);
         if !grows {
@@ -457,7 +457,7 @@ impl Hub {
     }
 
     /// A body in chunks has become too large.
-    fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestKey>, now: Instant) {
+    fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestId>, now: Instant) {
         self.cx.ledger.counters.refused += 1;
         if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
             let about = self.about_body(key);

@@ -6,7 +6,7 @@
 
 use crate::hub::Hub;
 use crate::hub::bodies::streamed::LOST;
-use crate::hub::ids::{ConnKey, RequestKey};
+use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use kennel_http::client_address::ClientAddress;
@@ -33,7 +33,7 @@ pub(in crate::hub) struct Coming {
     pub since: Instant,
     pub key: ConnKey,
     /// The request that a worker has already, or will have.
-    pub request: Option<RequestKey>,
+    pub request: Option<RequestId>,
     pub share: Share,
 }
 
@@ -162,7 +162,7 @@ impl Hub {
     pub(in crate::hub) fn refuse_slow_body(
         &mut self,
         key: ConnKey,
-        request: Option<RequestKey>,
+        request: Option<RequestId>,
         now: Instant,
     ) {
         self.cx.ledger.counters.refused += 1;
@@ -182,7 +182,7 @@ impl Hub {
     pub(in crate::hub) fn refuse_coming(
         &mut self,
         key: ConnKey,
-        request: Option<RequestKey>,
+        request: Option<RequestId>,
         status: u16,
         now: Instant,
     ) {

@@ -9,9 +9,10 @@
 use crate::hub::Hub;
 use crate::hub::bodies::stored::{Coming, Pace, Progress, Share, Stored};
 use crate::hub::effect::Effect;
-use crate::hub::exchange::receive::{Asked, Planned};
-use crate::hub::exchange::request::{Body, Job, Place, Plan, Request};
-use crate::hub::ids::{AppId, ConnKey, RequestKey, WorkerId};
+use crate::hub::exchange::receive::Asked;
+use crate::hub::exchange::request::{Body, Place, Plan, Request};
+use crate::hub::ids::Job;
+use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::limits::Limits;
 use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
@@ -34,7 +35,7 @@ pub(in crate::hub) const LOST: Duration = Duration::from_secs(150);
 /// A body that comes in parts.
 #[derive(Debug)]
 struct Parts {
-    request: RequestKey,
+    request: RequestId,
     /// The hub's own file that it goes to; none: to the worker.
     file: Option<PathBuf>,
     /// Bytes that have come: where the next part has to begin.
@@ -132,7 +133,7 @@ impl Arriving {
     }
 
     /// The request whose body comes by this connection.
-    pub fn request(&self, key: ConnKey) -> Option<RequestKey> {
+    pub fn request(&self, key: ConnKey) -> Option<RequestId> {
         self.parts.get(&key).map(|parts| parts.request)
     }
 
@@ -142,7 +143,7 @@ impl Arriving {
     }
 
     /// The same for what this request's was, if there is any.
-    fn forget_of(&mut self, request: RequestKey, conn: ConnKey) {
+    fn forget_of(&mut self, request: RequestId, conn: ConnKey) {
         if self.parts.get(&conn).is_some_and(|parts| parts.request == request) {
             self.parts.remove(&conn);
         }
@@ -245,20 +246,20 @@ impl Hub {
     pub(in crate::hub) fn begin_body(
         &mut self,
         asked: &Asked<'_>,
-        planned: &Planned,
-        request: RequestKey,
+        (body, file): (Body, Option<PathBuf>),
+        request: RequestId,
         persistence: Persistence,
         now: Instant,
     ) {
         let key = asked.key;
         if asked.body != Body::Parts {
-            self.begin_file(asked, planned, request, persistence);
+            self.begin_file(asked, body, request, persistence);
             return;
         }
         let bytes = asked.envelope.body;
         let mut parts = Parts {
             request,
-            file: planned.spool.clone(),
+            file,
             received: bytes.len() as u64,
             announced: asked.head.spool_size.map(u64::from),
             credits: 0,
@@ -386,7 +387,7 @@ impl Hub {
     }
 
     /// The body of a request is whole, wherever it is: its time runs, and its worker may have it.
-    pub(in crate::hub) fn complete_body(&mut self, key: RequestKey, persistence: Persistence, now: Instant) {
+    pub(in crate::hub) fn complete_body(&mut self, key: RequestId, persistence: Persistence, now: Instant) {
         let Some(request) = self.exchange.requests.get_mut(key) else { return };
         let waited = std::mem::replace(&mut request.body, Body::Whole) == Body::Collected;
         let conn_key = request.conn;
@@ -481,7 +482,7 @@ impl Hub {
     }
 
     /// Answers a request whose body is not taken to its end, wherever the request is, and closes its connection.
-    pub(in crate::hub) fn refuse_body(&mut self, key: RequestKey, status: u16, now: Instant) {
+    pub(in crate::hub) fn refuse_body(&mut self, key: RequestId, status: u16, now: Instant) {
         let page = self.own_page(status);
         let Some(request) = self.exchange.requests.get_mut(key) else { return };
         let conn = request.conn;
@@ -525,7 +526,7 @@ impl Hub {
     }
 
     /// A request is forgotten: nobody takes the rest of its body.
-    pub(in crate::hub) fn forget_body(&mut self, key: RequestKey, request: &Request) {
+    pub(in crate::hub) fn forget_body(&mut self, key: RequestId, request: &Request) {
         match request.body {
             Body::Parts | Body::Collected => self.bodies.streamed.forget_of(key, request.conn),
             Body::Growing => self.bodies.spooled.abandon(request.conn, key),
@@ -534,7 +535,7 @@ impl Hub {
     }
 
     /// Whether parts of its body were given to a worker, which nobody else can have.
-    pub(in crate::hub) fn has_lost_parts(&self, request: RequestKey) -> bool {
+    pub(in crate::hub) fn has_lost_parts(&self, request: RequestId) -> bool {
         let request = &self.exchange.requests[request];
         request.body == Body::Parts
             && self.bodies.streamed.parts.get(&request.conn).is_none_or(|p| p.credits != 0 || p.wanted > 0)
@@ -580,7 +581,7 @@ impl Hub {
 
     /// Under a stop no more comes of what has not come.
     pub(in crate::hub) fn give_up_bodies(&mut self, now: Instant) {
-        let is_arriving = |(_, request): &(usize, &Request)| request.body.is_arriving();
+        let is_arriving = |(_, request): &(RequestId, &Request)| request.body.is_arriving();
         let waiting: Vec<_> = self.exchange.requests.iter().filter(is_arriving).map(|(key, _)| key).collect();
         for key in waiting {
             self.cx.ledger.counters.overloaded += 1;

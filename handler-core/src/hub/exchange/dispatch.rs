@@ -1,8 +1,9 @@
 //! Jobs to workers, and what they make of them back to connections.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::{Body, Job, Place, Plan};
-use crate::hub::ids::{AppId, ConnKey, LinkId, RequestKey, WorkerId};
+use crate::hub::exchange::request::{Body, Place, Plan};
+use crate::hub::ids::Job;
+use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::servers::link::Link;
@@ -49,7 +50,7 @@ impl Hub {
     }
 
     /// Gives a request to the least loaded worker or to the one that it belongs to, or lets it wait, or sends it away.
-    pub(in crate::hub) fn submit(&mut self, request: RequestKey, app: AppId, now: Instant) {
+    pub(in crate::hub) fn submit(&mut self, request: RequestId, app: AppId, now: Instant) {
         if let Some(worker) = self.worker_for(request, app).filter(|id| {
             // Those that wait for this worker take their turns first.
             !self.has_waiting(app, *id) && self.cx.workers[id.0].listed.is_empty()
@@ -69,7 +70,7 @@ impl Hub {
     }
 
     /// 503 for a request that no worker will take. The log says why.
-    pub(in crate::hub) fn refuse_overload(&mut self, request: RequestKey, why: &str, now: Instant) {
+    pub(in crate::hub) fn refuse_overload(&mut self, request: RequestId, why: &str, now: Instant) {
         self.cx.ledger.counters.overloaded += 1;
         self.complain_of_overload(|hub| hub.about(request), why, now);
         self.answer_with(request, 503, now);
@@ -108,7 +109,7 @@ impl Hub {
         state.queue.len() < self.cx.limits.queue.saturating_add(room)
     }
 
-    pub(in crate::hub) fn assign(&mut self, request: RequestKey, id: WorkerId, now: Instant) {
+    pub(in crate::hub) fn assign(&mut self, request: RequestId, id: WorkerId, now: Instant) {
         let worker = &mut self.cx.workers[id.0];
         let Plan::Run { job, .. } = &mut self.exchange.requests[request].plan else {
             unreachable!("only jobs are submitted");
@@ -180,7 +181,7 @@ impl Hub {
     }
 
     /// Puts a request that a worker never started back, before those that came later.
-    pub(in crate::hub) fn requeue(&mut self, request: RequestKey, now: Instant) {
+    pub(in crate::hub) fn requeue(&mut self, request: RequestId, now: Instant) {
         let Plan::Run { app, .. } = self.exchange.requests[request].plan else { return };
         if self.exchange.requests[request].begun {
             // It says that it has not started what it has begun to answer.
@@ -377,7 +378,7 @@ impl Hub {
     }
 
     /// Answers a request with one of the hub's own pages. An answer that has begun is cut short instead.
-    pub(in crate::hub) fn answer_with(&mut self, request: RequestKey, status: u16, now: Instant) {
+    pub(in crate::hub) fn answer_with(&mut self, request: RequestId, status: u16, now: Instant) {
         if !self.exchange.requests[request].http {
             self.finish_raw(request, now);
             return;
@@ -392,7 +393,7 @@ impl Hub {
         self.answer_by_plan(request, now);
     }
 
-    pub(in crate::hub) fn answer_by_plan(&mut self, request: RequestKey, now: Instant) {
+    pub(in crate::hub) fn answer_by_plan(&mut self, request: RequestId, now: Instant) {
         let plan = std::mem::replace(&mut self.exchange.requests[request].plan, Plan::NONE);
         let (status, head, body) = match &plan {
             Plan::Answer { status, head, body } => (*status, head, body.as_bytes()),
@@ -403,7 +404,7 @@ impl Hub {
     }
 
     /// Writes a request's answer and goes on with its connection.
-    fn answer(&mut self, key: RequestKey, response: Response<'_>, now: Instant) {
+    fn answer(&mut self, key: RequestId, response: Response<'_>, now: Instant) {
         self.note_answer(key, response.status, now);
         let with_cookie = self.head_with_cookie(key, response.head);
         let response = Response { head: with_cookie.as_deref().unwrap_or(response.head), ..response };
@@ -438,7 +439,7 @@ impl Hub {
     }
 
     /// Ends a raw job, which has no answer of its own.
-    fn finish_raw(&mut self, key: RequestKey, now: Instant) {
+    fn finish_raw(&mut self, key: RequestId, now: Instant) {
         self.exchange.raw_clients.end_telling(key);
         let request = self.take_request(key);
         if request.http {
@@ -447,7 +448,7 @@ impl Hub {
         self.leave(request.conn, key, now);
     }
 
-    pub(in crate::hub) fn leave(&mut self, conn: ConnKey, request: RequestKey, now: Instant) {
+    pub(in crate::hub) fn leave(&mut self, conn: ConnKey, request: RequestId, now: Instant) {
         if let Some(state) = self.cx.outbox.conns.map.get_mut(&conn)
             && state.current == Some(request)
         {

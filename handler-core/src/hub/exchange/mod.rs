@@ -9,14 +9,15 @@ pub(in crate::hub) mod receive;
 pub(in crate::hub) mod request;
 pub(in crate::hub) mod streaming;
 
+use crate::hub::ids::RequestId;
 use raw_clients::RawClients;
 use request::Request;
-use slab::Slab;
+use slotmap::SlotMap;
 
 /// All requests without an answer.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Exchange {
-    pub requests: Slab<Request>,
+    pub requests: SlotMap<RequestId, Request>,
     pub raw_clients: RawClients,
     /// Buffers of finished jobs, to be used again.
     pub spare: Vec<Vec<u8>>,

@@ -5,7 +5,7 @@
 //! when their server goes away it gives the script the disconnect that Mongrel2 could not send, for
 //! each of them, and until the script has had them all, nothing that it delivers to that server is sent.
 
-use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use mongrel2_wire::ConnId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ pub(in crate::hub) struct RawClients {
     /// Disconnects that are to be made into jobs.
     notices: VecDeque<(ConnKey, Vec<u8>)>,
     /// Those that the script has not finished with.
-    telling: FxHashMap<RequestKey, LinkId>,
+    telling: FxHashMap<RequestId, LinkId>,
 }
 
 /// The message by which Mongrel2 says that a client is gone.
@@ -54,12 +54,12 @@ impl RawClients {
     }
 
     /// This job is about to tell it.
-    pub fn begin_telling(&mut self, request: RequestKey, link: LinkId) {
+    pub fn begin_telling(&mut self, request: RequestId, link: LinkId) {
         self.telling.insert(request, link);
     }
 
     /// A raw job has ended.
-    pub fn end_telling(&mut self, request: RequestKey) {
+    pub fn end_telling(&mut self, request: RequestId) {
         self.telling.remove(&request);
     }
 

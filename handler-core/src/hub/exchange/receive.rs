@@ -8,7 +8,7 @@ use crate::hub::bodies::stored::Share;
 use crate::hub::effect::Effect;
 use crate::hub::exchange::answers;
 use crate::hub::exchange::request::{Body, Place, Plan, Request};
-use crate::hub::ids::{AppId, ConnKey, LinkId, RequestKey};
+use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::{Beside, MeterId};
@@ -347,13 +347,12 @@ impl Hub {
         now: Instant,
     ) {
         let (key, number) = (asked.key, self.cx.ledger.traffic.begin());
-        let request_key = self.exchange.requests.vacant_key();
         let app = self.cx.ledger.traffic.app_of(planned.meter);
-        self.note_request(request_key, number, app, asked, method, now);
         let mut body = planned.body;
         let mut deadline = Some(now + self.cx.limits.request_timeout);
-        if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
-            self.begin_body(asked, &planned, request_key, persistence, now);
+        let begins = matches!(planned.plan, Plan::Run { .. } | Plan::Call(_));
+        let (file, if_read) = (planned.spool.clone(), persistence);
+        if begins {
             if let Body::Collected | Body::Growing = body {
                 // The client's time is not the script's.
                 deadline = None;
@@ -386,7 +385,12 @@ impl Hub {
             deadline,
             ..Request::new(key, planned.plan, now, self.cx.limits.request_timeout)
         };
-        self.enqueue(key, request, now);
+        let request = self.exchange.requests.insert(request);
+        self.note_request(request, number, app, asked, method, now);
+        if begins {
+            self.begin_body(asked, (planned.body, file), request, if_read, now);
+        }
+        self.enqueue_known(key, request, now);
     }
 
     /// A number that Mongrel2 gives to a new client while its last owner's request still runs: the old
@@ -555,7 +559,7 @@ impl Hub {
     }
 
     /// Forgets a request that will have no answer, or no further one.
-    pub(in crate::hub) fn remove_request(&mut self, key: RequestKey) -> Request {
+    pub(in crate::hub) fn remove_request(&mut self, key: RequestId) -> Request {
         let request = self.take_request(key);
         if request.http && !request.begun {
             self.cx.ledger.traffic.lost(&request);
@@ -564,8 +568,8 @@ impl Hub {
     }
 
     /// Forgets a request, and what was kept for it. Whoever calls it says what became of it.
-    pub(in crate::hub) fn take_request(&mut self, key: RequestKey) -> Request {
-        let mut request = self.exchange.requests.remove(key);
+    pub(in crate::hub) fn take_request(&mut self, key: RequestId) -> Request {
+        let mut request = self.exchange.requests.remove(key).expect("a request is taken once");
         let plan = std::mem::replace(&mut request.plan, Plan::NONE);
         if let Plan::Held(session) = plan {
             self.poll_gone(session, key);
@@ -609,11 +613,13 @@ impl Hub {
         if request.http && request.number == 0 {
             request.number = self.cx.ledger.traffic.begin();
         }
-        let last = request.http
-            && !request.raw
-            && request.persistence == Persistence::Close
-            && !request.body.is_arriving();
-        let request: RequestKey = self.exchange.requests.insert(request);
+        let request = self.exchange.requests.insert(request);
+        self.enqueue_known(key, request, now);
+    }
+
+    /// Puts a request that is in the table behind the others of its connection.
+    fn enqueue_known(&mut self, key: ConnKey, request: RequestId, now: Instant) {
+        let last = self.exchange.requests.get(request).is_some_and(Request::is_last);
         self.hold(now);
         let conn = self.cx.outbox.conns.map.entry(key).or_default();
         conn.deaf |= last;
@@ -656,7 +662,7 @@ impl Hub {
     }
 
     /// Puts a disconnect behind what the raw handler still gets of its connection.
-    fn pass_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) -> Option<RequestKey> {
+    fn pass_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) -> Option<RequestId> {
         let app = self.raw_app()?;
         let plan = self.job(app, Handler::Raw, key, [].into_iter(), b"", message);
         let request = Request {
@@ -703,7 +709,7 @@ impl Hub {
     }
 
     /// Whether no worker has it, and none needs to.
-    fn is_unbegun(&self, request: RequestKey) -> bool {
+    fn is_unbegun(&self, request: RequestId) -> bool {
         let request = &self.exchange.requests[request];
         request.body == Body::Collected || (request.place == Place::Queue && !request.raw)
     }

@@ -2,21 +2,12 @@
 
 use crate::hub::apps::affinity::Near;
 use crate::hub::bodies::stored::Share;
-use crate::hub::ids::{AppId, ConnKey, RequestKey, WorkerId};
+use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::traffic::MeterId;
-use crate::hub::live::{Asking, LiveId};
+use crate::hub::live::Asking;
 use kennel_http::Persistence;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// What a worker's serial stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) enum Job {
-    /// A request.
-    Request(RequestKey),
-    /// Something to do for a live connection.
-    Live(LiveId),
-}
 
 /// What will answer it.
 #[derive(Debug)]
@@ -127,6 +118,11 @@ impl Request {
             deadline: Some(now + timeout),
             gone: false,
         }
+    }
+
+    /// Whether nothing that comes behind it on its connection is answered.
+    pub fn is_last(&self) -> bool {
+        self.http && !self.raw && self.persistence == Persistence::Close && !self.body.is_arriving()
     }
 
     /// Its number, if it is one that has an answer.

@@ -1,8 +1,9 @@
 //! Answers in pieces: begun, gone on with, ended or cut short by their worker.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::{Job, Place};
-use crate::hub::ids::{ConnKey, LinkId, RequestKey, WorkerId};
+use crate::hub::exchange::request::Place;
+use crate::hub::ids::Job;
+use crate::hub::ids::{ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::outbox::connection::Conn;
@@ -16,7 +17,7 @@ use tracing::warn;
 
 impl Hub {
     /// The request whose answer a worker goes on with, if the client still wants it.
-    fn request_of(&self, id: WorkerId, serial: u64) -> Option<RequestKey> {
+    fn request_of(&self, id: WorkerId, serial: u64) -> Option<RequestId> {
         match self.cx.workers.get(id.0)?.jobs.get(&serial)? {
             Job::Request(key) => {
                 let request = &self.exchange.requests[*key];
@@ -172,7 +173,7 @@ impl Hub {
     }
 
     /// Ends a begun answer, whose job no worker holds any longer.
-    pub(in crate::hub) fn end_stream(&mut self, key: RequestKey, whole: bool, now: Instant) {
+    pub(in crate::hub) fn end_stream(&mut self, key: RequestId, whole: bool, now: Instant) {
         let about = self.is_short(key, whole).then(|| self.about(key));
         if let Some((announced, body)) = self.misfit(key, whole) {
             let about = self.about(key);
@@ -212,19 +213,19 @@ impl Hub {
     }
 
     /// Whether a worker ends a response before all of its announced length is there.
-    fn is_short(&self, key: RequestKey, whole: bool) -> bool {
+    fn is_short(&self, key: RequestId, whole: bool) -> bool {
         let conn = self.cx.outbox.conns.map.get(&self.exchange.requests[key].conn);
         whole && conn.and_then(|conn| conn.stream.as_ref()).is_some_and(|stream| stream.is_short())
     }
 
     /// A whole response to HEAD whose Content-Length is not that of its body: both.
-    fn misfit(&self, key: RequestKey, whole: bool) -> Option<(u64, u64)> {
+    fn misfit(&self, key: RequestId, whole: bool) -> Option<(u64, u64)> {
         let conn = self.cx.outbox.conns.map.get(&self.exchange.requests[key].conn).filter(|_| whole)?;
         conn.stream.as_ref()?.misfit()
     }
 
     /// Nobody waits for the answer of a request any more: its worker may want to know.
-    pub(in crate::hub) fn lose_client(&mut self, key: RequestKey) {
+    pub(in crate::hub) fn lose_client(&mut self, key: RequestId) {
         let request = &mut self.exchange.requests[key];
         if std::mem::replace(&mut request.gone, true) || !request.http || request.raw {
             return;

@@ -3,9 +3,10 @@
 //! Nothing is kept for that: the job of a request is kept until its response, and has Mongrel2's message in it.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::{Job, Place, Plan, Request};
-use crate::hub::ids::{AppId, ConnKey, RequestKey, WorkerId};
-use crate::hub::live::LiveId;
+use crate::hub::exchange::request::{Place, Plan, Request};
+use crate::hub::ids::Job;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
 use crate::worker::protocol::{Order, split_frame};
 use mongrel2_wire::{Envelope, Text};
 
@@ -84,7 +85,7 @@ fn message_of(job: &[u8]) -> Option<&[u8]> {
 
 impl Hub {
     /// What the log says about a request.
-    pub(in crate::hub) fn about(&self, request: RequestKey) -> About {
+    pub(in crate::hub) fn about(&self, request: RequestId) -> About {
         self.about_request(&self.exchange.requests[request])
     }
 

@@ -4,8 +4,8 @@
 
 use crate::hub::Hub;
 use crate::hub::exchange::receive::Asked;
-use crate::hub::ids::{AppId, ConnKey, RequestKey};
-use crate::hub::live::LiveId;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, ConnKey, RequestId};
 use crate::hub::operator::execute::OperateError;
 use base64::Engine;
 use mongrel2_wire::Envelope;
@@ -34,7 +34,7 @@ pub struct TapFilter {
 pub(in crate::hub) struct Taps {
     taps: Vec<Tap>,
     /// Requests that were seen, until they are answered.
-    requests: FxHashMap<RequestKey, Seen>,
+    requests: FxHashMap<RequestId, Seen>,
     seen: Vec<(u64, Value)>,
 }
 
@@ -104,7 +104,7 @@ impl Hub {
     /// A request is about to be enqueued under this number; `app`: whose it is, if it is known.
     pub(in crate::hub) fn note_request(
         &mut self,
-        request: RequestKey,
+        request: RequestId,
         number: u64,
         app: Option<AppId>,
         asked: &Asked<'_>,
@@ -133,7 +133,7 @@ impl Hub {
     }
 
     /// A request has its answer, or will never have one (0).
-    pub(in crate::hub) fn note_answer(&mut self, request: RequestKey, status: u16, now: Instant) {
+    pub(in crate::hub) fn note_answer(&mut self, request: RequestId, status: u16, now: Instant) {
         if self.cx.ledger.taps.requests.is_empty() {
             return;
         }

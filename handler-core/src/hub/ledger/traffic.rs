@@ -7,7 +7,7 @@
 use crate::hub::Hub;
 use crate::hub::exchange::request::Request;
 use crate::hub::ids::AppId;
-use crate::hub::live::LiveId;
+use crate::hub::ids::LiveId;
 use crate::metrics::Histogram;
 use crate::worker::protocol::{Handler, Registration};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! What workers say and ask about live connections and rooms.
 
-use super::table::LiveId;
 use crate::channel::bounds::check_data;
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{ConnKey, LinkId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;

@@ -5,11 +5,12 @@
 //! on the connection is over, its rooms know it no more, and behind all its messages the script's
 //! `close` runs.
 
-use super::by_http::NO_LINK;
 use super::routes::Channels;
-use super::table::{Carrier, Channel, LiveId, Stage};
+use super::table::{Carrier, Channel, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, ConnKey, LinkId};
 use crate::hub::ledger::taps::Passing;
 use crate::hub::outbox::connection::Conn;

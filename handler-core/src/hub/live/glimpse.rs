@@ -1,8 +1,9 @@
 //! A live connection as seen from outside.
 
 use super::Live;
-use super::table::{Carrier, LiveId, Lives, Stage};
+use super::table::{Carrier, Lives, Stage};
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
 use std::time::Instant;

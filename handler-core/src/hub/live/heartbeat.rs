@@ -5,9 +5,10 @@
 //! to it in time, in batches, which resets its clock and brings a notice for each that is gone already.
 
 use super::by_http::Beat;
-use super::table::{Carrier, LiveId, Stage};
+use super::table::{Carrier, Stage};
 use crate::hub::Hub;
 use crate::hub::effect::Effect;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::outbox::connection::Conn;
 use mongrel2_wire::{ConnId, reply};

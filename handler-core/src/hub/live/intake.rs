@@ -1,9 +1,10 @@
 //! What comes from a live connection.
 
-use super::table::{Carrier, LiveId, Stage};
+use super::table::{Carrier, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
 use crate::hub::ids::ConnKey;
+use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;

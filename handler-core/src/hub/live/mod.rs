@@ -24,15 +24,16 @@ mod sending;
 mod table;
 mod work;
 
-pub(super) use by_http::{Asking, NO_LINK};
+pub(super) use by_http::Asking;
 pub(super) use deciding::Decisions;
 pub(super) use heartbeat::{Heartbeat, waits};
 pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
-pub(super) use table::{LiveId, Lives};
+pub(super) use table::Lives;
 pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;
+use crate::hub::ids::LiveId;
 use crate::rooms::Rooms;
 use by_http::Sessions;
 use kennel_http::websocket::Codec;

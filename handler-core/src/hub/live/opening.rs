@@ -1,8 +1,9 @@
 //! How a live connection begins.
 
-use super::table::{Attached, Carrier, Channel, LiveId, Lives, Stage};
+use super::table::{Attached, Carrier, Channel, Lives, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;

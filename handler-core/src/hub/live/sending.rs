@@ -4,11 +4,13 @@
 //! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
-use super::by_http::{NO_LINK, element_of};
-use super::table::{Carrier, LiveId, Stage};
+use super::by_http::element_of;
+use super::table::{Carrier, Stage};
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;

@@ -2,9 +2,11 @@
 
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
-use crate::hub::live::by_http::{ByBosh, ByHttp, NO_LINK};
+use crate::hub::live::by_http::{ByBosh, ByHttp};
 use crate::hub::live::work::Work;
 use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Session;
@@ -12,9 +14,6 @@ use mongrel2_wire::ConnId;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::time::Instant;
-
-/// A live connection's place in the table. Used again when it has ended.
-pub(crate) type LiveId = u32;
 
 /// What carries a conversation.
 #[derive(Debug)]

@@ -4,9 +4,10 @@
 //! `open` that tells the new worker who this is; what it had started is not run twice. While a
 //! worker cannot take anything, messages wait here.
 
-use super::table::{Attached, Channel, LiveId, Lives, Stage};
+use super::table::{Attached, Channel, Lives, Stage};
 use crate::hub::Hub;
-use crate::hub::exchange::request::Job;
+use crate::hub::ids::Job;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::workers::worker::Worker;

@@ -3,9 +3,10 @@
 use crate::channel::bounds::{BoundError, check_close};
 use crate::hub::Hub;
 use crate::hub::effect::Effect;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, LinkId, WorkerId};
 use crate::hub::ledger::taps::Passing;
-use crate::hub::live::{LiveId, Pending};
+use crate::hub::live::Pending;
 use crate::worker::protocol::encode_evaluate;
 use kennel_http::websocket::close::MAX_REASON;
 use std::time::Instant;

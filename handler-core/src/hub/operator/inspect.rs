@@ -6,9 +6,10 @@
 use crate::hub::Hub;
 use crate::hub::apps::app::App;
 use crate::hub::exchange::request::{Place, Plan};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::traffic::Meter;
-use crate::hub::live::{LiveId, NO_LINK};
 use mongrel2_wire::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

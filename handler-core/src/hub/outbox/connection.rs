@@ -4,8 +4,8 @@
 //! it has no entry here: ten thousand open keep-alive connections cost no memory. An entry lives
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
-use crate::hub::ids::{ConnKey, RequestKey};
-use crate::hub::live::LiveId;
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::outbox::output::Outbox;
 use crate::hub::outbox::pacing::{Allowance, Pacer};
 use crate::hub::outbox::stream::Stream;
@@ -17,9 +17,9 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Conn {
     /// The request whose answer is next.
-    pub current: Option<RequestKey>,
+    pub current: Option<RequestId>,
     /// Requests behind it, in order.
-    pub waiting: VecDeque<RequestKey>,
+    pub waiting: VecDeque<RequestId>,
     /// What is to be sent.
     pub out: Outbox,
     /// Close it once `out` is sent. Nothing further is read from it.

@@ -6,7 +6,7 @@
 
 use crate::hub::Hub;
 use crate::hub::exchange::request::{Plan, Request};
-use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::live::waits;
 use kennel_http::Persistence;
 use std::time::{Duration, Instant};
@@ -157,7 +157,7 @@ impl Hub {
 
     /// Refuses a new session because the server of its first request is full; `cors` are header lines. The connection is
     /// closed, which makes room.
-    pub(in crate::hub) fn answer_full_call(&mut self, request: RequestKey, cors: &str, now: Instant) {
+    pub(in crate::hub) fn answer_full_call(&mut self, request: RequestId, cors: &str, now: Instant) {
         let state = &mut self.exchange.requests[request];
         state.plan = refusal(cors);
         state.persistence = Persistence::Close;

@@ -8,7 +8,7 @@ use crate::hub::Hub;
 use crate::hub::apps::app::{App, Incoming, Seat};
 use crate::hub::apps::routes::{RouteError, Routes};
 use crate::hub::effect::Effect;
-use crate::hub::exchange::request::Job;
+use crate::hub::ids::Job;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::live::routes::Channels;

@@ -1,9 +1,9 @@
 //! A worker as the hub knows it.
 
-use crate::hub::exchange::request::Job;
 use crate::hub::ids::AppId;
+use crate::hub::ids::Job;
+use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::About;
-use crate::hub::live::LiveId;
 use crate::hub::workers::pace::Pace;
 use crate::worker::page::Pulse;
 use crate::worker::standing::Standing;

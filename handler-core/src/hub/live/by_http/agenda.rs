@@ -1,7 +1,7 @@
 //! What is due when, of many sessions: each changes its mind with every request, so entries are put in when something is
 //! due earlier than they say, and looked at again when it turned out to be later.
 
-use super::super::table::LiveId;
+use crate::hub::ids::LiveId;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;

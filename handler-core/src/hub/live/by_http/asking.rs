@@ -1,16 +1,18 @@
 //! What a session's client asks for, done.
 
 use super::calls::Asking;
-use super::{ByHttp, Carried, NO_LINK, Poll};
+use super::{ByHttp, Carried, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
 use crate::hub::exchange::request::Plan;
-use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::NO_LINK;
+use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::opening::{Beginning, without_body};
-use crate::hub::live::table::{Carrier, LiveId, Stage};
+use crate::hub::live::table::{Carrier, Stage};
 use crate::hub::live::work::Pending;
 use crate::worker::protocol::Slow;
 use kennel_http::Persistence;
@@ -25,7 +27,7 @@ pub(super) const GONE: &str = "this session has ended, or never was; open a new 
 
 impl Hub {
     /// Does what a request to a channel asks for, and answers it or holds it.
-    pub(super) fn answer_call(&mut self, request: RequestKey, asking: Asking, now: Instant) {
+    pub(super) fn answer_call(&mut self, request: RequestId, asking: Asking, now: Instant) {
         let Asking { call, cors, message, body } = asking;
         let cors = cors.as_str();
         let Ok(envelope) = Envelope::parse(&message) else { return self.answer_with(request, 400, now) };
@@ -118,7 +120,7 @@ impl Hub {
     }
 
     /// Makes the answer to a request a session's stream of events.
-    fn begin_events(&mut self, id: LiveId, key: RequestKey, cors: &str, resumed: bool, now: Instant) {
+    fn begin_events(&mut self, id: LiveId, key: RequestId, cors: &str, resumed: bool, now: Instant) {
         self.make_way(id, now);
         self.note_answer(key, 200, now);
         let request = self.take_request(key);
@@ -157,7 +159,7 @@ impl Hub {
     fn go_on_with_events(
         &mut self,
         id: LiveId,
-        request: RequestKey,
+        request: RequestId,
         cors: &str,
         after: Option<u64>,
         now: Instant,
@@ -196,7 +198,7 @@ impl Hub {
     fn take_poll(
         &mut self,
         id: LiveId,
-        request: RequestKey,
+        request: RequestId,
         cors: &str,
         (after, wait): (Option<u64>, Option<u64>),
         now: Instant,
@@ -276,7 +278,7 @@ impl Hub {
         (204, String::new())
     }
 
-    fn answer_preflight(&mut self, request: RequestKey, cors: &str, now: Instant) {
+    fn answer_preflight(&mut self, request: RequestId, cors: &str, now: Instant) {
         let head = format!(
             "{cors}Access-Control-Allow-Methods: GET, POST, DELETE\r\nAccess-Control-Allow-Headers: Content-Type\r\n\
              Access-Control-Max-Age: 600\r\n"

@@ -1,11 +1,12 @@
 //! Sessions of BOSH clients: the protocol's own [state](crate::channel::bosh), whose requests, messages and end are the
 //! hub's.
 
-use super::super::table::{Carrier, LiveId, Stage};
+use super::super::table::{Carrier, Stage};
 use crate::channel::bosh::{Body, Condition, End, Output, Refusal, Session, Settings, element};
 use crate::hub::Hub;
 use crate::hub::exchange::request::Plan;
-use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
@@ -21,7 +22,7 @@ use std::time::Instant;
 pub(in crate::hub) struct ByBosh {
     session: Session,
     /// Each with its number, its place in the hub's table, and header lines for pages of other hosts.
-    held: Vec<(u64, RequestKey, String)>,
+    held: Vec<(u64, RequestId, String)>,
     /// What scripts sent in this turn: it leaves as one.
     unsent: Vec<Arc<[u8]>>,
     /// When the agenda looks at it next.
@@ -40,7 +41,7 @@ impl ByBosh {
     }
 
     /// A request is gone, its answer is not wanted any more: its number.
-    pub(super) fn forget(&mut self, request: RequestKey) -> Option<u64> {
+    pub(super) fn forget(&mut self, request: RequestId) -> Option<u64> {
         let at = self.held.iter().position(|(_, held, _)| *held == request)?;
         Some(self.held.swap_remove(at).0)
     }
@@ -84,7 +85,7 @@ impl Hub {
     /// A request whose body is an element.
     pub(super) fn answer_bosh(
         &mut self,
-        key: RequestKey,
+        key: RequestId,
         cors: &str,
         place: (AppId, u16),
         (envelope, message): (&Envelope<'_>, &[u8]),
@@ -131,7 +132,7 @@ impl Hub {
 
     fn open_bosh(
         &mut self,
-        key: RequestKey,
+        key: RequestId,
         cors: &str,
         place: (AppId, u16),
         (envelope, message): (&Envelope<'_>, &[u8]),
@@ -166,7 +167,7 @@ impl Hub {
     }
 
     /// Makes a request one that its session answers when it likes: its number.
-    fn hold_for(&mut self, id: LiveId, key: RequestKey, cors: &str) -> u64 {
+    fn hold_for(&mut self, id: LiveId, key: RequestId, cors: &str) -> u64 {
         let Some(channel) = self.live.lives.get_mut(id) else { return 0 };
         let session = channel.number;
         let request = &mut self.exchange.requests[key];
@@ -185,14 +186,14 @@ impl Hub {
         number
     }
 
-    fn refuse_bosh(&mut self, key: RequestKey, cors: &str, refusal: Refusal, now: Instant) {
+    fn refuse_bosh(&mut self, key: RequestId, cors: &str, refusal: Refusal, now: Instant) {
         let body = String::from_utf8(refusal.body).unwrap_or_default();
         self.answer_bosh_with(key, cors, (refusal.status, crate::channel::bosh::CONTENT_TYPE), body, now);
     }
 
     fn answer_bosh_with(
         &mut self,
-        key: RequestKey,
+        key: RequestId,
         cors: &str,
         (status, content_type): (u16, &str),
         body: String,

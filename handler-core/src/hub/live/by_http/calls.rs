@@ -1,11 +1,12 @@
 //! Requests to a channel's path: which they are, and whether they may.
 
-use super::super::table::{LiveId, Stage};
+use super::super::table::Stage;
 use crate::channel::call::{self, Call};
 use crate::hub::exchange::answers;
 use crate::hub::exchange::receive::{Asked, Planned, own_answer};
 use crate::hub::exchange::request::{Body, Plan};
-use crate::hub::ids::{AppId, RequestKey};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::Beside;
@@ -91,7 +92,7 @@ impl Hub {
     }
 
     /// It is the turn of a request to a channel's path.
-    pub(in crate::hub) fn handle_call(&mut self, request: RequestKey, now: Instant) {
+    pub(in crate::hub) fn handle_call(&mut self, request: RequestId, now: Instant) {
         let Plan::Call(asking) = &self.exchange.requests[request].plan else { return };
         if asking.body.is_none()
             && let Some(path) = self.exchange.requests[request].spool.clone()
@@ -116,7 +117,7 @@ impl Hub {
     /// What [`Effect::ReadFile`] came to: what is in the file, or why that cannot be had.
     pub fn handle_read(
         &mut self,
-        request: RequestKey,
+        request: RequestId,
         path: &Path,
         result: Result<Vec<u8>, String>,
         now: Instant,
@@ -144,7 +145,7 @@ impl Hub {
     /// Answers in words of our own.
     pub(super) fn answer_call_with(
         &mut self,
-        request: RequestKey,
+        request: RequestId,
         (status, cors): (u16, &str),
         words: &str,
         now: Instant,
@@ -156,7 +157,7 @@ impl Hub {
     /// Answers with JSON, or with nothing.
     pub(super) fn answer_call_by(
         &mut self,
-        request: RequestKey,
+        request: RequestId,
         (status, cors): (u16, &str),
         body: String,
         now: Instant,

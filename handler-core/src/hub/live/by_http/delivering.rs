@@ -1,11 +1,12 @@
 //! Messages to the clients of sessions.
 
-use super::super::table::{Carrier, LiveId, Stage};
+use super::super::table::{Carrier, Stage};
 use super::ByHttp;
 use crate::channel::mailbox::{Bounds, Letter, Posted};
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
-use crate::hub::ids::{ConnKey, RequestKey};
+use crate::hub::ids::LiveId;
+use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;
@@ -249,7 +250,7 @@ impl Hub {
     }
 
     /// A request that was held for a session is gone.
-    pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestKey) {
+    pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestId) {
         let Some(id) = self.live.lives.by_number(number) else { return };
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         match &mut channel.carrier {

@@ -4,12 +4,13 @@
 //! a stream of events does; besides, both sides acknowledge, so nothing that was written is discarded before it has
 //! arrived, and messages of the client need no request each.
 
-use super::super::table::{Carrier, Channel, LiveId, Lives, Stage};
+use super::super::table::{Carrier, Channel, Lives, Stage};
 use super::asking::GONE;
 use super::{ByHttp, Carried};
 use crate::channel::line::{self, Said};
 use crate::channel::{call, event_stream, poll};
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;

@@ -23,27 +23,24 @@ mod passing;
 mod publishing;
 mod unused;
 
+use crate::hub::ids::LiveId;
 pub(super) use agenda::Agenda;
 pub(super) use bosh::{ByBosh, element_of};
 pub(in crate::hub) use calls::Asking;
 pub(super) use lines::Beat;
 use unused::{Shares, Unused};
 
-use super::table::LiveId;
 use crate::channel::mailbox::Mailbox;
 use crate::channel::ticket::Tickets;
-use crate::hub::ids::{ConnKey, LinkId, RequestKey};
+use crate::hub::ids::{ConnKey, RequestId};
 use kennel_http::client_address::ClientAddress;
 use lines::Line;
 use std::time::Instant;
 
-/// The link of connections that no server holds: their clients come and go.
-pub(in crate::hub) const NO_LINK: LinkId = LinkId(u16::MAX);
-
 /// A poll that waits for something to be said.
 #[derive(Debug)]
 struct Poll {
-    request: RequestKey,
+    request: RequestId,
     /// Header lines for pages of other hosts.
     cors: String,
 }

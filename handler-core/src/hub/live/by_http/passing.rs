@@ -1,10 +1,11 @@
 //! How a session's time passes: polls that were held long enough, signs of life, and the end of those for whom nobody
 //! comes.
 
-use super::super::table::{Carrier, LiveId, Stage};
+use super::super::table::{Carrier, Stage};
 use super::lines::FAR;
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use std::time::{Duration, Instant};
 
 /// The shortest time between two signs of life, seconds: what a script sets below is this.

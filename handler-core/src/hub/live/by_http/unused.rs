@@ -3,8 +3,9 @@
 //! Opening a session costs a client one small request. Without this, one client could take all places within seconds, and
 //! keep them until they are given up.
 
-use super::super::table::{Carrier, LiveId, Lives, Stage};
+use super::super::table::{Carrier, Lives, Stage};
 use crate::hub::Hub;
+use crate::hub::ids::LiveId;
 use crate::hub::ledger::counters::Complaint;
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;

@@ -299,7 +299,7 @@ impl World {
 
     /// Every request that began is answered, lost, or under way, and no live connection is counted twice.
     fn check_counts(&self) {
-        let waits = |(_, request): &(usize, &Request)| request.http && !request.begun;
+        let waits = |(_, request): &(crate::hub::RequestId, &Request)| request.http && !request.begun;
         let under_way = self.hub.exchange.requests.iter().filter(waits).count() as u64;
         let traffic = &self.hub.cx.ledger.traffic;
         assert_eq!(traffic.begun, traffic.ended() + under_way, "a request is counted once");
