@@ -8,8 +8,7 @@ use super::ledger::Ledger;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::servers::Servers;
-use super::workers::worker::Worker;
-use slab::Slab;
+use super::workers::Workers;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ pub(super) struct Context {
     pub date: String,
     pub servers: Servers,
     pub apps: Apps,
-    pub workers: Slab<Worker>,
+    pub workers: Workers,
     pub outbox: Outbox,
     pub ledger: Ledger,
     pub clients: Clients,

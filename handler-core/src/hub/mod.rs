@@ -58,15 +58,22 @@ use bodies::Bodies;
 use context::Context;
 use exchange::Exchange;
 use exchange::clients::Clients;
+use ids::LiveId;
+use kennel_http::Persistence;
 use ledger::Ledger;
+use ledger::about::log_about;
+use ledger::counters::Complaint;
 use live::Live;
 use outbox::Outbox;
+use outbox::connection::Conn;
+use outbox::flush::{Outcome, Sending, Source};
+use outbox::stalled::{GivenUp, Why};
 use servers::Servers;
 use servers::link::Link;
-use slab::Slab;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tracing::warn;
+use workers::Workers;
 use workers::worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
@@ -76,6 +83,8 @@ pub struct Hub {
     exchange: Exchange,
     bodies: Bodies,
     live: Live,
+    /// A buffer, to be used again.
+    outcomes: Vec<Outcome>,
     next_deadline_check: Option<Instant>,
     stopped: bool,
 }
@@ -87,6 +96,7 @@ impl Hub {
     /// A hub for so many Mongrel2 Handlers. `boot` is any text that no other start of this hub
     /// ever had; it becomes part of connection names.
     pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
+        let outbox = Outbox::new(&limits);
         Self {
             live: Live::new(limits.rooms),
             exchange: Exchange { name: boot.to_owned(), ..Exchange::default() },
@@ -98,13 +108,14 @@ impl Hub {
                 servers: Servers::new(links),
                 ledger: Ledger::new(apps.len() as u16),
                 apps: Apps::new(apps),
-                workers: Slab::new(),
-                outbox: Outbox::default(),
+                workers: Workers::default(),
+                outbox,
                 clients: Clients::default(),
                 stopping: None,
                 effects: VecDeque::new(),
                 events: Vec::new(),
             },
+            outcomes: Vec::new(),
             next_deadline_check: None,
             stopped: false,
         }
@@ -209,5 +220,151 @@ impl Hub {
             .chain(self.live.decisions.next_timeout())
             .chain(self.live.sessions.next_timeout())
             .min()
+    }
+}
+
+/// Live connections as the source of what is written when it can leave.
+struct FromLive<'a> {
+    live: &'a mut Live,
+    limits: &'a Limits,
+}
+
+impl Source for FromLive<'_> {
+    fn fill(&mut self, conn: &mut Conn, now: Instant) {
+        self.live.fill_stream(conn, self.limits, now);
+    }
+
+    fn pinged(&self, conn: &Conn) -> Option<LiveId> {
+        conn.live.or(conn.carries.filter(|id| self.live.lives.is_on_line(*id)))
+    }
+
+    fn begin_ping(&mut self, live: LiveId) -> bool {
+        self.live.lives.begin_ping(live)
+    }
+}
+
+impl Hub {
+    /// Hands out the replies of this turn, each with its link, in order.
+    pub fn drain_replies(&mut self, send: impl FnMut(LinkId, &[u8])) {
+        self.cx.outbox.drain_replies(send);
+    }
+
+    /// Whether connections wait for a server that takes more now: another turn is worth it, though nothing happened.
+    pub fn has_work(&mut self, now: Instant) -> bool {
+        self.cx.outbox.has_work(&mut self.cx.servers, now) || self.has_polls_to_answer()
+    }
+
+    /// Puts together what connections have to send.
+    fn flush(&mut self, now: Instant) {
+        self.cx.outbox.wake_paced(now);
+        loop {
+            // Flushing may let a connection go on, and its next answer may be the hub's own.
+            while self.cx.outbox.is_dirty() {
+                self.flush_with(|outbox, with, now| outbox.flush_dirty(with, now), now);
+            }
+            self.flush_with(|outbox, with, now| outbox.flush_waiting(with, now), now);
+            if !self.cx.outbox.is_dirty() {
+                break;
+            }
+        }
+        self.cx.outbox.end_flush(&self.cx.servers);
+    }
+
+    fn flush_with(
+        &mut self,
+        flush: impl FnOnce(&mut Outbox, &mut Sending<'_, FromLive<'_>>, Instant),
+        now: Instant,
+    ) {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        let mut with = Sending {
+            servers: &mut self.cx.servers,
+            workers: &mut self.cx.workers,
+            source: FromLive { live: &mut self.live, limits: &self.cx.limits },
+            outcomes: &mut outcomes,
+        };
+        flush(&mut self.cx.outbox, &mut with, now);
+        for outcome in outcomes.drain(..) {
+            self.handle_outcome(outcome, now);
+        }
+        self.outcomes = outcomes;
+    }
+
+    fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Ready(key) => self.advance(key, now),
+            Outcome::Closed(key) => {
+                // A live connection ends before its close is sent; but others can close it too: an answer to HTTP that
+                // came by the same connection, a raw script.
+                self.exchange.raw_clients.forget(key);
+                self.live_disconnected(key, now);
+                if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
+                    self.stream_gone(id, key);
+                }
+                self.drop_requests(key);
+                // Raw messages that came before the close still reach their script.
+                self.advance(key, now);
+            }
+            Outcome::Dropped(key, dropped) => {
+                let about = self.about_connection(key);
+                log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
+            }
+        }
+    }
+
+    /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
+    fn look_at_idle(&mut self, now: Instant) {
+        for GivenUp { key, waiting, why } in self.cx.outbox.look_at_idle(&self.cx.servers, now) {
+            let text = match why {
+                Why::ReadsNothing => "dropped and closed: the client has read nothing for minutes",
+                Why::ServerIsFull => {
+                    "dropped and closed: too much waits for this server's clients, and this one does not read"
+                }
+            };
+            if waiting > 0 {
+                self.cx.ledger.counters.overflowed += 1;
+                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+                    log_about!(warn, self.about_connection(key), waiting, "{text}");
+                }
+            }
+            self.live_disconnected(key, now);
+            self.drop_connection(key);
+        }
+        for (id, unproven) in self.cx.outbox.conns.released.drain(..) {
+            self.live.lives.stop_waiting(id, unproven);
+        }
+    }
+
+    /// Closes a connection once everything that was written for it is sent. What it still sends is
+    /// ignored, and requests without an answer get none.
+    fn close_connection(&mut self, key: ConnKey) {
+        if self.cx.outbox.close(key) {
+            self.drop_requests(key);
+        }
+    }
+
+    /// Closes a connection after the answers to what it has asked so far.
+    fn close_in_turn(&mut self, key: ConnKey) {
+        let conn = self.cx.outbox.conns.map.entry(key).or_default();
+        match conn.waiting.back().copied().or(conn.current) {
+            Some(last) if self.exchange.requests[last].http => {
+                self.exchange.requests[last].persistence = Persistence::Close;
+                conn.deaf = true;
+            }
+            _ => self.close_connection(key),
+        }
+    }
+
+    /// Sends the same bytes to many connections of one server.
+    fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
+        let (lives, cx) = (&mut self.live.lives, &mut self.cx);
+        // What it is sent as a live connection counts too.
+        let enter = |key, conn: &mut Conn| lives.enter(key, conn, now);
+        for (key, waiting) in cx.outbox.multicast(&mut cx.servers, keys, payload, enter, now) {
+            self.cx.ledger.counters.overflowed += 1;
+            if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+                let about = self.about_connection(key);
+                log_about!(warn, about, waiting, "closed: too much waits for this client");
+            }
+        }
     }
 }

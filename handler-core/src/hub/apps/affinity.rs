@@ -99,7 +99,7 @@ impl Hub {
         match state.bound_seat(near) {
             Some(seat) => state.seats[seat]
                 .worker
-                .filter(|id| self.cx.workers[id.0].has_room(self.cx.limits.worker_jobs)),
+                .filter(|id| self.cx.workers[*id].has_room(self.cx.limits.worker_jobs)),
             None if near == Near::Tell => self.least_visited(app),
             None => self.least_loaded(app),
         }
@@ -109,8 +109,7 @@ impl Hub {
     /// fewest visitors. On a quiet site the first worker would get all of them otherwise.
     fn least_visited(&self, app: AppId) -> Option<WorkerId> {
         let seats = self.cx.apps[app].seats.iter();
-        let seated =
-            seats.filter_map(|seat| seat.worker.map(|id| (id, &self.cx.workers[id.0], seat.visitors)));
+        let seated = seats.filter_map(|seat| seat.worker.map(|id| (id, &self.cx.workers[id], seat.visitors)));
         seated
             .filter(|(_, worker, _)| worker.has_room(self.cx.limits.worker_jobs))
             .min_by_key(|(_, worker, visitors)| (worker.jobs.len(), *visitors))
@@ -171,7 +170,7 @@ impl Hub {
         else {
             return None;
         };
-        let number = self.cx.workers.get(worker.0)?.number;
+        let number = self.cx.workers.get(worker)?.number;
         let mount = self.cx.apps[*app].spec.mount.as_str();
         let is_plain = mount.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
         let path = if is_plain { mount } else { "/" };

@@ -274,7 +274,7 @@ impl Hub {
                 self.answer_at_once(key, 503, now);
             }
             Some(announced) if announced.request.is_some() => self.file_is_whole(announced, now),
-            Some(announced) if announced.abandoned || self.is_finished(key) => {
+            Some(announced) if announced.abandoned || self.cx.outbox.is_finished(key) => {
                 self.cx.effects.push_back(Effect::DeleteFile(path));
             }
             Some(announced) => {
@@ -297,7 +297,7 @@ impl Hub {
         let client = self.client_of(&asked.envelope.headers);
         self.bodies.spooled.announce(asked, path, client, now);
         self.bodies.streamed.next_look.get_or_insert(now + LOOK);
-        if self.is_finished(key) {
+        if self.cx.outbox.is_finished(key) {
             return;
         }
         let method = asked.head.method.bytes();
@@ -375,7 +375,7 @@ impl Hub {
         request.body = Body::Grown;
         if let Place::Worker(id, serial) = request.place
             && !request.gone
-            && let Some(worker) = self.cx.workers.get_mut(id.0)
+            && let Some(worker) = self.cx.workers.get_mut(id)
         {
             encode_grown(&mut worker.orders, serial, true, 0);
         }
@@ -449,7 +449,7 @@ impl Hub {
             announced.told = size;
             if let Some(request) = request.and_then(|request| self.exchange.requests.get(request))
                 && let Place::Worker(id, serial) = request.place
-                && let Some(worker) = self.cx.workers.get_mut(id.0)
+                && let Some(worker) = self.cx.workers.get_mut(id)
             {
                 encode_grown(&mut worker.orders, serial, false, size);
             }

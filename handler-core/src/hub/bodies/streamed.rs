@@ -292,7 +292,7 @@ impl Hub {
     ) -> bool {
         let Some(part) = head.part else { return false };
         let Some(parts) = self.bodies.streamed.parts.get_mut(&key) else {
-            if self.is_finished(key) {
+            if self.cx.outbox.is_finished(key) {
                 return true;
             }
             if self.raw_app().is_some() {
@@ -345,7 +345,7 @@ impl Hub {
         let is_starved = parts.credits <= 0;
         let request = &mut self.exchange.requests[parts.request];
         if let Place::Worker(id, serial) = request.place
-            && let Some(worker) = self.cx.workers.get_mut(id.0)
+            && let Some(worker) = self.cx.workers.get_mut(id)
         {
             encode_part(&mut worker.orders, serial, last, bytes);
         }
@@ -410,7 +410,7 @@ impl Hub {
 
     /// A worker's script waits for more of a body.
     pub(in crate::hub) fn handle_want(&mut self, id: WorkerId, serial: u64, bytes: u32) {
-        let Some(worker) = self.cx.workers.get_mut(id.0) else { return };
+        let Some(worker) = self.cx.workers.get_mut(id) else { return };
         let Some(Job::Request(key)) = worker.jobs.get(&serial) else { return };
         let request = &mut self.exchange.requests[*key];
         if request.gone {
@@ -465,7 +465,7 @@ impl Hub {
 
     fn control_one(&mut self, key: ConnKey, control: Control) {
         if self.cx.servers[key.link].incarnation == key.incarnation {
-            self.control(key.link, &[key.id], control);
+            self.cx.outbox.control(&self.cx.servers, key.link, &[key.id], control);
         }
     }
 
@@ -512,7 +512,7 @@ impl Hub {
                 }
             }
             Place::Worker(id, serial) => {
-                if let Some(worker) = self.cx.workers.get_mut(id.0) {
+                if let Some(worker) = self.cx.workers.get_mut(id) {
                     worker.jobs.remove(&serial);
                     encode_gone(&mut worker.orders, serial);
                     freed = Some((id, worker.app));

@@ -53,7 +53,7 @@ impl Hub {
     pub(in crate::hub) fn submit(&mut self, request: RequestId, app: AppId, now: Instant) {
         if let Some(worker) = self.worker_for(request, app).filter(|id| {
             // Those that wait for this worker take their turns first.
-            !self.has_waiting(app, *id) && self.cx.workers[id.0].listed.is_empty()
+            !self.has_waiting(app, *id) && self.cx.workers[*id].listed.is_empty()
         }) {
             self.assign(request, worker, now);
             return;
@@ -93,7 +93,7 @@ impl Hub {
         seats
             .iter()
             .filter_map(|seat| seat.worker)
-            .map(|id| (id, &self.cx.workers[id.0]))
+            .map(|id| (id, &self.cx.workers[id]))
             .filter(|(_, worker)| worker.has_room(self.cx.limits.worker_jobs))
             .min_by_key(|(_, worker)| worker.jobs.len())
             .map(|(id, _)| id)
@@ -102,7 +102,7 @@ impl Hub {
     /// Whether more requests wait than the queue holds only since slow workers get fewer jobs ahead than they may hold.
     fn holds_back(&self, app: AppId) -> bool {
         let state = &self.cx.apps[app];
-        let seated = state.seats.iter().filter_map(|seat| seat.worker).map(|id| &self.cx.workers[id.0]);
+        let seated = state.seats.iter().filter_map(|seat| seat.worker).map(|id| &self.cx.workers[id]);
         let takes = seated.filter(|worker| worker.takes_jobs());
         let room: usize =
             takes.map(|worker| self.cx.limits.worker_jobs.saturating_sub(worker.jobs.len())).sum();
@@ -110,7 +110,7 @@ impl Hub {
     }
 
     pub(in crate::hub) fn assign(&mut self, request: RequestId, id: WorkerId, now: Instant) {
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         let Plan::Run { job, .. } = &mut self.exchange.requests[request].plan else {
             unreachable!("only jobs are submitted");
         };
@@ -147,9 +147,9 @@ impl Hub {
     /// Gives a worker that has room again what waits for it. Requests and the messages of live connections take turns, and so
     /// do the connections, whatever time each takes.
     pub(in crate::hub) fn fill(&mut self, worker: WorkerId, app: AppId, now: Instant) {
-        while self.cx.workers.contains(worker.0) {
+        while self.cx.workers.contains(worker) {
             let requests = self.has_waiting(app, worker);
-            let state = &mut self.cx.workers[worker.0];
+            let state = &mut self.cx.workers[worker];
             let live = !state.listed.is_empty();
             if !live || !requests || state.is_leaving() || !state.has_room(self.cx.limits.worker_jobs) {
                 break;
@@ -173,7 +173,7 @@ impl Hub {
             for seat in 0..self.cx.apps[app].seats.len() {
                 let state = &self.cx.apps[app];
                 let Some(id) = state.seats.get(seat).and_then(|seat| seat.worker) else { continue };
-                if !state.queue.is_empty() || !self.cx.workers[id.0].listed.is_empty() {
+                if !state.queue.is_empty() || !self.cx.workers[id].listed.is_empty() {
                     self.fill(id, app, now);
                 }
             }
@@ -194,7 +194,7 @@ impl Hub {
                 self.cx.outbox.conns.map.get_mut(&request.conn).filter(|c| c.current == Some(key))
             {
                 conn.current = None;
-                self.mark_dirty(request.conn);
+                self.cx.outbox.mark_dirty(request.conn);
             }
             return;
         }
@@ -238,7 +238,7 @@ impl Hub {
         if !frames.is_empty() {
             return Err(ProtocolError::Truncated { kind: frames[0] });
         }
-        if let Some(worker) = self.cx.workers.get_mut(id.0) {
+        if let Some(worker) = self.cx.workers.get_mut(id) {
             worker.spoke = true;
             let app = worker.app;
             self.fill(id, app, now);
@@ -253,7 +253,7 @@ impl Hub {
         for (serial, job) in jobs.iter().rev() {
             self.take_back(worker, *serial, *job, now);
         }
-        let Some(state) = self.cx.workers.get_mut(worker.0) else { return };
+        let Some(state) = self.cx.workers.get_mut(worker) else { return };
         state.request_is_next = matches!(first, Job::Request(_));
         let lives = jobs.iter().filter_map(|(_, job)| match job {
             Job::Live(live) => Some(*live),
@@ -276,7 +276,7 @@ impl Hub {
     }
 
     fn handle_action(&mut self, id: WorkerId, action: Action<'_>, now: Instant) {
-        if !self.cx.workers.contains(id.0) {
+        if !self.cx.workers.contains(id) {
             return;
         }
         match action {
@@ -351,10 +351,10 @@ impl Hub {
             self.answer_with(request, 500, now);
             return;
         }
-        let app = self.cx.workers[from.0].app;
+        let app = self.cx.workers[from].app;
         let seats = self.cx.apps[app].seats.iter().filter_map(|seat| seat.worker);
         let to = seats.filter(|id| *id != from).find(|id| {
-            let worker = &self.cx.workers[id.0];
+            let worker = &self.cx.workers[*id];
             worker.number == number && matches!(worker.stage, Stage::Ready { .. })
         });
         match to {
@@ -365,7 +365,7 @@ impl Hub {
 
     /// What is behind a worker's serial, which the worker holds no longer.
     pub(in crate::hub) fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
-        let worker = self.cx.workers.get_mut(id.0)?;
+        let worker = self.cx.workers.get_mut(id)?;
         let job = worker.jobs.remove(&serial);
         if job.is_some() {
             worker.pace.note_begun(serial);
@@ -434,7 +434,7 @@ impl Hub {
                 self.remove_request(waiting);
             }
         }
-        self.mark_dirty(request.conn);
+        self.cx.outbox.mark_dirty(request.conn);
         self.leave(request.conn, key, now);
     }
 
@@ -480,7 +480,7 @@ impl Hub {
                     }
                 }
                 Place::Worker(id, serial) => {
-                    let worker = &mut self.cx.workers[id.0];
+                    let worker = &mut self.cx.workers[id];
                     worker.jobs.remove(&serial);
                     worker.note_late(serial, about.clone());
                     freed.push(id);
@@ -499,7 +499,7 @@ impl Hub {
         }
         // Their places are for others, and the workers may have nothing more to say.
         for id in freed {
-            self.fill(id, self.cx.workers[id.0].app, now);
+            self.fill(id, self.cx.workers[id].app, now);
         }
     }
 
@@ -548,7 +548,7 @@ impl Hub {
 
     /// A line of a script, with the request or the connection that it was running for.
     fn log(&self, id: WorkerId, level: Level, serial: u64, text: &[u8], fields: &[u8]) {
-        let worker = &self.cx.workers[id.0];
+        let worker = &self.cx.workers[id];
         let app = &self.cx.apps[worker.app].spec.name;
         // A line feed in what a script logs must not look like a line of the log.
         let text = String::from_utf8_lossy(text).replace('\n', "\n    ");

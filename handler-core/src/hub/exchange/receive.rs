@@ -183,7 +183,7 @@ impl Hub {
             Kind::UploadPart if self.handle_part(key, &envelope, &head, now) => {}
             Kind::UploadStart | Kind::UploadDone
                 if self.handle_upload(key, &envelope, &head, message, now) => {}
-            _ if self.is_finished(key) => self.note_late_pong(key, &head, envelope.body),
+            _ if self.cx.outbox.is_finished(key) => self.note_late_pong(key, &head, envelope.body),
             Kind::Handshake if self.refuses_host(link, &envelope, now) => self.answer_at_once(key, 421, now),
             Kind::Handshake if let Some(fault) = head.fault => {
                 self.refuse(link, &envelope, fault.reason(), now);
@@ -266,7 +266,7 @@ impl Hub {
             && let Some(conn) = self.cx.outbox.conns.map.get_mut(&key)
         {
             conn.pacer.arrived();
-            self.mark_dirty(key);
+            self.cx.outbox.mark_dirty(key);
         }
     }
 
@@ -281,11 +281,6 @@ impl Hub {
         }
         self.refuse(link, envelope, hosts.complaint(), now);
         true
-    }
-
-    /// Whether the connection is closed or being closed: what still arrives from it is ignored.
-    pub(in crate::hub) fn is_finished(&self, key: ConnKey) -> bool {
-        self.cx.outbox.conns.map.get(&key).is_some_and(Conn::is_finished)
     }
 
     pub(in crate::hub) fn raw_app(&self) -> Option<AppId> {
@@ -629,7 +624,7 @@ impl Hub {
 
     /// Answers at once and closes, whatever waits on the connection: it does not speak our language.
     pub(in crate::hub) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
-        if !self.is_finished(key) {
+        if !self.cx.outbox.is_finished(key) {
             let plan = self.own_page(status);
             self.enqueue(key, Request::new(key, plan, now, self.cx.limits.request_timeout), now);
         }
@@ -684,7 +679,7 @@ impl Hub {
         if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.credited(bytes, now);
             if !conn.out.is_empty() || conn.has_pieces() || conn.closing {
-                self.mark_dirty(key);
+                self.cx.outbox.mark_dirty(key);
             }
         }
     }
@@ -704,7 +699,7 @@ impl Hub {
             let rest = Conn { current, waiting, advancing, gone: true, ..Conn::default() };
             self.cx.outbox.conns.map.insert(key, rest);
             // What waited for its turn to be written to need not wait any more.
-            self.mark_dirty(key);
+            self.cx.outbox.mark_dirty(key);
         }
     }
 

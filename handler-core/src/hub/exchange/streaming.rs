@@ -18,7 +18,7 @@ use tracing::warn;
 impl Hub {
     /// The request whose answer a worker goes on with, if the client still wants it.
     fn request_of(&self, id: WorkerId, serial: u64) -> Option<RequestId> {
-        match self.cx.workers.get(id.0)?.jobs.get(&serial)? {
+        match self.cx.workers.get(id)?.jobs.get(&serial)? {
             Job::Request(key) => {
                 let request = &self.exchange.requests[*key];
                 (request.http && !request.gone).then_some(*key)
@@ -66,8 +66,8 @@ impl Hub {
                 self.start_body(conn, Stream::new(id, serial, framing, flow_control).announcing(announced));
                 self.cx.ledger.traffic.answered(&self.exchange.requests[key], status, now);
                 self.note_answer(key, status, now);
-                self.mark_dirty(conn);
-                if let Some(worker) = self.cx.workers.get_mut(id.0) {
+                self.cx.outbox.mark_dirty(conn);
+                if let Some(worker) = self.cx.workers.get_mut(id) {
                     worker.has_answered = true;
                 }
             }
@@ -147,7 +147,7 @@ impl Hub {
             let about = self.about(request_key);
             log_about!(warn, about, "a response is longer than its Content-Length: the rest is left out");
         }
-        self.mark_dirty(key);
+        self.cx.outbox.mark_dirty(key);
     }
 
     /// The worker has said all. `whole`: it says that this is the answer; otherwise the client is to see that it
@@ -208,7 +208,7 @@ impl Hub {
                 self.remove_request(waiting);
             }
         }
-        self.mark_dirty(request.conn);
+        self.cx.outbox.mark_dirty(request.conn);
         self.leave(request.conn, key, now);
     }
 
@@ -231,7 +231,7 @@ impl Hub {
             return;
         }
         if let Place::Worker(id, serial) = request.place
-            && let Some(worker) = self.cx.workers.get_mut(id.0)
+            && let Some(worker) = self.cx.workers.get_mut(id)
         {
             encode_gone(&mut worker.orders, serial);
         }

@@ -100,7 +100,7 @@ impl Hub {
             _ => About::connection(request.conn),
         };
         let worker = match request.place {
-            Place::Worker(worker, _) => self.cx.workers.get(worker.0).map(|worker| worker.number),
+            Place::Worker(worker, _) => self.cx.workers.get(worker).map(|worker| worker.number),
             Place::Pipeline | Place::Queue => None,
         };
         let app = match &request.plan {
@@ -118,13 +118,13 @@ impl Hub {
             Some(Ok(envelope)) => About::message(glimpse.key, &envelope),
             _ => About::connection(glimpse.key),
         };
-        let worker = glimpse.worker.and_then(|worker| Some(self.cx.workers.get(worker.0)?.number));
+        let worker = glimpse.worker.and_then(|worker| Some(self.cx.workers.get(worker)?.number));
         Some(About { app: Some(self.name_of(glimpse.app)), worker, ..about })
     }
 
     /// What the log says about a worker's job, if the worker has it.
     pub(in crate::hub) fn about_job(&self, worker: WorkerId, serial: u64) -> Option<About> {
-        match self.cx.workers.get(worker.0)?.jobs.get(&serial)? {
+        match self.cx.workers.get(worker)?.jobs.get(&serial)? {
             Job::Request(request) => Some(self.about(*request)),
             Job::Live(live) => self.about_live(*live),
         }
@@ -169,7 +169,7 @@ impl Hub {
 
     /// A worker as the log names it: its app, and its number there.
     pub fn worker_name(&self, worker: WorkerId) -> Option<(&str, u32)> {
-        let worker = self.cx.workers.get(worker.0)?;
+        let worker = self.cx.workers.get(worker)?;
         Some((&self.cx.apps[worker.app].spec.name, worker.number))
     }
 }

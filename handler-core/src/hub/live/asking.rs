@@ -72,7 +72,7 @@ impl Hub {
             }
             Action::Query { query, question, subject } => {
                 let answer = self.answer_question(question, subject);
-                if let Some(worker) = self.cx.workers.get_mut(worker.0) {
+                if let Some(worker) = self.cx.workers.get_mut(worker) {
                     encode_answer(&mut worker.orders, query, answer.to_string().as_bytes());
                 }
             }

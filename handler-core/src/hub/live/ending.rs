@@ -53,7 +53,7 @@ impl Hub {
         // It goes behind whatever waits, and within no bound.
         if let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) {
             conn.out.extend(&frame);
-            self.mark_dirty(key);
+            self.cx.outbox.mark_dirty(key);
         }
     }
 
@@ -121,7 +121,7 @@ impl Hub {
     /// The script's `close` has run, or need not.
     pub(super) fn forget_live(&mut self, id: LiveId) {
         if let Some(channel) = self.live.lives.get(id)
-            && let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker.0))
+            && let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker))
         {
             worker.channels -= 1;
             // A bad worker says that the close is done before what came first. That stands for nobody from now

@@ -196,7 +196,7 @@ impl Hub {
         keys.sort_unstable_by_key(|key| key.link);
         let mut free: Vec<ConnKey> = Vec::with_capacity(keys.len());
         for key in keys {
-            let has_room = self.has_room(key.link, now);
+            let has_room = self.cx.outbox.has_room(&mut self.cx.servers, key.link, now);
             let state = &mut self.cx.servers[key.link];
             let flow_control = state.flow_control;
             let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else {
@@ -209,7 +209,7 @@ impl Hub {
                 free.push(key);
             } else {
                 conn.out.extend(beat);
-                self.mark_dirty(key);
+                self.cx.outbox.mark_dirty(key);
             }
         }
         let max = self.cx.limits.handler_targets;
@@ -246,7 +246,7 @@ impl Hub {
             if held.is_empty() {
                 continue;
             }
-            self.control(link, &held, reply::Control::KeepAlive);
+            self.cx.outbox.control(&self.cx.servers, link, &held, reply::Control::KeepAlive);
             self.live.roll_call.ask(link, incarnation, held);
             self.cx.effects.push_back(Effect::AskWhoIsThere(link));
         }

@@ -25,7 +25,7 @@ impl Hub {
     ) -> bool {
         let id = match self.live.lives.at(key) {
             Some(id) => id,
-            None if self.is_finished(key) => return true,
+            None if self.cx.outbox.is_finished(key) => return true,
             None if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) => {
                 if let Kind::Frame { flags } = head.kind {
                     self.receive_on_line(id, key, flags, envelope.body, now);
@@ -108,7 +108,7 @@ impl Hub {
             Event::Pong if payload == Pacer::PING => {
                 if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
-                    self.mark_dirty(key);
+                    self.cx.outbox.mark_dirty(key);
                 }
                 None
             }

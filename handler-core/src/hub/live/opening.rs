@@ -180,7 +180,7 @@ impl Hub {
     pub(super) fn takes_clients(&self, app: AppId) -> bool {
         let state = &self.cx.apps[app];
         let mut workers = state.seats.iter().filter_map(|seat| seat.worker);
-        let mut works = || workers.any(|worker| self.cx.workers[worker.0].takes_jobs());
+        let mut works = || workers.any(|worker| self.cx.workers[worker].takes_jobs());
         self.cx.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
     }
 

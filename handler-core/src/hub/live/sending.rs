@@ -5,7 +5,7 @@
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
 use super::by_http::element_of;
-use super::table::{Carrier, Stage};
+use super::table::Stage;
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
 use crate::hub::Hub;
@@ -98,7 +98,7 @@ impl Hub {
         if conn.out.has_room_in_buffer(framed.len()) {
             conn.out.extend(framed);
             let Some(key) = super::intake::key_of(self, id) else { return };
-            self.mark_dirty(key);
+            self.cx.outbox.mark_dirty(key);
         } else {
             self.wait_behind(id, Shared::message(framed.into(), None), now);
         }
@@ -106,18 +106,9 @@ impl Hub {
 
     /// The connection's entry among those that wait for something; its pacer counts from now on.
     pub(in crate::hub) fn live_conn(&mut self, id: LiveId, now: Instant) -> Option<&mut Conn> {
-        let window = self.live.lives.window(now);
-        let channel = self.live.lives.get(id)?;
-        let key = channel.key;
-        let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
-        let lane = &mut self.live.lives.lanes[id as usize];
+        let key = self.live.lives.get(id)?.key;
         let conn = self.cx.outbox.conns.map.entry(key).or_default();
-        if !lane.waits {
-            lane.waits = true;
-            conn.live = Some(id);
-            conn.is_socket = sockets;
-            conn.pacer.resume(lane.sent_in(window), lane.unproven, now);
-        }
+        self.live.lives.enter_as(id, conn, now);
         Some(conn)
     }
 
@@ -152,7 +143,7 @@ impl Hub {
                 return;
             }
         }
-        self.mark_dirty(key);
+        self.cx.outbox.mark_dirty(key);
     }
 
     /// Ends a connection whose client does not read. A message of which the client has a part is still sent whole: the
@@ -319,7 +310,7 @@ impl Hub {
         for (id, framed) in targets {
             let Some(channel) = self.live.lives.get(id) else { continue };
             let key = channel.key;
-            let has_room = self.has_room(key.link, now);
+            let has_room = self.cx.outbox.has_room(&mut self.cx.servers, key.link, now);
             let flow_control = self.cx.servers[key.link].flow_control;
             let Some(conn) = self.live_conn(id, now) else { continue };
             let is_free = has_room

@@ -8,6 +8,7 @@ use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
 use crate::hub::live::by_http::{ByBosh, ByHttp};
 use crate::hub::live::work::Work;
+use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Session;
 use mongrel2_wire::ConnId;
@@ -255,6 +256,27 @@ impl Lives {
             }
             Carrier::Http(session) => session.asks(),
             Carrier::Json | Carrier::Xml | Carrier::Bosh(_) => false,
+        }
+    }
+
+    /// What a connection has been sent without an entry of its own is counted by its entry from now on.
+    pub(in crate::hub) fn enter(&mut self, key: ConnKey, conn: &mut Conn, now: Instant) {
+        if let Some(id) = self.at(key) {
+            self.enter_as(id, conn, now);
+        }
+    }
+
+    /// The same for a live connection that is known.
+    pub(super) fn enter_as(&mut self, id: LiveId, conn: &mut Conn, now: Instant) {
+        let window = self.window(now);
+        let Some(channel) = self.get(id) else { return };
+        let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
+        let lane = &mut self.lanes[id as usize];
+        if !lane.waits {
+            lane.waits = true;
+            conn.live = Some(id);
+            conn.is_socket = sockets;
+            conn.pacer.resume(lane.sent_in(window), lane.unproven, now);
         }
     }
 

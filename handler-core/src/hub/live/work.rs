@@ -105,7 +105,7 @@ impl Hub {
                 }
                 continue;
             };
-            let Some(worker) = self.cx.workers.get_mut(worker_id.0) else { return };
+            let Some(worker) = self.cx.workers.get_mut(worker_id) else { return };
             if work.flight.is_empty() {
                 work.returned = false;
                 if worker.is_leaving() {
@@ -205,8 +205,8 @@ impl Hub {
             .enumerate()
             .filter(|(at, _)| bound.is_none_or(|bound| bound == *at))
             .filter_map(|(_, seat)| seat.worker)
-            .filter(|worker| self.cx.workers[worker.0].takes_jobs())
-            .min_by_key(|worker| (self.cx.workers[worker.0].channels, self.cx.workers[worker.0].jobs.len()));
+            .filter(|worker| self.cx.workers[*worker].takes_jobs())
+            .min_by_key(|worker| (self.cx.workers[*worker].channels, self.cx.workers[*worker].jobs.len()));
         let Some(worker) = worker else {
             if !std::mem::replace(&mut channel.orphan, true) {
                 self.cx.apps[app].orphans.push(id);
@@ -214,7 +214,7 @@ impl Hub {
             return false;
         };
         channel.worker = Attached::to(worker);
-        self.cx.workers[worker.0].channels += 1;
+        self.cx.workers[worker].channels += 1;
         let work = channel.work.get_or_insert_default();
         if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
             work.waiting.push_front(Pending::Open { fresh: !channel.opened });
@@ -246,7 +246,7 @@ impl Hub {
         };
         let rooms = self.live.rooms.rooms_of(id);
         let params = params.iter().map(|value| value.as_bytes());
-        protocol::encode_open(&mut self.cx.workers[worker.0].orders, &open, rooms, params);
+        protocol::encode_open(&mut self.cx.workers[worker].orders, &open, rooms, params);
     }
 
     /// A worker has done what it was given under this serial.
@@ -277,8 +277,7 @@ impl Hub {
     /// An idle connection of a worker that takes nothing more is another's from now on.
     pub(super) fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker.0))
-        else {
+        let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker)) else {
             return;
         };
         // Who was asked about a handshake decides.
@@ -314,7 +313,7 @@ impl Hub {
         work.waiting.push_front(pending);
         work.returned = true;
         self.cx.ledger.counters.rerun += 1;
-        if let Some(worker) = self.cx.workers.get_mut(worker.0).filter(|_| !work.listed) {
+        if let Some(worker) = self.cx.workers.get_mut(worker).filter(|_| !work.listed) {
             work.listed = true;
             worker.listed.push_back(id);
         }
@@ -409,7 +408,7 @@ impl Hub {
 
     /// Goes on with the connections that wait for a worker to take more, one thing of each in turn.
     pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        while let Some(state) = self.cx.workers.get(worker.0)
+        while let Some(state) = self.cx.workers.get(worker)
             && !state.listed.is_empty()
             && (state.is_leaving() || state.has_room(self.cx.limits.worker_jobs))
         {
@@ -419,7 +418,7 @@ impl Hub {
 
     /// Gives a worker that has room one thing of the connection that has waited for longest.
     pub(in crate::hub) fn pump_next(&mut self, worker: WorkerId, now: Instant) {
-        let Some(id) = self.cx.workers.get_mut(worker.0).and_then(|state| state.listed.pop_front()) else {
+        let Some(id) = self.cx.workers.get_mut(worker).and_then(|state| state.listed.pop_front()) else {
             return;
         };
         // Connections that left the worker meanwhile, or came to an end, are on the list in vain.

@@ -155,7 +155,7 @@ impl Hub {
     /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
     pub fn find_worker(&self, app: Option<&str>, number: u32) -> Result<WorkerId, OperateError> {
         let fits =
-            |id: &WorkerId| self.cx.workers[id.0].number == number && !self.cx.workers[id.0].is_leaving();
+            |id: &WorkerId| self.cx.workers[*id].number == number && !self.cx.workers[*id].is_leaving();
         let mut found = Vec::new();
         for state in self.cx.apps.list.iter().filter(|state| app.is_none_or(|app| state.spec.name == app)) {
             let seated = state.seats.iter().filter_map(|seat| seat.worker);
@@ -187,7 +187,7 @@ impl Hub {
         code: &str,
     ) -> Result<(), OperateError> {
         let id = self.find_worker(app, number)?;
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         encode_evaluate(&mut worker.orders, query, code.as_bytes());
         worker.evaluating.push(query);
         Ok(())
@@ -195,7 +195,7 @@ impl Hub {
 
     /// A worker says what such code gave.
     pub(in crate::hub) fn handle_evaluated(&mut self, id: WorkerId, query: u64, ok: bool, text: &[u8]) {
-        let Some(worker) = self.cx.workers.get_mut(id.0) else { return };
+        let Some(worker) = self.cx.workers.get_mut(id) else { return };
         let Some(at) = worker.evaluating.iter().position(|known| *known == query) else { return };
         worker.evaluating.swap_remove(at);
         let text = String::from_utf8_lossy(text).into_owned();

@@ -279,7 +279,7 @@ impl Hub {
                     (false, Some(_)) => "loading",
                     (false, None) => "failed",
                 },
-                workers: seated.filter(|id| self.cx.workers[id.0].takes_jobs()).count(),
+                workers: seated.filter(|id| self.cx.workers[*id].takes_jobs()).count(),
                 connections: self.lives_of(id).count(),
                 unanswered: queue.queued + queue.running + queue.pipelined,
                 answered: meters.map(Meter::answers).sum(),
@@ -293,7 +293,7 @@ impl Hub {
 
     /// All workers, or those of an app, that load or drain too. Each with the number by which the loop knows it.
     pub fn list_workers(&self, only: Option<AppId>, now: Instant) -> Vec<(WorkerId, WorkerView)> {
-        let view = |(id, worker): (usize, &crate::hub::workers::worker::Worker)| {
+        let view = |(id, worker): (WorkerId, &crate::hub::workers::worker::Worker)| {
             let app = &self.cx.apps[worker.app];
             let view = WorkerView {
                 app: app.spec.name.clone(),
@@ -303,9 +303,9 @@ impl Hub {
                 age: worker.served_for(now).as_secs(),
                 jobs: worker.jobs.len(),
                 connections: worker.channels,
-                leads: app.lead == Some(WorkerId(id)),
+                leads: app.lead == Some(id),
             };
-            (WorkerId(id), view)
+            (id, view)
         };
         let chosen = self.cx.workers.iter().filter(|(_, worker)| only.is_none_or(|app| worker.app == app));
         let mut workers: Vec<_> = chosen.map(view).collect();
@@ -364,7 +364,7 @@ impl Hub {
         }
         let rooms = self.live.rooms.rooms_of(id).map(|room| String::from_utf8_lossy(room).into_owned());
         let conn = self.cx.outbox.conns.map.get(&glimpse.key);
-        let worker = glimpse.worker.and_then(|worker| self.cx.workers.get(worker.0));
+        let worker = glimpse.worker.and_then(|worker| self.cx.workers.get(worker));
         Some(ConnectionView {
             id: self.conn_name(glimpse.key),
             server: (glimpse.key.link != NO_LINK).then_some(glimpse.key.link.0),

@@ -6,7 +6,7 @@
 
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{ConnKey, RequestId};
-use crate::hub::outbox::output::Outbox;
+use crate::hub::outbox::output::Output;
 use crate::hub::outbox::pacing::{Allowance, Pacer};
 use crate::hub::outbox::stream::Stream;
 use rustc_hash::FxHashMap;
@@ -21,7 +21,7 @@ pub(in crate::hub) struct Conn {
     /// Requests behind it, in order.
     pub waiting: VecDeque<RequestId>,
     /// What is to be sent.
-    pub out: Outbox,
+    pub out: Output,
     /// Close it once `out` is sent. Nothing further is read from it.
     pub closing: bool,
     /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.

@@ -1,6 +1,6 @@
 //! Bytes to connections, within what Mongrel2 bears.
 //!
-//! Responses grow in their connection's [outbox](crate::hub::outbox::output) during a turn. At its end each connection that has
+//! Responses grow in their connection's [output](super::output) during a turn. At its end each connection that has
 //! something gets one message, if its [pacer](crate::hub::outbox::pacing) lets it; the rest waits for its window or its credits.
 //! A close is a message of its own, behind everything else.
 //!
@@ -8,17 +8,16 @@
 //! connections wait in a queue of their [link](crate::hub::servers::link), those with bytes of their own before those with a room's
 //! message. A room's message also waits while the server is [busy](crate::hub::servers::under_way) with others.
 
-use crate::hub::Hub;
-use crate::hub::ids::{ConnKey, LinkId};
-use crate::hub::ledger::about::log_about;
-use crate::hub::ledger::counters::Complaint;
-use crate::hub::outbox::batches::Batches;
-use crate::hub::outbox::connection::Conn;
-use crate::hub::outbox::output::{Bound, Front, Merger, Pushed, Shared};
-use crate::hub::outbox::pacing::{Allowance, Pacer};
+use super::Outbox;
+use super::batches::Batches;
+use super::connection::Conn;
+use super::output::{Front, Merger};
+use super::pacing::{Allowance, Pacer};
+use crate::hub::ids::{ConnKey, LinkId, LiveId};
+use crate::hub::servers::Servers;
 use crate::hub::servers::link::Link;
-use crate::worker::protocol::{Slow, encode_taken};
-use kennel_http::Persistence;
+use crate::hub::workers::Workers;
+use crate::worker::protocol::encode_taken;
 use kennel_http::websocket::{Opcode, frame};
 use mongrel2_wire::{ConnId, Targets, reply};
 use std::cmp::Reverse;
@@ -78,6 +77,11 @@ impl Outgoing {
     /// When the next paced connection may go on.
     pub fn next_paced(&self) -> Option<Instant> {
         self.paced.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// A connection has something to send.
+    pub fn mark(&mut self, key: ConnKey) {
+        self.dirty.push(key);
     }
 
     /// Drops the replies to a server that is gone.
@@ -198,169 +202,120 @@ enum Step {
     Closed,
 }
 
-impl Hub {
+/// Who has something for connections that is written only when it can leave.
+pub(in crate::hub) trait Source {
+    /// Writes what waits for the session that a connection carries.
+    fn fill(&mut self, conn: &mut Conn, now: Instant);
+
+    /// The live connection that answers pings on this connection.
+    fn pinged(&self, conn: &Conn) -> Option<LiveId>;
+
+    /// Counts a ping that is about to be sent. `false`: it takes none.
+    fn begin_ping(&mut self, live: LiveId) -> bool;
+}
+
+/// What came of a connection while its bytes were sent, for those who have to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Outcome {
+    /// It has room for its next response.
+    Ready(ConnKey),
+    /// Its close is on its way.
+    Closed(ConnKey),
+    /// The client reads again: this number of messages was dropped meanwhile.
+    Dropped(ConnKey, u64),
+}
+
+/// The parts that sending needs.
+pub(in crate::hub) struct Sending<'a, S> {
+    pub servers: &'a mut Servers,
+    pub workers: &'a mut Workers,
+    pub source: S,
+    pub outcomes: &'a mut Vec<Outcome>,
+}
+
+impl Outbox {
     /// Hands out the replies of this turn, each with its link, in order.
     pub fn drain_replies(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
-        for (link, range) in self.cx.outbox.outgoing.replies.drain(..) {
-            send(link, &self.cx.outbox.outgoing.bytes[range]);
+        for (link, range) in self.outgoing.replies.drain(..) {
+            send(link, &self.outgoing.bytes[range]);
         }
-        self.cx.outbox.outgoing.bytes.clear();
-        self.cx.outbox.outgoing.bytes.shrink_to(1 << 20);
-        self.cx.outbox.outgoing.fresh.fill(0);
+        self.outgoing.bytes.clear();
+        self.outgoing.bytes.shrink_to(1 << 20);
+        self.outgoing.fresh.fill(0);
     }
 
-    /// Whether connections wait for a server that takes more now: another turn is worth it, though nothing happened.
-    pub fn has_work(&mut self, now: Instant) -> bool {
-        let limit = self.cx.limits.spill;
-        let links = self.cx.servers.links.iter_mut().any(|link| link.has_work(limit, now));
-        links || self.has_polls_to_answer()
-    }
-
-    pub(in crate::hub) fn mark_dirty(&mut self, key: ConnKey) {
-        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key)
-            && !conn.dirty
-        {
-            conn.dirty = true;
-            self.cx.outbox.outgoing.dirty.push(key);
-        }
-    }
-
-    /// Closes a connection once everything that was written for it is sent. What it still sends is
-    /// ignored, and requests without an answer get none.
-    pub(in crate::hub) fn close_connection(&mut self, key: ConnKey) {
-        let conn = self.cx.outbox.conns.map.entry(key).or_default();
-        if conn.closed || conn.gone {
-            return;
-        }
-        conn.closing = true;
-        self.drop_requests(key);
-        self.mark_dirty(key);
-    }
-
-    /// Closes a connection after the answers to what it has asked so far.
-    pub(in crate::hub) fn close_in_turn(&mut self, key: ConnKey) {
-        let conn = self.cx.outbox.conns.map.entry(key).or_default();
-        match conn.waiting.back().copied().or(conn.current) {
-            Some(last) if self.exchange.requests[last].http => {
-                self.exchange.requests[last].persistence = Persistence::Close;
-                conn.deaf = true;
-            }
-            _ => self.close_connection(key),
-        }
-    }
-
-    /// Sends the same bytes to many connections of one server: to those that are free in as few replies as possible, to
-    /// the others behind what they are waiting for.
-    pub(in crate::hub) fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
-        let Some(link) = keys.first().map(|key| key.link) else { return };
-        let bound = Bound { slow: Slow::Wait, bytes: self.cx.limits.connection_output };
-        let mut shared: Option<Arc<[u8]>> = None;
-        let mut free: Vec<ConnId> = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Some(live) = self.live.lives.at(*key) {
-                // What it is sent as a live connection counts too.
-                let _ = self.live_conn(live, now);
-            }
-            let has_room = self.has_room(link, now);
-            let state = &mut self.cx.servers[link];
-            let conn = self.cx.outbox.conns.map.entry(*key).or_default();
-            if conn.is_ending() {
-                continue;
-            }
-            if has_room && conn.is_free_for(payload.len(), state.flow_control, now) {
-                conn.sent(payload.len(), state.flow_control, now);
-                state.sent(payload.len(), now);
-                free.push(key.id);
-                self.cx.outbox.conns.list_if_idle(*key, now);
-                continue;
-            }
-            let bytes = Arc::clone(shared.get_or_insert_with(|| payload.into()));
-            if let Pushed::TooMuch { waiting } = conn.out.push(Shared::message(bytes, None), bound) {
-                // A client that does not read must not fill our memory; it is not left in the dark either.
-                conn.out = Default::default();
-                conn.closing = true;
-                self.cx.ledger.counters.overflowed += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    let about = self.about_connection(*key);
-                    log_about!(warn, about, waiting, "closed: too much waits for this client");
-                }
-            }
-            self.mark_dirty(*key);
-        }
-        let state = &self.cx.servers[link];
-        self.cx.outbox.outgoing.multicast(link, state, &free, self.cx.limits.handler_targets, payload);
-    }
-
-    /// Whether a message to many may be handed to this server now.
-    pub(in crate::hub) fn has_room(&mut self, link: LinkId, now: Instant) -> bool {
-        let fresh = self.cx.outbox.outgoing.fresh(link);
-        let state = &mut self.cx.servers[link];
-        state.waiting_for_room.is_empty()
-            && !state.is_full(fresh, self.cx.limits.spill)
-            && state.has_room(now)
-    }
-
-    /// Puts together what connections have to send.
-    pub(in crate::hub) fn flush(&mut self, now: Instant) {
-        while let Some(Reverse((due, key))) = self.cx.outbox.outgoing.paced.peek().copied() {
+    /// Marks the connections whose time has come.
+    pub fn wake_paced(&mut self, now: Instant) {
+        while let Some(Reverse((due, key))) = self.outgoing.paced.peek().copied() {
             if due > now {
                 break;
             }
-            self.cx.outbox.outgoing.paced.pop();
-            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+            self.outgoing.paced.pop();
+            if let Some(conn) = self.conns.map.get_mut(&key) {
                 conn.collects = false;
                 conn.due = conn.due.filter(|at| *at != due);
             }
             self.mark_dirty(key);
         }
-        loop {
-            // Flushing may let a connection go on, and its next answer may be the hub's own.
-            while !self.cx.outbox.outgoing.dirty.is_empty() {
-                let mut dirty = std::mem::take(&mut self.cx.outbox.outgoing.dirty);
-                for key in dirty.drain(..) {
-                    self.flush_connection(key, false, now);
-                }
-                if self.cx.outbox.outgoing.dirty.is_empty() {
-                    self.cx.outbox.outgoing.dirty = dirty;
-                }
-            }
-            for link in 0..self.cx.servers.links.len() {
-                self.flush_waiting(LinkId(link as u16), now);
-            }
-            if self.cx.outbox.outgoing.dirty.is_empty() {
-                break;
-            }
+    }
+
+    /// Whether connections have something to send that was not looked at.
+    pub fn is_dirty(&self) -> bool {
+        !self.outgoing.dirty.is_empty()
+    }
+
+    /// Sends what connections have to send, as far as it may go now.
+    pub fn flush_dirty<S: Source>(&mut self, with: &mut Sending<'_, S>, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.outgoing.dirty);
+        for key in dirty.drain(..) {
+            self.flush_connection(key, false, with, now);
         }
-        self.cx.outbox.outgoing.write_batches(&self.cx.servers.links, self.cx.limits.handler_targets);
-        self.cx.outbox.outgoing.merger.clear();
+        if self.outgoing.dirty.is_empty() {
+            self.outgoing.dirty = dirty;
+        }
     }
 
     /// Goes on with the connections that wait for a server, as far as it takes more: first those with bytes of their own.
-    fn flush_waiting(&mut self, link: LinkId, now: Instant) {
-        loop {
-            let fresh = self.cx.outbox.outgoing.fresh(link);
-            let state = &mut self.cx.servers[link];
-            if (state.waiting.is_empty() && state.waiting_for_room.is_empty())
-                || state.is_full(fresh, self.cx.limits.spill)
-            {
-                return;
-            }
-            let next = match state.waiting.pop_front() {
-                None if state.has_room(now) => state.waiting_for_room.pop_front(),
-                next => next,
-            };
-            let Some(key) = next else { return };
-            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
-                conn.queued = false;
-                self.flush_connection(key, true, now);
+    pub fn flush_waiting<S: Source>(&mut self, with: &mut Sending<'_, S>, now: Instant) {
+        for number in 0..with.servers.links.len() {
+            let link = LinkId(number as u16);
+            loop {
+                let fresh = self.outgoing.fresh(link);
+                let state = &mut with.servers[link];
+                if (state.waiting.is_empty() && state.waiting_for_room.is_empty())
+                    || state.is_full(fresh, self.bounds.spill)
+                {
+                    break;
+                }
+                let next = match state.waiting.pop_front() {
+                    None if state.has_room(now) => state.waiting_for_room.pop_front(),
+                    next => next,
+                };
+                let Some(key) = next else { break };
+                if let Some(conn) = self.conns.map.get_mut(&key) {
+                    conn.queued = false;
+                    self.flush_connection(key, true, with, now);
+                }
             }
         }
     }
 
+    /// Puts the last replies of a turn together.
+    pub fn end_flush(&mut self, servers: &Servers) {
+        self.outgoing.write_batches(&servers.links, self.bounds.targets);
+        self.outgoing.merger.clear();
+    }
+
     /// Sends what a connection may be sent now. `in_turn`: it has waited for its server, and its turn has come.
-    fn flush_connection(&mut self, key: ConnKey, in_turn: bool, now: Instant) {
-        let link = &self.cx.servers[key.link];
-        let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) else { return };
+    fn flush_connection<S: Source>(
+        &mut self,
+        key: ConnKey,
+        in_turn: bool,
+        with: &mut Sending<'_, S>,
+        now: Instant,
+    ) {
+        let link = &with.servers[key.link];
+        let Some(conn) = self.conns.map.get_mut(&key) else { return };
         conn.dirty = false;
         if conn.queued {
             return;
@@ -368,50 +323,48 @@ impl Hub {
         if link.sender.is_some() && link.incarnation == key.incarnation && !conn.gone {
             let mut in_turn = in_turn;
             loop {
-                match self.send_next(key, in_turn, now) {
+                match self.send_next(key, in_turn, with, now) {
                     Step::Sent => in_turn = false,
                     Step::Waits => return,
                     Step::Nothing => break,
                     Step::Closed => {
-                        // A live connection ends before its close is sent; but others can close it too: an answer to
-                        // HTTP that came by the same connection, a raw script.
-                        self.live_disconnected(key, now);
-                        if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
-                            self.stream_gone(id, key);
-                        }
-                        self.drop_requests(key);
-                        break;
+                        with.outcomes.push(Outcome::Closed(key));
+                        return;
                     }
                 }
             }
         }
-        // After the close, raw messages that came before it still reach their script.
-        self.advance(key, now);
-        self.cx.outbox.conns.list_if_idle(key, now);
+        if self.conns.map.get(&key).is_some_and(|conn| conn.current.is_none() && !conn.waiting.is_empty()) {
+            with.outcomes.push(Outcome::Ready(key));
+        } else {
+            self.conns.list_if_idle(key, now);
+        }
     }
 
     /// Sends a connection's next message, if it has one that may go.
-    fn send_next(&mut self, key: ConnKey, in_turn: bool, now: Instant) -> Step {
-        let Some(mut conn) = self.cx.outbox.conns.map.get_mut(&key) else { return Step::Nothing };
-        if conn.batch == self.cx.outbox.outgoing.batches.round() || self.cx.outbox.outgoing.batches.is_full()
-        {
-            self.cx.outbox.outgoing.write_batches(&self.cx.servers.links, self.cx.limits.handler_targets);
+    fn send_next<S: Source>(
+        &mut self,
+        key: ConnKey,
+        in_turn: bool,
+        with: &mut Sending<'_, S>,
+        now: Instant,
+    ) -> Step {
+        let Self { conns, outgoing, bounds } = self;
+        let Some(conn) = conns.map.get_mut(&key) else { return Step::Nothing };
+        if conn.batch == outgoing.batches.round() || outgoing.batches.is_full() {
+            outgoing.write_batches(&with.servers.links, bounds.targets);
         }
-        let mut link = &mut self.cx.servers[key.link];
+        let link = &mut with.servers[key.link];
         let may_have_some = !conn.out.is_empty() || conn.carries.is_some() || conn.has_pieces();
-        let is_full = link.is_full(self.cx.outbox.outgoing.fresh(key.link), self.cx.limits.spill);
+        let is_full = link.is_full(outgoing.fresh(key.link), bounds.spill);
         if may_have_some && link.queues(conn, key, is_full, in_turn, now) {
             return Step::Waits;
         }
         let dropped = conn.out.take_dropped();
         if dropped > 1 {
-            let about = self.about_connection(key);
-            log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
-            let Some(again) = self.cx.outbox.conns.map.get_mut(&key) else { return Step::Nothing };
-            conn = again;
-            link = &mut self.cx.servers[key.link];
+            with.outcomes.push(Outcome::Dropped(key, dropped));
         }
-        self.live.fill_stream(conn, &self.cx.limits, now);
+        with.source.fill(conn, now);
         let mut allowance = conn.pacer.allowance(link.flow_control, now);
         if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
             if let Allowance::Send(room) = allowance
@@ -419,14 +372,14 @@ impl Hub {
             {
                 if let Some(left) = stream.collects_for(conn.pacer.silence(now)) {
                     if !std::mem::replace(&mut conn.collects, true) {
-                        self.cx.outbox.outgoing.paced.push(Reverse((now + left, key)));
+                        outgoing.paced.push(Reverse((now + left, key)));
                     }
                     allowance = Allowance::WaitForCredits;
                 } else if !conn.out.append(|out| stream.fill(out, room)) {
                     allowance = Allowance::WaitForCredits;
                 }
             }
-            if let Some(worker) = self.cx.workers.get_mut(stream.worker.0)
+            if let Some(worker) = with.workers.get_mut(stream.worker)
                 && let Some(bytes) = stream.take_report()
             {
                 encode_taken(&mut worker.orders, stream.serial, bytes);
@@ -442,33 +395,30 @@ impl Hub {
             Allowance::Wait(due) => {
                 if conn.due.is_none_or(|at| at > due) {
                     conn.due = Some(due);
-                    self.cx.outbox.outgoing.paced.push(Reverse((due, key)));
+                    outgoing.paced.push(Reverse((due, key)));
                 }
                 return Step::Waits;
             }
             Allowance::WaitForCredits => {
-                self.cx.outbox.conns.list_if_idle(key, now);
+                conns.list_if_idle(key, now);
                 return Step::Waits;
             }
         };
         if !link.flow_control
             && !conn.out.is_empty()
-            && let Some(live) = conn.live.or(conn.carries.filter(|id| self.live.lives.is_on_line(*id)))
+            && let Some(live) = with.source.pinged(conn)
             && conn.pacer.wants_ping(conn.out.len(), now)
         {
-            if self.live.lives.begin_ping(live) {
-                let is_appended = conn.out.follow_front(&self.cx.outbox.outgoing.ping);
+            if with.source.begin_ping(live) {
+                let is_appended = conn.out.follow_front(&outgoing.ping);
                 conn.pacer.pings(if is_appended { 1 } else { 2 }, now);
             } else {
                 conn.pacer.takes_no_ping();
             }
         }
-        let step =
-            self.cx.outbox.outgoing.send_front(key, conn, link, allowed, self.cx.limits.handler_targets, now);
-        match step {
-            Step::Waits => self.cx.outbox.conns.list_if_idle(key, now),
-            Step::Closed => self.exchange.raw_clients.forget(key),
-            Step::Sent | Step::Nothing => {}
+        let step = outgoing.send_front(key, conn, link, allowed, bounds.targets, now);
+        if step == Step::Waits {
+            conns.list_if_idle(key, now);
         }
         step
     }

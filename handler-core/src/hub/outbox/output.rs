@@ -71,7 +71,7 @@ enum Segment {
 
 /// Bytes and messages that wait for one connection, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct Output {
     own: Vec<u8>,
     /// How much of `own` has left.
     left: usize,
@@ -90,7 +90,7 @@ struct Rest {
     dropped: u64,
 }
 
-impl Outbox {
+impl Output {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.own.is_empty() && self.rest.as_ref().is_none_or(|rest| rest.segments.is_empty())
@@ -373,7 +373,7 @@ mod tests {
     }
 
     /// Takes all in portions of at most `portion` bytes.
-    fn drain(out: &mut Outbox, portion: usize) -> String {
+    fn drain(out: &mut Output, portion: usize) -> String {
         let (mut text, mut merger) = (Vec::new(), Merger::default());
         loop {
             let size = match out.front(&mut merger) {
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn everything_leaves_once_and_in_order_whatever_the_portions() {
         for portion in [1, 2, 3, 7, 100] {
-            let mut out = Outbox::default();
+            let mut out = Output::default();
             out.extend(b"own ");
             out.push(shared("first "), WAIT);
             out.push(shared("second "), WAIT);
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn taking_a_large_body_away_in_parts_moves_it_at_most_twice() {
-        let mut out = Outbox::default();
+        let mut out = Output::default();
         out.extend(&vec![b'x'; 8 << 20]);
         let mut merger = Merger::default();
         let mut places = Vec::new();
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn connections_that_wait_for_the_same_messages_share_one_merge() {
         let messages = [shared("a"), shared("b"), shared("c")];
-        let (mut one, mut other) = (Outbox::default(), Outbox::default());
+        let (mut one, mut other) = (Output::default(), Output::default());
         for message in &messages {
             one.push(message.clone(), WAIT);
             other.push(message.clone(), WAIT);
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn the_oldest_messages_are_discarded_but_never_one_that_has_begun() {
         let bound = Bound { slow: Slow::DropOldest, bytes: 12 };
-        let mut out = Outbox::default();
+        let mut out = Output::default();
         out.push(shared("begun!"), bound);
         let mut merger = Merger::default();
         out.front(&mut merger);
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn a_message_alone_may_be_of_any_size_and_a_second_one_may_not() {
         let bound = Bound { slow: Slow::Wait, bytes: 3 };
-        let mut out = Outbox::default();
+        let mut out = Output::default();
         assert!(matches!(out.push(shared("large"), bound), Pushed::Kept));
         assert!(matches!(out.push(shared("more"), bound), Pushed::TooMuch { waiting: 9 }));
         let mut merger = Merger::default();

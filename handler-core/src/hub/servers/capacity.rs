@@ -149,7 +149,7 @@ impl Hub {
 
     /// Refuses a handshake because its server is full.
     pub(in crate::hub) fn answer_full(&mut self, key: ConnKey, now: Instant) {
-        if !self.is_finished(key) {
+        if !self.cx.outbox.is_finished(key) {
             let request = Request::new(key, refusal(""), now, self.cx.limits.request_timeout);
             self.enqueue(key, request, now);
         }

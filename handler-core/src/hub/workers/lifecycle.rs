@@ -120,7 +120,7 @@ impl Hub {
     /// Whether a worker of this app takes jobs, or may do so yet.
     fn has_hope(&self, app: AppId) -> bool {
         let stages = self.cx.apps[app].seats.iter().filter_map(|seat| seat.worker);
-        let mut stages = stages.map(|id| self.cx.workers[id.0].stage);
+        let mut stages = stages.map(|id| self.cx.workers[id].stage);
         stages.any(|stage| matches!(stage, Stage::Loading { .. } | Stage::Ready { .. }))
     }
 
@@ -156,7 +156,7 @@ impl Hub {
     }
 
     fn start_worker(&mut self, app: AppId, number: u32, now: Instant) -> WorkerId {
-        let worker = WorkerId(self.cx.workers.insert(Worker::new(app, number, now)));
+        let worker = self.cx.workers.insert(Worker::new(app, number, now));
         self.cx.effects.push_back(Effect::StartWorker { worker, app, number });
         worker
     }
@@ -164,11 +164,11 @@ impl Hub {
     /// The bytes to write to a worker, to be emptied by whoever writes them, and the serial of the last
     /// job among them or before.
     pub fn take_orders(&mut self, worker: WorkerId) -> Option<(&mut Vec<u8>, u64)> {
-        self.cx.workers.get_mut(worker.0).map(|worker| (&mut worker.orders, worker.serial))
+        self.cx.workers.get_mut(worker).map(|worker| (&mut worker.orders, worker.serial))
     }
 
     pub(in crate::hub) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         let is_new = matches!(worker.stage, Stage::Loading { .. });
         match worker.stage {
             Stage::Loading { .. } => {
@@ -192,7 +192,7 @@ impl Hub {
                 return;
             }
             self.adjust_incoming(app_id, now);
-            let ready = |id: &WorkerId| matches!(self.cx.workers[id.0].stage, Stage::Ready { .. });
+            let ready = |id: &WorkerId| matches!(self.cx.workers[*id].stage, Stage::Ready { .. });
             let incoming = self.cx.apps[app_id].incoming.as_ref();
             if incoming.is_some_and(|incoming| incoming.workers.iter().all(ready)) {
                 self.take_over(app_id, now);
@@ -222,7 +222,7 @@ impl Hub {
         let count = app.sharing.workers(app.spec.workers.max(1), registration.interface);
         let workers = &self.cx.workers;
         let (kept, surplus): (Vec<_>, Vec<_>) =
-            incoming.workers.iter().partition(|id| workers[id.0].number <= count);
+            incoming.workers.iter().partition(|id| workers[**id].number <= count);
         let started = kept.len() as u32;
         incoming.workers = kept;
         surplus.into_iter().for_each(|id| self.kill(id));
@@ -303,19 +303,19 @@ impl Hub {
         if app.lead.is_some() {
             return;
         }
-        let ready = |id: &WorkerId| matches!(self.cx.workers[id.0].stage, Stage::Ready { .. });
+        let ready = |id: &WorkerId| matches!(self.cx.workers[*id].stage, Stage::Ready { .. });
         if let Some(id) = app.seats.iter().filter_map(|seat| seat.worker).find(ready) {
             app.lead = Some(id);
-            encode_lead(&mut self.cx.workers[id.0].orders);
+            encode_lead(&mut self.cx.workers[id].orders);
         }
     }
 
     pub(in crate::hub) fn handle_failed(&mut self, id: WorkerId, failure: LoadFailure, now: Instant) {
-        if self.cx.workers[id.0].stage == Stage::Killed {
+        if self.cx.workers[id].stage == Stage::Killed {
             // Its fellow has said so already.
             return;
         }
-        let app_id = self.cx.workers[id.0].app;
+        let app_id = self.cx.workers[id].app;
         let app = &mut self.cx.apps[app_id];
         let name = &app.spec.name;
         match app.incoming.take() {
@@ -335,20 +335,20 @@ impl Hub {
 
     /// How a worker's process has ended, in words; told before [`Hub::handle_worker_gone`].
     pub fn handle_exit_status(&mut self, id: WorkerId, status: String) {
-        if let Some(worker) = self.cx.workers.get_mut(id.0) {
+        if let Some(worker) = self.cx.workers.get_mut(id) {
             worker.ended = Some(status);
         }
     }
 
     /// Where a worker's script stood while it was loaded; told before [`Hub::handle_worker_gone`].
     pub fn handle_standing(&mut self, id: WorkerId, standing: Standing) {
-        if let Some(worker) = self.cx.workers.get_mut(id.0) {
+        if let Some(worker) = self.cx.workers.get_mut(id) {
             worker.standing = Some(standing);
         }
     }
 
     fn kill(&mut self, id: WorkerId) {
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         if worker.stage != Stage::Killed {
             worker.stage = Stage::Killed;
             self.cx.effects.push_back(Effect::KillWorker(id));
@@ -358,7 +358,7 @@ impl Hub {
     /// Starts another worker beside this one, which takes its seat when it is ready; then this one finishes what
     /// it has and ends. When the other one does not load, all stays as it is.
     pub(in crate::hub) fn replace_worker(&mut self, id: WorkerId, now: Instant) {
-        let worker = &self.cx.workers[id.0];
+        let worker = &self.cx.workers[id];
         let (app, number) = (worker.app, worker.number);
         let Some(at) = self.cx.apps[app].seats.iter().position(|seat| seat.worker == Some(id)) else {
             return;
@@ -385,7 +385,7 @@ impl Hub {
     }
 
     fn drain(&mut self, id: WorkerId, now: Instant) {
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         if let Stage::Ready { .. } = worker.stage {
             worker.stage = Stage::Draining { since: now };
             let end = self.cx.stopping.unwrap_or(now) + self.cx.limits.stop_time;
@@ -407,7 +407,7 @@ impl Hub {
     /// A worker is dead, and all its batches have been handled, the unsent one too. `started` is the
     /// serial of the last job that it began.
     pub fn handle_worker_gone(&mut self, id: WorkerId, started: u64, now: Instant) {
-        let Some(worker) = self.cx.workers.try_remove(id.0) else { return };
+        let Some(worker) = self.cx.workers.remove(id) else { return };
         let app_id = worker.app;
         self.give_up_evaluating(&worker.evaluating);
         let mut jobs: Vec<_> = worker.jobs.into_iter().collect();
@@ -549,12 +549,12 @@ impl Hub {
 
     /// The workers whose pulse is worth looking at now.
     pub fn busy_workers(&self) -> impl Iterator<Item = WorkerId> {
-        self.cx.workers.iter().filter(|(_, w)| !w.jobs.is_empty() || w.stuck).map(|(id, _)| WorkerId(id))
+        self.cx.workers.iter().filter(|(_, w)| !w.jobs.is_empty() || w.stuck).map(|(id, _)| id)
     }
 
     /// What a worker's page shows; asked about every [`Hub::PULSE`] while it has jobs.
     pub fn handle_pulse(&mut self, id: WorkerId, pulse: Pulse, now: Instant) {
-        let Some(worker) = self.cx.workers.get_mut(id.0) else { return };
+        let Some(worker) = self.cx.workers.get_mut(id) else { return };
         let moved = worker.look(pulse, now);
         let is_behind = worker.pace.look(worker.serial);
         let script_time = self.cx.limits.script_time;
@@ -577,14 +577,14 @@ impl Hub {
                 self.revoke(id);
             }
         }
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         if worker.still >= script_time && !matches!(worker.stage, Stage::Killed | Stage::Loading { .. }) {
             let name = &self.cx.apps[worker.app].spec.name;
             let (number, running) = (worker.number, pulse.running);
             if worker.is_inside() {
                 worker.hung_job = Some(running);
                 let text = format!("a script ran for {script_time:?} without pause: its worker is killed");
-                match self.about_job(id, running).or_else(|| self.cx.workers[id.0].late(running)) {
+                match self.about_job(id, running).or_else(|| self.cx.workers[id].late(running)) {
                     Some(about) => log_about!(error, about, "{text}"),
                     None => error!(app = name, worker = number, "{text}"),
                 }
@@ -602,21 +602,21 @@ impl Hub {
 
     /// Takes back what a worker has not started.
     fn revoke(&mut self, id: WorkerId) {
-        let worker = &mut self.cx.workers[id.0];
+        let worker = &mut self.cx.workers[id];
         worker.revoked = worker.serial;
         self.cx.effects.push_back(Effect::Revoke { worker: id, serial: worker.serial });
     }
 
     /// A worker has sent or taken bytes: it does not stand still.
     pub fn handle_transfer(&mut self, id: WorkerId) {
-        if let Some(worker) = self.cx.workers.get_mut(id.0) {
+        if let Some(worker) = self.cx.workers.get_mut(id) {
             worker.spoke = true;
         }
     }
 
     /// What a worker's page shows as the last job started, told before each of its batches.
     pub fn handle_started(&mut self, id: WorkerId, started: u64) {
-        if let Some(worker) = self.cx.workers.get_mut(id.0) {
+        if let Some(worker) = self.cx.workers.get_mut(id) {
             worker.pace.note_begun(started);
         }
     }
@@ -624,7 +624,7 @@ impl Hub {
     /// The answer to [`Effect::Revoke`]: `started` is the serial of the last job that the worker
     /// keeps. The others run elsewhere.
     pub fn handle_revoked(&mut self, id: WorkerId, started: u64, now: Instant) {
-        let Some(worker) = self.cx.workers.get_mut(id.0) else { return };
+        let Some(worker) = self.cx.workers.get_mut(id) else { return };
         // It may have got more since, which it keeps.
         let revoked = worker.revoked;
         let mut fresh: Vec<_> = worker
@@ -648,7 +648,7 @@ impl Hub {
         if late <= Worker::LOOK {
             return;
         }
-        for (_, worker) in &mut self.cx.workers {
+        for (_, worker) in self.cx.workers.iter_mut() {
             if let Stage::Loading { since } | Stage::Draining { since } = &mut worker.stage {
                 *since += late;
             }
@@ -671,11 +671,11 @@ impl Hub {
                 }
                 Stage::Ready { .. } | Stage::Killed => false,
             })
-            .map(|(id, worker)| (WorkerId(id), worker.app, worker.number))
+            .map(|(id, worker)| (id, worker.app, worker.number))
             .collect();
         for (id, app, number) in over {
             let app = &self.cx.apps[app].spec.name;
-            match self.cx.workers[id.0].stage {
+            match self.cx.workers[id].stage {
                 Stage::Loading { .. } => {
                     let patience = self.cx.limits.load_time;
                     warn!(
@@ -691,7 +691,7 @@ impl Hub {
         match self.cx.stopping {
             Some(since) if now >= since + self.cx.limits.stop_time => {
                 let is_over = now >= since + self.cx.limits.stop_time + self.cx.limits.hook_time;
-                let all: Vec<_> = self.cx.workers.iter().map(|(id, _)| WorkerId(id)).collect();
+                let all: Vec<_> = self.cx.workers.iter().map(|(id, _)| id).collect();
                 for worker in all {
                     // What still waits for a worker comes too late; its stop hooks run all the same.
                     if is_over { self.kill(worker) } else { self.drain(worker, now) }
@@ -723,7 +723,7 @@ impl Hub {
     /// Kills every worker now.
     pub fn stop_at_once(&mut self) {
         info!("stopping at once");
-        let all: Vec<_> = self.cx.workers.iter().map(|(id, _)| WorkerId(id)).collect();
+        let all: Vec<_> = self.cx.workers.iter().map(|(id, _)| id).collect();
         all.into_iter().for_each(|worker| self.kill(worker));
     }
 }

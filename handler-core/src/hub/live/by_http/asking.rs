@@ -151,7 +151,7 @@ impl Hub {
                 self.remove_request(waiting);
             }
             self.look_at(id, due);
-            self.mark_dirty(request.conn);
+            self.cx.outbox.mark_dirty(request.conn);
         }
         self.leave(request.conn, key, now);
     }

@@ -127,7 +127,7 @@ impl Hub {
             self.live.sessions.ready.push(id);
         }
         if let Some(stream) = stream {
-            self.mark_dirty(stream);
+            self.cx.outbox.mark_dirty(stream);
         }
     }
 
@@ -213,7 +213,7 @@ impl Hub {
         self.live.rooms.leave_all(id);
         self.close_bosh(id, code, now);
         match stream {
-            Some(key) => self.mark_dirty(key),
+            Some(key) => self.cx.outbox.mark_dirty(key),
             None => self.answer_poll(id, now),
         }
     }

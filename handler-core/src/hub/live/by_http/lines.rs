@@ -255,7 +255,7 @@ impl Hub {
         session.stream = Some(key);
         session.line = Some(Line { socket, said: received, told: received, busy: false, handed });
         session.due = now + FAR;
-        self.mark_dirty(key);
+        self.cx.outbox.mark_dirty(key);
         self.begin_beats(id, now);
         if is_new {
             self.begin_work(id, now);
@@ -301,7 +301,7 @@ impl Hub {
             self.flush_publishing(now);
             if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                 conn.out.extend(&replies);
-                self.mark_dirty(key);
+                self.cx.outbox.mark_dirty(key);
             }
         }
         match event {
@@ -312,7 +312,7 @@ impl Hub {
                 Some(Said::After(after)) => {
                     if let Some(session) = self.live.by_http_mut(id) {
                         session.mailbox.acknowledge(after);
-                        self.mark_dirty(key);
+                        self.cx.outbox.mark_dirty(key);
                     }
                 }
                 Some(Said::From(number)) => {
@@ -337,7 +337,7 @@ impl Hub {
             Event::Pong if payload == Pacer::PING => {
                 if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
-                    self.mark_dirty(key);
+                    self.cx.outbox.mark_dirty(key);
                 }
             }
             Event::Ping | Event::Pong | Event::Ignored => {}
@@ -408,7 +408,7 @@ impl Hub {
                 let codec = &mut self.live.codec;
                 if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
                     conn.out.append(|out| line::steer(text.as_bytes(), codec, out));
-                    self.mark_dirty(key);
+                    self.cx.outbox.mark_dirty(key);
                 }
             }
             _ => self.break_line(id, key, 1008, &words, now),
@@ -433,7 +433,7 @@ impl Hub {
             && let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending())
         {
             line.acknowledge(received, conn, &mut self.live.codec);
-            self.mark_dirty(key);
+            self.cx.outbox.mark_dirty(key);
         }
     }
 
@@ -456,7 +456,7 @@ impl Hub {
                     true => conn.out.append(|out| line::steer(line::ALIVE, codec, out)),
                     false => conn.out.extend(event_stream::ALIVE),
                 }
-                self.mark_dirty(key);
+                self.cx.outbox.mark_dirty(key);
             }
         } else if session.told.is_none() {
             session.due = now + inactivity;

@@ -86,7 +86,7 @@ impl Hub {
             self.look_at(id, due);
             if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
                 conn.out.extend(event_stream::ALIVE);
-                self.mark_dirty(key);
+                self.cx.outbox.mark_dirty(key);
             }
         } else {
             // Nobody has come for it; or for the end of it, of which its script hears what it said itself.

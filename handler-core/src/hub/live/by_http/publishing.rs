@@ -83,7 +83,7 @@ impl Hub {
                 frames
             }
         };
-        if !self.has_room(key.link, now) {
+        if !self.cx.outbox.has_room(&mut self.cx.servers, key.link, now) {
             return None;
         }
         let flow_control = self.cx.servers[key.link].flow_control;
