@@ -3,12 +3,19 @@
 use super::apps::Apps;
 use super::effect::Effect;
 use super::event::Event;
-use super::exchange::clients::Clients;
+use super::ids::{AppId, ConnKey, LinkId};
 use super::ledger::Ledger;
+use super::ledger::about::{About, message_of};
+use super::ledger::traffic::MeterId;
 use super::limits::Limits;
 use super::outbox::Outbox;
+use super::request::{Place, Plan, Request};
 use super::servers::Servers;
+use super::servers::clients::Clients;
 use super::workers::Workers;
+use crate::worker::protocol::Handler;
+use kennel_http::Persistence;
+use mongrel2_wire::{ConnId, Envelope};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -33,4 +40,62 @@ pub(super) struct Context {
     pub effects: VecDeque<Effect>,
     /// What other parts have to do, in order.
     pub events: Vec<Event>,
+}
+
+impl Context {
+    /// What the log says about a request.
+    pub fn about_request(&self, request: &Request) -> About {
+        let message = match &request.plan {
+            Plan::Run { job, .. } => message_of(job),
+            Plan::Call(asking) => Some(&asking.message[..]),
+            Plan::Held(_) | Plan::Answer { .. } | Plan::File { .. } => None,
+        };
+        let about = match message.map(Envelope::parse) {
+            Some(Ok(envelope)) => About::message(request.conn, &envelope),
+            _ => About::connection(request.conn),
+        };
+        let worker = match request.place {
+            Place::Worker(worker, _) => self.workers.get(worker).map(|worker| worker.number),
+            Place::Pipeline | Place::Queue => None,
+        };
+        let app = match &request.plan {
+            Plan::Run { app, .. } => Some(*app),
+            _ => self.ledger.traffic.app_of(request.meter),
+        };
+        let app = app.map(|app| self.apps[app].spec.name.clone());
+        About { app, worker, request: request.shown(), ..about }
+    }
+
+    /// What the log says about a message that opens a live connection of an app, or would.
+    pub fn about_opening(&self, key: ConnKey, envelope: &Envelope<'_>, app: AppId) -> About {
+        About { app: Some(self.apps[app].spec.name.clone()), ..About::message(key, envelope) }
+    }
+
+    /// Where requests for this handler of an app are counted.
+    pub fn meter_of(&self, app: AppId, handler: Handler) -> MeterId {
+        self.apps[app].meter_of(handler).unwrap_or_else(|beside| self.ledger.traffic.beside(app, beside))
+    }
+
+    /// The name of a connection: `conn.id`.
+    pub fn conn_name(&self, key: ConnKey) -> String {
+        format!("{}-{}.{}.{}", self.boot, key.link.0, key.incarnation, key.id.get())
+    }
+
+    /// The connection of that name.
+    pub fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
+        let name = std::str::from_utf8(name).ok()?;
+        let mut parts = name.strip_prefix(&self.boot)?.strip_prefix('-')?.split('.');
+        let link = LinkId(parts.next()?.parse().ok()?);
+        let incarnation = parts.next()?.parse().ok()?;
+        let id = ConnId::try_from(parts.next()?.parse::<i64>().ok()?).ok()?;
+        parts.next().is_none().then_some(ConnKey { link, incarnation, id })
+    }
+
+    /// The response's persistence: under a stop, no connection stays open behind it.
+    pub fn persistence(&self, wanted: Persistence) -> Persistence {
+        match self.stopping {
+            Some(_) if wanted == Persistence::Open => Persistence::Close,
+            _ => wanted,
+        }
+    }
 }

@@ -1,5 +1,37 @@
 //! What one part of the hub tells another.
+//!
+//! A part does what is its own at once. What it causes elsewhere becomes an event, which [`Hub::settle`](super::Hub) hands
+//! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
-/// Something that happened in one part and concerns another. [`Hub::settle`](super::Hub) gives it there.
+use super::ids::{AppId, ConnKey, LiveId, RequestId, WorkerId};
+use super::request::{Asking, Plan};
+
+/// Something that happened in one part and concerns others.
 #[derive(Debug)]
-pub(super) enum Event {}
+#[allow(dead_code)]
+pub(super) enum Event {
+    /// A connection is being closed: its requests get no response.
+    Closing(ConnKey),
+    /// A connection's client is gone, or is taken for gone.
+    Gone(ConnKey),
+    /// A connection may go on with its next request.
+    Ready(ConnKey),
+    /// A request is to be answered with one of the hub's own pages.
+    Fail(RequestId, u16),
+    /// A request is to be answered with this.
+    Answer(RequestId, Plan),
+    /// It is the turn of a request to a channel's path.
+    Call(RequestId, Box<Asking>),
+    /// A request that was held for the session with this number is gone.
+    HeldGone(u64, RequestId),
+    /// A request has no owner any more who would take the rest of its body.
+    BodyUnwanted(RequestId, ConnKey),
+    /// A worker has not started this request, and will not.
+    Requeue(RequestId),
+    /// A worker died while it ran this job of a live connection: the worker, its number, the job, whether it hung.
+    LiveLost { worker: WorkerId, number: u32, live: LiveId, serial: u64, hung: bool },
+    /// A worker has room for what waits.
+    WorkerHasRoom(WorkerId),
+    /// Requests and live connections of this app may find a worker now.
+    AppHasRoom(AppId),
+}

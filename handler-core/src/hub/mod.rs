@@ -33,6 +33,7 @@ mod limits;
 mod live;
 mod operator;
 mod outbox;
+mod request;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -56,10 +57,11 @@ pub use servers::orphans::Present;
 use apps::Apps;
 use bodies::Bodies;
 use context::Context;
+use event::Event;
 use exchange::Exchange;
-use exchange::clients::Clients;
 use ids::LiveId;
 use kennel_http::Persistence;
+use kennel_http::proxies::TrustedProxies;
 use ledger::Ledger;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
@@ -69,6 +71,7 @@ use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
 use outbox::stalled::{GivenUp, Why};
 use servers::Servers;
+use servers::clients::Clients;
 use servers::link::Link;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -124,6 +127,12 @@ impl Hub {
     /// Says how the workers of an app share its requests. Called before its first code is loaded.
     pub fn set_sharing(&mut self, app: AppId, sharing: Sharing) {
         self.cx.apps[app].sharing = sharing;
+    }
+
+    /// Believes these proxies when they name a client: its address, scheme and host. From now on, limits per client
+    /// address count all addresses. Without proxies, they do not count addresses of this machine and of private networks.
+    pub fn set_trusted_proxies(&mut self, proxies: TrustedProxies) {
+        self.cx.clients.trust(proxies);
     }
 
     /// Answers to these hosts alone.
@@ -365,6 +374,46 @@ impl Hub {
                 let about = self.about_connection(key);
                 log_about!(warn, about, waiting, "closed: too much waits for this client");
             }
+        }
+    }
+}
+
+impl Hub {
+    /// Hands what the parts have to tell each other to those whom it concerns. What an event causes comes before the next
+    /// one, as if the parts had called each other.
+    fn settle(&mut self, now: Instant) {
+        let mut next: Vec<Event> = self.cx.events.drain(..).rev().collect();
+        while let Some(event) = next.pop() {
+            self.handle_event(event, now);
+            next.extend(self.cx.events.drain(..).rev());
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Closing(key) => self.drop_requests(key),
+            Event::Gone(key) => self.drop_connection(key),
+            Event::Ready(key) => self.advance(key, now),
+            Event::Fail(request, status) => self.answer_with(request, status, now),
+            Event::Answer(request, plan) => {
+                if let Some(state) = self.exchange.requests.get_mut(request) {
+                    state.plan = plan;
+                    self.answer_by_plan(request, now);
+                }
+            }
+            Event::Call(request, asking) => self.answer_call(request, *asking, now),
+            Event::HeldGone(session, request) => self.poll_gone(session, request),
+            Event::BodyUnwanted(request, key) => self.bodies.streamed.forget_of(request, key),
+            Event::Requeue(request) => self.requeue(request, now),
+            Event::LiveLost { worker, number, live, serial, hung } => {
+                self.live_lost((worker, number), live, serial, hung, now);
+            }
+            Event::WorkerHasRoom(worker) => {
+                if let Some(app) = self.cx.workers.get(worker).map(|worker| worker.app) {
+                    self.fill(worker, app, now);
+                }
+            }
+            Event::AppHasRoom(app) => self.assign_waiting(app, now),
         }
     }
 }

@@ -8,8 +8,8 @@
 use crate::hub::Hub;
 use crate::hub::apps::app::App;
 use crate::hub::apps::sharing::Affinity;
-use crate::hub::exchange::request::{Place, Plan};
 use crate::hub::ids::{AppId, RequestId, WorkerId};
+use crate::hub::request::{Place, Plan};
 use kennel_http::{cookies, query};
 use mongrel2_wire::Envelope;
 use std::collections::VecDeque;

@@ -1,11 +1,11 @@
 //! An app: a script, its workers, its routes and its queue.
 
+use crate::hub::apps::channels::Channels;
 use crate::hub::apps::routes::Routes;
 use crate::hub::apps::sharing::Sharing;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{RequestId, WorkerId};
-use crate::hub::ledger::traffic::{ChannelMeterId, MeterId};
-use crate::hub::live::routes::Channels;
+use crate::hub::ledger::traffic::{Beside, ChannelMeterId, MeterId};
 use crate::worker::protocol::{Handler, Registration};
 use crate::worker::restart::Backoff;
 use rustc_hash::FxHashSet;
@@ -110,6 +110,23 @@ impl App {
             lead: None,
             broken: None,
         }
+    }
+
+    /// Where requests for this handler are counted; `Err`: beside all routes, as this word says.
+    pub fn meter_of(&self, handler: Handler) -> Result<MeterId, Beside> {
+        match handler {
+            Handler::Route(number) => self.meters.get(number as usize).copied().ok_or(Beside::Other),
+            Handler::NotFound if self.registration.is_all_page() => Err(Beside::Any),
+            Handler::NotFound => Err(Beside::NotFound),
+            Handler::MethodNotAllowed => Err(Beside::MethodNotAllowed),
+            Handler::Options => Err(Beside::Options),
+            Handler::Raw => Err(Beside::Raw),
+        }
+    }
+
+    /// Where connections of a channel are counted.
+    pub fn channel_meter(&self, route: u16) -> ChannelMeterId {
+        self.channel_meters.get(usize::from(route)).copied().unwrap_or(ChannelMeterId::OTHER)
     }
 
     /// Whether this handler reads bodies as they arrive.

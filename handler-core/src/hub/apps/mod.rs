@@ -2,6 +2,7 @@
 
 pub(in crate::hub) mod affinity;
 pub(in crate::hub) mod app;
+pub(in crate::hub) mod channels;
 pub mod routes;
 pub(in crate::hub) mod sharing;
 

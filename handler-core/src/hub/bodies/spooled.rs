@@ -7,14 +7,15 @@
 //! is still there, and whether one in chunks, which announced nothing, has become too large.
 
 use crate::hub::Hub;
-use crate::hub::bodies::stored::{Coming, Pace, Progress, Share, Stored};
+use crate::hub::bodies::stored::{Coming, Pace, Progress, Stored};
 use crate::hub::bodies::streamed::LOOK;
 use crate::hub::effect::Effect;
 use crate::hub::exchange::receive::Asked;
-use crate::hub::exchange::request::{Body, Place, Plan};
 use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::request::Share;
+use crate::hub::request::{Body, Place, Plan};
 use crate::worker::protocol::encode_grown;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -294,7 +295,7 @@ impl Hub {
         if asked.head.first_credits.is_some() {
             self.cx.servers[key.link].flow_control = true;
         }
-        let client = self.client_of(&asked.envelope.headers);
+        let client = self.cx.clients.address(&asked.envelope.headers);
         self.bodies.spooled.announce(asked, path, client, now);
         self.bodies.streamed.next_look.get_or_insert(now + LOOK);
         if self.cx.outbox.is_finished(key) {

@@ -6,9 +6,13 @@
 
 use crate::hub::Hub;
 use crate::hub::bodies::streamed::LOST;
+use crate::hub::exchange::receive::{Asked, Planned, own_answer};
 use crate::hub::ids::{ConnKey, RequestId};
+use crate::hub::ledger::about::About;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::traffic::MeterId;
+use crate::hub::request::Share;
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
@@ -17,14 +21,6 @@ use std::time::{Duration, Instant};
 const BEYOND_ALL: &str = "bodies that have arrived reach limits.upload_total";
 const BEYOND_ONE: &str =
     "bodies of this client address that have arrived reach limits.upload_total_per_address";
-
-/// The bytes of one body.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::hub) struct Share {
-    pub bytes: u64,
-    /// The address that limits per client address count.
-    pub client: Option<ClientAddress>,
-}
 
 /// A body of which more is to come.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +124,40 @@ impl Hub {
         let of_client = stored.of(client).saturating_add(announced);
         let is_beyond = client.is_some() && of_client > limits.upload_total_per_address as u64;
         is_beyond.then_some(BEYOND_ONE)
+    }
+
+    /// Refuses a body that is too large, one that would be too much beside the others, or one too many for its client's
+    /// address.
+    pub(in crate::hub) fn refuse_at_start(&mut self, asked: &Asked<'_>, now: Instant) -> Option<Planned> {
+        let link = asked.key.link;
+        let announced = asked.head.spool_size.map_or(0, u64::from);
+        if self.is_too_large(announced) {
+            self.refuse(link, asked.envelope, "a body beyond limits.upload", now);
+            return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
+        }
+        let client = self.cx.clients.address(&asked.envelope.headers);
+        if let Some(bound) = self.bound_of_bodies(announced, client) {
+            self.cx.ledger.counters.overloaded += 1;
+            self.complain_of_overload(|_| About::message(asked.key, asked.envelope), bound, now);
+            return Some(Planned::own(self.own_page(503), MeterId::NOBODY));
+        }
+        let client = client?;
+        let most = self.cx.limits.bodies_per_address;
+        if self.bodies.streamed.of_client(client) + self.bodies.spooled.of_client(client, asked.key) < most {
+            return None;
+        }
+        self.cx.ledger.counters.overloaded += 1;
+        if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+            let about = About::message(asked.key, asked.envelope);
+            log_about!(
+                warn,
+                about,
+                %client,
+                status = 503,
+                "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address"
+            );
+        }
+        Some(Planned::own(self.own_page(503), MeterId::NOBODY))
     }
 
     /// Counts the bytes of all bodies. While there are too many, the bodies that began last get 503.

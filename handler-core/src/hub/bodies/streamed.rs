@@ -7,14 +7,15 @@
 //! one like those whose file Mongrel2 wrote.
 
 use crate::hub::Hub;
-use crate::hub::bodies::stored::{Coming, Pace, Progress, Share, Stored};
+use crate::hub::bodies::stored::{Coming, Pace, Progress, Stored};
 use crate::hub::effect::Effect;
 use crate::hub::exchange::receive::Asked;
-use crate::hub::exchange::request::{Body, Place, Plan, Request};
 use crate::hub::ids::Job;
 use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::limits::Limits;
+use crate::hub::request::Share;
+use crate::hub::request::{Body, Place, Plan, Request};
 use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -143,7 +144,7 @@ impl Arriving {
     }
 
     /// The same for what this request's was, if there is any.
-    fn forget_of(&mut self, request: RequestId, conn: ConnKey) {
+    pub fn forget_of(&mut self, request: RequestId, conn: ConnKey) {
         if self.parts.get(&conn).is_some_and(|parts| parts.request == request) {
             self.parts.remove(&conn);
         }
@@ -270,7 +271,7 @@ impl Hub {
             since: now,
             progress: Progress::new(bytes.len() as u64, now),
             persistence,
-            client: self.client_of(&asked.envelope.headers),
+            client: self.cx.clients.address(&asked.envelope.headers),
         };
         if let Some(path) = parts.file.clone() {
             parts.unwritten = bytes.len() as u64;

@@ -3,8 +3,8 @@
 
 use crate::hub::Hub;
 use crate::hub::exchange::receive::{Planned, own_answer};
-use crate::hub::exchange::request::Plan;
 use crate::hub::ledger::traffic::Beside;
+use crate::hub::request::Plan;
 use kennel_http::compression::{gzip, takes_gzip};
 use kennel_http::preconditions::{State, Verdict, weigh};
 use kennel_http::validators::EntityTag;

@@ -1,11 +1,11 @@
 //! Jobs to workers, and what they make of them back to connections.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::{Body, Place, Plan};
 use crate::hub::ids::Job;
 use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::request::{Body, Place, Plan};
 use crate::hub::servers::link::Link;
 use crate::hub::workers::worker::{Stage, Worker};
 use crate::worker::protocol::{Action, Ids, Level, ProtocolError, encode_grown, split_frame};
@@ -405,18 +405,18 @@ impl Hub {
 
     /// Writes a request's answer and goes on with its connection.
     fn answer(&mut self, key: RequestId, response: Response<'_>, now: Instant) {
-        self.note_answer(key, response.status, now);
+        self.cx.ledger.taps.note_answer(key, response.status, now);
         let with_cookie = self.head_with_cookie(key, response.head);
         let response = Response { head: with_cookie.as_deref().unwrap_or(response.head), ..response };
         let request = self.take_request(key);
         if request.gone {
             self.cx.ledger.counters.answers_too_late += 1;
-            self.cx.ledger.traffic.lost(&request);
+            self.cx.ledger.traffic.lost(request.meter);
             self.leave(request.conn, key, now);
             return;
         }
         self.cx.ledger.counters.answers += 1;
-        self.cx.ledger.traffic.answered(&request, response.status, now);
+        self.cx.ledger.traffic.answered(request.meter, request.since, response.status, now);
         let Some(conn) =
             self.cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone && !conn.closed)
         else {
@@ -443,7 +443,7 @@ impl Hub {
         self.exchange.raw_clients.end_telling(key);
         let request = self.take_request(key);
         if request.http {
-            self.cx.ledger.traffic.done(&request, now);
+            self.cx.ledger.traffic.done(request.meter, request.since, now);
         }
         self.leave(request.conn, key, now);
     }

@@ -2,16 +2,14 @@
 
 pub mod answers;
 pub(in crate::hub) mod client_library;
-pub(in crate::hub) mod clients;
 pub(in crate::hub) mod dispatch;
 pub(in crate::hub) mod raw_clients;
 pub(in crate::hub) mod receive;
-pub(in crate::hub) mod request;
 pub(in crate::hub) mod streaming;
 
 use crate::hub::ids::RequestId;
+use crate::hub::request::Request;
 use raw_clients::RawClients;
-use request::Request;
 use slotmap::SlotMap;
 
 /// All requests without an answer.

@@ -4,16 +4,17 @@ use crate::hub::Hub;
 use crate::hub::apps::affinity::Near;
 use crate::hub::apps::app::App;
 use crate::hub::apps::routes::Target;
-use crate::hub::bodies::stored::Share;
 use crate::hub::effect::Effect;
 use crate::hub::exchange::answers;
-use crate::hub::exchange::request::{Body, Place, Plan, Request};
 use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::ledger::taps::Arrived;
 use crate::hub::ledger::traffic::{Beside, MeterId};
 use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::pacing::Pacer;
+use crate::hub::request::Share;
+use crate::hub::request::{Body, Place, Plan, Request};
 use crate::worker::protocol::{Handler, encode_job};
 use kennel_http::Persistence;
 use kennel_http::percent::normal_path;
@@ -122,7 +123,7 @@ impl Hub {
     /// One message of a Mongrel2.
     pub fn handle_message(&mut self, link: LinkId, message: &[u8], now: Instant) {
         self.cx.ledger.counters.messages += 1;
-        let restated = self.restated_request(message);
+        let restated = self.cx.clients.restated_request(message, self.raw_app().is_some());
         self.read_message(link, restated.as_deref().unwrap_or(message), now);
     }
 
@@ -365,7 +366,7 @@ impl Hub {
         let is_whole = spool.is_some() && asked.spool.is_some() && asked.body == Body::Whole;
         let stored = Share {
             bytes: asked.head.spool_size.filter(|_| is_whole).map_or(0, u64::from),
-            client: spool.as_ref().and_then(|_| self.client_of(&asked.envelope.headers)),
+            client: spool.as_ref().and_then(|_| self.cx.clients.address(&asked.envelope.headers)),
         };
         let request = Request {
             number,
@@ -381,7 +382,9 @@ impl Hub {
             ..Request::new(key, planned.plan, now, self.cx.limits.request_timeout)
         };
         let request = self.exchange.requests.insert(request);
-        self.note_request(request, number, app, asked, method, now);
+        let path = asked.envelope.path;
+        let arrived = Arrived { request, number, app, key, method, path };
+        self.cx.ledger.taps.note_request(&arrived, now);
         if begins {
             self.begin_body(asked, (planned.body, file), request, if_read, now);
         }
@@ -474,7 +477,7 @@ impl Hub {
                     return self.run(app, handler, asked, [allow.as_bytes()].into_iter(), now);
                 }
                 let status = if handler == Handler::Options { 204 } else { 405 };
-                return answer(own_answer(status, Some(&allow)), self.meter_of(app, handler));
+                return answer(own_answer(status, Some(&allow)), self.cx.meter_of(app, handler));
             }
             if let Some(planned) = self.plan_client_library(envelope, method, &path) {
                 return planned;
@@ -494,7 +497,7 @@ impl Hub {
         if registration.not_found || registration.hooks {
             return self.run(app, Handler::NotFound, asked, [].into_iter(), now);
         }
-        answer(own_answer(404, None), self.meter_of(app, Handler::NotFound))
+        answer(own_answer(404, None), self.cx.meter_of(app, Handler::NotFound))
     }
 
     /// A worker of this app is to answer.
@@ -506,7 +509,7 @@ impl Hub {
         values: impl Iterator<Item = &'p [u8]>,
         now: Instant,
     ) -> Planned {
-        let meter = self.meter_of(app, handler);
+        let meter = self.cx.meter_of(app, handler);
         let Some((body, spool)) = self.place_body(app, handler, asked) else {
             self.refuse(asked.key.link, asked.envelope, "there is no folder for a body in parts", now);
             return Planned::own(own_answer(413, None), meter);
@@ -557,7 +560,7 @@ impl Hub {
     pub(in crate::hub) fn remove_request(&mut self, key: RequestId) -> Request {
         let request = self.take_request(key);
         if request.http && !request.begun {
-            self.cx.ledger.traffic.lost(&request);
+            self.cx.ledger.traffic.lost(request.meter);
         }
         request
     }
@@ -596,7 +599,7 @@ impl Hub {
         }
         let plan = self.job(app, Handler::Raw, key, [].into_iter(), b"", message);
         let request = Request {
-            meter: self.meter_of(app, Handler::Raw),
+            meter: self.cx.meter_of(app, Handler::Raw),
             http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
             raw: true,
             ..Request::new(key, plan, now, self.cx.limits.request_timeout)

@@ -1,13 +1,13 @@
 //! Answers in pieces: begun, gone on with, ended or cut short by their worker.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::Place;
 use crate::hub::ids::Job;
 use crate::hub::ids::{ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::stream::Stream;
+use crate::hub::request::Place;
 use crate::worker::protocol::{STREAM_WINDOW, encode_gone};
 use kennel_http::Persistence;
 use kennel_http::response::Form;
@@ -64,8 +64,13 @@ impl Hub {
                 let conn = request.conn;
                 let announced = if form.head_only { opening.content_length().ok().flatten() } else { None };
                 self.start_body(conn, Stream::new(id, serial, framing, flow_control).announcing(announced));
-                self.cx.ledger.traffic.answered(&self.exchange.requests[key], status, now);
-                self.note_answer(key, status, now);
+                self.cx.ledger.traffic.answered(
+                    self.exchange.requests[key].meter,
+                    self.exchange.requests[key].since,
+                    status,
+                    now,
+                );
+                self.cx.ledger.taps.note_answer(key, status, now);
                 self.cx.outbox.mark_dirty(conn);
                 if let Some(worker) = self.cx.workers.get_mut(id) {
                     worker.has_answered = true;

@@ -2,13 +2,8 @@
 //!
 //! Nobody watches as a rule, and then each of these places costs one look at an empty list.
 
-use crate::hub::Hub;
-use crate::hub::exchange::receive::Asked;
-use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey, RequestId};
-use crate::hub::operator::execute::OperateError;
 use base64::Engine;
-use mongrel2_wire::Envelope;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,109 +62,107 @@ pub(in crate::hub) enum Passing<'a> {
 /// As much of a message as is shown, bytes.
 const SHOWN: usize = 4 << 10;
 
-impl Hub {
-    /// Begins to watch, under a number that is the caller's.
-    ///
-    /// # Errors
-    ///
-    /// [`OperateError::NoConnection`]: the filter names one that is not there.
-    pub fn tap(&mut self, token: u64, filter: TapFilter) -> Result<(), OperateError> {
-        let key = match &filter.id {
-            None => None,
-            Some(id) => {
-                let live = self.live_by_name(id).and_then(|live| self.live.glimpse(live));
-                let found = live.map(|glimpse| glimpse.key);
-                Some(found.ok_or_else(|| OperateError::NoConnection { id: id.clone() })?)
-            }
-        };
-        self.cx.ledger.taps.taps.push(Tap { token, key, filter });
-        Ok(())
+/// A request that is about to be enqueued, as those who watch see it.
+#[derive(Debug)]
+pub(in crate::hub) struct Arrived<'a> {
+    pub request: RequestId,
+    pub number: u64,
+    /// Whose it is, if that is known.
+    pub app: Option<AppId>,
+    pub key: ConnKey,
+    pub method: &'a [u8],
+    pub path: &'a [u8],
+}
+
+/// A live connection, as far as filters ask about it.
+pub(in crate::hub) trait Watched {
+    fn key(&self) -> ConnKey;
+    fn app(&self) -> AppId;
+    fn is_in(&self, room: &[u8]) -> bool;
+    /// The path by which it was opened.
+    fn path(&self) -> String;
+}
+
+impl Taps {
+    /// Begins to watch, under a number that is the caller's. `key`: the connection that the filter names.
+    pub fn add(&mut self, token: u64, key: Option<ConnKey>, filter: TapFilter) {
+        self.taps.push(Tap { token, key, filter });
     }
 
     /// Ends what was begun under this number.
-    pub fn untap(&mut self, token: u64) {
-        self.cx.ledger.taps.taps.retain(|tap| tap.token != token);
-        if self.cx.ledger.taps.taps.is_empty() {
-            self.cx.ledger.taps = Taps::default();
+    pub fn remove(&mut self, token: u64) {
+        self.taps.retain(|tap| tap.token != token);
+        if self.taps.is_empty() {
+            *self = Self::default();
         }
     }
 
+    /// Whether nobody watches.
+    pub fn is_idle(&self) -> bool {
+        self.taps.is_empty()
+    }
+
     /// Hands out what was seen, each with the number of who watches.
-    pub fn drain_taps(&mut self, mut show: impl FnMut(u64, Value)) {
-        for (token, event) in self.cx.ledger.taps.seen.drain(..) {
+    pub fn drain(&mut self, mut show: impl FnMut(u64, Value)) {
+        for (token, event) in self.seen.drain(..) {
             show(token, event);
         }
     }
 
-    /// A request is about to be enqueued under this number; `app`: whose it is, if it is known.
-    pub(in crate::hub) fn note_request(
-        &mut self,
-        request: RequestId,
-        number: u64,
-        app: Option<AppId>,
-        asked: &Asked<'_>,
-        method: &[u8],
-        now: Instant,
-    ) {
-        if self.cx.ledger.taps.taps.is_empty() {
+    fn show(&mut self, tokens: &[u64], event: &Value) {
+        self.seen.extend(tokens.iter().map(|token| (*token, event.clone())));
+    }
+
+    /// A request is about to be enqueued.
+    pub fn note_request(&mut self, arrived: &Arrived<'_>, now: Instant) {
+        if self.is_idle() {
             return;
         }
-        let (key, path) = (asked.key, String::from_utf8_lossy(asked.envelope.path));
+        let path = String::from_utf8_lossy(arrived.path);
         let fits = |tap: &&Tap| {
             tap.key.is_none()
                 && tap.filter.room.is_none()
-                && (tap.filter.only.is_none() || tap.filter.only == app)
+                && (tap.filter.only.is_none() || tap.filter.only == arrived.app)
                 && tap.filter.path.as_ref().is_none_or(|begin| path.starts_with(begin.as_str()))
         };
-        let tokens: Vec<u64> = self.cx.ledger.taps.taps.iter().filter(fits).map(|tap| tap.token).collect();
+        let tokens: Vec<u64> = self.taps.iter().filter(fits).map(|tap| tap.token).collect();
+        let (number, key) = (arrived.number, arrived.key);
         let event = json!({
             "event": "request", "request": number, "server": key.link.0, "conn": key.id.get(),
-            "method": String::from_utf8_lossy(method), "path": path,
+            "method": String::from_utf8_lossy(arrived.method), "path": path,
         });
-        self.cx.ledger.taps.seen.extend(tokens.iter().map(|token| (*token, event.clone())));
+        self.show(&tokens, &event);
         if !tokens.is_empty() {
-            self.cx.ledger.taps.requests.insert(request, Seen { tokens, number, since: now });
+            self.requests.insert(arrived.request, Seen { tokens, number, since: now });
         }
     }
 
     /// A request has its answer, or will never have one (0).
-    pub(in crate::hub) fn note_answer(&mut self, request: RequestId, status: u16, now: Instant) {
-        if self.cx.ledger.taps.requests.is_empty() {
+    pub fn note_answer(&mut self, request: RequestId, status: u16, now: Instant) {
+        if self.requests.is_empty() {
             return;
         }
-        let Some(Seen { tokens, number, since }) = self.cx.ledger.taps.requests.remove(&request) else {
-            return;
-        };
+        let Some(Seen { tokens, number, since }) = self.requests.remove(&request) else { return };
         let took = now.saturating_duration_since(since).as_micros() as u64;
         let event = json!({ "event": "answer", "request": number, "status": status, "microseconds": took });
-        self.cx.ledger.taps.seen.extend(tokens.into_iter().map(|token| (token, event.clone())));
+        self.show(&tokens, &event);
     }
 
-    /// Something about a live connection.
-    pub(in crate::hub) fn note_live(&mut self, id: LiveId, passing: Passing<'_>) {
-        if self.cx.ledger.taps.taps.is_empty() {
-            return;
-        }
-        let Some((key, app)) = self.live.glimpse(id).map(|glimpse| (glimpse.key, glimpse.app)) else {
-            return;
-        };
+    /// Something about a live connection; `name`: its `conn.id`.
+    pub fn note_live(&mut self, live: &impl Watched, name: impl FnOnce() -> String, passing: Passing<'_>) {
         let mut path = None;
-        let fits = |tap: &&Tap| {
-            tap.key.is_none_or(|watched| watched == key)
-                && tap.filter.only.is_none_or(|only| only == app)
-                && tap.filter.room.as_ref().is_none_or(|room| self.live.rooms.contains(room.as_bytes(), id))
-                && tap.filter.path.as_ref().is_none_or(|begin| {
-                    path.get_or_insert_with(|| self.path_of(id)).starts_with(begin.as_str())
-                })
+        let mut fits = |tap: &Tap| {
+            tap.key.is_none_or(|watched| watched == live.key())
+                && tap.filter.only.is_none_or(|only| only == live.app())
+                && tap.filter.room.as_ref().is_none_or(|room| live.is_in(room.as_bytes()))
+                && (tap.filter.path.as_ref())
+                    .is_none_or(|begin| path.get_or_insert_with(|| live.path()).starts_with(begin.as_str()))
         };
-        let tokens: Vec<u64> = {
-            let mut fits = fits;
-            self.cx.ledger.taps.taps.iter().filter(|tap| fits(tap)).map(|tap| tap.token).collect()
-        };
+        let tokens: Vec<u64> = self.taps.iter().filter(|tap| fits(tap)).map(|tap| tap.token).collect();
         if tokens.is_empty() {
             return;
         }
-        let name = self.conn_name(key);
+        let name = name();
         let event = match passing {
             Passing::Opened => json!({ "event": "opened", "id": name }),
             Passing::Closed { code, reason } => {
@@ -178,32 +171,28 @@ impl Hub {
             Passing::In { binary, payload } => message("in", &name, binary, payload),
             Passing::Out { binary, payload } => message("out", &name, binary, payload),
         };
-        self.cx.ledger.taps.seen.extend(tokens.into_iter().map(|token| (token, event.clone())));
+        self.show(&tokens, &event);
     }
 
-    /// A message to a room.
-    pub(in crate::hub) fn note_publish(&mut self, room: &[u8], binary: bool, payload: &[u8]) {
-        if self.cx.ledger.taps.taps.is_empty() {
-            return;
-        }
+    /// A message to a room with this number of members. `has_members_of`: whether some are an app's.
+    pub fn note_publish(
+        &mut self,
+        (room, members): (&[u8], usize),
+        (binary, payload): (bool, &[u8]),
+        has_members_of: impl Fn(AppId) -> bool,
+    ) {
         let fits = |tap: &&Tap| {
             tap.key.is_none()
                 && tap.filter.path.is_none()
                 && tap.filter.room.as_ref().is_none_or(|wanted| wanted.as_bytes() == room)
-                && tap.filter.only.is_none_or(|app| self.members_of(room, app).next().is_some())
+                && tap.filter.only.is_none_or(&has_members_of)
         };
-        let tokens: Vec<u64> = self.cx.ledger.taps.taps.iter().filter(fits).map(|tap| tap.token).collect();
+        let tokens: Vec<u64> = self.taps.iter().filter(fits).map(|tap| tap.token).collect();
         let mut event = shown(binary, payload);
         event["event"] = "published".into();
         event["room"] = String::from_utf8_lossy(room).into();
-        event["members"] = self.live.rooms.count(room).into();
-        self.cx.ledger.taps.seen.extend(tokens.into_iter().map(|token| (token, event.clone())));
-    }
-
-    fn path_of(&self, id: LiveId) -> String {
-        let opening = self.live.opening_message(id).unwrap_or_default();
-        Envelope::parse(&opening)
-            .map_or_else(|_| String::new(), |e| String::from_utf8_lossy(e.path).into_owned())
+        event["members"] = members.into();
+        self.show(&tokens, &event);
     }
 }
 

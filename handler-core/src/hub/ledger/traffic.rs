@@ -4,12 +4,9 @@
 //! never be. There is one for each route by its pattern, never by what clients ask for: so there are as many as
 //! scripts have routes. They outlive the code that they were made for, since what they say only grows.
 
-use crate::hub::Hub;
-use crate::hub::exchange::request::Request;
 use crate::hub::ids::AppId;
-use crate::hub::ids::LiveId;
 use crate::metrics::Histogram;
-use crate::worker::protocol::{Handler, Registration};
+use crate::worker::protocol::Registration;
 use std::time::{Duration, Instant};
 
 /// A place in the list of meters.
@@ -229,19 +226,19 @@ impl Traffic {
 
     /// A request is answered, or its answer begins.
     #[inline]
-    pub fn answered(&mut self, request: &Request, status: u16, now: Instant) {
-        let time = now.saturating_duration_since(request.since);
-        self.meters[request.meter.0 as usize].answered(status, time);
+    pub fn answered(&mut self, meter: MeterId, since: Instant, status: u16, now: Instant) {
+        let time = now.saturating_duration_since(since);
+        self.meters[meter.0 as usize].answered(status, time);
     }
 
     /// The raw handler is done with a request, which it has answered or not.
-    pub fn done(&mut self, request: &Request, now: Instant) {
-        self.answered(request, BY_ITSELF, now);
+    pub fn done(&mut self, meter: MeterId, since: Instant, now: Instant) {
+        self.answered(meter, since, BY_ITSELF, now);
     }
 
     /// A request will have no answer.
-    pub fn lost(&mut self, request: &Request) {
-        self.meters[request.meter.0 as usize].lost += 1;
+    pub fn lost(&mut self, meter: MeterId) {
+        self.meters[meter.0 as usize].lost += 1;
     }
 
     /// Requests that are answered or lost.
@@ -264,35 +261,16 @@ impl ChannelMeter {
     }
 }
 
-impl Hub {
-    /// Where requests for this handler of an app are counted.
-    pub(in crate::hub) fn meter_of(&self, app: AppId, handler: Handler) -> MeterId {
-        let state = &self.cx.apps[app];
-        let beside = match handler {
-            Handler::Route(number) => match state.meters.get(number as usize) {
-                Some(meter) => return *meter,
-                None => Beside::Other,
-            },
-            Handler::NotFound if state.registration.is_all_page() => Beside::Any,
-            Handler::NotFound => Beside::NotFound,
-            Handler::MethodNotAllowed => Beside::MethodNotAllowed,
-            Handler::Options => Beside::Options,
-            Handler::Raw => Beside::Raw,
-        };
-        self.cx.ledger.traffic.beside(app, beside)
-    }
-
-    /// The meter of a channel of an app.
-    pub(in crate::hub) fn channel_meter_of(&self, app: AppId, route: u16) -> ChannelMeterId {
-        let meters = &self.cx.apps[app].channel_meters;
-        meters.get(usize::from(route)).copied().unwrap_or(ChannelMeterId(0))
-    }
-
+impl Traffic {
     /// The meter of a live connection's channel.
-    pub(in crate::hub) fn channel_meter(&mut self, id: LiveId) -> Option<&mut ChannelMeter> {
-        let meter = self.live.meter_of(id)?;
-        self.cx.ledger.traffic.channels.get_mut(usize::from(meter.0))
+    pub fn channel(&mut self, meter: ChannelMeterId) -> Option<&mut ChannelMeter> {
+        self.channels.get_mut(usize::from(meter.0))
     }
+}
+
+impl ChannelMeterId {
+    /// Of channels that are not told apart.
+    pub const OTHER: Self = Self(0);
 }
 
 #[cfg(test)]

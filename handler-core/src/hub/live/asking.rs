@@ -3,12 +3,11 @@
 use crate::channel::bounds::check_data;
 use crate::hub::Hub;
 use crate::hub::ids::LiveId;
-use crate::hub::ids::{ConnKey, LinkId, WorkerId};
+use crate::hub::ids::WorkerId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::worker::protocol::{Action, Question, encode_answer};
 use kennel_http::response::Response;
-use mongrel2_wire::ConnId;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -100,6 +99,7 @@ impl Hub {
                 self.live.rooms.members(subject).iter().filter_map(|id| self.introduce(*id)).collect()
             }
             Question::Connection => self
+                .cx
                 .key_by_name(subject)
                 .and_then(|key| self.live.lives.at(key))
                 .and_then(|id| self.introduce(id))
@@ -120,16 +120,6 @@ impl Hub {
     /// `[number, name, transport]`.
     fn introduce(&self, id: LiveId) -> Option<Value> {
         let channel = self.live.lives.get(id)?;
-        Some(json!([channel.number, self.conn_name(channel.key), channel.carrier.name()]))
-    }
-
-    /// The key behind a `conn.id`.
-    pub(super) fn key_by_name(&self, name: &[u8]) -> Option<ConnKey> {
-        let name = std::str::from_utf8(name).ok()?;
-        let mut parts = name.strip_prefix(&self.cx.boot)?.strip_prefix('-')?.split('.');
-        let link = LinkId(parts.next()?.parse().ok()?);
-        let incarnation = parts.next()?.parse().ok()?;
-        let id = ConnId::try_from(parts.next()?.parse::<i64>().ok()?).ok()?;
-        parts.next().is_none().then_some(ConnKey { link, incarnation, id })
+        Some(json!([channel.number, self.cx.conn_name(channel.key), channel.carrier.name()]))
     }
 }

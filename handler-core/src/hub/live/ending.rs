@@ -5,10 +5,10 @@
 //! on the connection is over, its rooms know it no more, and behind all its messages the script's
 //! `close` runs.
 
-use super::routes::Channels;
 use super::table::{Carrier, Channel, Stage};
 use super::work::Pending;
 use crate::hub::Hub;
+use crate::hub::apps::channels::Channels;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, ConnKey, LinkId};
@@ -89,7 +89,7 @@ impl Hub {
         }
         let ours = self.live.our_closes.remove(&id);
         let (code, reason) = ours.unwrap_or_else(|| (code, reason.into()));
-        self.note_live(id, Passing::Closed { code, reason: &reason });
+        self.live.note(&mut self.cx, id, Passing::Closed { code, reason: &reason });
         self.give(id, Pending::Close { code, reason }, now);
     }
 
@@ -107,7 +107,7 @@ impl Hub {
             self.live.sessions.end(id);
         }
         self.cx.ledger.counters.closed += 1;
-        if let Some(meter) = self.channel_meter(id) {
+        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
             meter.closed += 1;
         }
         self.live.rooms.leave_all(id);

@@ -85,6 +85,6 @@ impl Lives {
 impl Hub {
     /// The live connection of this `conn.id`.
     pub(in crate::hub) fn live_by_name(&self, name: &str) -> Option<LiveId> {
-        self.key_by_name(name.as_bytes()).and_then(|key| self.live.lives.at(key))
+        self.cx.key_by_name(name.as_bytes()).and_then(|key| self.live.lives.at(key))
     }
 }

@@ -68,14 +68,14 @@ impl Hub {
         } else if std::str::from_utf8(envelope.body).is_err() {
             self.close_live(id, 1007, "not UTF-8", now);
         } else {
-            self.note_live(id, Passing::In { binary: false, payload: envelope.body });
+            self.live.note(&mut self.cx, id, Passing::In { binary: false, payload: envelope.body });
             self.count_received(id);
             self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
         }
     }
 
     pub(super) fn count_received(&mut self, id: LiveId) {
-        if let Some(meter) = self.channel_meter(id) {
+        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
             meter.received += 1;
         }
     }
@@ -128,7 +128,7 @@ impl Hub {
         };
         if let Some(message) = next {
             if let Pending::Message { binary, payload } = &message {
-                self.note_live(id, Passing::In { binary: *binary, payload });
+                self.live.note(&mut self.cx, id, Passing::In { binary: *binary, payload });
             }
             self.count_received(id);
             self.give(id, message, now);

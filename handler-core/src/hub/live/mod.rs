@@ -10,6 +10,7 @@
 //! * `by_http`: sessions by event streams, long polls and BOSH
 //! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
+mod about;
 mod asking;
 mod by_http;
 mod deciding;
@@ -19,12 +20,11 @@ mod heartbeat;
 mod intake;
 mod opening;
 mod roll_call;
-pub(super) mod routes;
 mod sending;
 mod table;
+mod watched;
 mod work;
 
-pub(super) use by_http::Asking;
 pub(super) use deciding::Decisions;
 pub(super) use heartbeat::{Heartbeat, waits};
 pub(super) use roll_call::RollCall;

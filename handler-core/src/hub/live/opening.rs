@@ -122,7 +122,7 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         if let Kind::Frame { .. } = head.kind
-            && let Some(restated) = self.restated(message)
+            && let Some(restated) = self.cx.clients.restated(message)
         {
             // Its headers are those of its handshake as that came.
             let envelope = Envelope::parse(&restated).ok()?;
@@ -231,13 +231,13 @@ impl Hub {
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
         let client = key.is_none().then(|| Envelope::parse(message).ok()).flatten();
-        let client = client.and_then(|opening| self.client_of(&opening.headers));
+        let client = client.and_then(|opening| self.cx.clients.address(&opening.headers));
         if key.is_none() && !self.makes_room_for_session(client, now) {
             return None;
         }
         let opening = self.live.keeper.keep(message);
         let heard = self.live.lives.second(now);
-        let meter = self.channel_meter_of(app, route);
+        let meter = self.cx.apps[app].channel_meter(route);
         let made = self.live.lives.insert(|number, own| Channel {
             key: key.unwrap_or(own),
             app,
@@ -267,10 +267,10 @@ impl Hub {
             self.live.sessions.begin(id, client);
         }
         self.cx.ledger.counters.opened += 1;
-        if let Some(meter) = self.channel_meter(id) {
+        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
             meter.opened += 1;
         }
-        self.note_live(id, Passing::Opened);
+        self.live.note(&mut self.cx, id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
         if key.is_some_and(|key| self.cx.outbox.conns.map.contains_key(&key)) {
             let _ = self.live_conn(id, now);

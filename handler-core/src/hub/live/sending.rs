@@ -73,8 +73,8 @@ impl Hub {
             }
             return;
         }
-        self.note_live(id, Passing::Out { binary, payload });
-        if let Some(meter) = self.channel_meter(id) {
+        self.live.note(&mut self.cx, id, Passing::Out { binary, payload });
+        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
             meter.sent += 1;
         }
         let Some(channel) = self.live.lives.get(id) else { return };
@@ -187,7 +187,7 @@ impl Hub {
         publishing.bytes += payload.len();
         publishing.messages.push((binary, payload.to_vec()));
         self.cx.ledger.counters.published += 1;
-        self.note_publish(room, binary, payload);
+        self.live.note_publish(&mut self.cx, room, binary, payload);
     }
 
     /// Hands a room's messages to its members. Before anything else that a member could notice, so that the

@@ -8,7 +8,7 @@ use super::table::{Attached, Channel, Lives, Stage};
 use crate::hub::Hub;
 use crate::hub::ids::Job;
 use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::workers::worker::Worker;
 use crate::worker::protocol::{self, Open};
@@ -229,7 +229,7 @@ impl Hub {
         let handler = app.channels.get(channel.route).map_or(0, |spec| spec.handler);
         let path = Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
         let params = app.channels.find(path).map(|(_, params)| params).unwrap_or_default();
-        let name = self.conn_name(channel.key);
+        let name = self.cx.conn_name(channel.key);
         let open = Open {
             serial,
             conn: channel.number,
@@ -434,10 +434,5 @@ impl Hub {
     pub(in crate::hub) fn has_live_work(&self, app: AppId, hope: bool) -> bool {
         let waits = |c: &Channel| c.app == app && c.work.is_some() && (hope || c.worker != Attached::NONE);
         self.live.lives.iter().any(|(_, channel)| waits(channel))
-    }
-
-    /// `conn.id`.
-    pub(in crate::hub) fn conn_name(&self, key: ConnKey) -> String {
-        format!("{}-{}.{}.{}", self.cx.boot, key.link.0, key.incarnation, key.id)
     }
 }

@@ -5,10 +5,11 @@ use crate::hub::Hub;
 use crate::hub::effect::Effect;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, LinkId, WorkerId};
-use crate::hub::ledger::taps::Passing;
+use crate::hub::ledger::taps::{Passing, TapFilter};
 use crate::hub::live::Pending;
 use crate::worker::protocol::encode_evaluate;
 use kennel_http::websocket::close::MAX_REASON;
+use serde_json::Value;
 use std::time::Instant;
 use thiserror::Error;
 
@@ -50,6 +51,34 @@ fn beginning(text: &str, most: usize) -> &str {
 }
 
 impl Hub {
+    /// Begins to watch, under a number that is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError::NoConnection`]: the filter names one that is not there.
+    pub fn tap(&mut self, token: u64, filter: TapFilter) -> Result<(), OperateError> {
+        let key = match &filter.id {
+            None => None,
+            Some(id) => {
+                let live = self.live_by_name(id).and_then(|live| self.live.glimpse(live));
+                let found = live.map(|glimpse| glimpse.key);
+                Some(found.ok_or_else(|| OperateError::NoConnection { id: id.clone() })?)
+            }
+        };
+        self.cx.ledger.taps.add(token, key, filter);
+        Ok(())
+    }
+
+    /// Ends what was begun under this number.
+    pub fn untap(&mut self, token: u64) {
+        self.cx.ledger.taps.remove(token);
+    }
+
+    /// Hands out what was seen, each with the number of who watches.
+    pub fn drain_taps(&mut self, show: impl FnMut(u64, Value)) {
+        self.cx.ledger.taps.drain(show);
+    }
+
     /// Sends a text to one live connection, by its `conn.id`.
     ///
     /// # Errors
@@ -66,7 +95,7 @@ impl Hub {
         let all: Vec<LiveId> = match (room.map(str::as_bytes), only) {
             (Some(room), only) => {
                 let members = self.live.rooms.count(room);
-                let its = only.map(|app| self.members_of(room, app).collect::<Vec<_>>());
+                let its = only.map(|app| self.live.members_of(room, app).collect::<Vec<_>>());
                 match its {
                     // Others are in it, too.
                     Some(its) if its.len() < members => its,
@@ -76,7 +105,7 @@ impl Hub {
                     }
                 }
             }
-            (None, Some(app)) => self.lives_of(app).collect(),
+            (None, Some(app)) => self.live.lives_of(app).collect(),
             (None, None) => self.live.lives.ids_from(0).collect(),
         };
         for id in &all {
@@ -126,7 +155,7 @@ impl Hub {
     /// [`OperateError::NoConnection`].
     pub fn simulate_message(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
         let live = self.named(id)?;
-        self.note_live(live, Passing::In { binary: false, payload: text.as_bytes() });
+        self.live.note(&mut self.cx, live, Passing::In { binary: false, payload: text.as_bytes() });
         self.give(live, Pending::Message { binary: false, payload: text.as_bytes().into() }, now);
         Ok(())
     }

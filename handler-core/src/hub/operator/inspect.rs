@@ -5,11 +5,10 @@
 
 use crate::hub::Hub;
 use crate::hub::apps::app::App;
-use crate::hub::exchange::request::{Place, Plan};
-use crate::hub::ids::LiveId;
 use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::traffic::Meter;
+use crate::hub::request::{Place, Plan};
 use mongrel2_wire::Envelope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -175,7 +174,7 @@ impl Hub {
     pub fn list_connections(&self, filter: &ConnectionFilter, now: Instant) -> ConnectionList {
         let total = match filter.only {
             None => self.live.lives.len(),
-            Some(app) => self.lives_of(app).count(),
+            Some(app) => self.live.lives_of(app).count(),
         };
         let limit = filter.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
         let first = filter.after.map_or(0, |after| after + 1);
@@ -232,7 +231,7 @@ impl Hub {
     pub fn list_rooms(&self, only: Option<AppId>) -> Vec<RoomView> {
         let count = |room: &[u8]| match only {
             None => self.live.rooms.count(room),
-            Some(app) => self.members_of(room, app).count(),
+            Some(app) => self.live.members_of(room, app).count(),
         };
         let rooms = self.live.rooms.names().map(|room| (count(room), room));
         let mut rooms: Vec<_> = rooms.filter(|(members, _)| *members > 0).collect();
@@ -243,18 +242,6 @@ impl Hub {
             members,
         };
         rooms.into_iter().map(view).collect()
-    }
-
-    /// The live connections of an app, by their place in the table.
-    pub(in crate::hub) fn lives_of(&self, app: AppId) -> impl Iterator<Item = LiveId> {
-        let is_its = move |id: &LiveId| self.live.lives.app_of(*id) == Some(app);
-        self.live.lives.ids_from(0).filter(is_its)
-    }
-
-    /// The members of a room that are an app's connections.
-    pub(in crate::hub) fn members_of(&self, room: &[u8], app: AppId) -> impl Iterator<Item = LiveId> {
-        let is_its = move |id: &LiveId| self.live.lives.app_of(*id) == Some(app);
-        self.live.rooms.members(room).iter().copied().filter(is_its)
     }
 
     /// Whose a live connection is, by its `conn.id`.
@@ -280,7 +267,7 @@ impl Hub {
                     (false, None) => "failed",
                 },
                 workers: seated.filter(|id| self.cx.workers[*id].takes_jobs()).count(),
-                connections: self.lives_of(id).count(),
+                connections: self.live.lives_of(id).count(),
                 unanswered: queue.queued + queue.running + queue.pipelined,
                 answered: meters.map(Meter::answers).sum(),
                 received,
@@ -366,7 +353,7 @@ impl Hub {
         let conn = self.cx.outbox.conns.map.get(&glimpse.key);
         let worker = glimpse.worker.and_then(|worker| self.cx.workers.get(worker));
         Some(ConnectionView {
-            id: self.conn_name(glimpse.key),
+            id: self.cx.conn_name(glimpse.key),
             server: (glimpse.key.link != NO_LINK).then_some(glimpse.key.link.0),
             conn: glimpse.key.id.get(),
             app: self.cx.apps[glimpse.app].spec.name.clone(),

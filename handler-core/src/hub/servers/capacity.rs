@@ -5,9 +5,9 @@
 //! WebSockets. So the hub takes no new live connection that would bring a server near that, and leaves room for plain HTTP.
 
 use crate::hub::Hub;
-use crate::hub::exchange::request::{Plan, Request};
 use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::live::waits;
+use crate::hub::request::{Plan, Request};
 use kennel_http::Persistence;
 use std::time::{Duration, Instant};
 use tracing::warn;

@@ -1,6 +1,7 @@
 //! Mongrel2s, one for each Handler: up or down, which run, and what they bear.
 
 pub(in crate::hub) mod capacity;
+pub(in crate::hub) mod clients;
 pub(in crate::hub) mod hosts;
 pub(in crate::hub) mod link;
 pub(in crate::hub) mod orphans;

@@ -6,12 +6,12 @@
 
 use crate::hub::Hub;
 use crate::hub::apps::app::{App, Incoming, Seat};
+use crate::hub::apps::channels::Channels;
 use crate::hub::apps::routes::{RouteError, Routes};
 use crate::hub::effect::Effect;
 use crate::hub::ids::Job;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
-use crate::hub::live::routes::Channels;
 use crate::hub::outbox::connection::Conn;
 use crate::hub::workers::worker::{Stage, Worker};
 use crate::worker::page::Pulse;
@@ -103,7 +103,7 @@ impl Hub {
                     .exchange
                     .requests
                     .iter()
-                    .any(|(_, request)| request.place == crate::hub::exchange::request::Place::Pipeline);
+                    .any(|(_, request)| request.place == crate::hub::request::Place::Pipeline);
             if !app_is_busy {
                 let seated: Vec<_> = state.seats.iter().filter_map(|seat| seat.worker).collect();
                 seated.into_iter().for_each(|worker| self.drain(worker, now));

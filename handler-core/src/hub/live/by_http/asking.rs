@@ -1,12 +1,10 @@
 //! What a session's client asks for, done.
 
-use super::calls::Asking;
 use super::{ByHttp, Carried, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
 use crate::hub::Hub;
-use crate::hub::exchange::request::Plan;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, RequestId};
@@ -14,6 +12,8 @@ use crate::hub::ledger::taps::Passing;
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::live::table::{Carrier, Stage};
 use crate::hub::live::work::Pending;
+use crate::hub::request::Asking;
+use crate::hub::request::Plan;
 use crate::worker::protocol::Slow;
 use kennel_http::Persistence;
 use kennel_http::events;
@@ -27,7 +27,7 @@ pub(super) const GONE: &str = "this session has ended, or never was; open a new 
 
 impl Hub {
     /// Does what a request to a channel asks for, and answers it or holds it.
-    pub(super) fn answer_call(&mut self, request: RequestId, asking: Asking, now: Instant) {
+    pub(in crate::hub) fn answer_call(&mut self, request: RequestId, asking: Asking, now: Instant) {
         let Asking { call, cors, message, body } = asking;
         let cors = cors.as_str();
         let Ok(envelope) = Envelope::parse(&message) else { return self.answer_with(request, 400, now) };
@@ -122,10 +122,10 @@ impl Hub {
     /// Makes the answer to a request a session's stream of events.
     fn begin_events(&mut self, id: LiveId, key: RequestId, cors: &str, resumed: bool, now: Instant) {
         self.make_way(id, now);
-        self.note_answer(key, 200, now);
+        self.cx.ledger.taps.note_answer(key, 200, now);
         let request = self.take_request(key);
         self.cx.ledger.counters.answers += 1;
-        self.cx.ledger.traffic.answered(&request, 200, now);
+        self.cx.ledger.traffic.answered(request.meter, request.since, 200, now);
         let ping = self.ping_of(id);
         let inactivity = self.cx.limits.inactivity;
         if let Some(conn) = self.cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending())
@@ -272,7 +272,7 @@ impl Hub {
         if number.is_some() {
             session.received = next;
         }
-        self.note_live(id, Passing::In { binary, payload });
+        self.live.note(&mut self.cx, id, Passing::In { binary, payload });
         self.count_received(id);
         self.give(id, Pending::Message { binary, payload: payload.into() }, now);
         (204, String::new())

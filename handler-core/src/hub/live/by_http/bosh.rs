@@ -4,7 +4,6 @@
 use super::super::table::{Carrier, Stage};
 use crate::channel::bosh::{Body, Condition, End, Output, Refusal, Session, Settings, element};
 use crate::hub::Hub;
-use crate::hub::exchange::request::Plan;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
@@ -12,6 +11,7 @@ use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::live::work::Pending;
+use crate::hub::request::Plan;
 use crate::worker::protocol::Slow;
 use mongrel2_wire::Envelope;
 use std::sync::Arc;
@@ -336,7 +336,7 @@ impl Hub {
         if self.live.lives.get(id).is_none_or(|channel| channel.stage != Stage::Open) {
             return;
         }
-        self.note_live(id, Passing::In { binary, payload });
+        self.live.note(&mut self.cx, id, Passing::In { binary, payload });
         self.count_received(id);
         self.give(id, Pending::Message { binary, payload: payload.into() }, now);
     }

@@ -1,41 +1,22 @@
 //! Requests to a channel's path: which they are, and whether they may.
 
 use super::super::table::Stage;
-use crate::channel::call::{self, Call};
+use crate::channel::call;
 use crate::hub::exchange::answers;
 use crate::hub::exchange::receive::{Asked, Planned, own_answer};
-use crate::hub::exchange::request::{Body, Plan};
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::Beside;
 use crate::hub::live::table::Carrier;
+use crate::hub::request::{Asking, Body, Plan};
 use crate::hub::{Effect, Hub};
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::origin;
 use mongrel2_wire::Envelope;
 use std::path::Path;
 use std::time::Instant;
-
-/// A request of a session's client, until it is its turn on its connection.
-#[derive(Debug)]
-pub(in crate::hub) struct Asking {
-    pub(super) call: Call,
-    /// Header lines for pages of other hosts.
-    pub(super) cors: String,
-    /// Mongrel2's message.
-    pub(super) message: Vec<u8>,
-    /// The body that was in a file.
-    pub(super) body: Option<Vec<u8>>,
-}
-
-impl Asking {
-    /// Mongrel2's message.
-    pub(in crate::hub) fn message(&self) -> &[u8] {
-        &self.message
-    }
-}
 
 impl Hub {
     /// Whether a request is for a channel even if a route would take it.

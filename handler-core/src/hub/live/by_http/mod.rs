@@ -26,7 +26,6 @@ mod unused;
 use crate::hub::ids::LiveId;
 pub(super) use agenda::Agenda;
 pub(super) use bosh::{ByBosh, element_of};
-pub(in crate::hub) use calls::Asking;
 pub(super) use lines::Beat;
 use unused::{Shares, Unused};
 

@@ -1,13 +1,33 @@
 //! A request that has no answer yet, and what is needed to give it to a worker, or to another one.
 
+use crate::channel::call::Call;
 use crate::hub::apps::affinity::Near;
-use crate::hub::bodies::stored::Share;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::traffic::MeterId;
-use crate::hub::live::Asking;
 use kennel_http::Persistence;
+use kennel_http::client_address::ClientAddress;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// A request of a session's client, until it is its turn on its connection.
+#[derive(Debug)]
+pub(in crate::hub) struct Asking {
+    pub call: Call,
+    /// Header lines for pages of other hosts.
+    pub cors: String,
+    /// Mongrel2's message.
+    pub message: Vec<u8>,
+    /// The body that was in a file.
+    pub body: Option<Vec<u8>>,
+}
+
+/// The bytes of one body.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::hub) struct Share {
+    pub bytes: u64,
+    /// The address that limits per client address count.
+    pub client: Option<ClientAddress>,
+}
 
 /// What will answer it.
 #[derive(Debug)]
