@@ -1,6 +1,7 @@
 //! What every part may use besides its own state.
 
 use super::apps::Apps;
+use super::body_files::BodyFiles;
 use super::effect::Effect;
 use super::event::Event;
 use super::ids::{AppId, ConnKey, LinkId};
@@ -34,6 +35,7 @@ pub(super) struct Context {
     pub outbox: Outbox,
     pub ledger: Ledger,
     pub clients: Clients,
+    pub body_files: BodyFiles,
     /// Since when the hub stops.
     pub stopping: Option<Instant>,
     /// What is to be done outside the hub.

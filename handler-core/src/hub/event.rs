@@ -4,7 +4,8 @@
 //! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
 use super::ids::{AppId, ConnKey, LiveId, RequestId, WorkerId};
-use super::request::{Asking, Plan};
+use super::request::{Asking, BodyEnd, Plan, Share};
+use kennel_http::Persistence;
 
 /// Something that happened in one part and concerns others.
 #[derive(Debug)]
@@ -34,4 +35,16 @@ pub(super) enum Event {
     WorkerHasRoom(WorkerId),
     /// Requests and live connections of this app may find a worker now.
     AppHasRoom(AppId),
+    /// A connection is to be answered with one of the hub's own pages and closed, whatever waits on it.
+    AnswerAtOnce(ConnKey, u16),
+    /// A request whose turn has not come is to be answered with one of the hub's own pages when it comes.
+    FailInTurn(RequestId, u16),
+    /// It is the turn of a request, and the body is there that it has waited for.
+    BodyIsThere(RequestId),
+    /// The body of a request has come to its end, and this is what is in a file of it, if it is in one.
+    BodyWhole(RequestId, Persistence, Option<Share>),
+    /// A body that comes by this connection ends before it is whole, and the request that it is for, if there is one.
+    BodyEnds(ConnKey, Option<RequestId>, BodyEnd),
+    /// A request is to be answered though its body is not taken to its end.
+    RefuseBody(RequestId, u16),
 }

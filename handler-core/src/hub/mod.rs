@@ -23,6 +23,7 @@
 
 mod apps;
 mod bodies;
+mod body_files;
 mod context;
 mod effect;
 mod event;
@@ -37,6 +38,7 @@ mod request;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod workers;
 
 pub use apps::app::AppSpec;
@@ -55,7 +57,8 @@ pub use servers::hosts::{HostError, HostPattern, Hosts};
 pub use servers::orphans::Present;
 
 use apps::Apps;
-use bodies::Bodies;
+use bodies::{Bodies, complete};
+use body_files::BodyFiles;
 use context::Context;
 use event::Event;
 use exchange::Exchange;
@@ -114,6 +117,7 @@ impl Hub {
                 workers: Workers::default(),
                 outbox,
                 clients: Clients::default(),
+                body_files: BodyFiles::default(),
                 stopping: None,
                 effects: VecDeque::new(),
                 events: Vec::new(),
@@ -185,7 +189,7 @@ impl Hub {
             self.expire_requests(now);
             self.check_workers(now);
             self.fill_all(now);
-            self.measure_wanted();
+            self.bodies.spooled.measure_wanted(&mut self.cx);
         }
         self.look_at_bodies(now);
         self.go_on_searching(now);
@@ -221,7 +225,7 @@ impl Hub {
             .chain(self.next_deadline_check)
             .chain(self.cx.outbox.outgoing.next_paced())
             .chain(self.cx.outbox.conns.next_sweep())
-            .chain(self.bodies.streamed.next_look)
+            .chain(self.bodies.next_timeout())
             .chain(self.cx.ledger.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
             .chain(self.cx.servers.links.iter().filter_map(Link::next_timeout))
@@ -403,7 +407,7 @@ impl Hub {
             }
             Event::Call(request, asking) => self.answer_call(request, *asking, now),
             Event::HeldGone(session, request) => self.poll_gone(session, request),
-            Event::BodyUnwanted(request, key) => self.bodies.streamed.forget_of(request, key),
+            Event::BodyUnwanted(request, key) => self.bodies.forget_by(request, key),
             Event::Requeue(request) => self.requeue(request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
                 self.live_lost((worker, number), live, serial, hung, now);
@@ -414,6 +418,17 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
+            Event::AnswerAtOnce(key, status) => self.answer_at_once(key, status, now),
+            Event::FailInTurn(request, status) => self.fail_in_turn(request, status),
+            Event::BodyIsThere(request) => self.go_on_with_body(request, now),
+            Event::BodyWhole(id, persistence, share) => {
+                if let Some(request) = self.exchange.requests.get_mut(id) {
+                    request.stored = share.unwrap_or(request.stored);
+                    complete(&mut self.cx, id, request, persistence, now);
+                }
+            }
+            Event::BodyEnds(key, request, why) => self.end_body(key, request, why, now),
+            Event::RefuseBody(request, status) => self.refuse_body(request, status, now),
         }
     }
 }

@@ -72,6 +72,19 @@ impl Body {
     }
 }
 
+/// Why a body comes to its end before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum BodyEnd {
+    /// It has become too large.
+    TooLarge,
+    /// It comes too slowly.
+    TooSlow,
+    /// Nothing of it comes any more.
+    Lost,
+    /// It has no place beside the others: what the log says.
+    NoPlace(&'static str),
+}
+
 /// Where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum Place {
