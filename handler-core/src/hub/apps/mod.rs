@@ -8,6 +8,7 @@ pub(in crate::hub) mod sharing;
 
 use crate::hub::ids::AppId;
 use app::{App, AppSpec};
+use kennel_http::percent::normal_path;
 use std::ops::{Index, IndexMut};
 
 /// All apps of the hub. Their number never changes, so an [`AppId`] always leads to one.
@@ -26,6 +27,23 @@ impl Apps {
         let length = |app: &AppId| specs[usize::from(app.0)].mount.trim_end_matches('/').len();
         order.sort_by_key(|app| std::cmp::Reverse(length(app)));
         Self { list: specs.into_iter().map(App::new).collect(), order, has_channels: false }
+    }
+
+    /// The ids of all apps.
+    pub fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
+        (0..self.list.len() as u16).map(AppId)
+    }
+
+    /// What a handshake on a path (raw as in a request) without a channel is answered: the path may be that of an app of which
+    /// no code has loaded.
+    pub fn status_without_channel(&self, path: &[u8]) -> u16 {
+        let path = normal_path(path);
+        let mut owners = self.order.iter().map(|app| &self[*app]);
+        match owners.find(|app| app.routes.is_under_mount(&path)).filter(|app| !app.is_loaded()) {
+            None => 404,
+            Some(app) if app.broken.is_some() => 500,
+            Some(_) => 503,
+        }
     }
 }
 

@@ -214,9 +214,7 @@ impl Bodies {
         }
         let mut freed = None;
         match request.place {
-            Place::Pipeline
-                if cx.outbox.conns.map.get(&key).is_none_or(|conn| conn.current != Some(id)) =>
-            {
+            Place::Pipeline if cx.outbox.conns.map.get(&key).is_none_or(|conn| conn.current != Some(id)) => {
                 // In its turn.
                 request.body = Body::Whole;
                 self.streamed.forget_of(id, key);
@@ -245,13 +243,7 @@ impl Bodies {
     }
 
     /// Ends a body of which more would come, with an answer.
-    pub fn refuse_coming(
-        &mut self,
-        cx: &mut Context,
-        key: ConnKey,
-        request: Option<RequestId>,
-        status: u16,
-    ) {
+    pub fn refuse_coming(&mut self, cx: &mut Context, key: ConnKey, request: Option<RequestId>, status: u16) {
         self.spooled.give_up(key);
         cx.events.push(match request {
             Some(request) => Event::RefuseBody(request, status),
@@ -317,8 +309,7 @@ impl Bodies {
     /// Has all files measured, and says when to look next.
     pub fn end_look(&mut self, cx: &mut Context, now: Instant) {
         self.spooled.measure_all(cx);
-        let is_needed =
-            !self.streamed.is_empty() || !self.spooled.is_empty() || !self.stored.is_empty();
+        let is_needed = !self.streamed.is_empty() || !self.spooled.is_empty() || !self.stored.is_empty();
         self.next_look = is_needed.then(|| now + LOOK);
     }
 }
