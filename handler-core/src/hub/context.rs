@@ -13,6 +13,7 @@ use super::request::{Place, Plan, Request};
 use super::servers::Servers;
 use super::servers::clients::Clients;
 use super::workers::Workers;
+use super::workers::worker::Worker;
 use crate::worker::protocol::Handler;
 use kennel_http::Persistence;
 use mongrel2_wire::{ConnId, Envelope};
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub outbox: Outbox,
     pub ledger: Ledger,
     pub clients: Clients,
+    /// Clients without a connection of their own may open sessions.
+    pub has_sessions: bool,
     /// Since when the hub stops.
     pub stopping: Option<Instant>,
     /// What is to be done outside the hub.
@@ -69,6 +72,28 @@ impl Context {
     /// What the log says about a message that opens a live connection of an app, or would.
     pub fn about_opening(&self, key: ConnKey, envelope: &Envelope<'_>, app: AppId) -> About {
         About { app: Some(self.apps[app].spec.name.clone()), ..About::message(key, envelope) }
+    }
+
+    /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
+    pub fn takes_clients(&self, app: AppId) -> bool {
+        let state = &self.apps[app];
+        let mut workers = state.seats.iter().filter_map(|seat| self.workers.get(seat.worker?));
+        let mut works = || workers.any(Worker::takes_jobs);
+        self.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
+    }
+
+    /// Closes a connection once everything that was written for it is sent. What it still sends is ignored, and requests
+    /// without an answer get none.
+    pub fn close(&mut self, key: ConnKey) {
+        if self.outbox.close(key) {
+            self.events.push(Event::Closing(key));
+        }
+    }
+
+    /// Something begins that may take long: Mongrel2 is to be told that its client is held.
+    pub fn hold(&mut self, now: Instant) {
+        let due = now + self.limits.keep_alive;
+        self.servers.keep_alive.get_or_insert(due);
     }
 
     /// Where requests for this handler of an app are counted.

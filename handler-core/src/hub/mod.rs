@@ -114,6 +114,7 @@ impl Hub {
                 workers: Workers::default(),
                 outbox,
                 clients: Clients::default(),
+                has_sessions: false,
                 stopping: None,
                 effects: VecDeque::new(),
                 events: Vec::new(),
@@ -179,7 +180,7 @@ impl Hub {
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
         self.tell_raw_handler(now);
-        self.beat(now);
+        self.beat(!self.exchange.requests.is_empty(), now);
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
             self.excuse_pause(now - due);
             self.expire_requests(now);
@@ -214,6 +215,11 @@ impl Hub {
             || self.cx.workers.iter().any(|(_, worker)| is_watched(worker))
     }
 
+    /// Whether there are clients that wait for us, in whatever way.
+    fn holds_clients(&self) -> bool {
+        !self.live.lives.is_empty() || !self.exchange.requests.is_empty()
+    }
+
     /// When [`finish_turn`](Self::finish_turn) has something to do though nothing happens.
     pub fn next_timeout(&self) -> Option<Instant> {
         let seats = self.cx.apps.list.iter().flat_map(|app| &app.seats).filter_map(|seat| seat.due);
@@ -223,7 +229,8 @@ impl Hub {
             .chain(self.cx.outbox.conns.next_sweep())
             .chain(self.bodies.streamed.next_look)
             .chain(self.cx.ledger.complaints.next_timeout())
-            .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
+            .chain(self.live.heartbeat.next_timeout())
+            .chain(self.cx.servers.keep_alive.filter(|_| self.holds_clients()))
             .chain(self.cx.servers.links.iter().filter_map(Link::next_timeout))
             .chain(self.cx.servers.links.iter().filter_map(|link| link.orphans.next_timeout()))
             .chain(self.live.decisions.next_timeout())

@@ -23,8 +23,6 @@ pub(crate) struct Heartbeat {
     pings: FxHashMap<u32, VecDeque<Due>>,
     /// Closes of ours that the client should have answered by then.
     closes: VecDeque<(Instant, LiveId, u64)>,
-    /// When Mongrel2 is told again whom we hold.
-    keep_alive: Option<Instant>,
     epoch: Option<Instant>,
 }
 
@@ -69,21 +67,21 @@ impl Heartbeat {
         list.pop_front()
     }
 
-    /// When there is something to do; `holds`: there is somebody to keep alive.
-    pub fn next_timeout(&self, holds: bool) -> Option<Instant> {
+    /// When there is something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
         let pings = self.pings.values().filter_map(|list| list.front());
         let pings = pings.filter_map(|due| Some(self.epoch? + TENTH * due.tenth));
         let closes = self.closes.front().map(|(due, ..)| *due);
-        pings.chain(closes).chain(self.keep_alive.filter(|_| holds)).min()
+        pings.chain(closes).min()
     }
 }
 
 impl Hub {
     /// A connection's first ping is planned, where both sides speak.
     pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
-        self.hold(now);
+        self.cx.hold(now);
         let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.cx.apps[channel.app].channels.get(channel.route);
+        let spec = self.cx.apps.channel(channel.app, channel.route);
         let interval = spec.map_or(0.0, |spec| spec.ping);
         if interval > 0.0 && matches!(channel.carrier, Carrier::WebSocket(_)) {
             let interval = Duration::from_secs_f64(interval.clamp(0.05, 86_400.0));
@@ -94,7 +92,7 @@ impl Hub {
 
     /// The first sign of life for a WebSocket that carries a session is planned.
     pub(in crate::hub::live) fn begin_beats(&mut self, id: LiveId, now: Instant) {
-        self.hold(now);
+        self.cx.hold(now);
         let Some(interval) = self.ping_of(id) else { return };
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         let generation = channel.generation();
@@ -106,22 +104,18 @@ impl Hub {
     }
 
     /// Pings, closes and keep-alives that are due.
-    pub(in crate::hub) fn beat(&mut self, now: Instant) {
+    pub(in crate::hub) fn beat(&mut self, has_requests: bool, now: Instant) {
         self.end_unanswered(now);
         self.end_undecided(now);
-        if self.live.heartbeat.keep_alive.is_some_and(|due| due <= now) {
-            self.live.heartbeat.keep_alive = self.holds_anybody().then(|| now + self.cx.limits.keep_alive);
+        if self.cx.servers.keep_alive.is_some_and(|due| due <= now) {
+            let holds = has_requests || !self.live.lives.is_empty();
+            self.cx.servers.keep_alive = holds.then(|| now + self.cx.limits.keep_alive);
             self.keep_alive();
         }
         let intervals: Vec<u32> = self.live.heartbeat.pings.keys().copied().collect();
         for interval in intervals {
             self.ping(interval, now);
         }
-    }
-
-    /// Whether there are clients that wait for us, in whatever way.
-    pub(in crate::hub) fn holds_anybody(&self) -> bool {
-        !self.live.lives.is_empty() || !self.exchange.requests.is_empty()
     }
 
     fn ping(&mut self, interval: u32, now: Instant) {
@@ -249,13 +243,6 @@ impl Hub {
             self.cx.outbox.control(&self.cx.servers, link, &held, reply::Control::KeepAlive);
             self.live.roll_call.ask(link, incarnation, held);
             self.cx.effects.push_back(Effect::AskWhoIsThere(link));
-        }
-    }
-
-    /// A request or a live connection begins that may take long: Mongrel2 is to be told that it is held.
-    pub(in crate::hub) fn hold(&mut self, now: Instant) {
-        if self.live.heartbeat.keep_alive.is_none() {
-            self.live.heartbeat.keep_alive = Some(now + self.cx.limits.keep_alive);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Hub {
             }
             None => match self.open_by_message(key, envelope, head, message, now) {
                 Some(id) => id,
-                None => return self.channel_at(envelope.path).is_some(),
+                None => return self.cx.apps.channel_at(envelope.path).is_some(),
             },
         };
         let second = self.live.lives.second(now);
@@ -52,7 +52,7 @@ impl Hub {
         let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
-        let spec = self.cx.apps[channel.app].channels.get(channel.route);
+        let spec = self.cx.apps.channel(channel.app, channel.route);
         let Some(max) = spec.filter(|spec| spec.path.as_bytes() == envelope.path).map(|s| s.max_message)
         else {
             let key = channel.key;
@@ -87,7 +87,7 @@ impl Hub {
         }
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let max = self.cx.apps[channel.app].channels.get(channel.route);
+        let max = self.cx.apps.channel(channel.app, channel.route);
         let max = max.map_or(0, |spec| spec.max_message);
         let Carrier::WebSocket(session) = &mut channel.carrier else { return };
         let mut replies = Vec::new();

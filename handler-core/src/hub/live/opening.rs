@@ -39,7 +39,7 @@ impl Hub {
         message: &[u8],
         now: Instant,
     ) -> bool {
-        let Some((app, route)) = self.find_channel(envelope, head) else { return false };
+        let Some((app, route)) = self.cx.apps.channel_for(envelope, head) else { return false };
         if self.live_disconnected(key, now) {
             // Mongrel2 gave the number to somebody else, so its last owner is gone.
             self.drop_connection(key);
@@ -50,10 +50,11 @@ impl Hub {
         if head.first_credits.is_some() {
             self.cx.servers[key.link].flow_control = true;
         }
-        let offer = self.judge(app, route, envelope);
+        let Some(spec) = self.cx.apps.channel(app, route) else { return false };
+        let offer = judge(spec, envelope);
         // A session that goes on is there already.
         let resumes = offer.as_ref().is_ok_and(|offer| self.resumes((app, route), offer, envelope));
-        if !resumes && !self.takes_clients(app) {
+        if !resumes && !self.cx.takes_clients(app) {
             self.answer_at_once(key, 503, now);
             return true;
         }
@@ -83,10 +84,11 @@ impl Hub {
         let opening = without_body(message, envelope);
         if self.is_for_session((app, route), &offer) {
             self.begin_line(key, (app, route), offer, (envelope, &opening), now);
-        } else if self.spec(app, route).asks {
+        } else if self.cx.apps.channel(app, route).is_some_and(|spec| spec.asks) {
             self.ask(key, (app, route), offer, &opening, now);
         } else {
-            let protocol = offer.preferred(&self.spec(app, route).protocols);
+            let spec = self.cx.apps.channel(app, route);
+            let protocol = spec.and_then(|spec| offer.preferred(&spec.protocols));
             let accepted = offer.accept(protocol.as_deref(), b"");
             let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
             let beginning = Beginning::Accepted;
@@ -140,7 +142,7 @@ impl Hub {
         message: &[u8],
         now: Instant,
     ) -> Option<LiveId> {
-        let (app, route) = self.find_channel(envelope, head)?;
+        let (app, route) = self.cx.apps.channel_for(envelope, head)?;
         if matches!(head.kind, Kind::Frame { flags } if Opcode::of(flags) == Opcode::Close) {
             // The answer to the close of a hub that has ended: there is nothing to open.
             self.close_connection(key);
@@ -148,14 +150,15 @@ impl Hub {
         }
         // A frame is of a WebSocket that is open already.
         let is_new = !matches!(head.kind, Kind::Frame { .. });
-        if !self.takes_clients(app) || (is_new && !self.admits(key, now)) {
+        if !self.cx.takes_clients(app) || (is_new && !self.admits(key, now)) {
             self.close_connection(key);
             return None;
         }
         let (carrier, beginning) = match head.kind {
             Kind::Frame { .. } => {
                 // Every frame carries the handshake's headers, so what was agreed can be found again.
-                let Ok(offer) = self.judge(app, route, envelope) else {
+                let spec = self.cx.apps.channel(app, route)?;
+                let Ok(offer) = judge(spec, envelope) else {
                     self.close_connection(key);
                     return None;
                 };
@@ -174,49 +177,6 @@ impl Hub {
         let id = self.open_live(Some(key), (app, route), |_| carrier, &opening, beginning, now)?;
         self.begin_work(id, now);
         Some(id)
-    }
-
-    /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
-    pub(super) fn takes_clients(&self, app: AppId) -> bool {
-        let state = &self.cx.apps[app];
-        let mut workers = state.seats.iter().filter_map(|seat| seat.worker);
-        let mut works = || workers.any(|worker| self.cx.workers[worker].takes_jobs());
-        self.cx.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
-    }
-
-    fn spec(&self, app: AppId, route: u16) -> &ChannelSpec {
-        let spec = self.cx.apps[app].channels.get(route);
-        spec.expect("a route that was found is there")
-    }
-
-    fn judge(&self, app: AppId, route: u16, envelope: &Envelope<'_>) -> Result<Offer, Refusal> {
-        let spec = self.spec(app, route);
-        let policy = Policy { origins: &spec.origins, protocols: &spec.protocols, deflate: spec.deflate };
-        // Only a handshake's body is its answer's key; a frame that is adopted gets no answer.
-        let key = if envelope.body.len() == ACCEPT { envelope.body } else { b"" };
-        handshake::check(&envelope.headers, b"GET", key, &policy)
-    }
-
-    /// The app and its channel for a message.
-    fn find_channel(&self, envelope: &Envelope<'_>, head: &Head<'_>) -> Option<(AppId, u16)> {
-        let below_route = head.pattern.is_none_or(|pattern| {
-            let pattern = pattern.bytes();
-            let literal = pattern.split(|b| *b == b'(').next().unwrap_or_default();
-            envelope.path.starts_with(literal)
-        });
-        if !below_route {
-            return None;
-        }
-        self.channel_at(envelope.path)
-    }
-
-    /// The app and its channel for a path.
-    pub(in crate::hub) fn channel_at(&self, path: &[u8]) -> Option<(AppId, u16)> {
-        let find = |app: &AppId| {
-            let (route, _) = self.cx.apps[*app].channels.find(path)?;
-            Some((*app, route))
-        };
-        self.cx.apps.order.iter().find_map(find)
     }
 
     /// `key`: the connection that it is; none for a session.
@@ -276,7 +236,7 @@ impl Hub {
             let _ = self.live_conn(id, now);
         }
         if asked {
-            self.hold(now);
+            self.cx.hold(now);
         } else {
             self.begin_heartbeat(id, now);
         }
@@ -287,6 +247,14 @@ impl Hub {
     pub(super) fn begin_work(&mut self, id: LiveId, now: Instant) {
         self.give(id, Pending::Open { fresh: true }, now);
     }
+}
+
+/// What a handshake offers, by the rules of its channel.
+fn judge(spec: &ChannelSpec, envelope: &Envelope<'_>) -> Result<Offer, Refusal> {
+    let policy = Policy { origins: &spec.origins, protocols: &spec.protocols, deflate: spec.deflate };
+    // Only a handshake's body is its answer's key; a frame that is adopted gets no answer.
+    let key = if envelope.body.len() == ACCEPT { envelope.body } else { b"" };
+    handshake::check(&envelope.headers, b"GET", key, &policy)
 }
 
 /// A message without its body: what a script sees as the opening request. A socket's is a message of its own, a

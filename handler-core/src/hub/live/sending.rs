@@ -117,7 +117,7 @@ impl Hub {
         let Some(channel) = self.live.lives.get(id) else { return };
         let (key, app, route) = (channel.key, channel.app, channel.route);
         let limit = self.cx.limits.connection_output;
-        let spec = self.cx.apps[app].channels.get(route);
+        let spec = self.cx.apps.channel(app, route);
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bound = Bound { slow, bytes: if slow == Slow::Wait { limit } else { buffer.min(limit) } };
         let Some(conn) = self.live_conn(id, now).filter(|conn| !conn.is_ending()) else { return };

@@ -292,7 +292,7 @@ impl Hub {
     /// handshake; callbacks are when something comes.
     fn restart_straight(&mut self, id: LiveId, now: Instant) {
         let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.cx.apps[channel.app].channels.get(channel.route);
+        let spec = self.cx.apps.channel(channel.app, channel.route);
         let at_once = channel.stage == Stage::Asked || spec.is_some_and(|spec| spec.straight);
         if channel.stage != Stage::Over && at_once && channel.worker == Attached::NONE {
             self.attach(id);

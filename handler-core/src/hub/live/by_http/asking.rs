@@ -31,13 +31,17 @@ impl Hub {
         let Asking { call, cors, message, body } = asking;
         let cors = cors.as_str();
         let Ok(envelope) = Envelope::parse(&message) else { return self.answer_with(request, 400, now) };
-        let Some(place) = self.channel_at(envelope.path) else { return self.answer_with(request, 404, now) };
+        let Some(place) = self.cx.apps.channel_at(envelope.path) else {
+            return self.answer_with(request, 404, now);
+        };
         let body = body.as_deref().unwrap_or(envelope.body);
         match call {
             Call::Open if body.trim_ascii_start().starts_with(b"<") => {
                 self.answer_bosh(request, cors, place, (&envelope, &message), body, now);
             }
-            Call::Stream | Call::Open if !self.takes_clients(place.0) => self.answer_with(request, 503, now),
+            Call::Stream | Call::Open if !self.cx.takes_clients(place.0) => {
+                self.answer_with(request, 503, now)
+            }
             Call::Stream | Call::Open if !self.admits(self.exchange.requests[request].conn, now) => {
                 self.answer_full_call(request, cors, now);
             }
@@ -239,7 +243,7 @@ impl Hub {
         let inactivity = self.cx.limits.inactivity;
         let Some(channel) = self.live.lives.get_mut(id) else { return (410, GONE.into()) };
         channel.heard = second;
-        let spec = self.cx.apps[channel.app].channels.get(channel.route);
+        let spec = self.cx.apps.channel(channel.app, channel.route);
         let max = spec.map_or(0, |spec| spec.max_message);
         let queued = channel.work.as_ref().map_or(0, |work| work.bytes);
         let is_open = channel.stage == Stage::Open;

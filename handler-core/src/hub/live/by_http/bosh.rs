@@ -92,7 +92,7 @@ impl Hub {
         body: &[u8],
         now: Instant,
     ) {
-        let spec = self.cx.apps[place.0].channels.get(place.1);
+        let spec = self.cx.apps.channel(place.0, place.1);
         let settings = self.bosh_settings(spec.map_or(0, |spec| spec.max_message));
         let body = match Body::parse(body, settings.max_body) {
             Ok(body) => body,
@@ -139,7 +139,7 @@ impl Hub {
         (body, settings): (&Body<'_>, &Settings),
         now: Instant,
     ) {
-        if !self.takes_clients(place.0) {
+        if !self.cx.takes_clients(place.0) {
             return self.answer_with(key, 503, now);
         }
         if !self.admits(self.exchange.requests[key].conn, now) {

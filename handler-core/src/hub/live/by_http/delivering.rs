@@ -71,7 +71,7 @@ impl Hub {
     pub(super) fn bounds_of(&self, id: LiveId) -> Bounds {
         let limit = self.cx.limits.connection_output;
         let channel = self.live.lives.get(id);
-        let spec = channel.and_then(|c| self.cx.apps[c.app].channels.get(c.route));
+        let spec = channel.and_then(|c| self.cx.apps.channel(c.app, c.route));
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bytes = if slow == Slow::Wait { limit } else { buffer.min(limit) };
         Bounds { letters: self.cx.limits.mailbox, bytes, slow }

@@ -175,7 +175,7 @@ impl Line {
 impl Hub {
     /// Whether a handshake that keeps the rules is one of `kennel.js` for a session.
     pub(in crate::hub::live) fn is_for_session(&self, (app, route): (AppId, u16), offer: &Offer) -> bool {
-        let spec = self.cx.apps[app].channels.get(route);
+        let spec = self.cx.apps.channel(app, route);
         self.live.sessions.tickets.is_some()
             && spec.is_some_and(|spec| !spec.asks)
             && offer.protocols.iter().any(|protocol| protocol == line::PROTOCOL)
@@ -201,7 +201,7 @@ impl Hub {
         (envelope, opening): (&Envelope<'_>, &[u8]),
         now: Instant,
     ) {
-        let spec = self.cx.apps[place.0].channels.get(place.1);
+        let spec = self.cx.apps.channel(place.0, place.1);
         let protocol = spec.and_then(|spec| offer.preferred(&spec.protocols)).unwrap_or_default();
         let accepted = offer.accept(Some(line::PROTOCOL), b"");
         let (found, is_new) = match call::resumed(envelope) {
@@ -290,7 +290,7 @@ impl Hub {
         let second = self.live.lives.second(now);
         let Some(channel) = self.live.lives.get_mut(id) else { return };
         channel.heard = second;
-        let max = self.cx.apps[channel.app].channels.get(channel.route);
+        let max = self.cx.apps.channel(channel.app, channel.route);
         // A text has its number before it.
         let max = max.map_or(0, |spec| spec.max_message) + line::NUMBER;
         let Carrier::Http(session) = &mut channel.carrier else { return };

@@ -160,5 +160,6 @@ impl crate::hub::Hub {
     /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
     pub fn set_session_key(&mut self, key: &[u8; 32]) {
         self.live.sessions.tickets = Some(Tickets::new(key));
+        self.cx.has_sessions = true;
     }
 }

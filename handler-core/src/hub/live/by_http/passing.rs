@@ -23,7 +23,7 @@ impl Hub {
     /// How often the client of a stream gets a sign of life.
     pub(in crate::hub::live) fn ping_of(&self, id: LiveId) -> Option<Duration> {
         let channel = self.live.lives.get(id)?;
-        let ping = self.cx.apps[channel.app].channels.get(channel.route)?.ping;
+        let ping = self.cx.apps.channel(channel.app, channel.route)?.ping;
         (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
     }
 
