@@ -35,6 +35,7 @@ mod operator;
 mod outbox;
 mod request;
 mod servers;
+mod shims_live;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -59,6 +60,7 @@ use bodies::Bodies;
 use context::Context;
 use event::Event;
 use exchange::Exchange;
+use exchange::raw_clients::disconnect;
 use ids::LiveId;
 use kennel_http::Persistence;
 use kennel_http::proxies::TrustedProxies;
@@ -66,16 +68,18 @@ use ledger::Ledger;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
 use live::Live;
+use mongrel2_wire::{Envelope, Head};
 use outbox::Outbox;
 use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
 use outbox::stalled::{GivenUp, Why};
+use request::{Called, Plan, Request};
 use servers::Servers;
 use servers::clients::Clients;
 use servers::link::Link;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{info, warn};
 use workers::Workers;
 use workers::worker::Worker;
 
@@ -396,6 +400,25 @@ impl Hub {
         }
     }
 
+    /// The response to a request is a session's stream of events: that is written already.
+    fn answer_is_carried(&mut self, called: Called, now: Instant) {
+        if !self.exchange.requests.contains_key(called.request) {
+            return;
+        }
+        self.cx.ledger.taps.note_answer(called.request, 200, now);
+        let request = self.take_request(called.request);
+        self.cx.ledger.counters.answers += 1;
+        self.cx.ledger.traffic.answered(request.meter, request.since, 200, now);
+        if let Some(conn) =
+            self.cx.outbox.conns.map.get_mut(&called.conn).filter(|conn| conn.carries.is_some())
+        {
+            for waiting in std::mem::take(&mut conn.waiting) {
+                self.remove_request(waiting);
+            }
+        }
+        self.leave(called.conn, called.request, now);
+    }
+
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Closing(key) => self.drop_requests(key),
@@ -408,7 +431,29 @@ impl Hub {
                     self.answer_by_plan(request, now);
                 }
             }
-            Event::Call(request, asking) => self.answer_call(request, *asking, now),
+            Event::Call(called, asking) => self.answer_call(called, *asking, now),
+            Event::Carried(called) => self.answer_is_carried(called, now),
+            Event::Hold(request, session) => {
+                if let Some(request) = self.exchange.requests.get_mut(request) {
+                    // The client's time is not the script's.
+                    request.deadline = None;
+                    request.plan = Plan::Held(session);
+                }
+            }
+            Event::AnswerAndClose(request, plan) => {
+                if let Some(state) = self.exchange.requests.get_mut(request) {
+                    state.plan = plan;
+                    state.persistence = Persistence::Close;
+                    self.answer_by_plan(request, now);
+                }
+            }
+            Event::Refuse(key, status) => self.answer_at_once(key, status, now),
+            Event::RefuseWith(key, plan) => {
+                if !self.cx.outbox.is_finished(key) {
+                    let request = Request::new(key, plan, now, self.cx.limits.request_timeout);
+                    self.enqueue(key, request, now);
+                }
+            }
             Event::HeldGone(session, request) => self.poll_gone(session, request),
             Event::BodyUnwanted(request, key) => self.bodies.streamed.forget_of(request, key),
             Event::Requeue(request) => self.requeue(request, now),
@@ -422,5 +467,62 @@ impl Hub {
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
         }
+    }
+}
+
+/// What comes to live connections from outside.
+impl Hub {
+    /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
+    pub fn set_session_key(&mut self, key: &[u8; 32]) {
+        self.live.set_session_key(key);
+        self.cx.has_sessions = true;
+    }
+
+    /// How many entries there are of what is due for sessions.
+    #[cfg(test)]
+    fn planned_for_sessions(&self) -> usize {
+        self.live.planned_for_sessions()
+    }
+
+    /// The numbers of all connections that the server of `link` had when it was asked, after
+    /// [`AskWhoIsThere`](Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
+    pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
+        let Some(sender) = self.cx.servers[link].sender.clone() else { return };
+        let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
+        self.cx.servers[link].load.others = others;
+        let mut found = 0u64;
+        for key in gone {
+            // Others may have ended with one before.
+            if self.live.is_held(&self.cx, key) {
+                found += 1;
+                self.handle_disconnect(key, &disconnect(sender.as_str(), key.id), now);
+            }
+        }
+        if found > 0 {
+            self.cx.ledger.counters.untold += found;
+            let connections = if found == 1 { "connection is" } else { "connections are" };
+            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
+        }
+    }
+
+    /// A WebSocket handshake. `false`: no channel takes it.
+    fn handle_handshake(
+        &mut self,
+        key: ConnKey,
+        (envelope, head): (&Envelope<'_>, &Head<'_>),
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        if self.cx.apps.channel_for(envelope, head).is_none() {
+            return false;
+        }
+        let carries = |conn: &Conn| conn.carries.is_some();
+        if self.live_disconnected(key, now) || self.cx.outbox.conns.map.get(&key).is_some_and(carries) {
+            // Mongrel2 gave the number to somebody else, so its last owner is gone.
+            self.drop_connection(key);
+        }
+        let taken = self.live.handle_handshake(&mut self.cx, key, envelope, head, message, now);
+        self.settle(now);
+        taken
     }
 }

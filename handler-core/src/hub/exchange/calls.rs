@@ -9,7 +9,7 @@ use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::Beside;
-use crate::hub::request::{Asking, Body, Plan};
+use crate::hub::request::{Asking, Body, Called, Plan};
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::origin;
 use mongrel2_wire::Envelope;
@@ -84,7 +84,9 @@ impl Hub {
         }
         let plan = std::mem::replace(&mut self.exchange.requests[request].plan, Plan::NONE);
         let Plan::Call(asking) = plan else { return };
-        self.answer_call(request, *asking, now);
+        let state = &self.exchange.requests[request];
+        let called = Called { request, conn: state.conn, number: state.number };
+        self.answer_call(called, *asking, now);
     }
 
     /// The largest message that the channel takes, bytes.

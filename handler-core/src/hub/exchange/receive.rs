@@ -190,7 +190,7 @@ impl Hub {
                 self.refuse(link, &envelope, fault.reason(), now);
                 self.answer_at_once(key, 400, now);
             }
-            Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
+            Kind::Handshake if self.handle_handshake(key, (&envelope, &head), message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
             _ if self.raw_app().is_some() => self.enqueue_raw(key, &head, message, now),

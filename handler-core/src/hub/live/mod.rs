@@ -11,6 +11,7 @@
 //! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
 mod about;
+mod admission;
 mod asking;
 mod by_http;
 mod deciding;
