@@ -466,6 +466,21 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
+            Event::Opened(number) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.bosh_opened(&mut self.cx, id, now);
+                }
+            }
+            Event::CloseLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.close_live(&mut self.cx, id, code, reason, now);
+                }
+            }
+            Event::EndLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.finish_live(&mut self.cx, id, code, reason, now);
+                }
+            }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What comes from a live connection.
 
-use super::table::{Carrier, Stage};
-use super::work::Pending;
 use crate::hub::context::Context;
 use crate::hub::ids::ConnKey;
 use crate::hub::ids::LiveId;
@@ -9,6 +7,9 @@ use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::pending::Pending;
+use crate::hub::live::table::Stage;
 use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Event;
 use mongrel2_wire::{Envelope, Head, Kind};
@@ -76,12 +77,6 @@ impl Live {
         }
     }
 
-    pub(super) fn count_received(&mut self, cx: &mut Context, id: LiveId) {
-        if let Some(meter) = self.meter_of(id).and_then(|meter| cx.ledger.traffic.channel(meter)) {
-            meter.received += 1;
-        }
-    }
-
     fn receive_frame(&mut self, cx: &mut Context, id: LiveId, flags: u8, payload: &[u8], now: Instant) {
         if self.is_undecided(id) {
             self.refuse_early_frame(cx, id, now);
@@ -136,9 +131,4 @@ impl Live {
             self.give(cx, id, message, now);
         }
     }
-}
-
-/// Where the key of a live connection is wanted and nothing else.
-pub(super) fn key_of(live: &Live, id: LiveId) -> Option<ConnKey> {
-    live.lives.get(id).map(|channel| channel.key)
 }

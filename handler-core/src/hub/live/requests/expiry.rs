@@ -1,33 +1,16 @@
 //! How a session's time passes: polls that were held long enough, signs of life, and the end of those for whom nobody
 //! comes.
 
-use super::super::table::{Carrier, Stage};
-use super::lines::FAR;
 use crate::channel::{event_stream, poll};
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::session::FAR;
+use crate::hub::live::table::Stage;
 use std::time::{Duration, Instant};
 
-/// The shortest time between two signs of life, seconds: what a script sets below is this.
-const LEAST: f64 = 0.05;
-
 impl Live {
-    /// There may be something to do for a session then.
-    pub(super) fn look_at(&mut self, id: LiveId, due: Instant) {
-        let Some(channel) = self.lives.get_mut(id) else { return };
-        let number = channel.number;
-        let Carrier::Http(session) = &mut channel.carrier else { return };
-        self.sessions.agenda.plan(due, id, number, &mut session.planned);
-    }
-
-    /// How often the client of a stream gets a sign of life.
-    pub(in crate::hub::live) fn ping_of(&self, cx: &Context, id: LiveId) -> Option<Duration> {
-        let channel = self.lives.get(id)?;
-        let ping = cx.apps.channel(channel.app, channel.route)?.ping;
-        (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
-    }
-
     /// Does what is due for sessions.
     pub(in crate::hub) fn pass_time_of_sessions(&mut self, cx: &mut Context, now: Instant) {
         let inactivity = cx.limits.inactivity;

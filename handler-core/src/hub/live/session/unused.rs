@@ -3,16 +3,14 @@
 //! Opening a session costs a client one small request. Without this, one client could take all places within seconds, and
 //! keep them until they are given up.
 
-use super::super::table::{Carrier, Lives, Stage};
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
-use crate::hub::ledger::counters::Complaint;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::table::{Lives, Stage};
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::time::Instant;
-use tracing::warn;
 
 /// Sessions for polls with their numbers, in the order of their openings. Some are used or over by now.
 #[derive(Debug, Default)]
@@ -28,7 +26,7 @@ impl Unused {
     }
 
     /// Takes the oldest that is still unused.
-    fn take_oldest(&mut self, lives: &Lives) -> Option<LiveId> {
+    pub(in crate::hub::live) fn take_oldest(&mut self, lives: &Lives) -> Option<LiveId> {
         while let Some(session) = self.0.pop_front() {
             if is_unused(session, lives) {
                 return Some(session.0);
@@ -48,16 +46,16 @@ fn is_unused((id, number): (LiveId, u64), lives: &Lives) -> bool {
 
 /// The sessions of one client's address.
 #[derive(Debug, Default)]
-struct Share {
-    open: usize,
-    unused: Unused,
+pub(in crate::hub::live) struct Share {
+    pub(in crate::hub::live) open: usize,
+    pub(in crate::hub::live) unused: Unused,
 }
 
 /// The sessions of each client's address that is counted.
 #[derive(Debug, Default)]
 pub(in crate::hub::live) struct Shares {
     clients: FxHashMap<LiveId, ClientAddress>,
-    shares: FxHashMap<ClientAddress, Share>,
+    pub(in crate::hub::live) shares: FxHashMap<ClientAddress, Share>,
 }
 
 impl Shares {
@@ -81,7 +79,7 @@ impl Shares {
 
 impl Live {
     /// A session was opened, and its client has not come back yet.
-    pub(super) fn note_unused(&mut self, cx: &mut Context, id: LiveId) {
+    pub(in crate::hub::live) fn note_unused(&mut self, cx: &mut Context, id: LiveId) {
         let lives = &self.lives;
         let Some(number) = lives.get(id).map(|channel| channel.number) else { return };
         let sessions = &mut self.sessions;
@@ -90,55 +88,5 @@ impl Live {
         if let Some(share) = shares.clients.get(&id).and_then(|client| shares.shares.get_mut(client)) {
             share.unused.add((id, number), cx.limits.sessions_per_address, lives);
         }
-    }
-
-    /// Whether there is room for a session of this client, if need be by ending one that no client has come back to.
-    /// Nothing is kept for a client that comes after all: it gets 410, and opens another one.
-    pub(in crate::hub::live) fn makes_room_for_session(
-        &mut self,
-        cx: &mut Context,
-        client: Option<ClientAddress>,
-        now: Instant,
-    ) -> bool {
-        let most = cx.limits.sessions_per_address;
-        let sessions = &mut self.sessions;
-        let share = client.and_then(|client| sessions.shares.shares.get_mut(&client));
-        if let Some(share) = share.filter(|share| share.open >= most) {
-            let oldest = share.unused.take_oldest(&self.lives);
-            if cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                let becomes = becomes_of(oldest);
-                let client = client.map(tracing::field::display);
-                warn!(
-                    client,
-                    "{most} sessions of this address are open: {becomes}: limits.sessions_per_address"
-                );
-            }
-            // That is room for one of all clients, too.
-            return self.end_for_room(cx, oldest, now);
-        }
-        let most = cx.limits.sessions;
-        if self.sessions.open < most {
-            return true;
-        }
-        let oldest = self.sessions.unused.take_oldest(&self.lives);
-        if cx.ledger.complaints.pass(Complaint::Overflow, now) {
-            warn!("{most} sessions are open: {}: limits.sessions", becomes_of(oldest));
-        }
-        self.end_for_room(cx, oldest, now)
-    }
-
-    fn end_for_room(&mut self, cx: &mut Context, oldest: Option<LiveId>, now: Instant) -> bool {
-        match oldest {
-            Some(id) => self.end_live(cx, id, 1013, "too many sessions", now),
-            None => cx.ledger.counters.overloaded += 1,
-        }
-        oldest.is_some()
-    }
-}
-
-fn becomes_of(oldest: Option<LiveId>) -> &'static str {
-    match oldest {
-        Some(_) => "one that was never polled is ended for a new one",
-        None => "a new one gets 503",
     }
 }

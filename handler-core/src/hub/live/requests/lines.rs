@@ -4,173 +4,27 @@
 //! a stream of events does; besides, both sides acknowledge, so nothing that was written is discarded before it has
 //! arrived, and messages of the client need no request each.
 
-use super::super::table::{Carrier, Channel, Lives, Stage};
-use super::asking::GONE;
-use super::{ByHttp, Carried};
+use crate::channel::call;
 use crate::channel::line::{self, Said};
-use crate::channel::{call, event_stream, poll};
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
-use crate::hub::limits::Limits;
 use crate::hub::live::Live;
-use crate::hub::live::ending::PATIENCE;
+use crate::hub::live::carrier::Carried;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::carrier::Line;
+use crate::hub::live::session::FAR;
+use crate::hub::live::session::GONE;
 use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::pacing::Pacer;
-use kennel_http::websocket::{CloseCode, Codec, Event, Offer, Session};
+use kennel_http::websocket::{CloseCode, Event, Offer, Session};
 use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
 
-/// Bytes of frames that are written to a connection before it has sent those that were.
-const TOGETHER: usize = 64 << 10;
-/// The least that may be handed out without an acknowledgement, bytes; `limits.resume` may allow more.
-pub(super) const LEAST_WINDOW: usize = 128 << 10;
 /// How long an acknowledgement waits for a message that it can travel with.
 const DELAY: Duration = Duration::from_millis(200);
-/// When to look at a session for which nothing is due.
-pub(super) const FAR: Duration = Duration::from_secs(86_400);
-/// Signs of life that a client may leave unanswered. More than those of a plain WebSocket: a client that sends a large message
-/// over a slow line answers behind it, and to be cut off would make it begin again.
-const UNANSWERED: u8 = 4;
-
-/// A WebSocket that carries a session.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) socket: Session,
-    /// The number of the last message of the client that this line has brought.
-    said: u64,
-    /// How far the client knows that its messages have come.
-    told: u64,
-    /// The script does not keep up, and the client knows it: nothing is taken until the message comes that was refused.
-    busy: bool,
-    /// The number of the last message that the client expects to have.
-    pub(super) handed: u64,
-}
-
-/// What a session's sign of life came to.
-pub(in crate::hub::live) enum Beat {
-    /// No WebSocket carries it now, or one that is being closed.
-    None,
-    /// The client has left several unanswered.
-    Dead(ConnKey),
-    /// It is to be sent there.
-    Due(ConnKey),
-}
-
-impl ByHttp {
-    /// Appends a ping and a sign of life, where a WebSocket carries the session.
-    pub fn beat(&mut self, out: &mut Vec<u8>, codec: &mut Codec) -> Beat {
-        let (Some(key), Some(line)) = (self.stream, &mut self.line) else {
-            self.beats = false;
-            return Beat::None;
-        };
-        if line.socket.unanswered() >= UNANSWERED {
-            self.beats = false;
-            return Beat::Dead(key);
-        }
-        if !line.socket.ping(out) {
-            self.beats = false;
-            return Beat::None;
-        }
-        line::steer(line::ALIVE, codec, out);
-        Beat::Due(key)
-    }
-
-    /// The WebSocket that carries the session.
-    pub fn line_key(&self) -> Option<ConnKey> {
-        self.stream.filter(|_| self.line.is_some())
-    }
-
-    /// Whether a sign of life has to be planned: none is yet.
-    pub fn plan_beats(&mut self) -> bool {
-        !std::mem::replace(&mut self.beats, true)
-    }
-
-    /// Counts a ping that asks whether messages have arrived. `false`: no WebSocket carries the session.
-    pub fn asks(&mut self) -> bool {
-        let Some(line) = &mut self.line else { return false };
-        line.socket.asks();
-        true
-    }
-}
-
-impl Lives {
-    /// Whether a WebSocket carries this session.
-    pub(in crate::hub) fn is_on_line(&self, id: LiveId) -> bool {
-        let carrier = self.get(id).map(|channel| &channel.carrier);
-        matches!(carrier, Some(Carrier::Http(session)) if session.line.is_some())
-    }
-}
-
-impl Live {
-    /// Writes what waits for a session to its WebSocket.
-    pub(super) fn fill_line(&mut self, id: LiveId, conn: &mut Conn, limits: &Limits, now: Instant) {
-        let Some(channel) = self.lives.get_mut(id) else { return };
-        let Channel { number, stage, carrier: Carrier::Http(session), .. } = channel else { return };
-        let Some(line) = &mut session.line else { return };
-        let window = limits.resume.max(LEAST_WINDOW);
-        let is_closing = *stage == Stage::Closing;
-        let has_room = |session: &crate::channel::mailbox::Mailbox| {
-            let (letters, bytes) = session.unacknowledged();
-            // The close goes behind all that waits, whether the client acknowledges or not.
-            is_closing || (bytes < window && letters < (limits.mailbox as u64 / 2).max(1))
-        };
-        if has_room(&session.mailbox) && session.mailbox.peek().is_some() {
-            line.acknowledge(session.received, conn, &mut self.codec);
-        }
-        let deflate = line.socket.deflate();
-        while conn.out.len() < TOGETHER
-            && line.socket.is_open()
-            && has_room(&session.mailbox)
-            && let Some((number, letter)) = session.mailbox.hand_out()
-        {
-            let codec = &mut self.codec;
-            if number != line.handed + 1 {
-                conn.out.append(|out| line::steer(line::number(number).as_bytes(), codec, out));
-            }
-            line.handed = number;
-            conn.out.append(|out| line::message(letter, deflate, codec, out));
-        }
-        if is_closing && session.mailbox.is_all_sent() {
-            let (code, reason) = self.our_closes.get(&id).map_or((1000, ""), |(code, why)| (*code, why));
-            if conn.out.append(|out| line.socket.close(CloseCode(code), reason, out)) {
-                session.due = *session.told.get_or_insert(now + PATIENCE);
-                self.sessions.agenda.plan(session.due, id, *number, &mut session.planned);
-            }
-        }
-    }
-}
-
-impl Line {
-    /// Tells the client how far its messages have come, if it does not know.
-    fn acknowledge(&mut self, received: u64, conn: &mut Conn, codec: &mut Codec) {
-        if self.told < received && self.socket.is_open() {
-            self.told = received;
-            conn.out.append(|out| line::steer(line::received(received, false).as_bytes(), codec, out));
-        }
-    }
-
-    /// The last frames: what waits, and the close.
-    pub(super) fn dismiss(
-        &mut self,
-        session: (&mut crate::channel::mailbox::Mailbox, u64),
-        close: (u16, &str),
-        conn: &mut Conn,
-        codec: &mut Codec,
-    ) {
-        let (mailbox, received) = session;
-        self.acknowledge(received, conn, codec);
-        let deflate = self.socket.deflate();
-        while self.socket.is_open()
-            && let Some((_, letter)) = mailbox.hand_out()
-        {
-            conn.out.append(|out| line::message(letter, deflate, codec, out));
-        }
-        conn.out.append(|out| self.socket.close(CloseCode(close.0), close.1, out));
-    }
-}
 
 impl Live {
     /// Whether a handshake that keeps the rules is one of `kennel.js` for a session.
@@ -427,7 +281,13 @@ impl Live {
     }
 
     /// Something is due for a session that a WebSocket carries: an acknowledgement, or its end.
-    pub(super) fn line_is_due(&mut self, cx: &mut Context, id: LiveId, key: ConnKey, now: Instant) {
+    pub(in crate::hub::live) fn line_is_due(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        key: ConnKey,
+        now: Instant,
+    ) {
         let Some(session) = self.by_http_mut(id) else { return };
         if session.told.is_some() {
             // The client has not answered our close.
@@ -444,32 +304,6 @@ impl Live {
         {
             line.acknowledge(received, conn, &mut self.codec);
             cx.outbox.mark_dirty(key);
-        }
-    }
-
-    /// A sign of life by whatever carries a session.
-    pub(super) fn say_alive(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
-        let inactivity = cx.limits.inactivity;
-        let Some(session) = self.by_http_mut(id) else { return };
-        let (stream, is_line) = (session.stream, session.line.is_some());
-        if let Some(held) = session.poll.take() {
-            session.due = now + inactivity;
-            let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
-            self.look_at(id, due);
-            self.answer_call_by(cx, held.request, (200, &held.cors), nothing);
-        } else if let Some(key) = stream {
-            let codec = &mut self.codec;
-            // What waits to be sent is a sign of life by itself.
-            let is_free = |conn: &&mut Conn| !conn.is_ending() && conn.out.is_empty();
-            if let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(is_free) {
-                match is_line {
-                    true => conn.out.append(|out| line::steer(line::ALIVE, codec, out)),
-                    false => conn.out.extend(event_stream::ALIVE),
-                }
-                cx.outbox.mark_dirty(key);
-            }
-        } else if session.told.is_none() {
-            session.due = now + inactivity;
         }
     }
 

@@ -4,8 +4,6 @@ use crate::channel::bounds::check_data;
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::WorkerId;
-use crate::hub::ledger::about::log_about;
-use crate::hub::ledger::counters::Complaint;
 use crate::hub::live::Live;
 use crate::worker::protocol::{Action, Question, encode_answer};
 use kennel_http::response::Response;
@@ -83,15 +81,6 @@ impl Live {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// A script wants what cannot be.
-    pub(super) fn refuse_order(&mut self, cx: &mut Context, id: LiveId, problem: &str, now: Instant) {
-        cx.ledger.counters.refused_orders += 1;
-        let Some(key) = super::intake::key_of(self, id) else { return };
-        if cx.ledger.complaints.pass(Complaint::Refused, now) {
-            log_about!(warn, self.about_by(cx, id, key), "{problem}");
         }
     }
 

@@ -1,8 +1,6 @@
 //! Messages to the clients of sessions.
 
-use super::super::table::{Carrier, Stage};
-use super::ByHttp;
-use crate::channel::mailbox::{Bounds, Letter, Posted};
+use crate::channel::mailbox::{Letter, Posted};
 use crate::channel::{event_stream, poll};
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
@@ -11,9 +9,11 @@ use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;
 use crate::hub::live::Live;
-use crate::hub::live::ending::PATIENCE;
+use crate::hub::live::carrier::ByHttp;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::table::PATIENCE;
+use crate::hub::live::table::Stage;
 use crate::hub::outbox::connection::Conn;
-use crate::worker::protocol::Slow;
 use std::time::Instant;
 
 /// Bytes of events that are written to a connection before it has sent those that were.
@@ -22,21 +22,6 @@ const TOGETHER: usize = 64 << 10;
 const POLLS_TOGETHER: usize = 1 << 20;
 
 impl Live {
-    /// The session of a live connection, if it is one.
-    pub(in crate::hub::live) fn by_http(&self, id: LiveId) -> Option<&ByHttp> {
-        match &self.lives.get(id)?.carrier {
-            Carrier::Http(session) => Some(session),
-            _ => None,
-        }
-    }
-
-    pub(super) fn by_http_mut(&mut self, id: LiveId) -> Option<&mut ByHttp> {
-        match &mut self.lives.get_mut(id)?.carrier {
-            Carrier::Http(session) => Some(session),
-            _ => None,
-        }
-    }
-
     /// Writes what waits for a session to the connection that has its events, if that has sent all before.
     pub(in crate::hub) fn fill_stream(&mut self, conn: &mut Conn, limits: &Limits, now: Instant) {
         let Some(id) = conn.carries.filter(|_| conn.out.is_empty() && !conn.is_ending()) else { return };
@@ -67,16 +52,6 @@ impl Live {
 }
 
 impl Live {
-    /// What a session's mailbox holds at most.
-    pub(super) fn bounds_of(&self, cx: &Context, id: LiveId) -> Bounds {
-        let limit = cx.limits.connection_output;
-        let channel = self.lives.get(id);
-        let spec = channel.and_then(|c| cx.apps.channel(c.app, c.route));
-        let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
-        let bytes = if slow == Slow::Wait { limit } else { buffer.min(limit) };
-        Bounds { letters: cx.limits.mailbox, bytes, slow }
-    }
-
     /// Puts a message into a session's mailbox.
     pub(in crate::hub::live) fn post(
         &mut self,
@@ -120,7 +95,7 @@ impl Live {
                         "dropped and closed: the client does not come for what is sent to it"
                     );
                 }
-                self.finish_live(cx, id, 1008, "too slow", now);
+                self.to_end(cx, id, 1008, "too slow");
                 return;
             }
         }
@@ -165,7 +140,7 @@ impl Live {
     }
 
     /// Answers a session's poll, if one is held, with all that waits.
-    pub(super) fn answer_poll(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn answer_poll(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
         let inactivity = cx.limits.inactivity;
         let Some(channel) = self.lives.get_mut(id) else { return };
         let closing = channel.stage == Stage::Closing;
@@ -183,7 +158,7 @@ impl Live {
     }
 
     /// Whatever carries a session now makes way for what comes.
-    pub(super) fn make_way(&mut self, cx: &mut Context, id: LiveId) {
+    pub(in crate::hub::live) fn make_way(&mut self, cx: &mut Context, id: LiveId) {
         let Some(session) = self.by_http_mut(id) else { return };
         let (poll, stream) = (session.poll.take(), session.stream.take());
         session.line = None;
@@ -286,6 +261,36 @@ impl Live {
         if session.stream.take_if(|stream| *stream == key).is_some() {
             session.line = None;
             self.sessions.alone.push(id);
+        }
+    }
+}
+
+impl Live {
+    /// A sign of life by whatever carries a session.
+    pub(in crate::hub::live) fn say_alive(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let inactivity = cx.limits.inactivity;
+        let Some(session) = self.by_http_mut(id) else { return };
+        let (stream, is_line) = (session.stream, session.line.is_some());
+        if let Some(held) = session.poll.take() {
+            session.due = now + inactivity;
+            let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
+            self.look_at(id, due);
+            self.answer_call_by(cx, held.request, (200, &held.cors), nothing);
+        } else if let Some(key) = stream {
+            let codec = &mut self.codec;
+            // What waits to be sent is a sign of life by itself.
+            let is_free = |conn: &&mut Conn| !conn.is_ending() && conn.out.is_empty();
+            if let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(is_free) {
+                match is_line {
+                    true => conn
+                        .out
+                        .append(|out| crate::channel::line::steer(crate::channel::line::ALIVE, codec, out)),
+                    false => conn.out.extend(event_stream::ALIVE),
+                }
+                cx.outbox.mark_dirty(key);
+            }
+        } else if session.told.is_none() {
+            session.due = now + inactivity;
         }
     }
 }

@@ -4,14 +4,15 @@
 //! A frame has no number in it, so the WebSockets of all members that are up to date get the same bytes. Whatever hinders
 //! one of them, its messages lie in its mailbox and leave when the turn ends, as for any other session.
 
-use super::super::table::{Carrier, Stage};
-use super::lines::LEAST_WINDOW;
 use crate::channel::line;
 use crate::channel::mailbox::Letter;
 use crate::hub::context::Context;
 use crate::hub::ids::ConnKey;
 use crate::hub::ids::LiveId;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::session::LEAST_WINDOW;
+use crate::hub::live::table::Stage;
 use kennel_http::websocket::Deflate;
 use mongrel2_wire::ConnId;
 use std::sync::Arc;

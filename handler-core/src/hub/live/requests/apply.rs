@@ -1,6 +1,5 @@
 //! What a session's client asks for, done.
 
-use super::{ByHttp, Carried, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
@@ -12,9 +11,14 @@ use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::Live;
 use crate::hub::live::admission::refusal;
+use crate::hub::live::carrier::ByHttp;
+use crate::hub::live::carrier::Carried;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::carrier::Poll;
 use crate::hub::live::opening::{Beginning, without_body};
-use crate::hub::live::table::{Carrier, Stage};
-use crate::hub::live::work::Pending;
+use crate::hub::live::pending::Pending;
+use crate::hub::live::session::GONE;
+use crate::hub::live::table::Stage;
 use crate::hub::request::Plan;
 use crate::hub::request::{Asking, Called};
 use crate::worker::protocol::Slow;
@@ -24,9 +28,6 @@ use kennel_http::response::Form;
 use kennel_http::stream::Opening;
 use mongrel2_wire::Envelope;
 use std::time::{Duration, Instant};
-
-/// What the client of a session that is over reads.
-pub(super) const GONE: &str = "this session has ended, or never was; open a new one";
 
 impl Live {
     /// Does what a request to a channel asks for, and answers it or holds it.
@@ -117,7 +118,7 @@ impl Live {
         }
     }
 
-    pub(super) fn open_session(
+    pub(in crate::hub::live) fn open_session(
         &mut self,
         cx: &mut Context,
         place: (AppId, u16),
@@ -189,7 +190,7 @@ impl Live {
     }
 
     /// The client has all messages up to a number.
-    pub(super) fn go_on(
+    pub(in crate::hub::live) fn go_on(
         &mut self,
         cx: &mut Context,
         id: LiveId,
@@ -245,7 +246,7 @@ impl Live {
     }
 
     /// Takes a client's message: 204, or another status and why.
-    pub(super) fn take_message(
+    pub(in crate::hub::live) fn take_message(
         &mut self,
         cx: &mut Context,
         id: LiveId,
