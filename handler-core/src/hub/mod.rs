@@ -334,16 +334,24 @@ impl Hub {
     /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
     fn look_at_idle(&mut self, now: Instant) {
         for GivenUp { key, waiting, why } in self.cx.outbox.look_at_idle(&self.cx.servers, now) {
-            let text = match why {
-                Why::ReadsNothing => "dropped and closed: the client has read nothing for minutes",
-                Why::ServerIsFull => {
-                    "dropped and closed: too much waits for this server's clients, and this one does not read"
-                }
-            };
             if waiting > 0 {
                 self.cx.ledger.counters.overflowed += 1;
                 if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    log_about!(warn, self.about_connection(key), waiting, "{text}");
+                    let about = self.about_connection(key);
+                    match why {
+                        Why::ReadsNothing => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: the client has read nothing for minutes"
+                        ),
+                        Why::ServerIsFull => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: too much waits for this server's clients, and this one does not read"
+                        ),
+                    }
                 }
             }
             self.live_disconnected(key, now);

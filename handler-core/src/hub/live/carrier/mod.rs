@@ -5,8 +5,8 @@ mod http;
 mod line;
 
 pub(super) use bosh::{ByBosh, element_of};
-pub(super) use http::{ByHttp, Carried, Poll};
-pub(super) use line::{Beat, Line};
+pub(super) use http::{Beat, ByHttp, Carried, Poll};
+pub(super) use line::Line;
 
 use kennel_http::websocket::Session;
 
