@@ -170,7 +170,7 @@ pub(crate) fn with_message<T>(
     if message.is_none() {
         return Err(PyTypeError::new_err("a message is text, bytes, or a value for JSON, not None"));
     }
-    let types = py.import("kennel._json")?;
+    let types = py.import("kennel._runtime.json")?;
     if message.is_instance(&types.getattr("BINARY")?)? {
         let bytes = answer::bytes(message)?;
         return Ok(send(true, bytes.as_bytes()));

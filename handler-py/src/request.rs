@@ -292,7 +292,7 @@ impl Request {
     #[pyo3(signature = (most = None))]
     fn receive<'py>(slf: &Bound<'py, Self>, most: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
         let job = slf.get()._job();
-        slf.py().import("kennel._body")?.getattr("receive")?.call1((job, most))
+        slf.py().import("kennel._http.body")?.getattr("receive")?.call1((job, most))
     }
 
     /// Bytes of the body that have arrived.
@@ -315,7 +315,7 @@ impl Request {
         if let Some(conn) = this.conn.get() {
             return Ok(conn.bind(py).clone());
         }
-        let class = py.import("kennel._conn")?.getattr("HttpConnection")?;
+        let class = py.import("kennel._live.conn")?.getattr("HttpConnection")?;
         let conn = class.call1((text(py, this.job.conn()), slf))?;
         Ok(this.conn.get_or_init(|| conn.unbind()).bind(py).clone())
     }
@@ -355,7 +355,7 @@ impl Request {
 
 /// A whole message for the raw level.
 pub(crate) fn message<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyAny>> {
-    let class = py.import("kennel._raw")?.getattr("Message")?;
+    let class = py.import("kennel._http.raw")?.getattr("Message")?;
     let headers = PyDict::new(py);
     let Some(envelope) = job.envelope() else {
         return class.call1(("", -1, "", headers, PyBytes::new(py, b"")));

@@ -69,7 +69,7 @@ impl<'a> Frame<'a> {
     }
 
     fn is_kennels(&self) -> bool {
-        self.file.ends_with("kennel>/_serve.py") || self.file.ends_with("/kennel/_serve.py")
+        self.file.ends_with("kennel>/_worker.py") || self.file.ends_with("/kennel/_worker.py")
     }
 
     fn is_of_a_library(&self) -> bool {
@@ -122,8 +122,8 @@ Thread 0x00007f0002 (most recent call first):
   File "/srv/site/shop/db.py", line 9 in connect
   File "<frozen importlib._bootstrap>", line 241 in _call_with_frames_removed
   File "/srv/site/app.py", line 4 in <module>
-  File "<kennel>/_serve.py", line 112 in _load
-  File "<kennel>/_serve.py", line 41 in main
+  File "<kennel>/_worker.py", line 112 in _load
+  File "<kennel>/_worker.py", line 41 in main
 "#;
 
     #[test]
@@ -146,7 +146,7 @@ Thread 0x00007f0002 (most recent call first):
         ] {
             assert_eq!(Standing::read(text.as_bytes(), None), None, "{text}");
         }
-        let before_the_script = "  File \"<kennel>/_serve.py\", line 41 in main\n";
+        let before_the_script = "  File \"<kennel>/_worker.py\", line 41 in main\n";
         assert_eq!(Standing::read(before_the_script.as_bytes(), None), None);
     }
 
