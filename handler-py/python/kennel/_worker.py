@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import faulthandler
-import importlib
-import importlib.util
 import os
-import sys
 import time
 from typing import Any, Iterator, Optional
 
 from . import _native
-from ._runtime import json, log, state, tasks, traceback
-from ._serve import evaluate
-from ._serve.load import LoadError, find_app, interface_of
+from ._runtime import json, log, state, tasks
+from ._serve.load import LoadError, interface_of, load, report
 from ._serve.server import Server
 
 
@@ -33,15 +28,15 @@ def main() -> int:
     tasks.early_loop()
     try:
         with _watched(page, worker.load_time):
-            found = _load(worker)
-            server = _server(worker, found)
+            found = load(worker)
+            server = server_of(worker, found)
     except BaseException as problem:
-        _report(worker, problem)
+        report(worker, problem)
         return 1
     try:
         server.serve()
     except LoadError as problem:
-        _report(worker, problem)
+        report(worker, problem)
         return 1
     return 0
 
@@ -92,83 +87,8 @@ def _forget(worker: _native.Worker) -> None:
         os.close(descriptor)
 
 
-def _report(worker: _native.Worker, problem: BaseException) -> None:
-    failure = traceback.describe(problem)
-    file: Optional[str] = failure.file or worker.source
-    line, message, details = failure.line, failure.message, failure.traceback
-    if isinstance(problem, LoadError):
-        file, line, message, details = worker.source, None, str(problem), problem.details
-    elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
-        file, line = None, None
-        message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
-        message += _near_module(worker.source)
-    elif isinstance(problem, ModuleNotFoundError) and str(problem) == f"No module named {problem.name!r}":
-        message = _missing(str(problem.name))
-    elif isinstance(problem, ImportError) and "no known parent package" in str(problem):
-        dotted = worker.source[: -len(".py")].replace("/", ".")
-        message += f"; as a part of its package it is `kennel run {dotted}`"
-    elif isinstance(problem, SystemExit):
-        message = f"the script ended itself while it was loaded ({message})"
-    worker.fail(message, file, line, details)
-
-
-def _near_module(name: str) -> str:
-    """Which module or script of this folder was probably meant."""
-    known = [os.path.splitext(entry.name)[0] for entry in os.scandir() if entry.name.endswith((".py", ".lua"))]
-    known += [entry.name for entry in os.scandir() if os.path.isfile(os.path.join(entry.path, "__init__.py"))]
-    near = difflib.get_close_matches(name, known, 1, 0.7)
-    if not near:
-        return ""
-    return f"; did you mean `{near[0]}{'.lua' if os.path.isfile(near[0] + '.lua') else ''}`?"
-
-
-def _missing(name: str) -> str:
-    """Of a module that Python did not find, in its own words."""
-    package = name.partition(".")[0]
-    text = f"there is no module `{name}` for {sys.executable}"
-    with contextlib.suppress(Exception):
-        if importlib.util.find_spec(package) is not None:
-            return f"{text}, but `{package}` is there"
-    return f"{text}; it may come with: {sys.executable} -m pip install {package}"
-
-
-def _load(worker: _native.Worker) -> Any:
-    """Imports what is to be served, and finds the app in it."""
-    source, name = worker.source, worker.object
-    if worker.dev:
-        # Of two versions of a module that are saved within a second the first would be served, were it kept.
-        sys.dont_write_bytecode = True
-    if source.endswith(".py"):
-        folder, file = os.path.split(os.path.abspath(source))
-        sys.path.insert(0, folder)
-        module_name = file[: -len(".py")]
-        refuse_shadow(module_name)
-        spec = importlib.util.spec_from_file_location(module_name, os.path.join(folder, file))
-        if spec is None or spec.loader is None:
-            raise LoadError("it cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        sys.argv = [source]
-        # A script is compiled each time, as Python itself does: what lies in `__pycache__` is told from newer code
-        # only by whole seconds and its size.
-        with open(os.path.join(folder, file), "rb") as script:
-            exec(compile(script.read(), script.name, "exec", dont_inherit=True), module.__dict__)
-    else:
-        sys.path.insert(0, os.getcwd())
-        sys.argv = [source]
-        module = importlib.import_module(source)
-        tasks.set_own(sys.modules[source.partition(".")[0]])
-    evaluate.remember(vars(module))
-    return find_app(module, source, name)
-
-
-def refuse_shadow(module_name: str) -> None:
-    """A script that is called as this package is what `import kennel` would find."""
-    if module_name == "kennel":
-        raise LoadError("a script cannot be called `kennel.py`: its `import kennel` finds the script itself; rename it")
-
-
-def _server(worker: _native.Worker, found: Any) -> Server:
+def server_of(worker: _native.Worker, found: Any) -> Server:
+    """What serves that: by its interface."""
     interface = interface_of(found, worker.object, worker.source, worker.interface)
     if interface == "kennel":
         from ._serve.app import AppServer

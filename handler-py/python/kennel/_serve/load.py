@@ -1,14 +1,26 @@
-"""What a module has to be served: an app, or something that makes one; and which standard it speaks."""
+"""Brings in what is to be served: imports it, finds the app in it, or what makes one, and which standard that speaks.
+
+What does not load is told in words for whoever typed its name.
+"""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
+import importlib
+import importlib.util
 import inspect
+import os
+import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .. import _native
 from .._app.app import App
 from .._app.channel import is_async
+from .._runtime import tasks
+from .._runtime.traceback import describe
+from . import evaluate
 
 #: Names that are looked for when none was given, and those of what makes an app.
 _APPS = ("app", "application")
@@ -23,6 +35,42 @@ class LoadError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+def load(worker: _native.Worker) -> Any:
+    """Imports what is to be served, and finds the app in it."""
+    source, name = worker.source, worker.object
+    if worker.dev:
+        # Of two versions of a module that are saved within a second the first would be served, were it kept.
+        sys.dont_write_bytecode = True
+    if source.endswith(".py"):
+        folder, file = os.path.split(os.path.abspath(source))
+        sys.path.insert(0, folder)
+        module_name = file[: -len(".py")]
+        refuse_shadow(module_name)
+        spec = importlib.util.spec_from_file_location(module_name, os.path.join(folder, file))
+        if spec is None or spec.loader is None:
+            raise LoadError("it cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        sys.argv = [source]
+        # A script is compiled each time, as Python itself does: what lies in `__pycache__` is told from newer code
+        # only by whole seconds and its size.
+        with open(os.path.join(folder, file), "rb") as script:
+            exec(compile(script.read(), script.name, "exec", dont_inherit=True), module.__dict__)
+    else:
+        sys.path.insert(0, os.getcwd())
+        sys.argv = [source]
+        module = importlib.import_module(source)
+        tasks.set_own(sys.modules[source.partition(".")[0]])
+    evaluate.remember(vars(module))
+    return find_app(module, source, name)
+
+
+def refuse_shadow(module_name: str) -> None:
+    """A script that is called as this package is what `import kennel` would find."""
+    if module_name == "kennel":
+        raise LoadError("a script cannot be called `kennel.py`: its `import kennel` finds the script itself; rename it")
 
 
 class _Call(NamedTuple):
@@ -172,3 +220,44 @@ def _check(found: Any, interface: str, typed: str, source: str) -> None:
 
 def _is_of_asgi_2(found: Any) -> bool:
     return inspect.isclass(found) and inspect.iscoroutinefunction(found.__call__)
+
+
+def report(worker: _native.Worker, problem: BaseException) -> None:
+    """Tells the hub why what is to be served does not load."""
+    failure = describe(problem)
+    file: Optional[str] = failure.file or worker.source
+    line, message, details = failure.line, failure.message, failure.traceback
+    if isinstance(problem, LoadError):
+        file, line, message, details = worker.source, None, str(problem), problem.details
+    elif isinstance(problem, ModuleNotFoundError) and problem.name and failure.file is None:
+        file, line = None, None
+        message = f"cannot serve `{worker.source}`: there is neither a script nor a module of this name here"
+        message += _near_module(worker.source)
+    elif isinstance(problem, ModuleNotFoundError) and str(problem) == f"No module named {problem.name!r}":
+        message = _missing(str(problem.name))
+    elif isinstance(problem, ImportError) and "no known parent package" in str(problem):
+        dotted = worker.source[: -len(".py")].replace("/", ".")
+        message += f"; as a part of its package it is `kennel run {dotted}`"
+    elif isinstance(problem, SystemExit):
+        message = f"the script ended itself while it was loaded ({message})"
+    worker.fail(message, file, line, details)
+
+
+def _near_module(name: str) -> str:
+    """Which module or script of this folder was probably meant."""
+    known = [os.path.splitext(entry.name)[0] for entry in os.scandir() if entry.name.endswith((".py", ".lua"))]
+    known += [entry.name for entry in os.scandir() if os.path.isfile(os.path.join(entry.path, "__init__.py"))]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    if not near:
+        return ""
+    return f"; did you mean `{near[0]}{'.lua' if os.path.isfile(near[0] + '.lua') else ''}`?"
+
+
+def _missing(name: str) -> str:
+    """Of a module that Python did not find, in its own words."""
+    package = name.partition(".")[0]
+    text = f"there is no module `{name}` for {sys.executable}"
+    with contextlib.suppress(Exception):
+        if importlib.util.find_spec(package) is not None:
+            return f"{text}, but `{package}` is there"
+    return f"{text}; it may come with: {sys.executable} -m pip install {package}"

@@ -13,12 +13,12 @@ import sys
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from .. import _worker
 from .._app.app import App
 from .._live import orders
 from .._runtime import json, log, state, tasks
 from .._serve import evaluate
-from .._serve.load import OTHER_TESTS, LoadError, find_app
+from .._serve.load import OTHER_TESTS, LoadError, find_app, refuse_shadow, report
+from .._worker import server_of
 from .still_loop import StillLoop
 
 #: What the package keeps for a process, and so for a worker.
@@ -124,10 +124,10 @@ class Crew:
             found = self.app if self.app is not None else _load_source(native)
             if not isinstance(found, App) and callable(found):
                 raise LoadError(f"testing.site takes a kennel.App, not {type(found).__name__}{OTHER_TESTS}")
-            server = _worker._server(native, found)
+            server = server_of(native, found)
         except Exception as problem:
             worker.failed = True
-            _worker._report(native, problem)
+            report(native, problem)
             return
         # Threads have their own time: handlers that block run here one after the other.
         server.threads, server.all_in_threads = 0, False
@@ -159,7 +159,7 @@ def _load_source(native: Any) -> Any:
 
 
 def _run_script(path: str, name: str) -> Any:
-    _worker.refuse_shadow(name)
+    refuse_shadow(name)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
         raise LoadError("it cannot be imported")
