@@ -22,9 +22,9 @@ def deliver(sender: str, ids: Iterable[int], payload: bytes) -> None:
     """Sends bytes to connections of a server; longer lists than Mongrel2 takes are split."""
     if not isinstance(payload, bytes):
         raise TypeError(f"kennel.deliver takes bytes, not {type(payload).__name__}")
-    _native.deliver(state.worker(), sender, list(ids), payload)
+    _native.deliver(state.link(), sender, list(ids), payload)
 
 
 def disconnect(sender: str, ids: Iterable[int]) -> None:
     """Closes connections of a server."""
-    _native.deliver(state.worker(), sender, list(ids), None)
+    _native.deliver(state.link(), sender, list(ids), None)

@@ -24,7 +24,7 @@ def by_id(id: str) -> Optional[Connection]:
 
 def handle(number: int, id: str, transport: str) -> Connection:
     """The handle of a connection that the hub describes."""
-    return _live.get(number) or Connection(state.worker().link, number, id, transport)
+    return _live.get(number) or Connection(state.link(), number, id, transport)
 
 
 def _forget(conn: Connection) -> None:

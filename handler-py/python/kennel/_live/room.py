@@ -32,7 +32,7 @@ class Room:
             number = except_._number
         else:
             raise TypeError(f"`except_` is a connection, not {type(except_).__name__}")
-        _native.publish(state.worker(), self.name, message, number)
+        _native.publish(state.link(), self.name, message, number)
 
     def count(self) -> int:
         """How many are in it. Asks the hub, and waits for its answer."""
@@ -45,7 +45,7 @@ class Room:
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Closes all connections in it."""
-        _native.close_room(state.worker(), self.name, code, reason)
+        _native.close_room(state.link(), self.name, code, reason)
 
 
 def room(name: str) -> Room:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .._app.app import App
-    from .._native import Worker
+    from .._native import Link, Worker
 
 #: The app's own settings: `kennel.config`.
 config: dict[str, Any] = {}
@@ -20,19 +20,29 @@ serves = False
 #: What was still running after a stop is being cancelled.
 cutting = False
 
+_NO_WORKER = "this works in handlers and tasks of an app that `kennel run` serves"
+
 _worker: Worker | None = None
+_link: Link | None = None
 
 
 def set_worker(found: Worker) -> None:
-    global _worker
-    _worker = found
+    global _worker, _link
+    _worker, _link = found, found.link
 
 
 def worker() -> Worker:
     """The hub's other end; there is none outside of a worker."""
     if _worker is None:
-        raise RuntimeError("this works in handlers and tasks of an app that `kennel run` serves")
+        raise RuntimeError(_NO_WORKER)
     return _worker
+
+
+def link() -> Link:
+    """The way to the hub, for what needs no more of the worker."""
+    if _link is None:
+        raise RuntimeError(_NO_WORKER)
+    return _link
 
 
 def has_worker() -> bool:

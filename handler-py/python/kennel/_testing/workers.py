@@ -27,6 +27,7 @@ _KEPT: List[Tuple[Any, str, Any]] = [
     (state, "number", int),
     (state, "app", lambda: None),
     (state, "_worker", lambda: None),
+    (state, "_link", lambda: None),
     (tasks, "_loop", lambda: None),
     (tasks, "_carrier", lambda: None),
     (tasks, "_early", list),

@@ -1,6 +1,6 @@
 //! Views of what the client sent by name: headers, and the values of the query.
 
-use crate::job::{Job, is_clients};
+use crate::link::job::{Job, is_clients};
 use crate::text::text;
 use kennel_http::query;
 use mongrel2_wire::Text;

@@ -1,7 +1,8 @@
-//! From what a handler returned to the action that answers.
+//! From what a handler returned to the action that answers, and the head of that.
 
-use crate::job::Job;
+use crate::link::job::Job;
 use handler_core::worker::protocol::Action;
+use kennel_http::cookies::{self, Attributes};
 use kennel_http::{HeadLines, compression};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -170,4 +171,32 @@ pub(crate) fn opening(
         lines.extend_from_slice(b"\r\n");
     }
     Ok(lines)
+}
+
+/// The line of a cookie for a Set-Cookie header.
+#[pyfunction]
+#[pyo3(signature = (name, value, *, max_age=None, path=Some("/".to_owned()), domain=None, secure=false, http_only=true, same_site=Some("Lax".to_owned())))]
+#[expect(clippy::too_many_arguments, reason = "each is one of a cookie's attributes, by its name")]
+pub(crate) fn cookie<'py>(
+    py: Python<'py>,
+    name: &str,
+    value: &str,
+    max_age: Option<i64>,
+    path: Option<String>,
+    domain: Option<String>,
+    secure: bool,
+    http_only: bool,
+    same_site: Option<String>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let attributes = Attributes { max_age, path, domain, secure, http_only, same_site };
+    match cookies::set_cookie(name.as_bytes(), value.as_bytes(), &attributes) {
+        Ok(line) => Ok(PyBytes::new(py, &line)),
+        Err(problem) => Err(PyValueError::new_err(problem.to_string())),
+    }
+}
+
+/// Raises `ValueError` for what cannot be a header line.
+#[pyfunction]
+pub(crate) fn check_header(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    head(&[(name.clone(), value.clone())]).map(drop)
 }

@@ -1,9 +1,9 @@
 //! The body as a form, and what scripts do with its files.
 
-use crate::body::body_error;
-use crate::headers::{Pair, mapping};
-use crate::job::Job;
-use crate::refused::Refused;
+use crate::http::body::body_error;
+use crate::http::headers::{Pair, mapping};
+use crate::http::refused::Refused;
+use crate::link::job::Job;
 use crate::text::text;
 use handler_core::worker::form::{self, FormFailure};
 use handler_core::worker::sent_file;

@@ -1,7 +1,7 @@
 //! The wire of a live connection: what a script sends to it and does with it. The package's `Connection` adds what
 //! is rarer.
 
-use crate::answer;
+use crate::http::response;
 use crate::link::{Link, PyLink};
 use handler_core::channel::bounds;
 use handler_core::worker::protocol::Action;
@@ -109,7 +109,7 @@ impl Wire {
         protocol: &str,
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
     ) -> PyResult<()> {
-        let head = answer::head(&headers)?;
+        let head = response::head(&headers)?;
         self.link.push(py, &Action::Accept { conn: self.number, protocol, head: head.as_bytes() });
         Ok(())
     }
@@ -122,8 +122,8 @@ impl Wire {
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         body: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let head = answer::head(&headers)?;
-        let body = answer::bytes(body)?;
+        let head = response::head(&headers)?;
+        let body = response::bytes(body)?;
         self.open.store(false, Ordering::Relaxed);
         let (conn, head, body) = (self.number, head.as_bytes(), body.as_bytes());
         self.link.push(py, &Action::Refuse { conn, status, head, body });
@@ -172,7 +172,7 @@ pub(crate) fn with_message<T>(
     }
     let types = py.import("kennel._runtime.json")?;
     if message.is_instance(&types.getattr("BINARY")?)? {
-        let bytes = answer::bytes(message)?;
+        let bytes = response::bytes(message)?;
         return Ok(send(true, bytes.as_bytes()));
     }
     let text = types.getattr("encode")?.call1((message,))?;

@@ -2,11 +2,11 @@
 //!
 //! What a thread is woken for costs more than a short handler does, so the fewest are woken that do the work: a thread that
 //! is done takes the next job itself; and where every handler runs in threads, it is also the one that reads what
-//! the hub says next, since it is awake (see [`threads`](crate::threads)). Another thread is woken when handlers prove
+//! the hub says next, since it is awake (see [`threads`](crate::worker::threads)). Another thread is woken when handlers prove
 //! to be slow, or by the watch when things stand still.
 
-use crate::job::Job;
 use crate::link::Link;
+use crate::link::job::Job;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -3,14 +3,20 @@
 //! One thread at a time reads orders: the one that runs the loop, unless it has given its turn away. Any thread may
 //! push actions and ask the hub something.
 
-use crate::downloads::Downloads;
-use crate::flow::Flow;
-use crate::form_files::FormFiles;
-use crate::pulse::Pulse;
+pub(crate) mod downloads;
+pub(crate) mod flow;
+pub(crate) mod form_files;
+pub(crate) mod job;
+mod pulse;
+
+use downloads::Downloads;
+use flow::Flow;
+use form_files::FormFiles;
 use handler_core::sessions::{Jar, Keys, Options};
 use handler_core::worker::link::{Actions, Orders, Wake};
 use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{Action, Order, Question};
+use pulse::Pulse;
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;

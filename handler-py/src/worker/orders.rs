@@ -3,14 +3,15 @@
 //! What every request and every message pass is here: taking the order, making the request, calling the handler,
 //! answering with what it returned. Everything rarer is a call into the package.
 
-use crate::answer::{self, Sent};
-use crate::app::Kind;
-use crate::job::Job;
+use crate::http::raw::message;
+use crate::http::request::Request;
+use crate::http::response::{self, Sent};
+use crate::http::stream::PyJob;
 use crate::link::is_work;
-use crate::request::{Request, message};
-use crate::stream::PyJob;
+use crate::link::job::Job;
 use crate::text::text;
-use crate::worker_state::WorkerState;
+use crate::worker::app::Kind;
+use crate::worker::state::WorkerState;
 use handler_core::worker::protocol::{Action, FRAME_HEAD, Handler, Open, Order, ProtocolError, encode_job};
 use handler_core::worker::reader::BodyReader;
 use kennel_http::percent;
@@ -168,7 +169,7 @@ impl WorkerState {
             app.finish.call1(py, (request, number, value))?;
             return Ok(());
         }
-        match answer::send(py, &request.get().job, &value, &app.to_json, app.compress) {
+        match response::send(py, &request.get().job, &value, &app.to_json, app.compress) {
             Ok(Sent::Yes) => Ok(()),
             Ok(Sent::NotPlain) => {
                 app.finish.call1(py, (request, number, value))?;

@@ -1,10 +1,10 @@
 //! The bare job, for code that answers by itself: ASGI, WSGI, streams.
 
-use crate::answer;
-use crate::body;
-use crate::files::FoundFile;
-use crate::flow::Flow;
-use crate::job::Job;
+use crate::http::body;
+use crate::http::files::FoundFile;
+use crate::http::response;
+use crate::link::flow::Flow;
+use crate::link::job::Job;
 use crate::text::latin1;
 use handler_core::worker::files::Asked;
 use handler_core::worker::protocol::Action;
@@ -82,9 +82,9 @@ impl PyJob {
         compress: bool,
         reason: Option<&[u8]>,
     ) -> PyResult<bool> {
-        let head = answer::head_with_reason(status, reason.unwrap_or_default(), &headers)?;
-        let body = answer::bytes(body)?;
-        Ok(answer::respond(py, &self.job, status, head.as_bytes(), body.as_bytes(), compress))
+        let head = response::head_with_reason(status, reason.unwrap_or_default(), &headers)?;
+        let body = response::bytes(body)?;
+        Ok(response::respond(py, &self.job, status, head.as_bytes(), body.as_bytes(), compress))
     }
 
     /// Finds a file to answer with.
@@ -109,7 +109,7 @@ impl PyJob {
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         compress: bool,
     ) -> PyResult<()> {
-        let head = answer::head(&headers)?;
+        let head = response::head(&headers)?;
         found.send(py, &self.job, status, head.as_bytes(), compress)
     }
 
@@ -129,7 +129,7 @@ impl PyJob {
         headers: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
         reason: Option<&[u8]>,
     ) -> PyResult<bool> {
-        let head = answer::opening(status, reason.unwrap_or_default(), &headers)?;
+        let head = response::opening(status, reason.unwrap_or_default(), &headers)?;
         let serial = self.job.serial;
         let action = Action::Begin { serial, status, head: &head };
         Ok(!self.flow().is_gone() && self.job.link.push_for(py, serial, &action))
@@ -138,7 +138,7 @@ impl PyJob {
     /// Sends a piece of the body. `True`: another may follow at once; otherwise wait until there is `room`, or look
     /// whether the client is `gone`.
     fn write(&self, py: Python<'_>, piece: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let piece = answer::bytes(piece)?;
+        let piece = response::bytes(piece)?;
         let (serial, bytes) = (self.job.serial, piece.as_bytes());
         if self.flow().is_gone() || !self.job.link.push_for(py, serial, &Action::Piece { serial, bytes }) {
             return Ok(false);

@@ -1,9 +1,10 @@
 //! Files as answers, which go on by themselves once they have begun.
 
-use crate::job::Job;
 use crate::link::Link;
+use crate::link::job::Job;
 use handler_core::worker::files::{self, Asked, FileAnswer, FileError};
 use handler_core::worker::protocol::Action;
+use kennel_http::file;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -98,4 +99,10 @@ impl Link {
             _ => drop(self.end(py, serial, action)),
         }
     }
+}
+
+/// The value of a Content-Disposition that has the client store a body under a name.
+#[pyfunction]
+pub(crate) fn attachment(name: &str) -> String {
+    file::attachment(name)
 }

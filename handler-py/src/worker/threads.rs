@@ -7,8 +7,8 @@
 //! for a client that leaves, or the order to stop.
 
 use crate::link::Link;
-use crate::pool::{Duty, Sight};
-use crate::worker_state::{WorkerState, os_error};
+use crate::worker::pool::{Duty, Sight};
+use crate::worker::state::{WorkerState, os_error};
 use handler_core::worker::link::Wake;
 use pyo3::prelude::*;
 use std::sync::atomic::Ordering;

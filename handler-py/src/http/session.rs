@@ -1,7 +1,7 @@
 //! The session of a request. What is signed and how is `handler_core`'s; the values are a dict of Python, whose JSON the
 //! package hands over when the answer begins.
 
-use crate::job::Job;
+use crate::link::job::Job;
 use handler_core::sessions::{self, ENTROPY, Jar, Options, SessionError, Visit, csrf};
 use handler_core::worker::surroundings::{self, unix_time};
 use mongrel2_wire::Text;

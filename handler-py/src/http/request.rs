@@ -1,13 +1,14 @@
 //! The request as scripts see it: a view of the raw message. What nobody asks for is never decoded.
 
-use crate::body::{self, body_error};
 use crate::fields::Fields;
-use crate::flow::Flow;
-use crate::form::{Files, Form, Loaded};
-use crate::headers::{Args, Headers};
-use crate::job::Job;
-use crate::refused::Refused;
-use crate::session::{self, Session};
+use crate::http::body::{self, body_error};
+use crate::http::form::{Files, Form, Loaded};
+use crate::http::headers::{Args, Headers};
+use crate::http::raw::message;
+use crate::http::refused::Refused;
+use crate::http::session::{self, Session};
+use crate::link::flow::Flow;
+use crate::link::job::Job;
 use crate::text::text;
 use kennel_http::{charset, cookies, json};
 use mongrel2_wire::Text;
@@ -328,8 +329,8 @@ impl Request {
 
     /// The job behind it, for Kennel's own code.
     #[getter]
-    fn _job(&self) -> crate::stream::PyJob {
-        crate::stream::PyJob::new(Arc::clone(&self.job))
+    fn _job(&self) -> crate::http::stream::PyJob {
+        crate::http::stream::PyJob::new(Arc::clone(&self.job))
     }
 
     /// It names its connection, which names it: only the collector sees that nobody else names either. That it clears the
@@ -351,24 +352,4 @@ impl Request {
     fn __repr__(&self) -> String {
         format!("<request {}>", self.job.title())
     }
-}
-
-/// A whole message for the raw level.
-pub(crate) fn message<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyAny>> {
-    let class = py.import("kennel._http.raw")?.getattr("Message")?;
-    let headers = PyDict::new(py);
-    let Some(envelope) = job.envelope() else {
-        return class.call1(("", -1, "", headers, PyBytes::new(py, b"")));
-    };
-    for (name, values) in envelope.headers.iter().map_while(Result::ok) {
-        match values.single() {
-            Some(value) => headers.set_item(text(py, name), text(py, &value.bytes()))?,
-            None => {
-                let all: Vec<_> = values.iter().map(|value| text(py, &value.bytes())).collect();
-                headers.set_item(text(py, name), all)?;
-            }
-        }
-    }
-    let body = PyBytes::new(py, envelope.body);
-    class.call1((envelope.sender, envelope.conn_id, text(py, envelope.path), headers, body))
 }

@@ -1,13 +1,21 @@
 //! The worker as Kennel's own Python code drives it: what it was told to load, its loop, its end.
 
-use crate::answer::{self, Sent};
-use crate::app::{App, Given, GivenPage};
-use crate::conn::Wire;
+mod app;
+mod orders;
+mod pool;
+pub(crate) mod questions;
+pub(crate) mod routes;
+mod state;
+mod threads;
+
+use crate::http::response::{self, Sent};
+use crate::http::session::{self, SessionOptions};
+use crate::http::stream::PyJob;
 use crate::link::{Link, PyLink};
-use crate::orders::not_understood;
-use crate::session::{self, SessionOptions};
-use crate::stream::PyJob;
-use crate::worker_state::{WorkerState, os_error};
+use crate::live::conn::Wire;
+use crate::worker::app::{App, Given, GivenPage};
+use crate::worker::orders::not_understood;
+use crate::worker::state::{WorkerState, os_error};
 use handler_core::sessions::Jar;
 use handler_core::templates::Templates;
 use handler_core::worker::link::{self, Wake};
@@ -330,7 +338,7 @@ impl Worker {
     /// Answers with what a handler returned, when it is one of the plain values: `True`.
     fn send(&self, py: Python<'_>, job: &PyJob, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         let app = self.app()?;
-        Ok(answer::send(py, job.job(), value, &app.to_json, app.compress)? == Sent::Yes)
+        Ok(response::send(py, job.job(), value, &app.to_json, app.compress)? == Sent::Yes)
     }
 
     /// Ends a job that wants no answer.

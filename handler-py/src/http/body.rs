@@ -1,7 +1,7 @@
 //! A request's body in pieces: as it arrives, in routes that stream; otherwise as it lies in the message or in its file.
 
-use crate::flow::Flow;
-use crate::job::Job;
+use crate::link::flow::Flow;
+use crate::link::job::Job;
 use handler_core::worker::body::BodyError;
 use handler_core::worker::protocol::Action;
 use handler_core::worker::reader::Piece;

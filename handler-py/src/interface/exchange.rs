@@ -3,8 +3,8 @@
 //! Each request calls it twice. As a coroutine of Python that would cost more than everything else that Kennel does for
 //! the request; so the class of the package extends this one, and sees only what is rarer.
 
-use crate::answer;
-use crate::stream::PyJob;
+use crate::http::response;
+use crate::http::stream::PyJob;
 use handler_core::worker::protocol::Action;
 use kennel_http::HeadLines;
 use pyo3::intern;
@@ -88,7 +88,7 @@ impl Exchange {
             if announces_other_length(&name, &value, body.as_bytes().len()) {
                 return Ok(false);
             }
-            answer::push_line(&mut lines, &name, &value)?;
+            response::push_line(&mut lines, &name, &value)?;
         }
         let job = exchange.job.get().job();
         let (serial, status, head, body) = (job.serial, *status, lines.as_bytes(), body.as_bytes());

@@ -1,10 +1,10 @@
 //! What a worker consists of: its link, its app, its threads, and how far its end has come.
 
-use crate::app::App;
-use crate::conn::Wire;
-use crate::form_files::FormFiles;
 use crate::link::Link;
-use crate::pool::Pool;
+use crate::link::form_files::FormFiles;
+use crate::live::conn::Wire;
+use crate::worker::app::App;
+use crate::worker::pool::Pool;
 use handler_core::worker::protocol::Start;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;

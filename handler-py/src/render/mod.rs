@@ -1,7 +1,9 @@
 //! Pages from templates, and what they see of the request.
 
-use crate::request::Request;
-use crate::values::shown;
+mod values;
+
+use crate::http::request::Request;
+use crate::render::values::shown;
 use crate::worker::Worker;
 use handler_core::templates::Page;
 use handler_core::templates::minijinja::Value;

@@ -2,8 +2,8 @@
 //!
 //! Both name everything anew, and both are made for every request, so they are made here, in one walk over the headers.
 
-use crate::job::is_clients;
-use crate::stream::PyJob;
+use crate::http::stream::PyJob;
+use crate::link::job::is_clients;
 use crate::text::latin1;
 use kennel_http::{host, percent};
 use mongrel2_wire::{Text, Values};
