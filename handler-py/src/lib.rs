@@ -11,6 +11,9 @@
 //! * `testing`: a site without a server, for tests;
 //! * `package`: the package's source, so that a worker needs this one file.
 
+#[cfg(test)]
+extern crate libpython as _;
+
 mod error_page;
 mod fields;
 mod http;

@@ -66,3 +66,31 @@ const FILES: &[(&str, &str)] = &files![
 pub(crate) fn sources() -> Vec<(&'static str, &'static str)> {
     FILES.to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                found.extend(files(&path));
+            } else if path.extension().is_some_and(|end| end == "py") {
+                found.push(path.to_str().unwrap().to_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_file_of_the_package_is_carried() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/kennel");
+        let mut there = files(&package);
+        there.sort();
+        let carried: Vec<_> =
+            sources().iter().map(|(file, _)| package.join(file).to_str().unwrap().to_owned()).collect();
+        assert_eq!(there, carried, "list each file of the package in package.rs, in order");
+    }
+}

@@ -8,6 +8,10 @@ pub(crate) mod flow;
 pub(crate) mod form_files;
 pub(crate) mod job;
 mod pulse;
+#[cfg(test)]
+pub(crate) mod test_hub;
+#[cfg(test)]
+mod tests;
 
 use downloads::Downloads;
 use flow::Flow;

@@ -79,3 +79,103 @@ impl Pulse {
         self.shown = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> Page {
+        Page::create().unwrap().0
+    }
+
+    /// What the hub sees: whether something is at work, for which job, and how often that has changed.
+    fn seen(page: &Page) -> (bool, u64, u64) {
+        let pulse = page.pulse();
+        (pulse.turn % 2 == 1, pulse.running, pulse.turn)
+    }
+
+    #[test]
+    fn a_script_is_at_work_from_its_beginning_to_its_end() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_script(&page, Some(7));
+        assert_eq!(seen(&page), (true, 7, 1));
+        pulse.set_script(&page, None);
+        assert_eq!(seen(&page), (false, 0, 2));
+    }
+
+    #[test]
+    fn another_job_s_script_is_another_turn() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_script(&page, Some(7));
+        pulse.set_script(&page, Some(8));
+        assert_eq!(seen(&page), (true, 8, 3));
+    }
+
+    #[test]
+    fn what_is_shown_already_is_no_turn() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_loop_awake(&page, true);
+        pulse.set_script(&page, Some(0));
+        pulse.set_loop_awake(&page, true);
+        assert_eq!(seen(&page), (true, 0, 1));
+    }
+
+    #[test]
+    fn of_several_a_full_pool_is_shown_then_a_script_then_a_loop_that_is_awake() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_loop_awake(&page, true);
+        assert_eq!(seen(&page), (true, 0, 1));
+        pulse.set_script(&page, Some(5));
+        assert_eq!(seen(&page), (true, 5, 3));
+        pulse.set_full_pool(&page, Some(3));
+        assert_eq!(seen(&page), (true, 3, 5));
+        pulse.set_script(&page, None);
+        assert_eq!(seen(&page), (true, 3, 5), "the pool is still full");
+        pulse.set_full_pool(&page, None);
+        assert_eq!(seen(&page), (true, 0, 7), "the loop is still awake");
+        pulse.set_loop_awake(&page, false);
+        assert_eq!(seen(&page), (false, 0, 8));
+    }
+
+    #[test]
+    fn a_full_pool_of_which_a_thread_waits_for_its_client_is_not_at_work() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_full_pool(&page, Some(3));
+        pulse.begin_waiting(&page);
+        pulse.begin_waiting(&page);
+        assert_eq!(seen(&page), (false, 0, 2));
+        pulse.end_waiting(&page);
+        assert_eq!(seen(&page), (false, 0, 2), "another one still waits");
+        pulse.end_waiting(&page);
+        assert_eq!(seen(&page), (true, 3, 3));
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_its_client_does_not_hide_a_script() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.set_full_pool(&page, Some(3));
+        pulse.set_script(&page, Some(5));
+        pulse.begin_waiting(&page);
+        assert_eq!(seen(&page), (true, 5, 3));
+    }
+
+    #[test]
+    fn a_beat_is_a_new_turn_of_the_same_work() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.beat(&page);
+        assert_eq!(seen(&page), (false, 0, 0), "nothing is at work");
+        pulse.set_script(&page, Some(7));
+        pulse.beat(&page);
+        assert_eq!(seen(&page), (true, 7, 3));
+    }
+
+    #[test]
+    fn a_worker_at_rest_can_show_that_it_is_alive() {
+        let (page, mut pulse) = (page(), Pulse::default());
+        pulse.show_alive(&page);
+        assert_eq!(seen(&page), (false, 0, 2));
+        pulse.set_script(&page, Some(7));
+        pulse.show_alive(&page);
+        assert_eq!(seen(&page), (true, 7, 3), "a script that hangs stays one");
+    }
+}

@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::link::job::Job;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Handlers that take longer than this, on average, are not waited for: the next job wakes another thread.
 const SLOW: Duration = Duration::from_micros(200);
@@ -157,10 +157,10 @@ impl Pool {
         }
     }
 
-    /// A thread is done with a job that it began at this time.
-    pub(crate) fn ended(&self, link: &Link, serial: u64, begun: Instant) {
+    /// A thread is done with a job, which took so long.
+    pub(crate) fn ended(&self, link: &Link, serial: u64, took: Duration) {
         let mut state = self.state();
-        state.pace = (state.pace * 7 + begun.elapsed()) / 8;
+        state.pace = (state.pace * 7 + took) / 8;
         state.running.retain(|running| running.serial != serial);
         state.tell(link);
     }
@@ -198,5 +198,227 @@ impl State {
     fn tell(&self, link: &Link) {
         let is_full = self.running.len() == self.threads;
         link.set_full_pool(self.running.first().map(|job| job.serial).filter(|_| is_full));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::test_hub::{TestHub, pair, with_python};
+    use handler_core::worker::protocol::Action;
+    use std::thread::{self, JoinHandle};
+    use std::time::Instant;
+
+    fn begin() -> (TestHub, Arc<Link>, Arc<Pool>) {
+        let (hub, link) = pair();
+        (hub, link, Arc::default())
+    }
+
+    /// Jobs come.
+    fn push(pool: &Pool, link: &Arc<Link>, serials: &[u64]) {
+        for serial in serials {
+            pool.push(Arc::new(Job::new(Arc::clone(link), *serial, b"")), link);
+        }
+    }
+
+    /// Jobs come, by another thread than the loop's.
+    fn push_elsewhere(pool: &Arc<Pool>, link: &Arc<Link>, serial: u64) {
+        let (pool, link) = (Arc::clone(pool), Arc::clone(link));
+        thread::spawn(move || push(&pool, &link, &[serial])).join().unwrap();
+    }
+
+    /// What a thread does next: it runs this job, or reads (`None`).
+    fn next(pool: &Pool, link: &Link) -> Option<u64> {
+        match pool.next(link) {
+            Duty::Run(job) => Some(job.serial),
+            Duty::Read => None,
+        }
+    }
+
+    /// A thread that has nothing to do, and what it does next.
+    fn idle(pool: &Arc<Pool>, link: &Arc<Link>) -> JoinHandle<Option<u64>> {
+        let (others, link) = (pool.state().idle, Arc::clone(link));
+        let theirs = Arc::clone(pool);
+        let thread = thread::spawn(move || next(&theirs, &link));
+        until("the thread is idle", || pool.state().idle > others);
+        thread
+    }
+
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
+            thread::yield_now();
+        }
+    }
+
+    // What a thread does next.
+
+    #[test]
+    fn jobs_run_in_the_order_in_which_they_came() {
+        let (hub, link, pool) = begin();
+        push(&pool, &link, &[1, 2]);
+        assert!(!pool.is_empty());
+        assert_eq!([next(&pool, &link), next(&pool, &link)], [Some(1), Some(2)]);
+        assert_eq!((hub.page.pulse().started, link.unanswered()), (2, 2));
+        let running: Vec<_> = pool.running().iter().map(|job| job.serial).collect();
+        assert_eq!(running, [1, 2]);
+        for serial in [1, 2] {
+            assert!(!pool.is_empty());
+            pool.ended(&link, serial, Duration::ZERO);
+        }
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_job_that_the_hub_has_taken_back_is_left_out() {
+        let (mut hub, link, pool) = begin();
+        hub.page.revoke(1);
+        push(&pool, &link, &[1, 2]);
+        assert_eq!(next(&pool, &link), Some(2));
+        link.flush().unwrap();
+        assert_eq!(hub.batches(), [["skipped 1"]]);
+    }
+
+    #[test]
+    fn a_thread_that_has_nothing_to_do_sends_what_was_answered_and_then_reads() {
+        let (mut hub, link, pool) = begin();
+        link.set_in_turn(true);
+        with_python(|py| link.push(py, &Action::Done { serial: 1 }));
+        pool.set_reads(true);
+        link.end_turn();
+        assert!(hub.batches().is_empty());
+        assert_eq!(next(&pool, &link), None);
+        assert_eq!(hub.batches(), [["done 1"]]);
+        assert!(link.has_reader(), "the turn is this thread's");
+    }
+
+    #[test]
+    fn a_job_comes_before_reading() {
+        let (_hub, link, pool) = begin();
+        pool.set_reads(true);
+        link.end_turn();
+        push(&pool, &link, &[1]);
+        assert_eq!(next(&pool, &link), Some(1));
+        assert!(!link.has_reader());
+    }
+
+    // Who is woken.
+
+    #[test]
+    fn the_loop_wakes_a_thread_for_a_job() {
+        let (_hub, link, pool) = begin();
+        let thread = idle(&pool, &link);
+        push(&pool, &link, &[1]);
+        assert_eq!(thread.join().unwrap(), Some(1));
+    }
+
+    #[test]
+    fn an_idle_thread_begins_to_read_when_threads_are_to() {
+        let (_hub, link, pool) = begin();
+        let thread = idle(&pool, &link);
+        link.end_turn();
+        pool.set_reads(true);
+        assert_eq!(thread.join().unwrap(), None);
+    }
+
+    #[test]
+    fn a_thread_is_invited_to_read_after_a_question_if_nobody_does() {
+        let (_hub, link, pool) = begin();
+        pool.set_reads(true);
+        let thread = idle(&pool, &link);
+        link.end_turn();
+        pool.invite(&link);
+        assert_eq!(thread.join().unwrap(), None);
+    }
+
+    #[test]
+    fn where_handlers_are_slow_another_thread_reads_while_one_runs() {
+        let (_hub, link, pool) = begin();
+        pool.set_reads(true);
+        pool.ended(&link, 0, 16 * SLOW);
+        let thread = idle(&pool, &link);
+        link.end_turn();
+        push_elsewhere(&pool, &link, 1);
+        assert_eq!(next(&pool, &link), Some(1));
+        assert_eq!(thread.join().unwrap(), None);
+    }
+
+    #[test]
+    fn the_pace_is_an_average_in_which_the_last_handlers_count_most() {
+        let (_hub, link, pool) = begin();
+        pool.ended(&link, 1, 16 * SLOW);
+        assert_eq!(pool.state().pace, 2 * SLOW);
+        for _ in 0..6 {
+            pool.ended(&link, 1, Duration::ZERO);
+        }
+        assert!(pool.state().pace < SLOW);
+    }
+
+    // What the hub sees.
+
+    #[test]
+    fn a_pool_is_full_when_all_threads_run_jobs_and_its_oldest_job_may_hang() {
+        let (hub, link, pool) = begin();
+        pool.add_thread();
+        pool.add_thread();
+        assert!(pool.has_threads());
+        push(&pool, &link, &[3, 4, 5]);
+        let running = || hub.page.pulse().running;
+        next(&pool, &link);
+        assert_eq!(running(), 0, "a thread is free");
+        next(&pool, &link);
+        assert_eq!(running(), 3);
+        pool.ended(&link, 3, Duration::ZERO);
+        assert_eq!(running(), 0);
+        next(&pool, &link);
+        assert_eq!(running(), 4);
+    }
+
+    // The watch.
+
+    #[test]
+    fn whoever_watches_has_to_read_when_all_threads_are_inside_handlers() {
+        let (_hub, link, pool) = begin();
+        pool.add_thread();
+        push(&pool, &link, &[1]);
+        next(&pool, &link);
+        link.end_turn();
+        assert_eq!(pool.watch(&link), Sight::NobodyReads);
+        assert!(link.has_reader(), "the turn is the watch's");
+        assert_eq!(pool.watch(&link), Sight::Well, "somebody reads");
+    }
+
+    #[test]
+    fn the_watch_wakes_a_thread_for_a_job_that_nobody_takes() {
+        let (_hub, link, pool) = begin();
+        let thread = idle(&pool, &link);
+        push_elsewhere(&pool, &link, 1);
+        assert_eq!(pool.watch(&link), Sight::Well);
+        assert_eq!(thread.join().unwrap(), Some(1));
+    }
+
+    #[test]
+    fn the_watch_sends_what_was_answered_before_a_handler_that_blocks() {
+        let (mut hub, link, pool) = begin();
+        link.set_in_turn(true);
+        with_python(|py| link.push(py, &Action::Done { serial: 1 }));
+        push(&pool, &link, &[2]);
+        next(&pool, &link);
+        assert!(hub.batches().is_empty());
+        pool.watch(&link);
+        assert_eq!(hub.batches(), [["done 1"]]);
+    }
+
+    #[test]
+    fn a_watch_with_nothing_to_see_sleeps_until_a_job_begins() {
+        let (_hub, link, pool) = begin();
+        let (watched, theirs) = (Arc::clone(&pool), Arc::clone(&link));
+        let watch = thread::spawn(move || watched.watch(&theirs));
+        until("the watch sleeps", || pool.state().watch_sleeps);
+        push(&pool, &link, &[1]);
+        next(&pool, &link);
+        assert!(!pool.state().watch_sleeps, "it was woken");
+        assert_eq!(watch.join().unwrap(), Sight::Well);
     }
 }

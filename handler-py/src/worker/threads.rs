@@ -94,7 +94,7 @@ impl WorkerState {
                     let result = self.run_job(py, job);
                     Link::set_running(0);
                     self.check_fork();
-                    self.pool.ended(&self.link, serial, begun);
+                    self.pool.ended(&self.link, serial, begun.elapsed());
                     if self.stopping.load(Ordering::Relaxed) {
                         self.pool.stir();
                         self.link.wake_loop(py);
