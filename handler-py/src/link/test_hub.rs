@@ -10,7 +10,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// After so long, what a test waits for will not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +42,21 @@ pub(crate) fn counted(py: Python<'_>) -> (Py<PyAny>, Py<PyList>) {
     let calls = PyList::empty(py);
     let function = py.eval(c"lambda calls: lambda: calls.append(1)", None, None).unwrap();
     (function.call1((&calls,)).unwrap().unbind(), calls.unbind())
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+    }
+}
+
+/// What came of a thread, which has to end in time.
+pub(crate) fn ended<T>(thread: JoinHandle<T>) -> T {
+    until("the thread ends", || thread.is_finished());
+    thread.join().unwrap()
 }
 
 impl TestHub {

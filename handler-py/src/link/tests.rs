@@ -1,4 +1,4 @@
-use super::test_hub::{counted, pair, with_python};
+use super::test_hub::{counted, ended, pair, with_python};
 use super::*;
 use handler_core::worker::protocol::{encode_answer, encode_lead, encode_stop};
 use std::thread;
@@ -49,7 +49,7 @@ fn an_action_of_another_thread_leaves_at_once_with_those_before_it() {
     link.set_in_turn(true);
     with_python(|py| link.push(py, &done(1)));
     let other = Arc::clone(&link);
-    thread::spawn(move || with_python(|py| other.push(py, &done(2)))).join().unwrap();
+    ended(thread::spawn(move || with_python(|py| other.push(py, &done(2)))));
     assert_eq!(hub.batches(), [["done 1", "done 2"]]);
 }
 
@@ -81,7 +81,7 @@ fn a_thread_that_sends_when_it_is_done_keeps_its_answers_while_it_is_watched() {
         with_python(|py| assert!(other.end(py, 2, &done(2))));
         (kept, hub.batches())
     });
-    let (kept, sent) = thread.join().unwrap();
+    let (kept, sent) = ended(thread);
     assert!(kept.is_empty());
     assert_eq!(sent, [["done 1", "done 2"]], "without the watch it might wait for ever");
 }
@@ -162,7 +162,7 @@ fn a_script_is_seen_and_what_it_prints_belongs_to_its_job_in_its_thread_alone() 
     link.script_begins(7);
     assert_eq!((hub.page.pulse().turn, hub.page.pulse().running), (1, 7));
     assert_eq!(Link::running(), 7);
-    assert_eq!(thread::spawn(Link::running).join().unwrap(), 0);
+    assert_eq!(ended(thread::spawn(Link::running)), 0);
     link.script_ends();
     assert_eq!((hub.page.pulse().turn, hub.page.pulse().running), (2, 0));
     assert_eq!(Link::running(), 0);
@@ -187,7 +187,7 @@ fn one_at_a_time_has_the_turn_to_read() {
     let other = Arc::clone(&link);
     let waits = thread::spawn(move || other.await_turn());
     link.end_turn();
-    waits.join().unwrap();
+    ended(waits);
     assert!(link.has_reader());
 }
 
@@ -233,7 +233,7 @@ fn a_thread_that_asks_is_given_its_answer_by_whoever_reads() {
     assert_eq!(hub.next_batch(), ["query 1"]);
     link.give_answer(9, b"nobody asked this");
     link.give_answer(1, b"[1]");
-    assert_eq!(asks.join().unwrap().as_deref(), Some(&b"[1]"[..]));
+    assert_eq!(ended(asks).as_deref(), Some(&b"[1]"[..]));
     assert!(link.has_reader(), "the turn to read is still the loop's");
 }
 
@@ -250,7 +250,7 @@ fn a_thread_that_asks_where_nobody_reads_reads_itself_and_gives_others_their_ans
     });
     let other = Arc::clone(&link);
     let asks = thread::spawn(move || with_python(|py| other.ask(py, Question::Rooms, b"").unwrap()));
-    assert_eq!(asks.join().unwrap().as_deref(), Some(&b"[2]"[..]));
-    assert_eq!(link.await_answer(1).as_deref(), Some(&b"[1]"[..]));
+    assert_eq!(ended(asks).as_deref(), Some(&b"[2]"[..]));
+    assert_eq!(lock(&link.answers).get(&1), Some(&Some(b"[1]".to_vec())));
     assert!(!link.has_reader(), "it gives the turn back");
 }

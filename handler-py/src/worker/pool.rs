@@ -204,10 +204,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::test_hub::{TestHub, pair, with_python};
+    use crate::link::test_hub::{TestHub, ended, pair, until, with_python};
     use handler_core::worker::protocol::Action;
     use std::thread::{self, JoinHandle};
-    use std::time::Instant;
 
     fn begin() -> (TestHub, Arc<Link>, Arc<Pool>) {
         let (hub, link) = pair();
@@ -224,7 +223,7 @@ mod tests {
     /// Jobs come, by another thread than the loop's.
     fn push_elsewhere(pool: &Arc<Pool>, link: &Arc<Link>, serial: u64) {
         let (pool, link) = (Arc::clone(pool), Arc::clone(link));
-        thread::spawn(move || push(&pool, &link, &[serial])).join().unwrap();
+        ended(thread::spawn(move || push(&pool, &link, &[serial])));
     }
 
     /// What a thread does next: it runs this job, or reads (`None`).
@@ -242,14 +241,6 @@ mod tests {
         let thread = thread::spawn(move || next(&theirs, &link));
         until("the thread is idle", || pool.state().idle > others);
         thread
-    }
-
-    fn until(what: &str, is_so: impl Fn() -> bool) {
-        let begin = Instant::now();
-        while !is_so() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
-            thread::yield_now();
-        }
     }
 
     // What a thread does next.
@@ -310,7 +301,7 @@ mod tests {
         let (_hub, link, pool) = begin();
         let thread = idle(&pool, &link);
         push(&pool, &link, &[1]);
-        assert_eq!(thread.join().unwrap(), Some(1));
+        assert_eq!(ended(thread), Some(1));
     }
 
     #[test]
@@ -319,7 +310,7 @@ mod tests {
         let thread = idle(&pool, &link);
         link.end_turn();
         pool.set_reads(true);
-        assert_eq!(thread.join().unwrap(), None);
+        assert_eq!(ended(thread), None);
     }
 
     #[test]
@@ -329,7 +320,7 @@ mod tests {
         let thread = idle(&pool, &link);
         link.end_turn();
         pool.invite(&link);
-        assert_eq!(thread.join().unwrap(), None);
+        assert_eq!(ended(thread), None);
     }
 
     #[test]
@@ -341,7 +332,7 @@ mod tests {
         link.end_turn();
         push_elsewhere(&pool, &link, 1);
         assert_eq!(next(&pool, &link), Some(1));
-        assert_eq!(thread.join().unwrap(), None);
+        assert_eq!(ended(thread), None);
     }
 
     #[test]
@@ -395,7 +386,7 @@ mod tests {
         let thread = idle(&pool, &link);
         push_elsewhere(&pool, &link, 1);
         assert_eq!(pool.watch(&link), Sight::Well);
-        assert_eq!(thread.join().unwrap(), Some(1));
+        assert_eq!(ended(thread), Some(1));
     }
 
     #[test]
@@ -419,6 +410,6 @@ mod tests {
         push(&pool, &link, &[1]);
         next(&pool, &link);
         assert!(!pool.state().watch_sleeps, "it was woken");
-        assert_eq!(watch.join().unwrap(), Sight::Well);
+        assert_eq!(ended(watch), Sight::Well);
     }
 }
