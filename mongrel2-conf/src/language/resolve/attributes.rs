@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::Resolver;
-use crate::ast::{Class, Expr, ExprKind};
-use crate::classes::{Attribute, ClassKind, Holds};
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::places::ClassPlaces;
+use crate::diagnostic::suggest::nearest;
+use crate::language::ast::{Class, Expr, ExprKind};
+use crate::language::classes::{Attribute, ClassKind, Holds};
+use crate::language::variables::Follows;
 use crate::model::Protocol;
-use crate::places::ClassPlaces;
-use crate::suggest::nearest;
-use crate::variables::Follows;
 
 /// The attributes of one class.
 pub(super) struct Reader<'a, 'r> {

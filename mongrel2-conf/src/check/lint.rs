@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 
-use crate::invalid::Invalid;
+use crate::check::invalid::Invalid;
+use crate::check::problems::Problems;
+use crate::diagnostic::places::Place;
 use crate::model::{Host, Route};
-use crate::pattern::Pattern;
-use crate::places::Place;
-use crate::problems::Problems;
-use crate::tree::Tree;
+use crate::routing::pattern::Pattern;
+use crate::routing::tree::Tree;
 
 /// Characters that are patterns elsewhere, and that hardly any path has.
 const ODD_IN_PREFIX: &[char] = &['*', '\\', '[', '{', '^', '|'];

@@ -2,18 +2,18 @@
 //!
 //! Nothing here knows what a Server is; the module `resolve` does.
 
-use crate::span::Span;
+use crate::diagnostic::span::Span;
 
 /// One file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// In the order of the file.
     pub statements: Vec<Statement>,
 }
 
 /// What a file consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub(crate) enum Statement {
     /// `name = value`.
     Assignment(Assignment),
     /// `include "other.conf"`; m2sh does not know it.
@@ -22,7 +22,7 @@ pub enum Statement {
 
 /// `name = value`, as a statement or as an attribute of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// Left of the `=`.
     pub name: Text,
     /// Right of it.
@@ -31,7 +31,7 @@ pub struct Assignment {
 
 /// A word or a quoted text, without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub(crate) struct Text {
     /// As written: a backslash stays where it is, and so does what follows it.
     pub text: String,
     /// With the quotes, if it has any.
@@ -40,7 +40,7 @@ pub struct Text {
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expr {
+pub(crate) struct Expr {
     /// What it is.
     pub kind: ExprKind,
     /// All of it.
@@ -49,7 +49,7 @@ pub struct Expr {
 
 /// Everything that can stand right of `=` and `:`, and in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExprKind {
+pub(crate) enum ExprKind {
     /// `'text'` or `"text"`.
     Text(String),
     /// Digits, as written: leading zeros reach the database in settings.
@@ -68,7 +68,7 @@ pub enum ExprKind {
 
 impl ExprKind {
     /// What it is called in messages, with its article.
-    pub fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
             Self::Number(_) => "a number",
@@ -83,7 +83,7 @@ impl ExprKind {
 
 /// `Class(name = value ...)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
+pub(crate) struct Class {
     /// `Server`, `Host` ...
     pub name: Text,
     /// In the order of the file.
@@ -92,7 +92,7 @@ pub struct Class {
 
 /// `'key': value` in a hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Left of the `:`.
     pub key: Text,
     /// Right of it.

@@ -4,6 +4,9 @@
 //! Mongrel2 would do with it. Paths are text as Mongrel2 sees them: relative ones count from
 //! its working directory, and inside its chroot if it has one.
 
+pub mod diff;
+pub mod mimetypes;
+
 use std::sync::Arc;
 
 /// Everything in one database: servers, and the settings and content types that they share.
@@ -13,7 +16,7 @@ pub struct Config {
     pub servers: Vec<Server>,
     /// `(key, value)`. Mongrel2 reads numbers with `atoi`: what is none counts as 0.
     pub settings: Vec<(String, String)>,
-    /// `(extension, type)`; the extension has its dot. See [`crate::mimetypes::defaults`].
+    /// `(extension, type)`; the extension has its dot. See [`crate::model::mimetypes::defaults`].
     pub mimetypes: Vec<(String, String)>,
 }
 

@@ -1,7 +1,7 @@
 //! The problems of one configuration, as they are collected.
 
-use crate::invalid::{Invalid, Problem};
-use crate::places::Place;
+use crate::check::invalid::{Invalid, Problem};
+use crate::diagnostic::places::Place;
 
 /// Problems in the order in which they were found.
 #[derive(Debug, Default)]

@@ -1,14 +1,14 @@
 //! In which order to write a hash so that m2sh puts its rows in a given order.
 //!
 //! m2sh writes rows level by level of a tree whose shape depends on the order in the file (see
-//! [`crate::tree`]), and a file in the order of the rows mostly makes another tree. So this
+//! [`crate::routing::tree`]), and a file in the order of the rows mostly makes another tree. So this
 //! looks for the shape: level by level, which byte is at the top of each group of keys that
 //! agree so far. Every shape can be made: by inserting each node's key before those beside it.
 //!
 //! A choice is taken back when a key cannot come at its turn any more, by the bounds of the
 //! levels on which it can still be. That is rare: in trials, one visit of each node was enough.
 
-use crate::tree::Tree;
+use crate::routing::tree::Tree;
 
 /// The positions in `rows` in the order to write them. `None` if m2sh can write no file's rows
 /// in this order, or it takes too long to find out.

@@ -2,9 +2,12 @@
 //!
 //! For `kennel conf route`, and for whoever wants to know before a client does.
 
+pub mod pattern;
+pub(crate) mod tree;
+
 use crate::model::{Host, Server};
-use crate::pattern::Pattern;
-use crate::tree::Tree;
+use pattern::Pattern;
+use tree::Tree;
 
 /// The routes of one host, ready for questions.
 #[derive(Debug, Clone)]

@@ -13,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::file_order::file_order;
-use crate::mimetypes;
+use crate::language::file_order::file_order;
+use crate::model::mimetypes;
 use crate::model::{Config, Dir, Handler, Host, Module, Protocol, Proxy, Server, Target, Value};
 
 /// The variable that says that rows are in the order of the file.

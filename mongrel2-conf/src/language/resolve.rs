@@ -11,16 +11,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ast::{Assignment, Class, Entry, Expr, ExprKind, Text, Tree};
-use crate::classes::{ClassKind, Holds};
+use crate::diagnostic::places::{ClassPlaces, HostPlaces, Places, ServerPlaces};
+use crate::diagnostic::span::Span;
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::language::ast::{Assignment, Class, Entry, Expr, ExprKind, Text, Tree};
+use crate::language::classes::{ClassKind, Holds};
+use crate::language::print::{DEFAULT_MIMETYPES, KEEP_ORDER};
+use crate::language::variables::{Follows, Variables};
 use crate::model::{Config, Dir, Handler, Host, Module, Proxy, Route, Server, Target, Value};
-use crate::places::{ClassPlaces, HostPlaces, Places, ServerPlaces};
-use crate::print::{DEFAULT_MIMETYPES, KEEP_ORDER};
-use crate::span::Span;
-use crate::suggest::nearest;
-use crate::tree;
-use crate::variables::{Follows, Variables};
+use crate::routing::tree;
 
 use attributes::Reader;
 

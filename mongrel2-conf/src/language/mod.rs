@@ -24,21 +24,30 @@
 //!   share their variables; a file that is included twice is read once.
 //! * Variables may lead to variables everywhere, `servers` too.
 //! * `keep_order = 1` keeps the order of routes, settings and other hashes as they are written;
-//!   `default_mimetypes = 0` leaves out m2sh's content types. [`crate::print`] needs them.
+//!   `default_mimetypes = 0` leaves out m2sh's content types. [`crate::language::print`] needs them.
+
+mod ast;
+mod classes;
+mod file_order;
+mod parser;
+pub mod print;
+mod resolve;
+mod token;
+mod variables;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::ast::{Statement, Text, Tree};
+use crate::diagnostic::places::Places;
+use crate::diagnostic::span::{Sources, Span};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::mimetypes;
 use crate::model::Config;
-use crate::parser::parse;
-use crate::places::Places;
-use crate::resolve::{Resolved, resolve};
-use crate::span::{Sources, Span};
+use crate::model::mimetypes;
+use ast::{Statement, Text, Tree};
+use parser::parse;
+use resolve::{Resolved, resolve};
 
 /// Longest file in bytes. A route has some 50 to 200.
 const MAX_FILE: u64 = 64 << 20;
@@ -318,7 +327,7 @@ fn no_text(start: Span, text: &str) -> Diagnostic {
 /// m2sh takes any bytes in comments and texts. In comments so do we.
 fn report_not_utf8(file: u32, text: &str, found: &mut Vec<Diagnostic>) {
     let mut ignored = Vec::new();
-    for token in crate::token::tokens(file, text, &mut ignored) {
+    for token in token::tokens(file, text, &mut ignored) {
         if let Some(at) = text[token.span.bytes()].find(char::REPLACEMENT_CHARACTER) {
             let start = token.span.start + at as u32;
             let span = Span { file, start, end: start + char::REPLACEMENT_CHARACTER.len_utf8() as u32 };

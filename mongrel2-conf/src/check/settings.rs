@@ -1,6 +1,6 @@
 //! The settings that Mongrel2 knows, and what it makes of their values.
 
-use crate::suggest::nearest;
+use crate::diagnostic::suggest::nearest;
 
 /// What Mongrel2 makes of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use crate::ast::{Assignment, Expr, ExprKind, Statement, Tree};
+use crate::diagnostic::span::Span;
+use crate::diagnostic::suggest::nearest;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::span::Span;
-use crate::suggest::nearest;
+use crate::language::ast::{Assignment, Expr, ExprKind, Statement, Tree};
 
 /// How far m2sh follows a variable that is set to a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

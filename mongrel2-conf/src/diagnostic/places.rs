@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use crate::span::Span;
+use crate::diagnostic::span::Span;
 
 /// A part of a [`Config`](crate::model::Config), by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

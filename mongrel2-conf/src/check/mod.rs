@@ -3,18 +3,22 @@
 //! Mongrel2 notices few mistakes, and most of these late: an ident that it cannot parse in
 //! replies stalls a handler, a route key that shares its prefix with patterns makes it read
 //! foreign memory, a missing host stops it at the start. So [`Config::problems`] is stricter than
-//! the server and than m2sh. How routes get into each other's way is in [`crate::lint`].
+//! the server and than m2sh. How routes get into each other's way is in [`crate::check::lint`].
+
+pub mod invalid;
+mod lint;
+mod problems;
+mod settings;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::diagnostic::Severity;
-use crate::invalid::{Invalid, Problem};
-use crate::lint;
+use crate::diagnostic::places::Place;
 use crate::model::{Config, Dir, Handler, Host, Proxy, Route, Server, Target};
-use crate::places::Place;
-use crate::problems::Problems;
-use crate::settings::{self, Wrong};
+use invalid::{Invalid, Problem};
+use problems::Problems;
+use settings::Wrong;
 
 /// Longest path of an `ipc://` address in bytes: `sockaddr_un` has 108 with the closing NUL.
 const MAX_IPC_PATH: usize = 107;

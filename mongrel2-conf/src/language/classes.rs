@@ -131,7 +131,7 @@ impl ClassKind {
 }
 
 impl Holds {
-    /// With its article, as [`crate::ast::ExprKind::describe`] calls it.
+    /// With its article, as [`crate::language::ast::ExprKind::describe`] calls it.
     pub(crate) fn a(self) -> &'static str {
         match self {
             Self::Text => "a text",

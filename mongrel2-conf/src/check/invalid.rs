@@ -5,8 +5,8 @@
 //! are what works, but hardly as it was meant. Messages name the place as the configuration does.
 
 use crate::diagnostic::Severity;
-use crate::pattern::{Oddity, PatternError};
-use crate::places::Place;
+use crate::diagnostic::places::Place;
+use crate::routing::pattern::{Oddity, PatternError};
 
 /// One mistake, and which part of the configuration it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

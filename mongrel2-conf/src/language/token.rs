@@ -13,7 +13,7 @@
 //! file is read again, with a guess where a text cannot have been meant to go on.
 
 use crate::diagnostic::Diagnostic;
-use crate::span::Span;
+use crate::diagnostic::span::Span;
 
 /// A token and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,10 +15,10 @@
 //! When a bracket is never closed, everything behind it would be inside. So the file is read
 //! again, and `name =` at the left margin then begins a statement whatever is open.
 
-use crate::ast::{Assignment, Class, Entry, Expr, ExprKind, Statement, Text, Tree};
 use crate::diagnostic::Diagnostic;
-use crate::span::Span;
-use crate::token::{Bracket, Kind, Token, tokens};
+use crate::diagnostic::span::Span;
+use crate::language::ast::{Assignment, Class, Entry, Expr, ExprKind, Statement, Text, Tree};
+use crate::language::token::{Bracket, Kind, Token, tokens};
 
 /// Brackets in brackets. m2sh gives up at about 40.
 const MAX_DEPTH: usize = 100;

@@ -3,9 +3,13 @@
 //! Every diagnostic has a name that stays the same from version to version, so that scripts can
 //! look for it. For people it is rendered with its line and a caret, for machines as JSON.
 
+pub(crate) mod places;
+pub mod span;
+pub(crate) mod suggest;
+
 use std::fmt::Write;
 
-use crate::span::{Sources, Span};
+use span::{Sources, Span};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,7 +17,7 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::invalid::Invalid;
+use crate::check::invalid::Invalid;
 use crate::model::Handler;
 
 pub use log::{Entry, LogRow, commit, log};
