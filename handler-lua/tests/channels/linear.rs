@@ -1,4 +1,4 @@
-//! Channels as straight-line code.
+//! Linear channels: straight-line code.
 
 use crate::hub::{FRESH, Hub, RESUMED};
 
@@ -26,21 +26,6 @@ fn a_loop_over_messages_ends_with_the_connection() {
     hub.expect(&["publish log but 0 id-1 1001 bye", "done 4"]);
     hub.message(1, "late");
     hub.expect(&["done 5"]);
-    hub.stop();
-}
-
-#[test]
-fn messages_and_the_end_wait_while_it_sleeps() {
-    let mut hub = Hub::new(ECHO);
-    hub.open(0, 1, &FRESH);
-    hub.message(1, "slow");
-    hub.message(1, "b");
-    hub.message(1, "slow");
-    hub.expect(&["done 1", "send 1 slow", "done 2", "send 1 b", "done 3", "send 1 slow", "done 4"]);
-    hub.message(1, "slow");
-    hub.message(1, "c");
-    hub.close(1, 1006, "");
-    hub.expect(&["done 5", "done 6", "publish log but 0 id-1 1006 ", "done 7"]);
     hub.stop();
 }
 
@@ -138,23 +123,6 @@ fn code_that_only_sends_notices_the_end_and_a_stop_waits_for_it() {
     hub.order_stop();
     hub.expect(&["publish r but 0 over", "done 2"]);
     hub.ended();
-}
-
-#[test]
-fn code_that_sleeps_is_dropped_when_its_connection_goes_elsewhere() {
-    let mut hub = Hub::new(
-        r#"app:channel("/", function(conn)
-        while conn:send("tick") do kennel.sleep(0.02) end
-    end)"#,
-    );
-    hub.open(0, 1, &FRESH);
-    hub.expect(&["send 1 tick", "done 1"]);
-    hub.detach(1);
-    // What it said until then has come before this is done.
-    let serial = hub.message(5, "");
-    while hub.next() != format!("done {serial}") {}
-    std::thread::sleep(std::time::Duration::from_millis(60));
-    hub.stop();
 }
 
 #[test]
