@@ -12,7 +12,7 @@ pub const CRATES: [(&str, &[&str]); 14] = [
     ("mongrel2-wire", &[]),
     ("kennel-http", &["mongrel2-wire"]),
     ("handler-core", &["kennel-http", "mongrel2-wire"]),
-    ("mongrel2-conf", &["handler-core", "kennel-http", "mongrel2-wire"]),
+    ("mongrel2-conf", &["kennel-http", "mongrel2-wire"]),
     ("handler-exec", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-lua", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-py", &["handler-core", "kennel-http", "mongrel2-wire"]),

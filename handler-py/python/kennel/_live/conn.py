@@ -56,7 +56,8 @@ class Connection(_native.Wire):
     _gone = False
     #: The serial of the end, once the script was told of it.
     _over = 0
-    #: Straight-line code: the serial of its message, whoever waits for the next, and whether it has ended.
+    #: Straight-line code: its task, the serial of its message, whoever waits for the next, and whether it has ended.
+    _task: Optional[asyncio.Task[Any]] = None
     _serial = 0
     _waiter: Optional[asyncio.Future[Any]] = None
     _finished = False

@@ -202,6 +202,9 @@ def detach(number: int) -> None:
     for serial, _ in conn._queue or ():
         worker.skip(serial)
     conn._queue = None
+    # Straight-line code goes on there from its top, and here it ends, unless it is at a message: then at its next wait.
+    if conn._task is not None and not conn._serial:
+        conn._task.cancel()
     if conn._waiter is not None:
         conn._waiter.cancel()
 
@@ -244,6 +247,6 @@ def _start_straight(conn: Connection, serial: int) -> None:
     except BaseException as problem:
         failed(problem)
     else:
-        tasks.start(coroutine, lambda: conn._serial or conn._over, done, failed)
+        conn._task = tasks.start(coroutine, lambda: conn._serial or conn._over, done, failed)
     # The opening is done when the code first waits.
     worker.done(serial)

@@ -277,8 +277,10 @@ def _drive(
             worker.step_end()
 
 
-def start(coroutine: Coroutine[Any, Any, Any], serial: Callable[[], int], done: Done, failed: Failed) -> None:
-    """Runs a coroutine for the job of this number: its first step now, the rest in the loop."""
+def start(
+    coroutine: Coroutine[Any, Any, Any], serial: Callable[[], int], done: Done, failed: Failed
+) -> Optional[asyncio.Task[Any]]:
+    """Runs a coroutine for the job of this number: its first step now, the rest in the loop, in this task."""
     context = contextvars.copy_context()
     try:
         waits_for = context.run(coroutine.send, None)
@@ -287,7 +289,8 @@ def start(coroutine: Coroutine[Any, Any, Any], serial: Callable[[], int], done: 
     except BaseException as problem:
         failed(problem)
     else:
-        carry(coroutine, context, waits_for, serial, done, failed)
+        return carry(coroutine, context, waits_for, serial, done, failed)
+    return None
 
 
 def carry(
@@ -297,23 +300,25 @@ def carry(
     serial: Callable[[], int],
     done: Done,
     failed: Failed,
-) -> None:
+) -> Optional[asyncio.Task[Any]]:
     """Hands a coroutine that waits to the carrier, whose task it began in, and lets another one take its place."""
     global _carrier
     loop = _loop
     if loop is None or not loop.is_running():
         coroutine.close()
         failed(RuntimeError("this handler waits for something, but its worker has no event loop"))
-        return
+        return None
     carrier = _carrier
     if carrier is None or asyncio.current_task(loop) is not carrier.task:
         # Started from within another task, which goes on by itself.
-        _carry_by(_new_carrier(loop), coroutine, context, waits_for, serial, done, failed)
-        return
+        carrier = _new_carrier(loop)
+        _carry_by(carrier, coroutine, context, waits_for, serial, done, failed)
+        return carrier.task
     _carry_by(carrier, coroutine, context, waits_for, serial, done, failed)
     asyncio.tasks._leave_task(loop, carrier.task)
     _carrier = _new_carrier(loop)
     asyncio.tasks._enter_task(loop, _carrier.task)
+    return carrier.task
 
 
 def _carry_by(carrier: _Carrier, coroutine: Any, context: contextvars.Context, *work: Any) -> None:
