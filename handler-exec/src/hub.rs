@@ -1,6 +1,6 @@
 //! The hub as a worker of programs sees it: answers, log lines, and the start of jobs.
 
-use crate::allowance::Allowance;
+use crate::rate_limit::RateLimit;
 use handler_core::hub::answers;
 use handler_core::worker::link::Actions;
 use handler_core::worker::protocol::{Action, Level};
@@ -19,13 +19,13 @@ const BAD_ANSWER: &[u8] = b"502 Bad Gateway: the program gave no answer that can
 #[derive(Debug)]
 pub(crate) struct Hub {
     actions: Actions,
-    complaints: Allowance,
-    chatter: Allowance,
+    complaints: RateLimit,
+    chatter: RateLimit,
 }
 
 impl Hub {
     pub(crate) fn new(actions: Actions, now: Instant) -> Self {
-        let bucket = |(most, every)| Allowance::new(most, every, now);
+        let bucket = |(most, every)| RateLimit::new(most, every, now);
         Self { actions, complaints: bucket(COMPLAINTS), chatter: bucket(CHATTER) }
     }
 

@@ -5,25 +5,25 @@
 //!
 //! [`cgi`] is another kind of worker, for scripts that are started for each request.
 //!
-//! From the ground up: `lines` and `allowance` bound what a program writes, `ask` makes lines for it, `said` reads its
-//! own, `registration` is what it answers to; `program` starts processes, `copy` is one of them with what it was given,
-//! `conns` are the live connections, `hub` is the other side. `worker` is the loop, whose work is in `loading`,
-//! `giving`, `hearing` and `ending`.
+//! From the ground up: `lines` and `rate_limit` bound what a program writes, `input` makes lines for it, `output` reads
+//! its own, `registration` is what it answers to; `program` starts processes, `instance` is one of them with what it was
+//! given, `conns` are the live connections, `hub` is the other side. `worker` is the loop, whose work is in `loading`,
+//! `dispatch`, `read` and `lifecycle`.
 
-mod allowance;
-mod ask;
 pub mod cgi;
 mod conns;
-mod copy;
-mod ending;
-mod giving;
-mod hearing;
+mod dispatch;
 mod hub;
+mod input;
+mod instance;
+mod lifecycle;
 mod lines;
 mod loading;
+mod output;
 mod program;
+mod rate_limit;
+mod read;
 mod registration;
-mod said;
 mod settings;
 mod worker;
 

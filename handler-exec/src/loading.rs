@@ -1,8 +1,8 @@
 //! The first process starts and says what the program answers to; later processes may say it again.
 
-use crate::copy::Running;
+use crate::instance::Running;
+use crate::output::Declared;
 use crate::registration::Registered;
-use crate::said::Declared;
 use crate::worker::{Stage, Worker, WorkerError};
 use handler_core::worker::protocol::{Action, LoadFailure};
 use std::time::Instant;

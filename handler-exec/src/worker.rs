@@ -4,8 +4,8 @@
 //! which always reads: a program that reads or writes nothing holds up its own requests alone.
 
 use crate::conns::Conns;
-use crate::copy::Copy;
 use crate::hub::Hub;
+use crate::instance::Instance;
 use crate::program::Program;
 use crate::registration::Registered;
 use crate::settings::Settings;
@@ -58,7 +58,7 @@ pub fn run(settings: Settings, guard: &[OsString]) -> Result<(), WorkerError> {
     let mut worker = Worker {
         orders,
         hub: Hub::new(actions, now),
-        copies: (0..settings.processes.max(1)).map(|_| Copy::default()).collect(),
+        copies: (0..settings.processes.max(1)).map(|_| Instance::default()).collect(),
         settings,
         program,
         start,
@@ -122,7 +122,7 @@ pub(crate) struct Worker {
     pub(crate) stage: Stage,
     /// The program has said nothing of what it answers to, and may until then.
     pub(crate) undeclared: Option<Instant>,
-    pub(crate) copies: Vec<Copy>,
+    pub(crate) copies: Vec<Instance>,
     pub(crate) queue: VecDeque<Waiting>,
     pub(crate) conns: Conns,
     /// The highest number of a request that any process was given.
@@ -301,7 +301,7 @@ impl Worker {
 
     /// Under a stop, when nothing is left to do or its time is over: ends the processes. `true`: they have ended.
     fn end_if_done(&mut self, now: Instant) -> Result<bool, WorkerError> {
-        let is_idle = || self.queue.is_empty() && self.copies.iter().all(Copy::is_idle);
+        let is_idle = || self.queue.is_empty() && self.copies.iter().all(Instance::is_idle);
         // The hub answers what is cut off, and names it.
         if matches!(self.stage, Stage::Stopping { until } if now >= until || is_idle()) {
             // End of file is how a program learns that it is to end.

@@ -1,9 +1,9 @@
 //! What processes say: lines of their standard output are obeyed, those of their standard error are logged.
 
-use crate::copy::Running;
+use crate::instance::Running;
 use crate::lines::Lines;
+use crate::output::{self, Answer, Output, OutputError};
 use crate::program::Piped;
-use crate::said::{self, Answer, Said, SaidError};
 use crate::worker::{Stage, Worker, WorkerError};
 use handler_core::worker::protocol::{Action, Level};
 use std::time::Instant;
@@ -91,36 +91,36 @@ impl Worker {
         let Some(running) = &mut self.copies[number].running else { return Ok(()) };
         let is_first = running.heard.replace(now).is_none();
         let since = running.since;
-        let said = said::read(line);
+        let said = output::read(line);
         if let (Stage::Loading { .. }, 0) = (self.stage, number) {
             let declared = match &said {
-                Ok(Said::Routes(declared)) => Some(declared),
+                Ok(Output::Routes(declared)) => Some(declared),
                 _ => None,
             };
             // Whatever else it says first, it may still say what it answers to.
-            self.finish_loading(declared, matches!(said, Ok(Said::Answer(_))), now)?;
+            self.finish_loading(declared, matches!(said, Ok(Output::Answer(_))), now)?;
             if declared.is_some() {
                 return Ok(());
             }
         }
         match said {
-            Ok(Said::Answer(answer)) => {
+            Ok(Output::Answer(answer)) => {
                 self.undeclared = None;
                 self.answer(number, answer, now)
             }
-            Ok(Said::Routes(declared)) if self.undeclared.is_some_and(|until| now < until) => {
+            Ok(Output::Routes(declared)) if self.undeclared.is_some_and(|until| now < until) => {
                 self.declare_late(&declared, now)
             }
-            Ok(Said::Routes(declared)) if is_first => {
+            Ok(Output::Routes(declared)) if is_first => {
                 let late = now.saturating_duration_since(since);
                 self.compare(&declared, late.as_millis(), now)
             }
-            Ok(Said::Routes(_)) => {
+            Ok(Output::Routes(_)) => {
                 let text = "a routes line is left out: it counts once, before the program's first answer";
                 Ok(self.hub.complain(0, text, now)?)
             }
             Ok(order) => self.act(order, now),
-            Err(SaidError { id, problem }) => {
+            Err(OutputError { id, problem }) => {
                 let known = id.filter(|id| self.copies[number].given.remove(id).is_some());
                 self.hub.complain(known.unwrap_or(0), &problem.to_string(), now)?;
                 if let Some(id) = known {
@@ -150,39 +150,39 @@ impl Worker {
     }
 
     /// Does what a line says.
-    fn act(&mut self, order: Said<'_>, now: Instant) -> Result<(), WorkerError> {
+    fn act(&mut self, order: Output<'_>, now: Instant) -> Result<(), WorkerError> {
         match order {
-            Said::Send { conn, message } => {
+            Output::Send { conn, message } => {
                 if let Some(conn) = self.number_of(&conn, now)? {
                     self.hub.act(&Action::Send { conn, binary: message.binary, payload: &message.bytes })?;
                 }
             }
-            Said::Join { conn, room } => {
+            Output::Join { conn, room } => {
                 if let Some(conn) = self.number_of(&conn, now)? {
                     self.hub.act(&Action::Join { conn, room: room.as_bytes() })?;
                 }
             }
-            Said::Leave { conn, room } => {
+            Output::Leave { conn, room } => {
                 if let Some(conn) = self.number_of(&conn, now)? {
                     self.hub.act(&Action::Leave { conn, room: room.as_bytes() })?;
                 }
             }
-            Said::Publish { room, message, except } => {
+            Output::Publish { room, message, except } => {
                 // Whoever is not here gets nothing anyway.
                 let except = except.and_then(|except| self.conns.number(&except)).unwrap_or(0);
                 let (binary, room) = (message.binary, room.as_bytes());
                 self.hub.act(&Action::Publish { except, binary, room, payload: &message.bytes })?;
             }
-            Said::Close { conn, code, reason } => {
+            Output::Close { conn, code, reason } => {
                 if let Some(conn) = self.number_of(&conn, now)? {
                     self.hub.act(&Action::CloseConn { conn, code, reason: reason.as_bytes() })?;
                 }
             }
-            Said::CloseRoom { room, code, reason } => {
+            Output::CloseRoom { room, code, reason } => {
                 let (room, reason) = (room.as_bytes(), reason.as_bytes());
                 self.hub.act(&Action::CloseRoom { code, room, reason })?;
             }
-            Said::Data { conn, json } => {
+            Output::Data { conn, json } => {
                 if let Some(conn) = self.number_of(&conn, now)? {
                     self.hub.act(&Action::SetData { conn, json: json.as_bytes() })?;
                     if let Some(conn) = self.conns.get_mut(conn) {
@@ -190,8 +190,8 @@ impl Worker {
                     }
                 }
             }
-            Said::Log { level, text } => self.hub.pass_on(level, text.as_bytes(), now)?,
-            Said::Answer(_) | Said::Routes(_) => {}
+            Output::Log { level, text } => self.hub.pass_on(level, text.as_bytes(), now)?,
+            Output::Answer(_) | Output::Routes(_) => {}
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Worker {
     fn number_of(&mut self, name: &str, now: Instant) -> Result<Option<u64>, WorkerError> {
         let number = self.conns.number(name);
         if number.is_none() {
-            let name = said::shown(name.as_bytes());
+            let name = output::shown(name.as_bytes());
             let text = format!("connection {name} is closed, or another worker's: nothing is done with it");
             self.hub.pass_on(Level::Debug, text.as_bytes(), now)?;
         }

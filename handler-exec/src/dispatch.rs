@@ -1,8 +1,8 @@
 //! What processes are given: requests to the least busy one, and to each what concerns its connections.
 
-use crate::ask;
 use crate::conns::Conn;
-use crate::copy::{Copy, Task};
+use crate::input;
+use crate::instance::{Instance, Task};
 use crate::worker::{Waiting, Worker, WorkerError};
 use handler_core::worker::protocol::{Action, Handler, Open, Order};
 use std::time::Instant;
@@ -25,7 +25,7 @@ impl Worker {
             };
             self.last_given = self.last_given.max(serial);
             self.copies[copy].give(serial, job, now, |out, job| {
-                ask::request(out, job, names);
+                input::request(out, job, names);
             });
         }
         Ok(())
@@ -55,7 +55,7 @@ impl Worker {
     /// A connection is this worker's from now on.
     pub(crate) fn take_in(&mut self, open: &Open<'_>, opening: Box<[u8]>) {
         self.forget(open.conn);
-        let busy = |copy: &Copy| (copy.running.is_none(), copy.conns, copy.given.len());
+        let busy = |copy: &Instance| (copy.running.is_none(), copy.conns, copy.given.len());
         let copy = self.copies.iter().enumerate().min_by_key(|(_, copy)| busy(copy));
         let copy = copy.map_or(0, |(number, _)| number);
         self.copies[copy].conns += 1;
@@ -103,14 +103,14 @@ impl Worker {
                 Order::Open(open) => {
                     let names = registered.names_of_channel(open.handler);
                     let resumed = open.resumed || !open.fresh;
-                    running.put(|out| ask::open(out, &open, names, &conn.data, resumed));
+                    running.put(|out| input::open(out, &open, names, &conn.data, resumed));
                     conn.is_told = true;
                 }
                 Order::Message { binary, payload, .. } => {
-                    running.put(|out| ask::message(out, &conn.name, binary, payload));
+                    running.put(|out| input::message(out, &conn.name, binary, payload));
                 }
                 Order::Close { code, reason, .. } => {
-                    running.put(|out| ask::close(out, &conn.name, code, reason));
+                    running.put(|out| input::close(out, &conn.name, code, reason));
                     self.forget(task.conn);
                 }
                 _ => {}
@@ -126,7 +126,7 @@ impl Worker {
             let Some(running) = &mut self.copies[number].running else { return Ok(()) };
             if let Order::Open(open) = Order::read(Order::OPEN, &conn.opening)? {
                 let names = self.registered.names_of_channel(open.handler);
-                running.put(|out| ask::open(out, &open, names, &conn.data, true));
+                running.put(|out| input::open(out, &open, names, &conn.data, true));
             }
         }
         Ok(())

@@ -63,7 +63,7 @@ pub(crate) struct Running {
 
 /// A copy of the program, which outlives its processes.
 #[derive(Debug, Default)]
-pub(crate) struct Copy {
+pub(crate) struct Instance {
     pub running: Option<Running>,
     pub backoff: Backoff,
     /// When the next process is started.
@@ -134,7 +134,7 @@ impl Running {
     }
 }
 
-impl Copy {
+impl Instance {
     /// Whether it takes another request.
     pub(crate) fn has_room(&self, at_once: usize) -> bool {
         self.given.len() < at_once && self.running.as_ref().is_some_and(Running::has_room)

@@ -1,8 +1,8 @@
 //! Processes end, and others follow them; requests whose time is over end, too.
 
-use crate::copy::{Left, Running};
+use crate::instance::{Left, Running};
+use crate::output;
 use crate::program::Piped;
-use crate::said;
 use crate::worker::{Stage, Waiting, Worker, WorkerError};
 use handler_core::worker::protocol::Level;
 use handler_core::worker::restart::Backoff;
@@ -73,7 +73,7 @@ impl Worker {
         }
         let rest = running.lines.rest();
         if !rest.is_empty() {
-            let text = format!("the program ended within a line: {}", said::shown(rest));
+            let text = format!("the program ended within a line: {}", output::shown(rest));
             self.hub.complain(0, &text, now)?;
         }
         let served = match running.has_answered {
