@@ -1,144 +1,190 @@
-//! Processes end, and others follow them; requests whose time is over end, too.
+//! The life of the worker and of its processes: which run, which start again and when, and how all of them end.
+//!
+//! ```text
+//! Loading ──▶ Serving ──▶ Stopping ──▶ Ending
+//!    │
+//!    └──▶ Failed
+//! ```
+//!
+//! An order to stop leads to `Stopping` from anywhere.
 
-use crate::instance::{Left, Running};
-use crate::output;
-use crate::program::Piped;
-use crate::worker::{Stage, Waiting, Worker, WorkerError};
-use handler_core::worker::protocol::Level;
+use crate::hub::Hub;
+use crate::instance::{Instance, Running, Unanswered};
+use crate::program::{Program, ProgramError};
+use handler_core::worker::protocol::{Action, LoadFailure};
 use handler_core::worker::restart::Backoff;
+use rustix::process::Signal;
+use std::io;
 use std::time::{Duration, Instant};
 
-/// Reads of what a process left behind in its pipes, which hold far less.
-const LAST_READS: usize = 64;
+/// How long requests wait for a program to say what it answers to. What it says later counts, too, within
+/// `limits.load_time` and before its first answer.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+/// How long a process may take to end when its standard input does, and then once more when it is told to.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
-impl Worker {
-    /// Starts what is to be started and gives up what takes too long.
-    pub(crate) fn do_what_is_due(&mut self, now: Instant) -> Result<(), WorkerError> {
-        if let Stage::Loading { until } = self.stage
-            && now >= until
-        {
-            self.finish_loading(None, false, now)?;
-        }
-        for number in 0..self.copies.len() {
-            let is_due = self.copies[number].due.is_some_and(|due| due <= now);
-            if is_due && !matches!(self.stage, Stage::Ending { .. } | Stage::Failed) {
-                self.copies[number].due = None;
-                self.start_again(number, now)?;
-            }
-        }
-        self.give_up_late(now)
+/// What the worker is up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The program may say what it answers to.
+    Loading { until: Instant },
+    /// It did not run: the hub ends this worker.
+    Failed,
+    /// Requests are answered.
+    Serving,
+    /// What was given is finished, as far as it is by then; nothing new comes.
+    Stopping { until: Instant },
+    /// The processes were asked to end.
+    Ending { since: Instant, told: bool },
+}
+
+/// A process that is over.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub running: Running,
+    /// How it ended, in words.
+    pub status: String,
+    pub unanswered: Unanswered,
+}
+
+/// The worker's life, and the program's instances.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    stage: Stage,
+    program: Program,
+    pub instances: Vec<Instance>,
+}
+
+impl Lifecycle {
+    /// Of a worker that begins to load. At least one instance.
+    pub(crate) fn new(program: Program, instances: usize, now: Instant) -> Self {
+        let instances = (0..instances.max(1)).map(|_| Instance::default()).collect();
+        Self { stage: Stage::Loading { until: now + FIRST_WORD }, program, instances }
     }
 
-    fn start_again(&mut self, number: usize, now: Instant) -> Result<(), WorkerError> {
-        match self.program.start() {
-            Ok(process) => {
-                self.copies[number].running = Some(Running::new(process, self.settings.line, now));
-                self.reopen(number)
-            }
-            Err(problem) => {
-                let pause = self.copies[number].backoff.after_death(None);
-                self.copies[number].due = Some(now + pause);
-                let text = format!("the program cannot be started, tried again in {pause:?}: {problem}");
-                Ok(self.hub.complain(0, &text, now)?)
-            }
+    pub(crate) fn is_loading(&self) -> bool {
+        matches!(self.stage, Stage::Loading { .. })
+    }
+
+    /// Whether the program has said nothing for as long as requests wait for that.
+    pub(crate) fn has_loaded_long_enough(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Loading { until } if now >= until)
+    }
+
+    /// Whether processes are left where they end.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ending { .. } | Stage::Failed)
+    }
+
+    /// When there is something to do next, apart from requests.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let stage = match self.stage {
+            Stage::Loading { until } | Stage::Stopping { until } => Some(until),
+            Stage::Ending { since, told } => Some(since + LAST_WORD * (1 + u32::from(told))),
+            Stage::Failed | Stage::Serving => None,
+        };
+        let starts = self.instances.iter().filter_map(|instance| instance.due).min();
+        [stage, starts].into_iter().flatten().min()
+    }
+
+    /// Starts an instance's process.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError`].
+    pub(crate) fn start(&mut self, number: usize, now: Instant) -> Result<(), ProgramError> {
+        self.instances[number].running = Some(Running::new(self.program.start()?, now));
+        Ok(())
+    }
+
+    /// The first process runs: the others start, too.
+    pub(crate) fn begin_serving(&mut self, now: Instant) {
+        self.stage = Stage::Serving;
+        for instance in &mut self.instances[1..] {
+            instance.due = Some(now);
         }
     }
 
-    /// A copy's process has ended, or is to: its requests are answered or given to others.
-    pub(crate) fn bury(&mut self, number: usize, now: Instant) -> Result<(), WorkerError> {
-        for _ in 0..LAST_READS {
-            if !matches!(self.hear_once(number, now)?, Piped::Bytes(_)) {
-                break;
-            }
+    /// The program does not run, and the hub is told.
+    pub(crate) fn fail(&mut self, failure: LoadFailure, hub: &mut Hub) -> io::Result<()> {
+        self.stage = Stage::Failed;
+        self.instances.iter_mut().for_each(|instance| instance.running = None);
+        hub.act(&Action::Failed(failure))
+    }
+
+    /// Starts an instance whose time has come. `true`: its process is new.
+    pub(crate) fn start_if_due(&mut self, number: usize, hub: &mut Hub, now: Instant) -> io::Result<bool> {
+        let is_due = self.instances[number].due.is_some_and(|due| due <= now);
+        if !is_due || self.is_over() {
+            return Ok(false);
         }
-        self.hear_errors(number, now)?;
-        let copy = &mut self.copies[number];
-        let Left { seen, unseen } = copy.take_given();
-        let Some(mut running) = copy.running.take() else { return Ok(()) };
+        self.instances[number].due = None;
+        let Err(problem) = self.start(number, now) else { return Ok(true) };
+        let instance = &mut self.instances[number];
+        let pause = instance.backoff.after_death(None);
+        instance.due = Some(now + pause);
+        let text = format!("the program cannot be started, tried again in {pause:?}: {problem}");
+        hub.complain(0, &text, now)?;
+        Ok(false)
+    }
+
+    /// Ends an instance's process. `None`: there is none.
+    pub(crate) fn end(&mut self, number: usize) -> Option<Ended> {
+        let instance = &mut self.instances[number];
+        let unanswered = instance.take_given();
+        let mut running = instance.running.take()?;
         let status = running.process.end().map_or("lost".to_owned(), |status| status.to_string());
-        let rest = running.errors.rest();
-        if !rest.is_empty() {
-            running.last_error = String::from_utf8_lossy(rest).into_owned();
-            self.hub.pass_on(Level::Info, rest, now)?;
-        }
-        if let Stage::Loading { .. } = self.stage {
-            let last = match running.last_error.trim() {
-                "" => String::new(),
-                text => format!(": {text}"),
-            };
-            return self.fail(format!("the program ended at once ({status}){last}"));
-        }
-        if matches!(self.stage, Stage::Ending { .. } | Stage::Failed) {
-            return Ok(());
-        }
-        let rest = running.lines.rest();
-        if !rest.is_empty() {
-            let text = format!("the program ended within a line: {}", output::shown(rest));
-            self.hub.complain(0, &text, now)?;
-        }
-        let served = match running.has_answered {
+        Some(Ended { running, status, unanswered })
+    }
+
+    /// Says when an instance's next process starts, after one that ended: the pause.
+    pub(crate) fn start_after(&mut self, number: usize, ended: &Running, now: Instant) -> Duration {
+        let served = match ended.has_answered {
             true => Backoff::GRACE,
-            false => now.saturating_duration_since(running.since),
+            false => now.saturating_duration_since(ended.since),
         };
-        let pause = self.copies[number].backoff.after_death(Some(served));
-        self.copies[number].due = Some(now + pause);
-        let when = match pause {
-            Duration::ZERO => "at once".to_owned(),
-            pause => format!("in {pause:?}"),
-        };
-        let text = format!(
-            "the program ended ({status}): {} of its requests get 502, {} go to the next process, which starts {when}",
-            seen.len(),
-            unseen.len()
-        );
-        self.hub.complain(0, &text, now)?;
-        for serial in seen {
-            self.hub.answer(serial, 502)?;
-        }
-        for (serial, job) in unseen.into_iter().rev() {
-            self.queue.push_front(Waiting { serial, job, since: now });
-        }
-        Ok(())
+        let instance = &mut self.instances[number];
+        let pause = instance.backoff.after_death(Some(served));
+        instance.due = Some(now + pause);
+        pause
     }
 
-    /// Answers requests for which no process will be there soon.
-    pub(crate) fn send_away_if_hopeless(&mut self) -> Result<(), WorkerError> {
-        let is_hopeless = self.copies.iter().all(|copy| copy.running.is_none() && copy.backoff.is_hopeless());
-        while is_hopeless && let Some(waiting) = self.queue.pop_front() {
-            if self.hub.begin(waiting.serial)? {
-                self.hub.answer(waiting.serial, 503)?;
-            }
-        }
-        Ok(())
+    /// Whether no process will be there soon.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.instances.iter().all(|instance| instance.running.is_none() && instance.backoff.is_hopeless())
     }
 
-    /// Forgets requests that the hub has answered itself by now. A process that has said nothing since it was
-    /// given one of them hangs, and is replaced.
-    fn give_up_late(&mut self, now: Instant) -> Result<(), WorkerError> {
-        let patience = self.settings.patience;
-        // Nobody waits for these any more, so they are not even begun.
-        while self.queue.front().is_some_and(|waiting| now >= waiting.since + patience) {
-            self.queue.pop_front();
-        }
-        for number in 0..self.copies.len() {
-            let copy = &mut self.copies[number];
-            let mut hangs = false;
-            while let Some(oldest) = copy.given.first_entry() {
-                if now < oldest.get().since + patience {
-                    break;
-                }
-                let (serial, given) = oldest.remove_entry();
-                let heard = copy.running.as_ref().and_then(|running| running.heard);
-                hangs |= heard.is_none_or(|heard| heard < given.since);
-                let text = format!("no answer to {serial} within {patience:?}: not waited for any more");
-                self.hub.complain(0, &text, now)?;
+    /// The hub stops this worker: what was given may be finished until then.
+    pub(crate) fn stop(&mut self, until: Instant) {
+        self.stage = Stage::Stopping { until };
+    }
+
+    /// Under a stop, when nothing is left to do (`is_idle`) or its time is over: ends the processes. `true`: they have
+    /// ended.
+    pub(crate) fn end_if_done(&mut self, is_idle: bool, hub: &mut Hub, now: Instant) -> io::Result<bool> {
+        // The hub answers what is cut off, and names it.
+        if matches!(self.stage, Stage::Stopping { until } if now >= until || is_idle) {
+            // End of file is how a program learns that it is to end.
+            for running in self.instances.iter_mut().filter_map(|instance| instance.running.as_mut()) {
+                running.process.stdin = None;
             }
-            if hangs {
-                let text = format!("the program has said nothing for {patience:?}: its process is killed");
-                self.hub.complain(0, &text, now)?;
-                self.bury(number, now)?;
-            }
+            self.stage = Stage::Ending { since: now, told: false };
         }
-        Ok(())
+        let Stage::Ending { since, told } = self.stage else { return Ok(false) };
+        let mut left = self.instances.iter().filter_map(|instance| instance.running.as_ref()).peekable();
+        if left.peek().is_none() {
+            return Ok(true);
+        }
+        if !told && now >= since + LAST_WORD {
+            left.for_each(|running| running.process.signal(Signal::TERM));
+            self.stage = Stage::Ending { since, told: true };
+        } else if now >= since + 2 * LAST_WORD {
+            for running in self.instances.iter_mut().filter_map(|instance| instance.running.take()) {
+                let number = running.process.id();
+                hub.complain(0, &format!("process {number} of the program did not end: killed"), now)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 }
