@@ -35,7 +35,7 @@ const NUMBER: usize = 20;
 const RUNNING: usize = 24;
 const REVOKED: usize = 128;
 const OUTBOX: usize = 4096;
-/// Where in the page's file a worker writes where the script stands, see [`Standing`](super::standing::Standing). The
+/// Where in the page's file a worker writes where the script stands, see `standing::Standing`. The
 /// file ends behind it and cannot grow, so what writes to its descriptor can write nowhere else.
 pub const STANDING: usize = OUTBOX + OUTBOX_SIZE;
 const STANDING_SIZE: usize = 64 << 10;
