@@ -14,7 +14,8 @@
 //! * [`serve`]: the poll loop, where sockets, clocks and processes meet the hub; for `kennel`, which starts it;
 //! * [`rehearsal`]: the hub, clients and workers in one thread, on made-up time, for tests of apps.
 //!
-//! [`object`] reads structs from what comes from outside, in any of these and in `kennel.toml`.
+//! Any of these may use two more: [`object`] reads structs from what comes from outside, and so does `kennel` with
+//! `kennel.toml`; [`mount`] knows which paths are below the place of an app, and `kennel` shows them.
 //!
 //! `templates` (with the feature of that name) makes pages for workers; the hub makes none.
 //!
@@ -26,6 +27,7 @@ pub mod console;
 #[allow(unreachable_pub)]
 pub mod hub;
 pub mod metrics;
+pub mod mount;
 pub mod object;
 pub mod rehearsal;
 pub mod rooms;
