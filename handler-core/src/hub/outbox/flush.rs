@@ -426,7 +426,14 @@ impl Outbox {
 
 /// Lets a connection wait, if the server has not taken what it was handed before, or if others wait already. `in_turn`: it
 /// has waited.
-fn queues(link: &mut Link, conn: &mut Conn, key: ConnKey, is_full: bool, in_turn: bool, now: Instant) -> bool {
+fn queues(
+    link: &mut Link,
+    conn: &mut Conn,
+    key: ConnKey,
+    is_full: bool,
+    in_turn: bool,
+    now: Instant,
+) -> bool {
     let is_shared = conn.out.begins_shared();
     let has_no_room = is_shared && !link.has_room(now);
     let queue = if is_shared { &mut link.waiting_for_room } else { &mut link.waiting };

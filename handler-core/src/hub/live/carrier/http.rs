@@ -1,9 +1,9 @@
 //! A session that requests carry, one after the other.
 
 use super::line::Line;
+use crate::channel::line;
 use crate::channel::mailbox::Mailbox;
 use crate::hub::ids::{ConnKey, RequestId};
-use crate::channel::line;
 use kennel_http::websocket::Codec;
 use std::time::Instant;
 
