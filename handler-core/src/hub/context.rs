@@ -1,6 +1,7 @@
 //! What every part may use besides its own state.
 
 use super::apps::Apps;
+use super::apps::app::AppSpec;
 use super::body_files::BodyFiles;
 use super::effect::Effect;
 use super::event::Event;
@@ -14,6 +15,7 @@ use super::request::{Place, Plan, Request};
 use super::servers::Servers;
 use super::servers::clients::Clients;
 use super::workers::Workers;
+use super::workers::worker::Worker;
 use crate::worker::protocol::Handler;
 use kennel_http::Persistence;
 use mongrel2_wire::{ConnId, Envelope};
@@ -36,6 +38,8 @@ pub(super) struct Context {
     pub ledger: Ledger,
     pub clients: Clients,
     pub body_files: BodyFiles,
+    /// Clients without a connection of their own may open sessions.
+    pub has_sessions: bool,
     /// Since when the hub stops.
     pub stopping: Option<Instant>,
     /// What is to be done outside the hub.
@@ -45,6 +49,33 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// For so many Mongrel2 Handlers, and these apps.
+    pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
+        Self {
+            boot: boot.to_owned(),
+            date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
+            servers: Servers::new(links),
+            ledger: Ledger::new(apps.len() as u16),
+            apps: Apps::new(apps),
+            workers: Workers::default(),
+            outbox: Outbox::new(&limits),
+            clients: Clients::default(),
+            body_files: BodyFiles::default(),
+            has_sessions: false,
+            stopping: None,
+            effects: VecDeque::new(),
+            events: Vec::new(),
+            limits,
+        }
+    }
+
+    /// With one server and one app without workers, for tests of a part alone.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let app = AppSpec { name: "app".to_owned(), mount: "/".to_owned(), workers: 1 };
+        Self::new(Limits::default(), "boot", 1, vec![app])
+    }
+
     /// What the log says about a request.
     pub fn about_request(&self, request: &Request) -> About {
         let message = match &request.plan {
@@ -71,6 +102,34 @@ impl Context {
     /// What the log says about a message that opens a live connection of an app, or would.
     pub fn about_opening(&self, key: ConnKey, envelope: &Envelope<'_>, app: AppId) -> About {
         About { app: Some(self.apps[app].spec.name.clone()), ..About::message(key, envelope) }
+    }
+
+    /// Whether an app's live connections may begin: there is somebody to open them, or will be soon.
+    pub fn takes_clients(&self, app: AppId) -> bool {
+        let state = &self.apps[app];
+        let mut workers = state.seats.iter().filter_map(|seat| self.workers.get(seat.worker?));
+        let mut works = || workers.any(Worker::takes_jobs);
+        self.stopping.is_none() && state.is_loaded() && (!state.is_down() || works())
+    }
+
+    /// Closes a connection once everything that was written for it is sent. What it still sends is ignored, and requests
+    /// without an answer get none.
+    pub fn close(&mut self, key: ConnKey) {
+        if self.outbox.close(key) {
+            self.events.push(Event::Closing(key));
+        }
+    }
+
+    /// The most live connections that the hub opens on a link.
+    pub fn most_live(&self, link: LinkId) -> usize {
+        let most = self.limits.connections;
+        self.servers[link].capacity.map_or(most, |capacity| capacity.live().min(most))
+    }
+
+    /// Something begins that may take long: Mongrel2 is to be told that its client is held.
+    pub fn hold(&mut self, now: Instant) {
+        let due = now + self.limits.keep_alive;
+        self.servers.keep_alive.get_or_insert(due);
     }
 
     /// Where requests for this handler of an app are counted.

@@ -4,7 +4,7 @@
 //! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
 use super::ids::{AppId, ConnKey, Job, LiveId, RequestId, WorkerId};
-use super::request::{Asking, BodyEnd, Plan, Share};
+use super::request::{Asking, BodyEnd, Called, Plan, Share};
 use crate::worker::protocol::Registration;
 use kennel_http::Persistence;
 
@@ -23,7 +23,17 @@ pub(super) enum Event {
     /// A request is to be answered with this.
     Answer(RequestId, Plan),
     /// It is the turn of a request to a channel's path.
-    Call(RequestId, Box<Asking>),
+    Call(Called, Box<Asking>),
+    /// The response to a request is a stream of events that a session writes: it has begun.
+    Carried(Called),
+    /// A request is held for the session with this number.
+    Hold(RequestId, u64),
+    /// The same as `Answer`, and the connection is closed.
+    AnswerAndClose(RequestId, Plan),
+    /// A connection is closed behind a page of the hub's own: it does not speak our language, or cannot be served.
+    Refuse(ConnKey, u16),
+    /// The same with this answer.
+    RefuseWith(ConnKey, Plan),
     /// A request that was held for the session with this number is gone.
     HeldGone(u64, RequestId),
     /// A request has no owner any more who would take the rest of its body.
@@ -36,8 +46,6 @@ pub(super) enum Event {
     WorkerHasRoom(WorkerId),
     /// Requests and live connections of this app may find a worker now.
     AppHasRoom(AppId),
-    /// A connection is to be answered with one of the hub's own pages and closed, whatever waits on it.
-    AnswerAtOnce(ConnKey, u16),
     /// A request whose turn has not come is to be answered with one of the hub's own pages when it comes.
     FailInTurn(RequestId, u16),
     /// It is the turn of a request, and the body is there that it has waited for.
@@ -70,4 +78,10 @@ pub(super) enum Event {
     Stopping,
     /// Under a stop, workers of apps that have nothing to do may end.
     StopIdle,
+    /// The script has run its `open` for the live connection with this number, or died with it.
+    Opened(u64),
+    /// The live connection with this number is to be closed from our side, with a code and why.
+    CloseLive(u64, u16, &'static str),
+    /// The live connection with this number is to end, with a code and why.
+    EndLive(u64, u16, &'static str),
 }

@@ -39,6 +39,7 @@ mod outbox;
 mod processes;
 mod request;
 mod servers;
+mod shims_live;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -59,31 +60,27 @@ pub use servers::capacity::Capacity;
 pub use servers::hosts::{HostError, HostPattern, Hosts};
 pub use servers::orphans::Present;
 
-use apps::Apps;
 use bodies::{Bodies, complete};
-use body_files::BodyFiles;
 use context::Context;
 use event::Event;
 use exchange::Exchange;
+use exchange::raw_clients::disconnect;
 use ids::LiveId;
 use kennel_http::Persistence;
 use kennel_http::proxies::TrustedProxies;
-use ledger::Ledger;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
 use lifecycle::{deaths, reload, stop};
 use live::Live;
+use mongrel2_wire::{Envelope, Head};
 use outbox::Outbox;
 use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
 use outbox::stalled::{GivenUp, Why};
-use servers::Servers;
-use servers::clients::Clients;
+use request::{Called, Plan, Request};
 use servers::link::Link;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tracing::warn;
-use workers::Workers;
+use tracing::{info, warn};
 use workers::worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
@@ -106,26 +103,11 @@ impl Hub {
     /// A hub for so many Mongrel2 Handlers. `boot` is any text that no other start of this hub
     /// ever had; it becomes part of connection names.
     pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
-        let outbox = Outbox::new(&limits);
         Self {
             live: Live::new(limits.rooms),
             exchange: Exchange { name: boot.to_owned(), ..Exchange::default() },
             bodies: Bodies::default(),
-            cx: Context {
-                limits,
-                boot: boot.to_owned(),
-                date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
-                servers: Servers::new(links),
-                ledger: Ledger::new(apps.len() as u16),
-                apps: Apps::new(apps),
-                workers: Workers::default(),
-                outbox,
-                clients: Clients::default(),
-                body_files: BodyFiles::default(),
-                stopping: None,
-                effects: VecDeque::new(),
-                events: Vec::new(),
-            },
+            cx: Context::new(limits, boot, links, apps),
             outcomes: Vec::new(),
             next_deadline_check: None,
             stopped: false,
@@ -187,7 +169,7 @@ impl Hub {
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
         self.tell_raw_handler(now);
-        self.beat(now);
+        self.beat(!self.exchange.requests.is_empty(), now);
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
             stop::excuse_pause(&mut self.cx, now - due);
             self.expire_requests(now);
@@ -223,6 +205,11 @@ impl Hub {
             || self.cx.workers.iter().any(|(_, worker)| is_watched(worker))
     }
 
+    /// Whether there are clients that wait for us, in whatever way.
+    fn holds_clients(&self) -> bool {
+        !self.live.lives.is_empty() || !self.exchange.requests.is_empty()
+    }
+
     /// When [`finish_turn`](Self::finish_turn) has something to do though nothing happens.
     pub fn next_timeout(&self) -> Option<Instant> {
         let seats = self.cx.apps.list.iter().flat_map(|app| &app.seats).filter_map(|seat| seat.due);
@@ -232,7 +219,8 @@ impl Hub {
             .chain(self.cx.outbox.conns.next_sweep())
             .chain(self.bodies.next_timeout())
             .chain(self.cx.ledger.complaints.next_timeout())
-            .chain(self.live.heartbeat.next_timeout(self.holds_anybody()))
+            .chain(self.live.heartbeat.next_timeout())
+            .chain(self.cx.servers.keep_alive.filter(|_| self.holds_clients()))
             .chain(self.cx.servers.links.iter().filter_map(Link::next_timeout))
             .chain(self.cx.servers.links.iter().filter_map(|link| link.orphans.next_timeout()))
             .chain(self.live.decisions.next_timeout())
@@ -332,16 +320,24 @@ impl Hub {
     /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
     fn look_at_idle(&mut self, now: Instant) {
         for GivenUp { key, waiting, why } in self.cx.outbox.look_at_idle(&self.cx.servers, now) {
-            let text = match why {
-                Why::ReadsNothing => "dropped and closed: the client has read nothing for minutes",
-                Why::ServerIsFull => {
-                    "dropped and closed: too much waits for this server's clients, and this one does not read"
-                }
-            };
             if waiting > 0 {
                 self.cx.ledger.counters.overflowed += 1;
                 if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    log_about!(warn, self.about_connection(key), waiting, "{text}");
+                    let about = self.about_connection(key);
+                    match why {
+                        Why::ReadsNothing => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: the client has read nothing for minutes"
+                        ),
+                        Why::ServerIsFull => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: too much waits for this server's clients, and this one does not read"
+                        ),
+                    }
                 }
             }
             self.live_disconnected(key, now);
@@ -398,6 +394,25 @@ impl Hub {
         }
     }
 
+    /// The response to a request is a session's stream of events: that is written already.
+    fn answer_is_carried(&mut self, called: Called, now: Instant) {
+        if !self.exchange.requests.contains_key(called.request) {
+            return;
+        }
+        self.cx.ledger.taps.note_answer(called.request, 200, now);
+        let request = self.take_request(called.request);
+        self.cx.ledger.counters.answers += 1;
+        self.cx.ledger.traffic.answered(request.meter, request.since, 200, now);
+        if let Some(conn) =
+            self.cx.outbox.conns.map.get_mut(&called.conn).filter(|conn| conn.carries.is_some())
+        {
+            for waiting in std::mem::take(&mut conn.waiting) {
+                self.remove_request(waiting);
+            }
+        }
+        self.leave(called.conn, called.request, now);
+    }
+
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Closing(key) => self.drop_requests(key),
@@ -410,7 +425,29 @@ impl Hub {
                     self.answer_by_plan(request, now);
                 }
             }
-            Event::Call(request, asking) => self.answer_call(request, *asking, now),
+            Event::Call(called, asking) => self.answer_call(called, *asking, now),
+            Event::Carried(called) => self.answer_is_carried(called, now),
+            Event::Hold(request, session) => {
+                if let Some(request) = self.exchange.requests.get_mut(request) {
+                    // The client's time is not the script's.
+                    request.deadline = None;
+                    request.plan = Plan::Held(session);
+                }
+            }
+            Event::AnswerAndClose(request, plan) => {
+                if let Some(state) = self.exchange.requests.get_mut(request) {
+                    state.plan = plan;
+                    state.persistence = Persistence::Close;
+                    self.answer_by_plan(request, now);
+                }
+            }
+            Event::Refuse(key, status) => self.answer_at_once(key, status, now),
+            Event::RefuseWith(key, plan) => {
+                if !self.cx.outbox.is_finished(key) {
+                    let request = Request::new(key, plan, now, self.cx.limits.request_timeout);
+                    self.enqueue(key, request, now);
+                }
+            }
             Event::HeldGone(session, request) => self.poll_gone(session, request),
             Event::BodyUnwanted(request, key) => self.bodies.forget_by(request, key),
             Event::Requeue(request) => self.requeue(request, now),
@@ -423,7 +460,6 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
-            Event::AnswerAtOnce(key, status) => self.answer_at_once(key, status, now),
             Event::FailInTurn(request, status) => self.fail_in_turn(request, status),
             Event::BodyIsThere(request) => self.go_on_with_body(request, now),
             Event::BodyWhole(id, persistence, share) => {
@@ -450,6 +486,78 @@ impl Hub {
             Event::StopIdle => self.stop_idle_workers(now),
             Event::BodyEnds(key, request, why) => self.end_body(key, request, why, now),
             Event::RefuseBody(request, status) => self.refuse_body(request, status, now),
+            Event::Opened(number) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.bosh_opened(&mut self.cx, id, now);
+                }
+            }
+            Event::CloseLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.close_live(&mut self.cx, id, code, reason, now);
+                }
+            }
+            Event::EndLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.finish_live(&mut self.cx, id, code, reason, now);
+                }
+            }
         }
+    }
+}
+
+/// What comes to live connections from outside.
+impl Hub {
+    /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
+    pub fn set_session_key(&mut self, key: &[u8; 32]) {
+        self.live.set_session_key(key);
+        self.cx.has_sessions = true;
+    }
+
+    /// How many entries there are of what is due for sessions.
+    #[cfg(test)]
+    fn planned_for_sessions(&self) -> usize {
+        self.live.planned_for_sessions()
+    }
+
+    /// The numbers of all connections that the server of `link` had when it was asked, after
+    /// [`AskWhoIsThere`](Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
+    pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
+        let Some(sender) = self.cx.servers[link].sender.clone() else { return };
+        let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
+        self.cx.servers[link].load.others = others;
+        let mut found = 0u64;
+        for key in gone {
+            // Others may have ended with one before.
+            if self.live.is_held(&self.cx, key) {
+                found += 1;
+                self.handle_disconnect(key, &disconnect(sender.as_str(), key.id), now);
+            }
+        }
+        if found > 0 {
+            self.cx.ledger.counters.untold += found;
+            let connections = if found == 1 { "connection is" } else { "connections are" };
+            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
+        }
+    }
+
+    /// A WebSocket handshake. `false`: no channel takes it.
+    fn handle_handshake(
+        &mut self,
+        key: ConnKey,
+        (envelope, head): (&Envelope<'_>, &Head<'_>),
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        if self.cx.apps.channel_for(envelope, head).is_none() {
+            return false;
+        }
+        let carries = |conn: &Conn| conn.carries.is_some();
+        if self.live_disconnected(key, now) || self.cx.outbox.conns.map.get(&key).is_some_and(carries) {
+            // Mongrel2 gave the number to somebody else, so its last owner is gone.
+            self.drop_connection(key);
+        }
+        let taken = self.live.handle_handshake(&mut self.cx, key, envelope, head, message, now);
+        self.settle(now);
+        taken
     }
 }

@@ -7,8 +7,10 @@ pub mod routes;
 pub(in crate::hub) mod sharing;
 
 use crate::hub::ids::AppId;
+use crate::worker::protocol::ChannelSpec;
 use app::{App, AppSpec};
 use kennel_http::percent::normal_path;
+use mongrel2_wire::{Envelope, Head};
 use std::ops::{Index, IndexMut};
 
 /// All apps of the hub. Their number never changes, so an [`AppId`] always leads to one.
@@ -45,6 +47,24 @@ impl Apps {
             Some(_) => 503,
         }
     }
+
+    /// A channel of an app.
+    pub fn channel(&self, app: AppId, route: u16) -> Option<&ChannelSpec> {
+        self[app].channels.get(route)
+    }
+
+    /// The app and its channel for a path.
+    pub fn channel_at(&self, path: &[u8]) -> Option<(AppId, u16)> {
+        self.order.iter().find_map(|app| Some((*app, self[*app].channels.find(path)?.0)))
+    }
+
+    /// The app and its channel for a message.
+    pub fn channel_for(&self, envelope: &Envelope<'_>, head: &Head<'_>) -> Option<(AppId, u16)> {
+        if !is_below_route(envelope, head) {
+            return None;
+        }
+        self.channel_at(envelope.path)
+    }
 }
 
 impl Index<AppId> for Apps {
@@ -59,4 +79,13 @@ impl IndexMut<AppId> for Apps {
     fn index_mut(&mut self, app: AppId) -> &mut App {
         &mut self.list[usize::from(app.0)]
     }
+}
+
+/// Whether a message's path is one of its Mongrel2 route's. Mongrel2 also hands over paths that end inside the route's key.
+pub(in crate::hub) fn is_below_route(envelope: &Envelope<'_>, head: &Head<'_>) -> bool {
+    head.pattern.is_none_or(|pattern| {
+        let pattern = pattern.bytes();
+        let literal = pattern.split(|b| *b == b'(').next().unwrap_or_default();
+        envelope.path.starts_with(literal)
+    })
 }

@@ -19,6 +19,8 @@ pub(in crate::hub) mod progress;
 pub(in crate::hub) mod spooled;
 pub(in crate::hub) mod stored;
 pub(in crate::hub) mod streamed;
+#[cfg(test)]
+mod tests;
 
 use crate::hub::context::Context;
 use crate::hub::effect::Effect;
@@ -247,7 +249,7 @@ impl Bodies {
         self.spooled.give_up(key);
         cx.events.push(match request {
             Some(request) => Event::RefuseBody(request, status),
-            None => Event::AnswerAtOnce(key, status),
+            None => Event::Refuse(key, status),
         });
     }
 

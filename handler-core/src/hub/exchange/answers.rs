@@ -1,5 +1,7 @@
 //! The answers that the hub gives itself, and their words; workers that answer for a program that died use the same.
 
+use crate::hub::request::Plan;
+
 /// Text for a status: one line for people, which names no internals.
 pub fn text(status: u16) -> &'static str {
     match status {
@@ -39,4 +41,11 @@ pub fn head(status: u16, allow: Option<&str>) -> String {
         lines.push_str("Retry-After: 1\r\n");
     }
     lines
+}
+
+/// An answer that says what is wrong.
+pub(in crate::hub) fn explain(status: u16, cors: &str, words: &str) -> Plan {
+    let head = head(status, None) + "Cache-Control: no-store\r\n" + cors;
+    let reason = kennel_http::status::reason(status);
+    Plan::Answer { status, head, body: format!("{status} {reason}: {words}.\n") }
 }

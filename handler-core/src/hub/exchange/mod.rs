@@ -1,6 +1,7 @@
 //! HTTP exchanges, from the head of a request to the end of its response.
 
 pub mod answers;
+pub(in crate::hub) mod calls;
 pub(in crate::hub) mod client_library;
 pub(in crate::hub) mod dispatch;
 pub(in crate::hub) mod raw_clients;

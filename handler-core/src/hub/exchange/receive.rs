@@ -190,7 +190,7 @@ impl Hub {
                 self.refuse(link, &envelope, fault.reason(), now);
                 self.answer_at_once(key, 400, now);
             }
-            Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
+            Kind::Handshake if self.handle_handshake(key, (&envelope, &head), message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
             _ if self.raw_app().is_some() => self.enqueue_raw(key, &head, message, now),
@@ -488,7 +488,7 @@ impl Hub {
         if let Some(app) = self.raw_app() {
             return self.run(app, Handler::Raw, asked, [].into_iter(), now);
         }
-        if below_route && self.channel_at(envelope.path).is_some() {
+        if below_route && self.cx.apps.channel_at(envelope.path).is_some() {
             return answer(own_answer(426, None), MeterId::NOBODY);
         }
         // The page for "nothing here" is the app's whose mount point fits best, if it wants to.
@@ -618,7 +618,7 @@ impl Hub {
     /// Puts a request that is in the table behind the others of its connection.
     fn enqueue_known(&mut self, key: ConnKey, request: RequestId, now: Instant) {
         let last = self.exchange.requests.get(request).is_some_and(Request::is_last);
-        self.hold(now);
+        self.cx.hold(now);
         let conn = self.cx.outbox.conns.map.entry(key).or_default();
         conn.deaf |= last;
         conn.waiting.push_back(request);

@@ -21,6 +21,8 @@ pub(in crate::hub) mod deaths;
 pub(in crate::hub) mod pulse;
 pub(in crate::hub) mod reload;
 pub(in crate::hub) mod stop;
+#[cfg(test)]
+mod tests;
 
 use crate::hub::context::Context;
 use crate::hub::effect::Effect;

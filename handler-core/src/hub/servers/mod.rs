@@ -11,6 +11,7 @@ use crate::hub::ids::LinkId;
 use hosts::Hosts;
 use link::Link;
 use std::ops::{Index, IndexMut};
+use std::time::Instant;
 
 /// All Mongrel2 Handlers of the hub. Their number never changes, so a [`LinkId`] always leads to one.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(in crate::hub) struct Servers {
     pub links: Vec<Link>,
     /// The link of the caller's own, which has no clients.
     pub own_link: Option<LinkId>,
+    /// When Mongrel2 is told again whom we hold.
+    pub keep_alive: Option<Instant>,
     /// The only names that clients may ask by; none: any.
     pub hosts: Option<Hosts>,
 }
