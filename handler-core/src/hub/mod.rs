@@ -34,7 +34,9 @@ mod live;
 mod operator;
 mod outbox;
 mod request;
+mod router;
 mod servers;
+mod shims_exchange;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -60,7 +62,6 @@ use context::Context;
 use event::Event;
 use exchange::Exchange;
 use ids::LiveId;
-use kennel_http::Persistence;
 use kennel_http::proxies::TrustedProxies;
 use ledger::Ledger;
 use ledger::about::log_about;
@@ -90,6 +91,8 @@ pub struct Hub {
     outcomes: Vec<Outcome>,
     next_deadline_check: Option<Instant>,
     stopped: bool,
+    /// How many events at the beginning wait for a call of [`settle`](Self::settle) that is under way.
+    settled: usize,
 }
 
 impl Hub {
@@ -122,6 +125,7 @@ impl Hub {
             outcomes: Vec::new(),
             next_deadline_check: None,
             stopped: false,
+            settled: 0,
         }
     }
 
@@ -179,11 +183,13 @@ impl Hub {
     /// Lets time pass: deadlines, pauses that are over, connections to forget. Then puts together
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
-        self.tell_raw_handler(now);
+        self.exchange.tell_raw_handler(&mut self.cx, now);
+        self.settle(now);
         self.beat(!self.exchange.requests.is_empty(), now);
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
             self.excuse_pause(now - due);
-            self.expire_requests(now);
+            self.exchange.expire_requests(&mut self.cx, now);
+            self.settle(now);
             self.check_workers(now);
             self.fill_all(now);
             self.measure_wanted();
@@ -307,7 +313,7 @@ impl Hub {
 
     fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
-            Outcome::Ready(key) => self.advance(key, now),
+            Outcome::Ready(key) => self.cx.events.push(Event::Ready(key)),
             Outcome::Closed(key) => {
                 // A live connection ends before its close is sent; but others can close it too: an answer to HTTP that
                 // came by the same connection, a raw script.
@@ -318,13 +324,14 @@ impl Hub {
                 }
                 self.drop_requests(key);
                 // Raw messages that came before the close still reach their script.
-                self.advance(key, now);
+                self.cx.events.push(Event::Ready(key));
             }
             Outcome::Dropped(key, dropped) => {
                 let about = self.about_connection(key);
                 log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
             }
         }
+        self.settle(now);
     }
 
     /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
@@ -358,18 +365,6 @@ impl Hub {
         }
     }
 
-    /// Closes a connection after the answers to what it has asked so far.
-    fn close_in_turn(&mut self, key: ConnKey) {
-        let conn = self.cx.outbox.conns.map.entry(key).or_default();
-        match conn.waiting.back().copied().or(conn.current) {
-            Some(last) if self.exchange.requests[last].http => {
-                self.exchange.requests[last].persistence = Persistence::Close;
-                conn.deaf = true;
-            }
-            _ => self.close_connection(key),
-        }
-    }
-
     /// Sends the same bytes to many connections of one server.
     fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
         let (lives, cx) = (&mut self.live.lives, &mut self.cx);
@@ -389,29 +384,48 @@ impl Hub {
     /// Hands what the parts have to tell each other to those whom it concerns. What an event causes comes before the next
     /// one, as if the parts had called each other.
     fn settle(&mut self, now: Instant) {
-        let mut next: Vec<Event> = self.cx.events.drain(..).rev().collect();
-        while let Some(event) = next.pop() {
+        // The events are a stack: the next one is the last. Those below `base` wait for a call of this that is under way.
+        let base = self.settled;
+        loop {
+            self.cx.events[self.settled..].reverse();
+            if self.cx.events.len() <= base {
+                break;
+            }
+            let Some(event) = self.cx.events.pop() else { break };
+            self.settled = self.cx.events.len();
             self.handle_event(event, now);
-            next.extend(self.cx.events.drain(..).rev());
+        }
+        self.settled = base;
+    }
+
+    /// The same for what requests leave behind that are dropped, which has to be known at once.
+    fn settle_losses(&mut self) {
+        let is_loss = |event: &mut Event| matches!(event, Event::HeldGone(..) | Event::BodyUnwanted(..));
+        let losses: Vec<Event> = self.cx.events.extract_if(self.settled.., is_loss).collect();
+        losses.into_iter().for_each(|loss| self.handle_loss(loss));
+    }
+
+    fn handle_loss(&mut self, event: Event) {
+        match event {
+            Event::HeldGone(session, request) => self.poll_gone(session, request),
+            Event::BodyUnwanted(request, key) => {
+                self.bodies.streamed.forget_of(request, key);
+                self.bodies.spooled.abandon(key, request);
+            }
+            _ => {}
         }
     }
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Closing(key) => self.drop_requests(key),
+            Event::Closing(key) => self.exchange.drop_requests(&mut self.cx, key),
             Event::Gone(key) => self.drop_connection(key),
-            Event::Ready(key) => self.advance(key, now),
-            Event::Fail(request, status) => self.answer_with(request, status, now),
-            Event::Answer(request, plan) => {
-                if let Some(state) = self.exchange.requests.get_mut(request) {
-                    state.plan = plan;
-                    self.answer_by_plan(request, now);
-                }
-            }
+            Event::Ready(key) => self.exchange.advance(&mut self.cx, key, now),
+            Event::Fail(request, status) => self.exchange.answer_with(&mut self.cx, request, status, now),
+            Event::Answer(request, plan) => self.exchange.answer_plan(&mut self.cx, request, plan, now),
             Event::Call(request, asking) => self.answer_call(request, *asking, now),
-            Event::HeldGone(session, request) => self.poll_gone(session, request),
-            Event::BodyUnwanted(request, key) => self.bodies.streamed.forget_of(request, key),
-            Event::Requeue(request) => self.requeue(request, now),
+            Event::HeldGone(..) | Event::BodyUnwanted(..) => self.handle_loss(event),
+            Event::Requeue(request) => self.exchange.requeue(&mut self.cx, request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
                 self.live_lost((worker, number), live, serial, hung, now);
             }

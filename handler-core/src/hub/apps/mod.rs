@@ -30,6 +30,11 @@ impl Apps {
         Self { list: specs.into_iter().map(App::new).collect(), order, has_channels: false }
     }
 
+    /// The app that takes what no route takes.
+    pub fn raw(&self) -> Option<AppId> {
+        self.list.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
+    }
+
     /// A channel of an app.
     pub fn channel(&self, app: AppId, route: u16) -> Option<&ChannelSpec> {
         self[app].channels.get(route)

@@ -10,12 +10,11 @@ use crate::hub::Hub;
 use crate::hub::bodies::stored::{Coming, Pace, Progress, Stored};
 use crate::hub::bodies::streamed::LOOK;
 use crate::hub::effect::Effect;
-use crate::hub::exchange::receive::Asked;
 use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::request::Share;
-use crate::hub::request::{Body, Place, Plan};
+use crate::hub::request::{Asked, Body, Place, Plan};
 use crate::worker::protocol::encode_grown;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -262,7 +261,8 @@ impl Hub {
         let Some(path) = self.bodies.spooled.path(key.link, &name.bytes()) else { return false };
         let is_start = head.kind == Kind::UploadStart;
         let body = if is_start { Body::Growing } else { Body::Whole };
-        let mut asked = Asked { key, envelope, head, message, spool: Some(path.clone()), body };
+        let mut asked =
+            Asked { key, envelope, head, message, spool: Some(path.clone()), body, new_file: None };
         self.make_room_for_next(key);
         if is_start {
             self.upload_started(&asked, path, now);

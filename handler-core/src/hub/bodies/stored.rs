@@ -6,13 +6,13 @@
 
 use crate::hub::Hub;
 use crate::hub::bodies::streamed::LOST;
-use crate::hub::exchange::receive::{Asked, Planned, own_answer};
+use crate::hub::exchange::answers::own_answer;
 use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::ledger::about::About;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::MeterId;
-use crate::hub::request::Share;
+use crate::hub::request::{Asked, Planned, Share};
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};

@@ -9,14 +9,13 @@
 use crate::hub::Hub;
 use crate::hub::bodies::stored::{Coming, Pace, Progress, Stored};
 use crate::hub::effect::Effect;
-use crate::hub::exchange::receive::Asked;
 use crate::hub::ids::Job;
-use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
+use crate::hub::ids::{ConnKey, RequestId, WorkerId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::limits::Limits;
 use crate::hub::request::Share;
-use crate::hub::request::{Body, Place, Plan, Request};
-use crate::worker::protocol::{BODY_WINDOW, Handler, encode_gone, encode_grown, encode_part};
+use crate::hub::request::{Asked, Body, Place, Plan, Request};
+use crate::worker::protocol::{BODY_WINDOW, encode_gone, encode_grown, encode_part};
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
 use mongrel2_wire::reply::Control;
@@ -138,12 +137,7 @@ impl Arriving {
         self.parts.get(&key).map(|parts| parts.request)
     }
 
-    /// Nobody waits for the rest of it.
-    pub fn forget(&mut self, key: ConnKey) {
-        self.parts.remove(&key);
-    }
-
-    /// The same for what this request's was, if there is any.
+    /// Nobody waits for the rest of this request's body.
     pub fn forget_of(&mut self, request: RequestId, conn: ConnKey) {
         if self.parts.get(&conn).is_some_and(|parts| parts.request == request) {
             self.parts.remove(&conn);
@@ -212,28 +206,10 @@ impl Hub {
             self.break_off(key, now);
             return true;
         }
-        let asked = Asked { key, envelope, head, message, spool: None, body: Body::Parts };
+        let new_file = self.next_body_file();
+        let asked = Asked { key, envelope, head, message, spool: None, body: Body::Parts, new_file };
         self.handle_http(asked, now);
         true
-    }
-
-    /// Where the body of a request will be for whoever answers it, and the file that is the hub's to delete. `None`:
-    /// there is no place for it.
-    pub(in crate::hub) fn place_body(
-        &mut self,
-        app: AppId,
-        handler: Handler,
-        asked: &Asked<'_>,
-    ) -> Option<(Body, Option<PathBuf>)> {
-        let streams = self.cx.apps[app].streams(handler);
-        Some(match asked.body {
-            Body::Parts if streams => (Body::Parts, None),
-            Body::Parts => (Body::Collected, Some(self.next_body_file()?)),
-            Body::Growing if streams => (Body::Growing, None),
-            // It comes again when the file is whole.
-            Body::Growing => (Body::Whole, None),
-            body => (body, asked.spool.clone()),
-        })
     }
 
     /// A new file for a body; `None`: there is no folder for them.
@@ -422,6 +398,7 @@ impl Hub {
         match request.body {
             Body::Grown => encode_grown(&mut worker.orders, serial, true, 0),
             Body::Parts => {
+                request.parts_taken = true;
                 if !request.begun {
                     request.deadline = None;
                 }
@@ -524,22 +501,6 @@ impl Hub {
         if let Some((id, app)) = freed {
             self.fill(id, app, now);
         }
-    }
-
-    /// A request is forgotten: nobody takes the rest of its body.
-    pub(in crate::hub) fn forget_body(&mut self, key: RequestId, request: &Request) {
-        match request.body {
-            Body::Parts | Body::Collected => self.bodies.streamed.forget_of(key, request.conn),
-            Body::Growing => self.bodies.spooled.abandon(request.conn, key),
-            Body::Whole | Body::Grown => {}
-        }
-    }
-
-    /// Whether parts of its body were given to a worker, which nobody else can have.
-    pub(in crate::hub) fn has_lost_parts(&self, request: RequestId) -> bool {
-        let request = &self.exchange.requests[request];
-        request.body == Body::Parts
-            && self.bodies.streamed.parts.get(&request.conn).is_none_or(|p| p.credits != 0 || p.wanted > 0)
     }
 
     /// Finds out which bodies have stopped to come though nobody said so, which come too slowly, and which have become too
