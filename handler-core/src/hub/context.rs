@@ -95,6 +95,12 @@ impl Context {
         }
     }
 
+    /// The most live connections that the hub opens on a link.
+    pub fn most_live(&self, link: LinkId) -> usize {
+        let most = self.limits.connections;
+        self.servers[link].capacity.map_or(most, |capacity| capacity.live().min(most))
+    }
+
     /// Something begins that may take long: Mongrel2 is to be told that its client is held.
     pub fn hold(&mut self, now: Instant) {
         let due = now + self.limits.keep_alive;

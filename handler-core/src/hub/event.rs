@@ -4,7 +4,7 @@
 //! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
 use super::ids::{AppId, ConnKey, LiveId, RequestId, WorkerId};
-use super::request::{Asking, Plan};
+use super::request::{Asking, Called, Plan};
 
 /// Something that happened in one part and concerns others.
 #[derive(Debug)]
@@ -21,7 +21,17 @@ pub(super) enum Event {
     /// A request is to be answered with this.
     Answer(RequestId, Plan),
     /// It is the turn of a request to a channel's path.
-    Call(RequestId, Box<Asking>),
+    Call(Called, Box<Asking>),
+    /// The response to a request is a stream of events that a session writes: it has begun.
+    Carried(Called),
+    /// A request is held for the session with this number.
+    Hold(RequestId, u64),
+    /// The same as `Answer`, and the connection is closed.
+    AnswerAndClose(RequestId, Plan),
+    /// A connection is closed behind a page of the hub's own: it does not speak our language, or cannot be served.
+    Refuse(ConnKey, u16),
+    /// The same with this answer.
+    RefuseWith(ConnKey, Plan),
     /// A request that was held for the session with this number is gone.
     HeldGone(u64, RequestId),
     /// A request has no owner any more who would take the rest of its body.

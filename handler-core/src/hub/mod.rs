@@ -37,6 +37,7 @@ mod request;
 mod router;
 mod servers;
 mod shims_exchange;
+mod shims_live;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -61,12 +62,14 @@ use bodies::Bodies;
 use context::Context;
 use event::Event;
 use exchange::Exchange;
+use exchange::raw_clients::disconnect;
 use ids::LiveId;
 use kennel_http::proxies::TrustedProxies;
 use ledger::Ledger;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
 use live::Live;
+use mongrel2_wire::{Envelope, Head};
 use outbox::Outbox;
 use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
@@ -76,7 +79,7 @@ use servers::clients::Clients;
 use servers::link::Link;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tracing::warn;
+use tracing::{info, warn};
 use workers::Workers;
 use workers::worker::Worker;
 
@@ -320,9 +323,9 @@ impl Hub {
                 self.exchange.raw_clients.forget(key);
                 self.live_disconnected(key, now);
                 if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
-                    self.stream_gone(id, key);
+                    self.live.stream_gone(id, key);
                 }
-                self.drop_requests(key);
+                self.exchange.drop_requests(&mut self.cx, key);
                 // Raw messages that came before the close still reach their script.
                 self.cx.events.push(Event::Ready(key));
             }
@@ -350,18 +353,10 @@ impl Hub {
                 }
             }
             self.live_disconnected(key, now);
-            self.drop_connection(key);
+            self.drop_connection(key, now);
         }
         for (id, unproven) in self.cx.outbox.conns.released.drain(..) {
             self.live.lives.stop_waiting(id, unproven);
-        }
-    }
-
-    /// Closes a connection once everything that was written for it is sent. What it still sends is
-    /// ignored, and requests without an answer get none.
-    fn close_connection(&mut self, key: ConnKey) {
-        if self.cx.outbox.close(key) {
-            self.drop_requests(key);
         }
     }
 
@@ -398,33 +393,26 @@ impl Hub {
         self.settled = base;
     }
 
-    /// The same for what requests leave behind that are dropped, which has to be known at once.
-    fn settle_losses(&mut self) {
-        let is_loss = |event: &mut Event| matches!(event, Event::HeldGone(..) | Event::BodyUnwanted(..));
-        let losses: Vec<Event> = self.cx.events.extract_if(self.settled.., is_loss).collect();
-        losses.into_iter().for_each(|loss| self.handle_loss(loss));
-    }
-
-    fn handle_loss(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::HeldGone(session, request) => self.poll_gone(session, request),
+            Event::Closing(key) => self.exchange.drop_requests(&mut self.cx, key),
+            Event::Gone(key) => self.drop_connection(key, now),
+            Event::Ready(key) => self.exchange.advance(&mut self.cx, key, now),
+            Event::Fail(request, status) => self.exchange.answer_with(&mut self.cx, request, status, now),
+            Event::Answer(request, plan) => self.exchange.answer_plan(&mut self.cx, request, plan, now),
+            Event::Call(called, asking) => self.live.answer_call(&mut self.cx, called, *asking, now),
+            Event::Carried(called) => self.exchange.carry(&mut self.cx, called, now),
+            Event::Hold(request, session) => self.exchange.hold(request, session),
+            Event::AnswerAndClose(request, plan) => {
+                self.exchange.answer_and_close(&mut self.cx, request, plan, now);
+            }
+            Event::Refuse(key, status) => self.exchange.answer_at_once(&mut self.cx, key, status, now),
+            Event::RefuseWith(key, plan) => self.exchange.refuse_with(&mut self.cx, key, plan, now),
+            Event::HeldGone(session, request) => self.live.poll_gone(session, request),
             Event::BodyUnwanted(request, key) => {
                 self.bodies.streamed.forget_of(request, key);
                 self.bodies.spooled.abandon(key, request);
             }
-            _ => {}
-        }
-    }
-
-    fn handle_event(&mut self, event: Event, now: Instant) {
-        match event {
-            Event::Closing(key) => self.exchange.drop_requests(&mut self.cx, key),
-            Event::Gone(key) => self.drop_connection(key),
-            Event::Ready(key) => self.exchange.advance(&mut self.cx, key, now),
-            Event::Fail(request, status) => self.exchange.answer_with(&mut self.cx, request, status, now),
-            Event::Answer(request, plan) => self.exchange.answer_plan(&mut self.cx, request, plan, now),
-            Event::Call(request, asking) => self.answer_call(request, *asking, now),
-            Event::HeldGone(..) | Event::BodyUnwanted(..) => self.handle_loss(event),
             Event::Requeue(request) => self.exchange.requeue(&mut self.cx, request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
                 self.live_lost((worker, number), live, serial, hung, now);
@@ -436,5 +424,62 @@ impl Hub {
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
         }
+    }
+}
+
+/// What comes to live connections from outside.
+impl Hub {
+    /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
+    pub fn set_session_key(&mut self, key: &[u8; 32]) {
+        self.live.set_session_key(key);
+        self.cx.has_sessions = true;
+    }
+
+    /// How many entries there are of what is due for sessions.
+    #[cfg(test)]
+    fn planned_for_sessions(&self) -> usize {
+        self.live.planned_for_sessions()
+    }
+
+    /// The numbers of all connections that the server of `link` had when it was asked, after
+    /// [`AskWhoIsThere`](Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
+    pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
+        let Some(sender) = self.cx.servers[link].sender.clone() else { return };
+        let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
+        self.cx.servers[link].load.others = others;
+        let mut found = 0u64;
+        for key in gone {
+            // Others may have ended with one before.
+            if self.live.is_held(&self.cx, key) {
+                found += 1;
+                self.handle_disconnect(key, &disconnect(sender.as_str(), key.id), now);
+            }
+        }
+        if found > 0 {
+            self.cx.ledger.counters.untold += found;
+            let connections = if found == 1 { "connection is" } else { "connections are" };
+            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
+        }
+    }
+
+    /// A WebSocket handshake. `false`: no channel takes it.
+    fn handle_handshake(
+        &mut self,
+        key: ConnKey,
+        (envelope, head): (&Envelope<'_>, &Head<'_>),
+        message: &[u8],
+        now: Instant,
+    ) -> bool {
+        if self.cx.apps.channel_for(envelope, head).is_none() {
+            return false;
+        }
+        let carries = |conn: &Conn| conn.carries.is_some();
+        if self.live_disconnected(key, now) || self.cx.outbox.conns.map.get(&key).is_some_and(carries) {
+            // Mongrel2 gave the number to somebody else, so its last owner is gone.
+            self.drop_connection(key, now);
+        }
+        let taken = self.live.handle_handshake(&mut self.cx, key, envelope, head, message, now);
+        self.settle(now);
+        taken
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::channel::call::Call;
 use crate::hub::apps::affinity::Near;
-use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
 use crate::hub::ledger::traffic::MeterId;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
@@ -20,6 +20,15 @@ pub(in crate::hub) struct Asking {
     pub message: Vec<u8>,
     /// The body that was in a file.
     pub body: Option<Vec<u8>>,
+}
+
+/// A request whose turn it is, and where its response goes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct Called {
+    pub request: RequestId,
+    pub conn: ConnKey,
+    /// Its number, for people who read the log.
+    pub number: u64,
 }
 
 /// The bytes of one body.

@@ -66,7 +66,7 @@ impl Hub {
             .copied()
             .collect();
         for key in &keys {
-            self.drop_connection(*key);
+            self.drop_connection(*key, now);
         }
         self.cx.ledger.counters.purged += keys.len() as u64;
         let connections = keys.len().max(lives);
@@ -153,7 +153,7 @@ impl Hub {
                 self.cx.refuse(link, &envelope, fault.reason(), now);
                 self.answer_at_once(key, 400, now);
             }
-            Kind::Handshake if self.handle_handshake(key, &envelope, &head, message, now) => {}
+            Kind::Handshake if self.handle_handshake(key, (&envelope, &head), message, now) => {}
             Kind::Frame { .. } | Kind::Json | Kind::Xml
                 if self.handle_live_message(key, &envelope, &head, message, now) => {}
             _ if self.cx.apps.raw().is_some() => {
@@ -249,10 +249,10 @@ impl Hub {
         self.exchange.note_cut(&mut self.cx, key, now);
         self.note_broken_upload(key, now);
         if self.live_disconnected(key, now) {
-            self.drop_connection(key);
+            self.drop_connection(key, now);
             return;
         }
-        self.drop_connection(key);
+        self.drop_connection(key, now);
         if !ours && self.exchange.pass_disconnect(&mut self.cx, key, message, now).is_some() {
             self.exchange.advance(&mut self.cx, key, now);
             self.settle(now);
@@ -262,19 +262,14 @@ impl Hub {
 
     /// Forgets a connection whose client is gone. Requests that nobody started are dropped with
     /// it; what runs is left to end, and its answer is not sent. Raw messages still reach their script.
-    pub(in crate::hub) fn drop_connection(&mut self, key: ConnKey) {
+    pub(in crate::hub) fn drop_connection(&mut self, key: ConnKey, now: Instant) {
         self.bodies.spooled.forget(key);
-        self.drop_requests(key);
+        self.exchange.drop_requests(&mut self.cx, key);
         if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
-            self.stream_gone(id, key);
+            self.live.stream_gone(id, key);
         }
         self.exchange.forget_connection(&mut self.cx, key);
-    }
-
-    /// Forgets the requests of a connection that can get no answer.
-    pub(in crate::hub) fn drop_requests(&mut self, key: ConnKey) {
-        self.exchange.drop_requests(&mut self.cx, key);
-        self.settle_losses();
+        self.settle(now);
     }
 
     /// What [`Effect::ReadFile`] came to: what is in the file, or why that cannot be had.
@@ -435,7 +430,8 @@ impl Hub {
     /// Gives waiting requests and live connections of an app to workers that have room.
     pub(in crate::hub) fn assign_waiting(&mut self, app: AppId, now: Instant) {
         if !self.cx.apps[app].orphans.is_empty() && self.cx.least_loaded(app).is_some() {
-            self.adopt_orphans(app, now);
+            self.live.adopt_orphans(&mut self.cx, app, now);
+            self.settle(now);
         }
         self.exchange.assign_waiting(&mut self.cx, app, now);
         self.settle(now);
@@ -455,10 +451,12 @@ impl Hub {
             if request_is_next {
                 self.exchange.assign_next(&mut self.cx, app, id, now);
             } else {
-                self.pump_next(id, now);
+                self.live.pump_next(&mut self.cx, id, now);
+                self.settle(now);
             }
         }
-        self.pump_listed(id, now);
+        self.live.pump_listed(&mut self.cx, id, now);
+        self.settle(now);
         self.assign_waiting(app, now);
     }
 

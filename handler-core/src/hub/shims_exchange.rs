@@ -2,11 +2,11 @@
 
 use crate::hub::Hub;
 use crate::hub::exchange::answers::own_page;
-use crate::hub::exchange::{complain_of_overload, leave};
+use crate::hub::exchange::complain_of_overload;
 use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::About;
 use crate::hub::ledger::counters::Complaint;
-use crate::hub::request::{Asked, Plan, Planned, Request};
+use crate::hub::request::{Asked, Plan, Planned};
 use mongrel2_wire::Envelope;
 use std::time::Instant;
 
@@ -33,24 +33,8 @@ impl Hub {
         self.exchange.plan(&mut self.cx, asked, method, now)
     }
 
-    pub(in crate::hub) fn remove_request(&mut self, key: RequestId) {
-        self.exchange.remove_request(&mut self.cx, key);
-        self.settle_losses();
-    }
-
-    pub(in crate::hub) fn take_request(&mut self, key: RequestId) -> Request {
-        let request = self.exchange.take_request(&mut self.cx, key);
-        self.settle_losses();
-        request.expect("a request is taken once")
-    }
-
     pub(in crate::hub) fn recycle(&mut self, plan: Plan) {
         self.exchange.recycle(plan);
-    }
-
-    pub(in crate::hub) fn enqueue(&mut self, key: ConnKey, request: Request, now: Instant) {
-        self.exchange.enqueue(&mut self.cx, key, request, now);
-        self.settle(now);
     }
 
     pub(in crate::hub) fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
@@ -99,16 +83,6 @@ impl Hub {
 
     pub(in crate::hub) fn answer_with(&mut self, request: RequestId, status: u16, now: Instant) {
         self.exchange.answer_with(&mut self.cx, request, status, now);
-        self.settle(now);
-    }
-
-    pub(in crate::hub) fn answer_by_plan(&mut self, request: RequestId, now: Instant) {
-        self.exchange.answer_by_plan(&mut self.cx, request, now);
-        self.settle(now);
-    }
-
-    pub(in crate::hub) fn leave(&mut self, conn: ConnKey, request: RequestId, now: Instant) {
-        leave(&mut self.cx, conn, request);
         self.settle(now);
     }
 }

@@ -430,7 +430,7 @@ impl Hub {
             // Mongrel2 deletes it when the client has left.
             self.bodies.spooled.forget(key);
             if request.is_some() {
-                self.drop_connection(key);
+                self.drop_connection(key, now);
             }
             return;
         };

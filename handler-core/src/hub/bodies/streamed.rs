@@ -450,7 +450,7 @@ impl Hub {
     /// Ends a connection whose body makes no sense any more, as if its client had left.
     pub(in crate::hub) fn break_off(&mut self, key: ConnKey, now: Instant) {
         self.cancel(key);
-        self.drop_connection(key);
+        self.drop_connection(key, now);
         self.exchange.raw_clients.forget(key);
         // What is under way from it says nothing any more.
         let conn = self.cx.outbox.conns.map.entry(key).or_default();

@@ -10,7 +10,7 @@ use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::Beside;
-use crate::hub::request::{Asked, Asking, Body, Plan, Planned};
+use crate::hub::request::{Asked, Asking, Body, Called, Plan, Planned};
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::origin;
 use mongrel2_wire::Envelope;
@@ -30,7 +30,8 @@ impl Exchange {
             return;
         }
         if let Plan::Call(asking) = std::mem::replace(&mut request.plan, Plan::NONE) {
-            cx.events.push(Event::Call(key, asking));
+            let called = Called { request: key, conn: request.conn, number: request.number };
+            cx.events.push(Event::Call(called, asking));
         }
     }
 

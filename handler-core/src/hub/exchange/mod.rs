@@ -44,7 +44,6 @@ mod table;
 mod tests;
 
 pub(in crate::hub) use respond::complain_of_overload;
-pub(in crate::hub) use table::leave;
 
 use crate::hub::ids::RequestId;
 use crate::hub::request::Request;

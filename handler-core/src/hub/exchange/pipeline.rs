@@ -76,9 +76,13 @@ impl Exchange {
         status: u16,
         now: Instant,
     ) {
+        self.refuse_with(cx, key, own_page(cx, status), now);
+    }
+
+    /// The same with this answer.
+    pub(in crate::hub) fn refuse_with(&mut self, cx: &mut Context, key: ConnKey, plan: Plan, now: Instant) {
         if !cx.outbox.is_finished(key) {
-            let request = Request::new(key, own_page(cx, status), now, cx.limits.request_timeout);
-            self.enqueue(cx, key, request, now);
+            self.enqueue(cx, key, Request::new(key, plan, now, cx.limits.request_timeout), now);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::hub::exchange::answers::own_page;
 use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
-use crate::hub::request::{Place, Plan, Request};
+use crate::hub::request::{Called, Place, Plan, Request};
 use kennel_http::Persistence;
 use kennel_http::response::{Form, Response};
 use std::time::Instant;
@@ -54,6 +54,46 @@ impl Exchange {
         let before = std::mem::replace(&mut request.plan, plan);
         self.recycle(before);
         self.answer_by_plan(cx, key, now);
+    }
+
+    /// The same, and closes its connection.
+    pub(in crate::hub) fn answer_and_close(
+        &mut self,
+        cx: &mut Context,
+        key: RequestId,
+        plan: Plan,
+        now: Instant,
+    ) {
+        if let Some(request) = self.requests.get_mut(key) {
+            request.persistence = Persistence::Close;
+            self.answer_plan(cx, key, plan, now);
+        }
+    }
+
+    /// A request is held for the session with this number, which answers it when it likes.
+    pub(in crate::hub) fn hold(&mut self, key: RequestId, session: u64) {
+        if let Some(request) = self.requests.get_mut(key) {
+            // The client's time is not the script's.
+            request.deadline = None;
+            request.plan = Plan::Held(session);
+        }
+    }
+
+    /// The response to a request is a session's stream of events: that is written already.
+    pub(in crate::hub) fn carry(&mut self, cx: &mut Context, called: Called, now: Instant) {
+        let Called { request: key, conn, .. } = called;
+        if self.requests.contains_key(key) {
+            cx.ledger.taps.note_answer(key, 200, now);
+        }
+        let Some(request) = self.take_request(cx, key) else { return };
+        cx.ledger.counters.answers += 1;
+        cx.ledger.traffic.answered(request.meter, request.since, 200, now);
+        if let Some(state) = cx.outbox.conns.map.get_mut(&conn).filter(|state| state.carries.is_some()) {
+            for waiting in std::mem::take(&mut state.waiting) {
+                self.remove_request(cx, waiting);
+            }
+        }
+        leave(cx, conn, key);
     }
 
     /// Answers a request with what is planned.

@@ -5,11 +5,12 @@
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
 use super::table::{Carrier, Stage};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::exchange::answers;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::live::Live;
 use kennel_http::Persistence;
 use kennel_http::response::{Form, Response};
 use kennel_http::websocket::{Offer, Session};
@@ -59,22 +60,28 @@ impl Decisions {
 /// What the client of a script that closes before it accepts gets.
 const FORBIDDEN: Response<'static> = Response { status: 403, head: b"", body: b"" };
 
-impl Hub {
+impl Live {
     /// Whether its handshake waits for a decision.
     pub(super) fn is_undecided(&self, id: LiveId) -> bool {
-        self.live.lives.get(id).is_some_and(|channel| channel.stage == Stage::Asked)
+        self.lives.get(id).is_some_and(|channel| channel.stage == Stage::Asked)
     }
 
     /// The script accepts: from now on it is a WebSocket.
-    pub(super) fn accept_handshake(&mut self, id: LiveId, protocol: &str, head: &[u8], now: Instant) {
+    pub(super) fn accept_handshake(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        protocol: &str,
+        head: &[u8],
+        now: Instant,
+    ) {
         // What was published before is not for it.
-        self.flush_publishing(now);
-        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Asked)
-        else {
-            self.complain_of_decision(id, now);
+        self.flush_publishing(cx, now);
+        let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.stage == Stage::Asked) else {
+            self.complain_of_decision(cx, id, now);
             return;
         };
-        let Some(offer) = self.live.decisions.settle(channel.number) else { return };
+        let Some(offer) = self.decisions.settle(channel.number) else { return };
         let accepted = offer.accept(Some(protocol), head);
         channel.carrier = Carrier::WebSocket(Session::new(accepted.deflate));
         channel.stage = Stage::Open;
@@ -82,129 +89,156 @@ impl Hub {
         let key = channel.key;
         if !protocol.is_empty()
             && accepted.protocol.is_none()
-            && self.cx.ledger.complaints.pass(Complaint::Refused, now)
+            && cx.ledger.complaints.pass(Complaint::Refused, now)
         {
             log_about!(
                 warn,
-                self.about_live_by(id, key),
+                self.about_by(cx, id, key),
                 protocol,
                 "accepted without a subprotocol: the client does not offer this one"
             );
         }
-        self.live.rooms.forget_place(id);
-        self.send_bytes(id, &accepted.response, now);
-        self.begin_heartbeat(id, now);
-        self.leave_worker_that_ends(id, now);
+        self.rooms.forget_place(id);
+        self.send_bytes(cx, id, &accepted.response, now);
+        self.begin_heartbeat(cx, id, now);
+        self.leave_worker_that_ends(cx, id, now);
     }
 
     /// The script refuses, in its own words.
-    pub(super) fn refuse_handshake(&mut self, id: LiveId, response: Response<'_>, now: Instant) {
+    pub(super) fn refuse_handshake(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        response: Response<'_>,
+        now: Instant,
+    ) {
         if self.is_undecided(id) {
-            self.turn_down(id, response, None, now);
+            self.turn_down(cx, id, response, None, now);
         } else {
-            self.complain_of_decision(id, now);
+            self.complain_of_decision(cx, id, now);
         }
     }
 
     /// The script closes what it has not accepted.
-    pub(super) fn forbid_handshake(&mut self, id: LiveId, now: Instant) {
-        self.turn_down(id, FORBIDDEN, None, now);
+    pub(super) fn forbid_handshake(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        self.turn_down(cx, id, FORBIDDEN, None, now);
     }
 
     /// Closes, from wherever it comes, what is not accepted. The script is told.
-    pub(super) fn close_undecided(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
+    pub(super) fn close_undecided(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        code: u16,
+        reason: &str,
+        now: Instant,
+    ) {
         match code {
             // We go away, or the channel does.
-            1001 => self.turn_down_with(id, 503, (code, reason), now),
-            _ => self.turn_down(id, FORBIDDEN, Some((code, reason)), now),
+            1001 => self.turn_down_with(cx, id, 503, (code, reason), now),
+            _ => self.turn_down(cx, id, FORBIDDEN, Some((code, reason)), now),
         }
     }
 
     /// Mongrel2 reads frames from the first byte behind a handshake on, but a client has to wait for its answer.
-    pub(super) fn refuse_early_frame(&mut self, id: LiveId, now: Instant) {
-        self.cx.ledger.counters.violations += 1;
-        if let Some(key) = super::intake::key_of(self, id)
-            .filter(|_| self.cx.ledger.complaints.pass(Complaint::Refused, now))
+    pub(super) fn refuse_early_frame(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        cx.ledger.counters.violations += 1;
+        if let Some(key) =
+            super::intake::key_of(self, id).filter(|_| cx.ledger.complaints.pass(Complaint::Refused, now))
         {
             log_about!(
                 warn,
-                self.about_live_by(id, key),
+                self.about_by(cx, id, key),
                 "refused: it sends before its handshake is answered"
             );
         }
-        self.turn_down_with(id, 400, (1002, "sent before the handshake was answered"), now);
+        self.turn_down_with(cx, id, 400, (1002, "sent before the handshake was answered"), now);
     }
 
     /// Handshakes for whose decision the time is over.
-    pub(super) fn end_undecided(&mut self, now: Instant) {
-        while let Some(id) = self.live.decisions.next_overdue(now) {
+    pub(super) fn end_undecided(&mut self, cx: &mut Context, now: Instant) {
+        while let Some(id) = self.decisions.next_overdue(now) {
             let Some(key) = super::intake::key_of(self, id) else { continue };
-            let (about, time) = (self.about_live(id), self.cx.limits.request_timeout);
+            let (about, time) = (self.about(cx, id), cx.limits.request_timeout);
             let about = about.unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, status = 504, "no decision about a handshake within {time:?}: 504");
-            self.cx.ledger.counters.timed_out += 1;
-            self.turn_down_with(id, 504, (1006, ""), now);
+            cx.ledger.counters.timed_out += 1;
+            self.turn_down_with(cx, id, 504, (1006, ""), now);
         }
     }
 
     /// The worker that was asked ran for too long without pause, and is dead. Another one would do the same.
-    pub(super) fn end_hung(&mut self, id: LiveId, now: Instant) {
-        self.cx.ledger.counters.timed_out += 1;
-        self.turn_down_with(id, 504, (1006, ""), now);
+    pub(super) fn end_hung(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        cx.ledger.counters.timed_out += 1;
+        self.turn_down_with(cx, id, 504, (1006, ""), now);
     }
 
     /// The worker that had it is dead. `false`: nobody else needs to hear of it.
-    pub(super) fn may_ask_again(&mut self, id: LiveId, now: Instant) -> bool {
-        let Some(channel) = self.live.lives.get_mut(id) else { return false };
+    pub(super) fn may_ask_again(&mut self, cx: &mut Context, id: LiveId, now: Instant) -> bool {
+        let Some(channel) = self.lives.get_mut(id) else { return false };
         if channel.stage == Stage::Over {
             // Nobody is left who knows it.
-            self.forget_live(id);
+            self.forget_live(cx, id);
             return false;
         }
         // One that was not started does not count.
         let was_seen = std::mem::take(&mut channel.opened);
-        if !was_seen || self.live.decisions.may_ask_again(channel.number) {
+        if !was_seen || self.decisions.may_ask_again(channel.number) {
             return true;
         }
         let key = channel.key;
-        let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+        let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
         log_about!(warn, about, status = 502, "two workers died before they decided about a handshake: 502");
-        self.cx.ledger.counters.worker_died += 1;
-        self.turn_down_with(id, 502, (1006, ""), now);
+        cx.ledger.counters.worker_died += 1;
+        self.turn_down_with(cx, id, 502, (1006, ""), now);
         false
     }
 
     /// One of our own pages in place of the handshake; the script hears the close.
-    fn turn_down_with(&mut self, id: LiveId, status: u16, close: (u16, &str), now: Instant) {
+    fn turn_down_with(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        status: u16,
+        close: (u16, &str),
+        now: Instant,
+    ) {
         let head = answers::head(status, None);
-        let text = if status == 503 && self.cx.stopping.is_some() {
-            answers::STOPPING
-        } else {
-            answers::text(status)
-        };
+        let text =
+            if status == 503 && cx.stopping.is_some() { answers::STOPPING } else { answers::text(status) };
         let response = Response { status, head: head.as_bytes(), body: text.as_bytes() };
-        self.turn_down(id, response, Some(close), now);
+        self.turn_down(cx, id, response, Some(close), now);
     }
 
     /// An HTTP answer in place of the handshake. It is the last one: Mongrel2 reads frames from this connection by now.
-    fn turn_down(&mut self, id: LiveId, response: Response<'_>, close: Option<(u16, &str)>, now: Instant) {
+    fn turn_down(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        response: Response<'_>,
+        close: Option<(u16, &str)>,
+        now: Instant,
+    ) {
         let Some(key) = super::intake::key_of(self, id).filter(|_| self.is_undecided(id)) else { return };
         let mut written = Vec::new();
-        response.encode(
-            &mut written,
-            Form { head_only: false, persistence: Persistence::Close, date: &self.cx.date },
-        );
+        response
+            .encode(&mut written, Form { head_only: false, persistence: Persistence::Close, date: &cx.date });
         match close {
-            Some((code, reason)) => self.end_live(id, code, reason, now),
+            Some((code, reason)) => self.end_live(cx, id, code, reason, now),
             None => {
-                self.take_off(id);
-                self.forget_live(id);
+                self.take_off(cx, id);
+                self.forget_live(cx, id);
             }
         }
-        self.send_last_words(key, &written);
+        self.send_last_words(cx, key, &written);
     }
 
-    fn complain_of_decision(&mut self, id: LiveId, now: Instant) {
-        self.refuse_order(id, "dropped a decision about a handshake: it is decided, or nobody asked", now);
+    fn complain_of_decision(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        self.refuse_order(
+            cx,
+            id,
+            "dropped a decision about a handshake: it is decided, or nobody asked",
+            now,
+        );
     }
 }

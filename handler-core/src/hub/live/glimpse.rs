@@ -2,7 +2,7 @@
 
 use super::Live;
 use super::table::{Carrier, Lives, Stage};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
@@ -82,9 +82,9 @@ impl Lives {
     }
 }
 
-impl Hub {
+impl Live {
     /// The live connection of this `conn.id`.
-    pub(in crate::hub) fn live_by_name(&self, name: &str) -> Option<LiveId> {
-        self.cx.key_by_name(name.as_bytes()).and_then(|key| self.live.lives.at(key))
+    pub(in crate::hub) fn live_by_name(&self, cx: &Context, name: &str) -> Option<LiveId> {
+        cx.key_by_name(name.as_bytes()).and_then(|key| self.lives.at(key))
     }
 }

@@ -6,10 +6,11 @@
 
 use super::by_http::Beat;
 use super::table::{Carrier, Stage};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::effect::Effect;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{ConnKey, LinkId};
+use crate::hub::live::Live;
 use crate::hub::outbox::connection::Conn;
 use mongrel2_wire::{ConnId, reply};
 use rustc_hash::FxHashMap;
@@ -76,64 +77,64 @@ impl Heartbeat {
     }
 }
 
-impl Hub {
+impl Live {
     /// A connection's first ping is planned, where both sides speak.
-    pub(super) fn begin_heartbeat(&mut self, id: LiveId, now: Instant) {
-        self.cx.hold(now);
-        let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.cx.apps.channel(channel.app, channel.route);
+    pub(super) fn begin_heartbeat(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        cx.hold(now);
+        let Some(channel) = self.lives.get(id) else { return };
+        let spec = cx.apps.channel(channel.app, channel.route);
         let interval = spec.map_or(0.0, |spec| spec.ping);
         if interval > 0.0 && matches!(channel.carrier, Carrier::WebSocket(_)) {
             let interval = Duration::from_secs_f64(interval.clamp(0.05, 86_400.0));
             let generation = channel.generation();
-            self.live.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
+            self.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
         }
     }
 
     /// The first sign of life for a WebSocket that carries a session is planned.
-    pub(in crate::hub::live) fn begin_beats(&mut self, id: LiveId, now: Instant) {
-        self.cx.hold(now);
-        let Some(interval) = self.ping_of(id) else { return };
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(in crate::hub::live) fn begin_beats(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        cx.hold(now);
+        let Some(interval) = self.ping_of(cx, id) else { return };
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let generation = channel.generation();
         if let Carrier::Http(session) = &mut channel.carrier
             && session.plan_beats()
         {
-            self.live.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
+            self.heartbeat.plan_ping(interval.as_millis() as u32, id, generation, now);
         }
     }
 
     /// Pings, closes and keep-alives that are due.
-    pub(in crate::hub) fn beat(&mut self, has_requests: bool, now: Instant) {
-        self.end_unanswered(now);
-        self.end_undecided(now);
-        if self.cx.servers.keep_alive.is_some_and(|due| due <= now) {
-            let holds = has_requests || !self.live.lives.is_empty();
-            self.cx.servers.keep_alive = holds.then(|| now + self.cx.limits.keep_alive);
-            self.keep_alive();
+    pub(in crate::hub) fn beat(&mut self, cx: &mut Context, has_requests: bool, now: Instant) {
+        self.end_unanswered(cx, now);
+        self.end_undecided(cx, now);
+        if cx.servers.keep_alive.is_some_and(|due| due <= now) {
+            let holds = has_requests || !self.lives.is_empty();
+            cx.servers.keep_alive = holds.then(|| now + cx.limits.keep_alive);
+            self.keep_alive(cx);
         }
-        let intervals: Vec<u32> = self.live.heartbeat.pings.keys().copied().collect();
+        let intervals: Vec<u32> = self.heartbeat.pings.keys().copied().collect();
         for interval in intervals {
-            self.ping(interval, now);
+            self.ping(cx, interval, now);
         }
     }
 
-    fn ping(&mut self, interval: u32, now: Instant) {
+    fn ping(&mut self, cx: &mut Context, interval: u32, now: Instant) {
         let mut due = Vec::new();
         let mut dead = Vec::new();
         let (mut ping, mut beat, mut next) = (Vec::new(), Vec::new(), Vec::new());
         let (mut lines, mut dead_lines) = (Vec::new(), Vec::new());
-        let tenth = self.live.heartbeat.tenth(now);
-        while let Some(Due { id, generation, .. }) = self.live.heartbeat.next_ping(interval, tenth) {
-            let channel = self.live.lives.get_mut(id).filter(|channel| channel.generation() == generation);
+        let tenth = self.heartbeat.tenth(now);
+        while let Some(Due { id, generation, .. }) = self.heartbeat.next_ping(interval, tenth) {
+            let channel = self.lives.get_mut(id).filter(|channel| channel.generation() == generation);
             let Some(channel) = channel else { continue };
             if let Carrier::Http(session) = &mut channel.carrier {
                 let key = session.line_key();
-                let conn = key.and_then(|key| self.cx.outbox.conns.map.get(&key));
+                let conn = key.and_then(|key| cx.outbox.conns.map.get(&key));
                 let is_written = conn.is_none_or(|conn| conn.pacer.is_all_written());
                 if is_written {
                     next.clear();
-                    match session.beat(&mut next, &mut self.live.codec) {
+                    match session.beat(&mut next, &mut self.codec) {
                         Beat::None => continue,
                         Beat::Dead(key) => {
                             dead_lines.push((id, key));
@@ -145,55 +146,55 @@ impl Hub {
                         }
                     }
                 }
-                self.live.heartbeat.plan_ping(interval, id, generation, now);
+                self.heartbeat.plan_ping(interval, id, generation, now);
                 continue;
             }
             let Carrier::WebSocket(session) = &mut channel.carrier else { continue };
             // A ping waits behind what we have sent before. As long as Mongrel2 has not written that, a client that
             // reads slowly cannot answer, and one that is gone is found by its missing credits.
             let is_written =
-                self.cx.outbox.conns.map.get(&channel.key).is_none_or(|conn| conn.pacer.is_all_written());
+                cx.outbox.conns.map.get(&channel.key).is_none_or(|conn| conn.pacer.is_all_written());
             match channel.stage {
-                Stage::Open if !is_written => self.live.heartbeat.plan_ping(interval, id, generation, now),
+                Stage::Open if !is_written => self.heartbeat.plan_ping(interval, id, generation, now),
                 Stage::Open if session.unanswered() >= UNANSWERED => dead.push(id),
                 Stage::Open => {
                     ping.clear();
                     session.ping(&mut ping);
                     due.push(id);
-                    self.live.heartbeat.plan_ping(interval, id, generation, now);
+                    self.heartbeat.plan_ping(interval, id, generation, now);
                 }
                 Stage::Asked | Stage::Closing | Stage::Over => {}
             }
         }
         let idle = |list: &VecDeque<Due>| list.is_empty();
-        if self.live.heartbeat.pings.get(&interval).is_some_and(idle) {
-            self.live.heartbeat.pings.remove(&interval);
+        if self.heartbeat.pings.get(&interval).is_some_and(idle) {
+            self.heartbeat.pings.remove(&interval);
         }
-        self.beat_lines(lines, &beat, now);
+        self.beat_lines(cx, lines, &beat, now);
         for (id, key) in dead_lines {
-            self.cx.ledger.counters.unanswered_pings += 1;
-            self.drop_line(id, key);
+            cx.ledger.counters.unanswered_pings += 1;
+            self.drop_line(cx, id, key);
         }
         if due.is_empty() && dead.is_empty() {
             return;
         }
         due.sort_unstable_by_key(|id| super::intake::key_of(self, *id).map(|key| key.link));
-        self.send_same(&due, &ping, now);
+        self.send_same(cx, &due, &ping, now);
         for id in dead {
-            self.cx.ledger.counters.unanswered_pings += 1;
-            self.finish_live(id, 1006, "pings were not answered", now);
+            cx.ledger.counters.unanswered_pings += 1;
+            self.finish_live(cx, id, 1006, "pings were not answered", now);
         }
     }
 
     /// The same sign of life to many WebSockets that carry sessions, in as few replies as possible.
-    fn beat_lines(&mut self, mut keys: Vec<ConnKey>, beat: &[u8], now: Instant) {
+    fn beat_lines(&mut self, cx: &mut Context, mut keys: Vec<ConnKey>, beat: &[u8], now: Instant) {
         keys.sort_unstable_by_key(|key| key.link);
         let mut free: Vec<ConnKey> = Vec::with_capacity(keys.len());
         for key in keys {
-            let has_room = self.cx.outbox.has_room(&mut self.cx.servers, key.link, now);
-            let state = &mut self.cx.servers[key.link];
+            let has_room = cx.outbox.has_room(&mut cx.servers, key.link, now);
+            let state = &mut cx.servers[key.link];
             let flow_control = state.flow_control;
-            let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else {
+            let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending()) else {
                 continue;
             };
             let asks_nothing = flow_control || !conn.pacer.wants_ping(beat.len(), now);
@@ -203,35 +204,35 @@ impl Hub {
                 free.push(key);
             } else {
                 conn.out.extend(beat);
-                self.cx.outbox.mark_dirty(key);
+                cx.outbox.mark_dirty(key);
             }
         }
-        let max = self.cx.limits.handler_targets;
+        let max = cx.limits.handler_targets;
         for group in free.chunk_by(|a, b| a.link == b.link) {
             let ids: Vec<ConnId> = group.iter().map(|key| key.id).collect();
-            let state = &self.cx.servers.links[usize::from(group[0].link.0)];
-            self.cx.outbox.outgoing.multicast(group[0].link, state, &ids, max, beat);
+            let state = &cx.servers.links[usize::from(group[0].link.0)];
+            cx.outbox.outgoing.multicast(group[0].link, state, &ids, max, beat);
         }
     }
 
     /// Whether it is among those that are named to Mongrel2.
-    pub(super) fn is_held(&self, key: ConnKey) -> bool {
-        let lives = |id| self.live.lives.get(id).is_some_and(|channel| channel.stage != Stage::Over);
-        self.live.lives.at(key).is_some_and(lives) || self.cx.outbox.conns.map.get(&key).is_some_and(waits)
+    pub(in crate::hub) fn is_held(&self, cx: &Context, key: ConnKey) -> bool {
+        let lives = |id| self.lives.get(id).is_some_and(|channel| channel.stage != Stage::Over);
+        self.lives.at(key).is_some_and(lives) || cx.outbox.conns.map.get(&key).is_some_and(waits)
     }
 
     /// Names to each Mongrel2 all that is held there: live connections, and requests that run.
-    fn keep_alive(&mut self) {
-        for number in 0..self.cx.servers.links.len() {
+    fn keep_alive(&mut self, cx: &mut Context) {
+        for number in 0..cx.servers.links.len() {
             let link = LinkId(number as u16);
-            let state = &self.cx.servers.links[number];
+            let state = &cx.servers.links[number];
             if !state.up || state.sender.is_none() {
                 continue;
             }
             let incarnation = state.incarnation;
-            let lives = self.live.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
+            let lives = self.lives.iter().filter(|(_, channel)| channel.stage != Stage::Over);
             let lives = lives.map(|(_, channel)| channel.key);
-            let running = self.cx.outbox.conns.map.iter().filter(|(_, conn)| waits(conn));
+            let running = cx.outbox.conns.map.iter().filter(|(_, conn)| waits(conn));
             let held: Vec<ConnId> = lives
                 .chain(running.map(|(key, _)| *key))
                 .filter(|key| key.link == link && key.incarnation == incarnation)
@@ -240,9 +241,9 @@ impl Hub {
             if held.is_empty() {
                 continue;
             }
-            self.cx.outbox.control(&self.cx.servers, link, &held, reply::Control::KeepAlive);
-            self.live.roll_call.ask(link, incarnation, held);
-            self.cx.effects.push_back(Effect::AskWhoIsThere(link));
+            cx.outbox.control(&cx.servers, link, &held, reply::Control::KeepAlive);
+            self.roll_call.ask(link, incarnation, held);
+            cx.effects.push_back(Effect::AskWhoIsThere(link));
         }
     }
 }

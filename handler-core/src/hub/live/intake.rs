@@ -2,101 +2,103 @@
 
 use super::table::{Carrier, Stage};
 use super::work::Pending;
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::ConnKey;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
+use crate::hub::live::Live;
 use crate::hub::outbox::pacing::Pacer;
 use kennel_http::websocket::Event;
 use mongrel2_wire::{Envelope, Head, Kind};
 use std::time::Instant;
 
-impl Hub {
+impl Live {
     /// A frame of a WebSocket or a message of a socket. `false`: no channel takes it.
     pub(in crate::hub) fn handle_live_message(
         &mut self,
+        cx: &mut Context,
         key: ConnKey,
         envelope: &Envelope<'_>,
         head: &Head<'_>,
         message: &[u8],
         now: Instant,
     ) -> bool {
-        let id = match self.live.lives.at(key) {
+        let id = match self.lives.at(key) {
             Some(id) => id,
-            None if self.cx.outbox.is_finished(key) => return true,
-            None if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) => {
+            None if cx.outbox.is_finished(key) => return true,
+            None if let Some(id) = cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) => {
                 if let Kind::Frame { flags } = head.kind {
-                    self.receive_on_line(id, key, flags, envelope.body, now);
+                    self.receive_on_line(cx, id, key, flags, envelope.body, now);
                 }
                 return true;
             }
-            None => match self.open_by_message(key, envelope, head, message, now) {
+            None => match self.open_by_message(cx, key, envelope, head, message, now) {
                 Some(id) => id,
-                None => return self.cx.apps.channel_at(envelope.path).is_some(),
+                None => return cx.apps.channel_at(envelope.path).is_some(),
             },
         };
-        let second = self.live.lives.second(now);
-        if let Some(channel) = self.live.lives.get_mut(id) {
+        let second = self.lives.second(now);
+        if let Some(channel) = self.lives.get_mut(id) {
             channel.heard = second;
         }
         match head.kind {
-            Kind::Frame { flags } => self.receive_frame(id, flags, envelope.body, now),
-            _ => self.receive_socket(id, envelope, now),
+            Kind::Frame { flags } => self.receive_frame(cx, id, flags, envelope.body, now),
+            _ => self.receive_socket(cx, id, envelope, now),
         }
         true
     }
 
-    fn receive_socket(&mut self, id: LiveId, envelope: &Envelope<'_>, now: Instant) {
-        let Some(channel) = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
+    fn receive_socket(&mut self, cx: &mut Context, id: LiveId, envelope: &Envelope<'_>, now: Instant) {
+        let Some(channel) = self.lives.get(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
-        let spec = self.cx.apps.channel(channel.app, channel.route);
+        let spec = cx.apps.channel(channel.app, channel.route);
         let Some(max) = spec.filter(|spec| spec.path.as_bytes() == envelope.path).map(|s| s.max_message)
         else {
             let key = channel.key;
-            self.cx.ledger.counters.refused += 1;
-            if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
-                let (about, to) = (self.about_live_by(id, key), envelope.path.escape_ascii());
+            cx.ledger.counters.refused += 1;
+            if cx.ledger.complaints.pass(Complaint::Refused, now) {
+                let (about, to) = (self.about_by(cx, id, key), envelope.path.escape_ascii());
                 log_about!(warn, about, %to, "refused: this connection speaks to another channel");
             }
             return;
         };
         if envelope.body.len() > max {
-            self.close_live(id, 1009, "message too big", now);
+            self.close_live(cx, id, 1009, "message too big", now);
         } else if std::str::from_utf8(envelope.body).is_err() {
-            self.close_live(id, 1007, "not UTF-8", now);
+            self.close_live(cx, id, 1007, "not UTF-8", now);
         } else {
-            self.live.note(&mut self.cx, id, Passing::In { binary: false, payload: envelope.body });
-            self.count_received(id);
-            self.give(id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
+            self.note(cx, id, Passing::In { binary: false, payload: envelope.body });
+            self.count_received(cx, id);
+            self.give(cx, id, Pending::Message { binary: false, payload: envelope.body.into() }, now);
         }
     }
 
-    pub(super) fn count_received(&mut self, id: LiveId) {
-        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
+    pub(super) fn count_received(&mut self, cx: &mut Context, id: LiveId) {
+        if let Some(meter) = self.meter_of(id).and_then(|meter| cx.ledger.traffic.channel(meter)) {
             meter.received += 1;
         }
     }
 
-    fn receive_frame(&mut self, id: LiveId, flags: u8, payload: &[u8], now: Instant) {
+    fn receive_frame(&mut self, cx: &mut Context, id: LiveId, flags: u8, payload: &[u8], now: Instant) {
         if self.is_undecided(id) {
-            self.refuse_early_frame(id, now);
+            self.refuse_early_frame(cx, id, now);
             return;
         }
-        let second = self.live.lives.second(now);
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let max = self.cx.apps.channel(channel.app, channel.route);
+        let second = self.lives.second(now);
+        let Some(channel) = self.lives.get_mut(id) else { return };
+        let max = cx.apps.channel(channel.app, channel.route);
         let max = max.map_or(0, |spec| spec.max_message);
         let Carrier::WebSocket(session) = &mut channel.carrier else { return };
         let mut replies = Vec::new();
-        let event = session.receive(flags, payload, max, &mut self.live.codec, second, &mut replies);
+        let event = session.receive(flags, payload, max, &mut self.codec, second, &mut replies);
         let key = channel.key;
         if !replies.is_empty() {
             // The client must not see our close, say, before what was published earlier.
-            self.flush_publishing(now);
-            self.send_bytes(id, &replies, now);
+            self.flush_publishing(cx, now);
+            self.send_bytes(cx, id, &replies, now);
         }
         let next = match event {
             Event::Text(text) => {
@@ -106,37 +108,37 @@ impl Hub {
                 Some(Pending::Message { binary: true, payload: bytes.into_owned().into() })
             }
             Event::Pong if payload == Pacer::PING => {
-                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+                if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
-                    self.cx.outbox.mark_dirty(key);
+                    cx.outbox.mark_dirty(key);
                 }
                 None
             }
             Event::Ping | Event::Pong | Event::Ignored => None,
             Event::Closed { code, reason } => {
-                self.finish_live(id, code.0, &reason, now);
+                self.finish_live(cx, id, code.0, &reason, now);
                 return;
             }
             Event::Violation { code, reason } => {
-                self.cx.ledger.counters.violations += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
-                    log_about!(warn, self.about_live_by(id, key), code = code.0, "closed: {reason}");
+                cx.ledger.counters.violations += 1;
+                if cx.ledger.complaints.pass(Complaint::Refused, now) {
+                    log_about!(warn, self.about_by(cx, id, key), code = code.0, "closed: {reason}");
                 }
-                self.finish_live(id, code.0, reason, now);
+                self.finish_live(cx, id, code.0, reason, now);
                 return;
             }
         };
         if let Some(message) = next {
             if let Pending::Message { binary, payload } = &message {
-                self.live.note(&mut self.cx, id, Passing::In { binary: *binary, payload });
+                self.note(cx, id, Passing::In { binary: *binary, payload });
             }
-            self.count_received(id);
-            self.give(id, message, now);
+            self.count_received(cx, id);
+            self.give(cx, id, message, now);
         }
     }
 }
 
 /// Where the key of a live connection is wanted and nothing else.
-pub(super) fn key_of(hub: &Hub, id: LiveId) -> Option<ConnKey> {
-    hub.live.lives.get(id).map(|channel| channel.key)
+pub(super) fn key_of(live: &Live, id: LiveId) -> Option<ConnKey> {
+    live.lives.get(id).map(|channel| channel.key)
 }

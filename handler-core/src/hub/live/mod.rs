@@ -11,6 +11,7 @@
 //! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
 
 mod about;
+mod admission;
 mod asking;
 mod by_http;
 mod deciding;
@@ -26,7 +27,7 @@ mod watched;
 mod work;
 
 pub(super) use deciding::Decisions;
-pub(super) use heartbeat::{Heartbeat, waits};
+pub(super) use heartbeat::Heartbeat;
 pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
 pub(super) use table::Lives;

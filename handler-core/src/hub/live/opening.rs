@@ -1,13 +1,16 @@
 //! How a live connection begins.
 
+use super::admission::refusal;
 use super::table::{Attached, Carrier, Channel, Lives, Stage};
 use super::work::Pending;
-use crate::hub::Hub;
+use crate::hub::context::Context;
+use crate::hub::event::Event;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
+use crate::hub::live::Live;
 use crate::hub::outbox::connection::Conn;
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};
@@ -29,94 +32,97 @@ pub(super) enum Beginning {
     Adopted,
 }
 
-impl Hub {
+impl Live {
     /// A WebSocket handshake. `false`: no channel takes it.
     pub(in crate::hub) fn handle_handshake(
         &mut self,
+        cx: &mut Context,
         key: ConnKey,
         envelope: &Envelope<'_>,
         head: &Head<'_>,
         message: &[u8],
         now: Instant,
     ) -> bool {
-        let Some((app, route)) = self.cx.apps.channel_for(envelope, head) else { return false };
-        if self.live_disconnected(key, now) {
-            // Mongrel2 gave the number to somebody else, so its last owner is gone.
-            self.drop_connection(key);
-        }
-        if self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.carries.is_some()) {
-            self.drop_connection(key);
-        }
+        let Some((app, route)) = cx.apps.channel_for(envelope, head) else { return false };
         if head.first_credits.is_some() {
-            self.cx.servers[key.link].flow_control = true;
+            cx.servers[key.link].flow_control = true;
         }
-        let Some(spec) = self.cx.apps.channel(app, route) else { return false };
+        let Some(spec) = cx.apps.channel(app, route) else { return false };
         let offer = judge(spec, envelope);
         // A session that goes on is there already.
-        let resumes = offer.as_ref().is_ok_and(|offer| self.resumes((app, route), offer, envelope));
-        if !resumes && !self.cx.takes_clients(app) {
-            self.answer_at_once(key, 503, now);
+        let resumes = offer.as_ref().is_ok_and(|offer| self.resumes(cx, (app, route), offer, envelope));
+        if !resumes && !cx.takes_clients(app) {
+            cx.events.push(Event::Refuse(key, 503));
             return true;
         }
-        if !resumes && !self.admits(key, now) {
-            self.answer_full(key, now);
+        if !resumes && !self.admits(cx, key, now) {
+            cx.events.push(Event::RefuseWith(key, refusal("")));
             return true;
         }
         let asks = |conn: &Conn| conn.current.is_some() || !conn.waiting.is_empty();
-        if self.cx.outbox.conns.map.get(&key).is_some_and(asks) {
+        if cx.outbox.conns.map.get(&key).is_some_and(asks) {
             // The answer to what it asked before would come out among the frames.
-            self.cx.ledger.counters.refused += 1;
-            self.answer_at_once(key, 400, now);
+            cx.ledger.counters.refused += 1;
+            cx.events.push(Event::Refuse(key, 400));
             return true;
         }
         let offer = match offer {
             Ok(offer) => offer,
             Err(refusal) => {
-                self.cx.ledger.counters.refused += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
-                    let about = self.about_opening(key, envelope, app);
+                cx.ledger.counters.refused += 1;
+                if cx.ledger.complaints.pass(Complaint::Refused, now) {
+                    let about = cx.about_opening(key, envelope, app);
                     log_about!(warn, about, "handshake refused: {}", refusal.reason);
                 }
-                self.send_last_words(key, &refusal.response);
+                self.send_last_words(cx, key, &refusal.response);
                 return true;
             }
         };
         let opening = without_body(message, envelope);
-        if self.is_for_session((app, route), &offer) {
-            self.begin_line(key, (app, route), offer, (envelope, &opening), now);
-        } else if self.cx.apps.channel(app, route).is_some_and(|spec| spec.asks) {
-            self.ask(key, (app, route), offer, &opening, now);
+        if self.is_for_session(cx, (app, route), &offer) {
+            self.begin_line(cx, key, (app, route), offer, (envelope, &opening), now);
+        } else if cx.apps.channel(app, route).is_some_and(|spec| spec.asks) {
+            self.ask(cx, key, (app, route), offer, &opening, now);
         } else {
-            let spec = self.cx.apps.channel(app, route);
+            let spec = cx.apps.channel(app, route);
             let protocol = spec.and_then(|spec| offer.preferred(&spec.protocols));
             let accepted = offer.accept(protocol.as_deref(), b"");
             let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
             let beginning = Beginning::Accepted;
-            let opened = self.open_live(Some(key), (app, route), |_| carrier, &opening, beginning, now);
+            let opened = self.open_live(cx, Some(key), (app, route), |_| carrier, &opening, beginning, now);
             let Some(id) = opened else {
                 return true;
             };
-            self.send_bytes(id, &accepted.response, now);
-            self.begin_work(id, now);
+            self.send_bytes(cx, id, &accepted.response, now);
+            self.begin_work(cx, id, now);
         }
         true
     }
 
     /// The script decides about a handshake that keeps the rules.
-    fn ask(&mut self, key: ConnKey, place: (AppId, u16), offer: Offer, opening: &[u8], now: Instant) {
+    fn ask(
+        &mut self,
+        cx: &mut Context,
+        key: ConnKey,
+        place: (AppId, u16),
+        offer: Offer,
+        opening: &[u8],
+        now: Instant,
+    ) {
         let carrier = Carrier::WebSocket(Session::new(None));
-        let opened = self.open_live(Some(key), place, |_| carrier, opening, Beginning::Asked, now);
+        let opened = self.open_live(cx, Some(key), place, |_| carrier, opening, Beginning::Asked, now);
         let Some(id) = opened else { return };
-        let Some(channel) = self.live.lives.get(id) else { return };
-        let due = now + self.cx.limits.request_timeout;
-        self.live.decisions.expect(channel.number, id, offer, due);
-        self.begin_work(id, now);
+        let Some(channel) = self.lives.get(id) else { return };
+        let due = now + cx.limits.request_timeout;
+        self.decisions.expect(channel.number, id, offer, due);
+        self.begin_work(cx, id, now);
     }
 
     /// A message of a client that the hub does not know: a socket's first, or a frame on a WebSocket that was
     /// opened when another hub ran. `None`: no channel takes it.
     pub(in crate::hub) fn open_by_message(
         &mut self,
+        cx: &mut Context,
         key: ConnKey,
         envelope: &Envelope<'_>,
         head: &Head<'_>,
@@ -124,49 +130,50 @@ impl Hub {
         now: Instant,
     ) -> Option<LiveId> {
         if let Kind::Frame { .. } = head.kind
-            && let Some(restated) = self.cx.clients.restated(message)
+            && let Some(restated) = cx.clients.restated(message)
         {
             // Its headers are those of its handshake as that came.
             let envelope = Envelope::parse(&restated).ok()?;
             let head = Head::read(&envelope).ok()?;
-            return self.open_unknown(key, &envelope, &head, &restated, now);
+            return self.open_unknown(cx, key, &envelope, &head, &restated, now);
         }
-        self.open_unknown(key, envelope, head, message, now)
+        self.open_unknown(cx, key, envelope, head, message, now)
     }
 
     fn open_unknown(
         &mut self,
+        cx: &mut Context,
         key: ConnKey,
         envelope: &Envelope<'_>,
         head: &Head<'_>,
         message: &[u8],
         now: Instant,
     ) -> Option<LiveId> {
-        let (app, route) = self.cx.apps.channel_for(envelope, head)?;
+        let (app, route) = cx.apps.channel_for(envelope, head)?;
         if matches!(head.kind, Kind::Frame { flags } if Opcode::of(flags) == Opcode::Close) {
             // The answer to the close of a hub that has ended: there is nothing to open.
-            self.close_connection(key);
+            cx.close(key);
             return None;
         }
         // A frame is of a WebSocket that is open already.
         let is_new = !matches!(head.kind, Kind::Frame { .. });
-        if !self.cx.takes_clients(app) || (is_new && !self.admits(key, now)) {
-            self.close_connection(key);
+        if !cx.takes_clients(app) || (is_new && !self.admits(cx, key, now)) {
+            cx.close(key);
             return None;
         }
         let (carrier, beginning) = match head.kind {
             Kind::Frame { .. } => {
                 // Every frame carries the handshake's headers, so what was agreed can be found again.
-                let spec = self.cx.apps.channel(app, route)?;
+                let spec = cx.apps.channel(app, route)?;
                 let Ok(offer) = judge(spec, envelope) else {
-                    self.close_connection(key);
+                    cx.close(key);
                     return None;
                 };
-                if self.is_for_session((app, route), &offer) {
-                    self.end_strange_line(key, envelope.body);
+                if self.is_for_session(cx, (app, route), &offer) {
+                    self.end_strange_line(cx, key, envelope.body);
                     return None;
                 }
-                self.cx.ledger.counters.adopted += 1;
+                cx.ledger.counters.adopted += 1;
                 (Carrier::WebSocket(Session::new(offer.deflate())), Beginning::Adopted)
             }
             Kind::Xml => (Carrier::Xml, Beginning::Accepted),
@@ -174,14 +181,15 @@ impl Hub {
         };
         // What the message says is a message of its own; the opening is only who says it.
         let opening = without_body(message, envelope);
-        let id = self.open_live(Some(key), (app, route), |_| carrier, &opening, beginning, now)?;
-        self.begin_work(id, now);
+        let id = self.open_live(cx, Some(key), (app, route), |_| carrier, &opening, beginning, now)?;
+        self.begin_work(cx, id, now);
         Some(id)
     }
 
     /// `key`: the connection that it is; none for a session.
     pub(super) fn open_live(
         &mut self,
+        cx: &mut Context,
         key: Option<ConnKey>,
         (app, route): (AppId, u16),
         carrier: impl FnOnce(u64) -> Carrier,
@@ -191,14 +199,14 @@ impl Hub {
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;
         let client = key.is_none().then(|| Envelope::parse(message).ok()).flatten();
-        let client = client.and_then(|opening| self.cx.clients.address(&opening.headers));
-        if key.is_none() && !self.makes_room_for_session(client, now) {
+        let client = client.and_then(|opening| cx.clients.address(&opening.headers));
+        if key.is_none() && !self.makes_room_for_session(cx, client, now) {
             return None;
         }
-        let opening = self.live.keeper.keep(message);
-        let heard = self.live.lives.second(now);
-        let meter = self.cx.apps[app].channel_meter(route);
-        let made = self.live.lives.insert(|number, own| Channel {
+        let opening = self.keeper.keep(message);
+        let heard = self.lives.second(now);
+        let meter = cx.apps[app].channel_meter(route);
+        let made = self.lives.insert(|number, own| Channel {
             key: key.unwrap_or(own),
             app,
             route,
@@ -216,36 +224,36 @@ impl Hub {
             opening,
         });
         let Some(id) = made else {
-            self.cx.ledger.counters.overloaded += 1;
+            cx.ledger.counters.overloaded += 1;
             warn!("{} live connections are open, no more fit", Lives::MAX);
             if let Some(key) = key {
-                self.close_connection(key);
+                cx.close(key);
             }
             return None;
         };
         if key.is_none() {
-            self.live.sessions.begin(id, client);
+            self.sessions.begin(id, client);
         }
-        self.cx.ledger.counters.opened += 1;
-        if let Some(meter) = self.live.meter_of(id).and_then(|meter| self.cx.ledger.traffic.channel(meter)) {
+        cx.ledger.counters.opened += 1;
+        if let Some(meter) = self.meter_of(id).and_then(|meter| cx.ledger.traffic.channel(meter)) {
             meter.opened += 1;
         }
-        self.live.note(&mut self.cx, id, Passing::Opened);
+        self.note(cx, id, Passing::Opened);
         // An entry may remain from requests of the same connection; it sends for this one now.
-        if key.is_some_and(|key| self.cx.outbox.conns.map.contains_key(&key)) {
-            let _ = self.live_conn(id, now);
+        if key.is_some_and(|key| cx.outbox.conns.map.contains_key(&key)) {
+            let _ = self.live_conn(cx, id, now);
         }
         if asked {
-            self.cx.hold(now);
+            cx.hold(now);
         } else {
-            self.begin_heartbeat(id, now);
+            self.begin_heartbeat(cx, id, now);
         }
         Some(id)
     }
 
     /// Its first order for a worker: open.
-    pub(super) fn begin_work(&mut self, id: LiveId, now: Instant) {
-        self.give(id, Pending::Open { fresh: true }, now);
+    pub(super) fn begin_work(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        self.give(cx, id, Pending::Open { fresh: true }, now);
     }
 }
 

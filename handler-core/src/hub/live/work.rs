@@ -5,11 +5,12 @@
 //! worker cannot take anything, messages wait here.
 
 use super::table::{Attached, Channel, Lives, Stage};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::Job;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
+use crate::hub::live::Live;
 use crate::hub::workers::worker::Worker;
 use crate::worker::protocol::{self, Open};
 use mongrel2_wire::Envelope;
@@ -68,51 +69,51 @@ impl Lives {
     }
 }
 
-impl Hub {
+impl Live {
     /// Something for the script, behind all that is under way.
-    pub(in crate::hub) fn give(&mut self, id: LiveId, pending: Pending, now: Instant) {
-        let limit = self.cx.limits.channel_queue;
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(in crate::hub) fn give(&mut self, cx: &mut Context, id: LiveId, pending: Pending, now: Instant) {
+        let limit = cx.limits.channel_queue;
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let work = channel.work.get_or_insert_default();
         let size = pending.size();
         if size > 0 && work.bytes + size > limit && !work.waiting.is_empty() {
             let (key, waiting) = (channel.key, work.waiting.len());
-            self.cx.ledger.counters.overloaded += 1;
-            let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+            cx.ledger.counters.overloaded += 1;
+            let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, waiting, "closed: its messages come faster than the script takes them");
-            self.close_live(id, 1008, "too many messages", now);
+            self.close_live(cx, id, 1008, "too many messages", now);
             return;
         }
         work.bytes += size;
         work.waiting.push_back(pending);
-        self.pump(id, now);
+        self.pump(cx, id, now);
     }
 
     /// Gives a connection's worker what it can take, unless others wait for that.
-    pub(in crate::hub) fn pump(&mut self, id: LiveId, now: Instant) {
-        self.pump_within(id, usize::MAX, true, now);
+    pub(in crate::hub) fn pump(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        self.pump_within(cx, id, usize::MAX, true, now);
     }
 
     /// Gives a connection's worker at most `most` things that it can take; if it is `queued`, behind those that wait for that.
-    fn pump_within(&mut self, id: LiveId, most: usize, queued: bool, now: Instant) {
+    fn pump_within(&mut self, cx: &mut Context, id: LiveId, most: usize, queued: bool, now: Instant) {
         let mut given = 0;
         loop {
-            let Some(channel) = self.live.lives.get_mut(id) else { return };
+            let Some(channel) = self.lives.get_mut(id) else { return };
             let Some(work) = channel.work.as_mut().filter(|work| !work.waiting.is_empty()) else { return };
             let Some(worker_id) = channel.worker.worker() else {
-                if !self.attach(id) {
+                if !self.attach(cx, id) {
                     return;
                 }
                 continue;
             };
-            let Some(worker) = self.cx.workers.get_mut(worker_id) else { return };
+            let Some(worker) = cx.workers.get_mut(worker_id) else { return };
             if work.flight.is_empty() {
                 work.returned = false;
                 if worker.is_leaving() {
                     Self::detach(channel, worker);
                     if channel.asked && channel.stage == Stage::Over {
                         // To the next worker it would be a stranger that never came in.
-                        self.forget_live(id);
+                        self.forget_live(cx, id);
                         return;
                     }
                     continue;
@@ -122,13 +123,13 @@ impl Hub {
                 || work.flight.front().is_some_and(|(serial, _)| *serial <= worker.revoked)
                 || worker.is_leaving()
                 || work.flight.len() >= FLIGHT
-                || work.bytes > self.cx.limits.channel_queue
+                || work.bytes > cx.limits.channel_queue
             {
                 // It goes on when the worker has done what it has.
                 return;
             }
-            let others_wait = || !worker.listed.is_empty() || !self.cx.apps[worker.app].queue.is_empty();
-            if given >= most || !worker.has_room(self.cx.limits.worker_jobs) || (queued && others_wait()) {
+            let others_wait = || !worker.listed.is_empty() || !cx.apps[worker.app].queue.is_empty();
+            if given >= most || !worker.has_room(cx.limits.worker_jobs) || (queued && others_wait()) {
                 if !work.listed {
                     work.listed = true;
                     worker.listed.push_back(id);
@@ -164,7 +165,7 @@ impl Hub {
             work.flight.push_back((serial, pending));
             given += 1;
             if let Some(fresh) = open {
-                self.write_open(id, worker_id, serial, fresh);
+                self.write_open(cx, id, worker_id, serial, fresh);
             }
         }
     }
@@ -181,22 +182,22 @@ impl Hub {
     }
 
     /// Finds a worker for a connection that has none, and tells it who that is.
-    fn attach(&mut self, id: LiveId) -> bool {
-        let Some(channel) = self.live.lives.get_mut(id) else { return false };
+    fn attach(&mut self, cx: &mut Context, id: LiveId) -> bool {
+        let Some(channel) = self.lives.get_mut(id) else { return false };
         let (app, key) = (channel.app, channel.key);
-        let state = &self.cx.apps[app];
+        let state = &cx.apps[app];
         if state.channels.get(channel.route).is_none() {
             log_about!(
                 warn,
-                self.about_live_by(id, key),
+                self.about_by(cx, id, key),
                 "dropped with its channel, of which no worker is left: close"
             );
-            self.forget_live(id);
+            self.forget_live(cx, id);
             return false;
         }
         // A connection belongs to the worker of its client's requests.
         let bound = state.sharing.affinity.as_ref().and_then(|_| {
-            let message = self.live.keeper.read(&channel.opening);
+            let message = self.keeper.read(&channel.opening);
             state.bound_seat(state.near(&Envelope::parse(&message).ok()?))
         });
         let worker = state
@@ -205,16 +206,16 @@ impl Hub {
             .enumerate()
             .filter(|(at, _)| bound.is_none_or(|bound| bound == *at))
             .filter_map(|(_, seat)| seat.worker)
-            .filter(|worker| self.cx.workers[*worker].takes_jobs())
-            .min_by_key(|worker| (self.cx.workers[*worker].channels, self.cx.workers[*worker].jobs.len()));
+            .filter(|worker| cx.workers[*worker].takes_jobs())
+            .min_by_key(|worker| (cx.workers[*worker].channels, cx.workers[*worker].jobs.len()));
         let Some(worker) = worker else {
             if !std::mem::replace(&mut channel.orphan, true) {
-                self.cx.apps[app].orphans.push(id);
+                cx.apps[app].orphans.push(id);
             }
             return false;
         };
         channel.worker = Attached::to(worker);
-        self.cx.workers[worker].channels += 1;
+        cx.workers[worker].channels += 1;
         let work = channel.work.get_or_insert_default();
         if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
             work.waiting.push_front(Pending::Open { fresh: !channel.opened });
@@ -222,14 +223,14 @@ impl Hub {
         true
     }
 
-    fn write_open(&mut self, id: LiveId, worker: WorkerId, serial: u64, fresh: bool) {
-        let Some(channel) = self.live.lives.get(id) else { return };
-        let message = self.live.keeper.read(&channel.opening);
-        let app = &self.cx.apps[channel.app];
+    fn write_open(&mut self, cx: &mut Context, id: LiveId, worker: WorkerId, serial: u64, fresh: bool) {
+        let Some(channel) = self.lives.get(id) else { return };
+        let message = self.keeper.read(&channel.opening);
+        let app = &cx.apps[channel.app];
         let handler = app.channels.get(channel.route).map_or(0, |spec| spec.handler);
         let path = Envelope::parse(&message).map_or(&b""[..], |envelope| envelope.path);
         let params = app.channels.find(path).map(|(_, params)| params).unwrap_or_default();
-        let name = self.cx.conn_name(channel.key);
+        let name = cx.conn_name(channel.key);
         let open = Open {
             serial,
             conn: channel.number,
@@ -239,45 +240,52 @@ impl Hub {
             asked: channel.stage == Stage::Asked,
             transport: channel.carrier.name(),
             name: name.as_bytes(),
-            data: self.live.data.get(&id).map_or(&b""[..], |json| json),
+            data: self.data.get(&id).map_or(&b""[..], |json| json),
             rooms: protocol::Params::EMPTY,
             params: protocol::Params::EMPTY,
             message: &message,
         };
-        let rooms = self.live.rooms.rooms_of(id);
+        let rooms = self.rooms.rooms_of(id);
         let params = params.iter().map(|value| value.as_bytes());
-        protocol::encode_open(&mut self.cx.workers[worker].orders, &open, rooms, params);
+        protocol::encode_open(&mut cx.workers[worker].orders, &open, rooms, params);
     }
 
     /// A worker has done what it was given under this serial.
-    pub(in crate::hub) fn live_done(&mut self, worker: WorkerId, id: LiveId, serial: u64, now: Instant) {
-        let Some((channel, done)) = self.live.lives.land(worker, id, serial) else { return };
+    pub(in crate::hub) fn live_done(
+        &mut self,
+        cx: &mut Context,
+        worker: WorkerId,
+        id: LiveId,
+        serial: u64,
+        now: Instant,
+    ) {
+        let Some((channel, done)) = self.lives.land(worker, id, serial) else { return };
         let Some(work) = channel.work.as_mut() else { return };
         work.bytes -= done.size().min(work.bytes);
         match done {
             Pending::Open { .. } => {
                 channel.opened = true;
-                self.bosh_opened(id, now);
+                self.bosh_opened(cx, id, now);
             }
             Pending::Message { .. } => {}
             Pending::Close { .. } => {
-                self.forget_live(id);
+                self.forget_live(cx, id);
                 return;
             }
         }
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let Some(channel) = self.lives.get_mut(id) else { return };
         if channel.work.as_ref().is_none_or(|work| work.flight.is_empty() && work.waiting.is_empty()) {
             channel.work = None;
-            self.leave_worker_that_ends(id, now);
+            self.leave_worker_that_ends(cx, id, now);
         } else {
-            self.pump(id, now);
+            self.pump(cx, id, now);
         }
     }
 
     /// An idle connection of a worker that takes nothing more is another's from now on.
-    pub(super) fn leave_worker_that_ends(&mut self, id: LiveId, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let Some(worker) = channel.worker.worker().and_then(|worker| self.cx.workers.get_mut(worker)) else {
+    pub(super) fn leave_worker_that_ends(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let Some(channel) = self.lives.get_mut(id) else { return };
+        let Some(worker) = channel.worker.worker().and_then(|worker| cx.workers.get_mut(worker)) else {
             return;
         };
         // Who was asked about a handshake decides.
@@ -285,35 +293,41 @@ impl Hub {
             return;
         }
         Self::detach(channel, worker);
-        self.restart_straight(id, now);
+        self.restart_straight(cx, id, now);
     }
 
     /// Straight-line code runs all the time, so it is started again at once, and somebody has to decide about a
     /// handshake; callbacks are when something comes.
-    fn restart_straight(&mut self, id: LiveId, now: Instant) {
-        let Some(channel) = self.live.lives.get(id) else { return };
-        let spec = self.cx.apps.channel(channel.app, channel.route);
+    fn restart_straight(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let Some(channel) = self.lives.get(id) else { return };
+        let spec = cx.apps.channel(channel.app, channel.route);
         let at_once = channel.stage == Stage::Asked || spec.is_some_and(|spec| spec.straight);
         if channel.stage != Stage::Over && at_once && channel.worker == Attached::NONE {
-            self.attach(id);
+            self.attach(cx, id);
         }
-        self.pump(id, now);
+        self.pump(cx, id, now);
     }
 
     /// A worker has not started what it was given under this serial, and will not. The connection stays with
     /// its worker, and goes on when that does. Several are to be returned with the last one first.
-    pub(in crate::hub) fn live_returned(&mut self, worker: WorkerId, id: LiveId, serial: u64) {
-        let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
+    pub(in crate::hub) fn live_returned(
+        &mut self,
+        cx: &mut Context,
+        worker: WorkerId,
+        id: LiveId,
+        serial: u64,
+    ) {
+        let Some((channel, pending)) = self.lives.land(worker, id, serial) else { return };
         let Some(work) = channel.work.as_mut() else { return };
         if channel.asked && channel.stage == Stage::Over && matches!(pending, Pending::Open { .. }) {
             // It never began, and the script has not seen it.
-            self.forget_live(id);
+            self.forget_live(cx, id);
             return;
         }
         work.waiting.push_front(pending);
         work.returned = true;
-        self.cx.ledger.counters.rerun += 1;
-        if let Some(worker) = self.cx.workers.get_mut(worker).filter(|_| !work.listed) {
+        cx.ledger.counters.rerun += 1;
+        if let Some(worker) = cx.workers.get_mut(worker).filter(|_| !work.listed) {
             work.listed = true;
             worker.listed.push_back(id);
         }
@@ -322,13 +336,14 @@ impl Hub {
     /// A worker died while it ran this. It is not run again.
     pub(in crate::hub) fn live_lost(
         &mut self,
+        cx: &mut Context,
         (worker, number): (WorkerId, u32),
         id: LiveId,
         serial: u64,
         hung: bool,
         now: Instant,
     ) {
-        let Some((channel, pending)) = self.live.lives.land(worker, id, serial) else { return };
+        let Some((channel, pending)) = self.lives.land(worker, id, serial) else { return };
         let (key, undecided) = (channel.key, channel.stage == Stage::Asked);
         if let Some(work) = &mut channel.work {
             work.bytes -= pending.size().min(work.bytes);
@@ -344,38 +359,38 @@ impl Hub {
         if undecided {
             // Another worker is asked, unless that would end the same way.
             if hung {
-                self.end_hung(id, now);
+                self.end_hung(cx, id, now);
             }
             return;
         }
-        self.cx.ledger.counters.worker_died += 1;
-        let about = self.about_live(id).unwrap_or_else(|| About::connection(key));
+        cx.ledger.counters.worker_died += 1;
+        let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
         let about = About { worker: Some(number), ..about };
         log_about!(warn, about, "dropped with its worker, which was running it: {what}");
         if what == "close" {
-            self.forget_live(id);
+            self.forget_live(cx, id);
             return;
         }
         if what == "open" {
-            self.bosh_opened(id, now);
+            self.bosh_opened(cx, id, now);
         }
         if hung {
-            self.close_live(id, 1011, "the script took too long", now);
+            self.close_live(cx, id, 1011, "the script took too long", now);
         }
     }
 
     /// A worker is gone: its connections find another one when there is something to do.
-    pub(in crate::hub) fn live_worker_gone(&mut self, worker: WorkerId, now: Instant) {
+    pub(in crate::hub) fn live_worker_gone(&mut self, cx: &mut Context, worker: WorkerId, now: Instant) {
         let of_worker =
             |(id, channel): (LiveId, &Channel)| (channel.worker == Attached::to(worker)).then_some(id);
-        let ids: Vec<_> = self.live.lives.iter().filter_map(of_worker).collect();
+        let ids: Vec<_> = self.lives.iter().filter_map(of_worker).collect();
         for id in ids {
-            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+            let Some(channel) = self.lives.get_mut(id) else { continue };
             channel.worker = Attached::NONE;
-            if channel.asked && !self.may_ask_again(id, now) {
+            if channel.asked && !self.may_ask_again(cx, id, now) {
                 continue;
             }
-            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+            let Some(channel) = self.lives.get_mut(id) else { continue };
             channel.resumed |= channel.opened;
             if let Some(work) = &mut channel.work {
                 work.listed = false;
@@ -383,49 +398,49 @@ impl Hub {
                     work.waiting.push_front(pending);
                 }
             }
-            self.restart_straight(id, now);
+            self.restart_straight(cx, id, now);
         }
     }
 
     /// Older workers of an app make way: its idle connections leave them now, the others when they are idle.
-    pub(in crate::hub) fn live_taken_over(&mut self, app: AppId, now: Instant) {
-        let ids: Vec<_> = self.live.lives.iter().filter(|(_, c)| c.app == app).map(|(id, _)| id).collect();
+    pub(in crate::hub) fn live_taken_over(&mut self, cx: &mut Context, app: AppId, now: Instant) {
+        let ids: Vec<_> = self.lives.iter().filter(|(_, c)| c.app == app).map(|(id, _)| id).collect();
         for id in ids {
-            self.leave_worker_that_ends(id, now);
+            self.leave_worker_that_ends(cx, id, now);
         }
-        self.adopt_orphans(app, now);
+        self.adopt_orphans(cx, app, now);
     }
 
     /// Goes on with connections for which no worker was there.
-    pub(in crate::hub) fn adopt_orphans(&mut self, app: AppId, now: Instant) {
-        for id in std::mem::take(&mut self.cx.apps[app].orphans) {
-            if let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.app == app) {
+    pub(in crate::hub) fn adopt_orphans(&mut self, cx: &mut Context, app: AppId, now: Instant) {
+        for id in std::mem::take(&mut cx.apps[app].orphans) {
+            if let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.app == app) {
                 channel.orphan = false;
-                self.restart_straight(id, now);
+                self.restart_straight(cx, id, now);
             }
         }
     }
 
     /// Goes on with the connections that wait for a worker to take more, one thing of each in turn.
-    pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        while let Some(state) = self.cx.workers.get(worker)
+    pub(in crate::hub) fn pump_listed(&mut self, cx: &mut Context, worker: WorkerId, now: Instant) {
+        while let Some(state) = cx.workers.get(worker)
             && !state.listed.is_empty()
-            && (state.is_leaving() || state.has_room(self.cx.limits.worker_jobs))
+            && (state.is_leaving() || state.has_room(cx.limits.worker_jobs))
         {
-            self.pump_next(worker, now);
+            self.pump_next(cx, worker, now);
         }
     }
 
     /// Gives a worker that has room one thing of the connection that has waited for longest.
-    pub(in crate::hub) fn pump_next(&mut self, worker: WorkerId, now: Instant) {
-        let Some(id) = self.cx.workers.get_mut(worker).and_then(|state| state.listed.pop_front()) else {
+    pub(in crate::hub) fn pump_next(&mut self, cx: &mut Context, worker: WorkerId, now: Instant) {
+        let Some(id) = cx.workers.get_mut(worker).and_then(|state| state.listed.pop_front()) else {
             return;
         };
         // Connections that left the worker meanwhile, or came to an end, are on the list in vain.
-        let channel = self.live.lives.get_mut(id).filter(|c| c.worker == Attached::to(worker));
+        let channel = self.lives.get_mut(id).filter(|c| c.worker == Attached::to(worker));
         if let Some(work) = channel.and_then(|channel| channel.work.as_mut()) {
             work.listed = false;
-            self.pump_within(id, 1, false, now);
+            self.pump_within(cx, id, 1, false, now);
         }
     }
 
@@ -433,6 +448,6 @@ impl Hub {
     /// that those without a worker may find one.
     pub(in crate::hub) fn has_live_work(&self, app: AppId, hope: bool) -> bool {
         let waits = |c: &Channel| c.app == app && c.work.is_some() && (hope || c.worker != Attached::NONE);
-        self.live.lives.iter().any(|(_, channel)| waits(channel))
+        self.lives.iter().any(|(_, channel)| waits(channel))
     }
 }

@@ -4,16 +4,19 @@ use super::{ByHttp, Carried, Poll};
 use crate::channel::call::Call;
 use crate::channel::mailbox::Lost;
 use crate::channel::{event_stream, poll};
-use crate::hub::Hub;
+use crate::hub::context::Context;
+use crate::hub::event::Event;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, RequestId};
 use crate::hub::ledger::taps::Passing;
+use crate::hub::live::Live;
+use crate::hub::live::admission::refusal;
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::live::table::{Carrier, Stage};
 use crate::hub::live::work::Pending;
-use crate::hub::request::Asking;
 use crate::hub::request::Plan;
+use crate::hub::request::{Asking, Called};
 use crate::worker::protocol::Slow;
 use kennel_http::Persistence;
 use kennel_http::events;
@@ -25,119 +28,133 @@ use std::time::{Duration, Instant};
 /// What the client of a session that is over reads.
 pub(super) const GONE: &str = "this session has ended, or never was; open a new one";
 
-impl Hub {
+impl Live {
     /// Does what a request to a channel asks for, and answers it or holds it.
-    pub(in crate::hub) fn answer_call(&mut self, request: RequestId, asking: Asking, now: Instant) {
+    pub(in crate::hub) fn answer_call(
+        &mut self,
+        cx: &mut Context,
+        called: Called,
+        asking: Asking,
+        now: Instant,
+    ) {
+        let request = called.request;
         let Asking { call, cors, message, body } = asking;
         let cors = cors.as_str();
-        let Ok(envelope) = Envelope::parse(&message) else { return self.answer_with(request, 400, now) };
-        let Some(place) = self.cx.apps.channel_at(envelope.path) else {
-            return self.answer_with(request, 404, now);
+        let Ok(envelope) = Envelope::parse(&message) else {
+            return cx.events.push(Event::Fail(request, 400));
+        };
+        let Some(place) = cx.apps.channel_at(envelope.path) else {
+            return cx.events.push(Event::Fail(request, 404));
         };
         let body = body.as_deref().unwrap_or(envelope.body);
         match call {
             Call::Open if body.trim_ascii_start().starts_with(b"<") => {
-                self.answer_bosh(request, cors, place, (&envelope, &message), body, now);
+                self.answer_bosh(cx, called, cors, place, (&envelope, &message), body, now);
             }
-            Call::Stream | Call::Open if !self.cx.takes_clients(place.0) => {
-                self.answer_with(request, 503, now)
+            Call::Stream | Call::Open if !cx.takes_clients(place.0) => {
+                cx.events.push(Event::Fail(request, 503))
             }
-            Call::Stream | Call::Open if !self.admits(self.exchange.requests[request].conn, now) => {
-                self.answer_full_call(request, cors, now);
+            Call::Stream | Call::Open if !self.admits(cx, called.conn, now) => {
+                cx.events.push(Event::AnswerAndClose(request, refusal(cors)));
             }
             Call::Stream => {
                 let opening = without_body(&message, &envelope);
-                let Some(id) = self.open_session(place, &opening, Carried::Stream, now) else {
-                    return self.answer_with(request, 503, now);
+                let Some(id) = self.open_session(cx, place, &opening, Carried::Stream, now) else {
+                    return cx.events.push(Event::Fail(request, 503));
                 };
-                self.begin_events(id, request, cors, false, now);
-                self.begin_work(id, now);
+                self.begin_events(cx, id, called, cors, false, now);
+                self.begin_work(cx, id, now);
             }
             Call::Open if !body.is_empty() => {
                 let words = "a POST without ?session= opens a session, and has no body";
-                self.answer_call_with(request, (400, cors), words, now);
+                self.answer_call_with(cx, request, (400, cors), words);
             }
             Call::Open => {
                 let opening = without_body(&message, &envelope);
-                let Some(id) = self.open_session(place, &opening, Carried::Polls, now) else {
-                    return self.answer_with(request, 503, now);
+                let Some(id) = self.open_session(cx, place, &opening, Carried::Polls, now) else {
+                    return cx.events.push(Event::Fail(request, 503));
                 };
-                let Some(session) = self.live.by_http(id) else { return };
-                let (wait, inactivity) = (self.cx.limits.poll_wait, self.cx.limits.inactivity);
-                let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
+                let Some(session) = self.by_http(id) else { return };
+                let (wait, inactivity) = (cx.limits.poll_wait, cx.limits.inactivity);
+                let ping = self.ping_of(cx, id).map_or(0.0, |ping| ping.as_secs_f64());
                 let opened = poll::opened(&session.ticket, wait.as_secs(), inactivity.as_secs(), ping);
-                self.answer_call_by(request, (201, cors), opened, now);
-                self.begin_work(id, now);
+                self.answer_call_by(cx, request, (201, cors), opened);
+                self.begin_work(cx, id, now);
             }
-            Call::Preflight => self.answer_preflight(request, cors, now),
+            Call::Preflight => self.answer_preflight(cx, request, cors),
             Call::GoOn { session, after } => match self.session(&session, place) {
-                Some(id) => self.go_on_with_events(id, request, cors, after, now),
-                None => self.answer_call_with(request, (410, cors), GONE, now),
+                Some(id) => self.go_on_with_events(cx, id, called, cors, after, now),
+                None => self.answer_call_with(cx, request, (410, cors), GONE),
             },
             Call::Poll { session, after, wait } => match self.session(&session, place) {
-                Some(id) => self.take_poll(id, request, cors, (after, wait), now),
-                None => self.answer_call_with(request, (410, cors), GONE, now),
+                Some(id) => self.take_poll(cx, id, called, cors, (after, wait), now),
+                None => self.answer_call_with(cx, request, (410, cors), GONE),
             },
             Call::Send { session, number, binary } => match self.session(&session, place) {
                 Some(id) => {
-                    let (status, words) = self.take_message(id, number, binary, body, now);
+                    let (status, words) = self.take_message(cx, id, number, binary, body, now);
                     match status {
-                        204 => self.answer_call_by(request, (204, cors), String::new(), now),
-                        _ => self.answer_call_with(request, (status, cors), &words, now),
+                        204 => self.answer_call_by(cx, request, (204, cors), String::new()),
+                        _ => self.answer_call_with(cx, request, (status, cors), &words),
                     }
                 }
-                None => self.answer_call_with(request, (410, cors), GONE, now),
+                None => self.answer_call_with(cx, request, (410, cors), GONE),
             },
             Call::Alive { session } => match self.session(&session, place) {
                 Some(id) => {
-                    self.say_alive(id, now);
-                    self.answer_call_by(request, (204, cors), String::new(), now);
+                    self.say_alive(cx, id, now);
+                    self.answer_call_by(cx, request, (204, cors), String::new());
                 }
-                None => self.answer_call_with(request, (410, cors), GONE, now),
+                None => self.answer_call_with(cx, request, (410, cors), GONE),
             },
             Call::Close { session, code, reason } => match self.session(&session, place) {
                 Some(id) => {
-                    self.finish_live(id, code.unwrap_or(1005), &reason, now);
-                    self.answer_call_by(request, (204, cors), String::new(), now);
+                    self.finish_live(cx, id, code.unwrap_or(1005), &reason, now);
+                    self.answer_call_by(cx, request, (204, cors), String::new());
                 }
-                None => self.answer_call_with(request, (410, cors), GONE, now),
+                None => self.answer_call_with(cx, request, (410, cors), GONE),
             },
         }
     }
 
     pub(super) fn open_session(
         &mut self,
+        cx: &mut Context,
         place: (AppId, u16),
         opening: &[u8],
         by: Carried,
         now: Instant,
     ) -> Option<LiveId> {
-        let due = now + self.cx.limits.inactivity;
-        let tickets = self.live.sessions.tickets.clone()?;
+        let due = now + cx.limits.inactivity;
+        let tickets = self.sessions.tickets.clone()?;
         let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), by, due)));
-        let id = self.open_live(None, place, carrier, opening, Beginning::Accepted, now)?;
+        let id = self.open_live(cx, None, place, carrier, opening, Beginning::Accepted, now)?;
         self.look_at(id, due);
         if by == Carried::Polls {
-            self.note_unused(id);
+            self.note_unused(cx, id);
         }
         Some(id)
     }
 
     /// Makes the answer to a request a session's stream of events.
-    fn begin_events(&mut self, id: LiveId, key: RequestId, cors: &str, resumed: bool, now: Instant) {
-        self.make_way(id, now);
-        self.cx.ledger.taps.note_answer(key, 200, now);
-        let request = self.take_request(key);
-        self.cx.ledger.counters.answers += 1;
-        self.cx.ledger.traffic.answered(request.meter, request.since, 200, now);
-        let ping = self.ping_of(id);
-        let inactivity = self.cx.limits.inactivity;
-        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_ending())
-            && let Some(channel) = self.live.lives.get_mut(id)
+    fn begin_events(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        called: Called,
+        cors: &str,
+        resumed: bool,
+        now: Instant,
+    ) {
+        self.make_way(cx, id);
+        let ping = self.ping_of(cx, id);
+        let inactivity = cx.limits.inactivity;
+        if let Some(conn) = cx.outbox.conns.map.get_mut(&called.conn).filter(|conn| !conn.is_ending())
+            && let Some(channel) = self.lives.get_mut(id)
             && let Carrier::Http(session) = &mut channel.carrier
         {
             let head = format!("Content-Type: {}\r\nCache-Control: no-store\r\n{cors}", events::CONTENT_TYPE);
-            let form = Form { head_only: false, persistence: Persistence::Close, date: &self.cx.date };
+            let form = Form { head_only: false, persistence: Persistence::Close, date: &cx.date };
             let opening = Opening { status: 200, head: head.as_bytes() };
             conn.out
                 .append(|out| opening.encode(out, form, false))
@@ -147,43 +164,41 @@ impl Hub {
             // Nothing further is answered on this connection.
             conn.deaf = true;
             conn.carries = Some(id);
-            let behind = std::mem::take(&mut conn.waiting);
-            session.stream = Some(request.conn);
+            session.stream = Some(called.conn);
             session.due = now + ping.unwrap_or(Duration::from_secs(86_400));
             let due = session.due;
-            for waiting in behind {
-                self.remove_request(waiting);
-            }
             self.look_at(id, due);
-            self.cx.outbox.mark_dirty(request.conn);
+            cx.outbox.mark_dirty(called.conn);
         }
-        self.leave(request.conn, key, now);
+        cx.events.push(Event::Carried(called));
     }
 
     fn go_on_with_events(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
-        request: RequestId,
+        called: Called,
         cors: &str,
         after: Option<u64>,
         now: Instant,
     ) {
-        if let Err((status, words)) = self.go_on(id, after, now) {
-            return self.answer_call_with(request, (status, cors), words, now);
+        if let Err((status, words)) = self.go_on(cx, id, after, now) {
+            return self.answer_call_with(cx, called.request, (status, cors), words);
         }
-        self.begin_events(id, request, cors, true, now);
+        self.begin_events(cx, id, called, cors, true, now);
     }
 
     /// The client has all messages up to a number.
     pub(super) fn go_on(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         after: Option<u64>,
         now: Instant,
     ) -> Result<(), (u16, &'static str)> {
-        let drops = self.bounds_of(id).slow == Slow::DropOldest;
-        let second = self.live.lives.second(now);
-        let Some(channel) = self.live.lives.get_mut(id) else { return Err((410, GONE)) };
+        let drops = self.bounds_of(cx, id).slow == Slow::DropOldest;
+        let second = self.lives.second(now);
+        let Some(channel) = self.lives.get_mut(id) else { return Err((410, GONE)) };
         channel.heard = second;
         let Carrier::Http(session) = &mut channel.carrier else { return Err((410, GONE)) };
         session.used = true;
@@ -201,49 +216,50 @@ impl Hub {
 
     fn take_poll(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
-        request: RequestId,
+        called: Called,
         cors: &str,
         (after, wait): (Option<u64>, Option<u64>),
         now: Instant,
     ) {
-        if let Err((status, words)) = self.go_on(id, after, now) {
-            return self.answer_call_with(request, (status, cors), words, now);
+        if let Err((status, words)) = self.go_on(cx, id, after, now) {
+            return self.answer_call_with(cx, called.request, (status, cors), words);
         }
-        self.make_way(id, now);
-        let wait = wait
-            .map_or(self.cx.limits.poll_wait, |wait| Duration::from_secs(wait).min(self.cx.limits.poll_wait));
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        self.make_way(cx, id);
+        let wait =
+            wait.map_or(cx.limits.poll_wait, |wait| Duration::from_secs(wait).min(cx.limits.poll_wait));
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let (number, is_open) = (channel.number, channel.stage == Stage::Open);
         let Carrier::Http(session) = &mut channel.carrier else { return };
-        session.poll = Some(Poll { request, cors: cors.to_owned() });
+        session.poll = Some(Poll { request: called.request, conn: called.conn, cors: cors.to_owned() });
         session.due = now + wait;
         let (due, is_empty) = (session.due, session.mailbox.is_all_sent());
         // The client's time is not the script's.
-        self.exchange.requests[request].deadline = None;
-        self.exchange.requests[request].plan = Plan::Held(number);
+        cx.events.push(Event::Hold(called.request, number));
         if is_empty && is_open && !wait.is_zero() {
             self.look_at(id, due);
         } else {
-            self.answer_poll(id, now);
+            self.answer_poll(cx, id, now);
         }
     }
 
     /// Takes a client's message: 204, or another status and why.
     pub(super) fn take_message(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         number: Option<u64>,
         binary: bool,
         payload: &[u8],
         now: Instant,
     ) -> (u16, String) {
-        let second = self.live.lives.second(now);
-        let limit = self.cx.limits.channel_queue;
-        let inactivity = self.cx.limits.inactivity;
-        let Some(channel) = self.live.lives.get_mut(id) else { return (410, GONE.into()) };
+        let second = self.lives.second(now);
+        let limit = cx.limits.channel_queue;
+        let inactivity = cx.limits.inactivity;
+        let Some(channel) = self.lives.get_mut(id) else { return (410, GONE.into()) };
         channel.heard = second;
-        let spec = self.cx.apps.channel(channel.app, channel.route);
+        let spec = cx.apps.channel(channel.app, channel.route);
         let max = spec.map_or(0, |spec| spec.max_message);
         let queued = channel.work.as_ref().map_or(0, |work| work.bytes);
         let is_open = channel.stage == Stage::Open;
@@ -270,25 +286,24 @@ impl Hub {
             return (400, "not UTF-8; bytes need `Content-Type: application/octet-stream`".into());
         }
         if queued > 0 && queued + payload.len() > limit {
-            self.cx.ledger.counters.overloaded += 1;
+            cx.ledger.counters.overloaded += 1;
             return (503, "the script has not read what came before; try again in a second".into());
         }
         if number.is_some() {
             session.received = next;
         }
-        self.live.note(&mut self.cx, id, Passing::In { binary, payload });
-        self.count_received(id);
-        self.give(id, Pending::Message { binary, payload: payload.into() }, now);
+        self.note(cx, id, Passing::In { binary, payload });
+        self.count_received(cx, id);
+        self.give(cx, id, Pending::Message { binary, payload: payload.into() }, now);
         (204, String::new())
     }
 
-    fn answer_preflight(&mut self, request: RequestId, cors: &str, now: Instant) {
+    fn answer_preflight(&mut self, cx: &mut Context, request: RequestId, cors: &str) {
         let head = format!(
             "{cors}Access-Control-Allow-Methods: GET, POST, DELETE\r\nAccess-Control-Allow-Headers: Content-Type\r\n\
              Access-Control-Max-Age: 600\r\n"
         );
-        self.exchange.requests[request].plan = Plan::Answer { status: 204, head, body: String::new() };
-        self.answer_by_plan(request, now);
+        cx.events.push(Event::Answer(request, Plan::Answer { status: 204, head, body: String::new() }));
     }
 }
 

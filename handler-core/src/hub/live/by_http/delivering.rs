@@ -4,7 +4,7 @@ use super::super::table::{Carrier, Stage};
 use super::ByHttp;
 use crate::channel::mailbox::{Bounds, Letter, Posted};
 use crate::channel::{event_stream, poll};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::ledger::about::log_about;
@@ -66,27 +66,28 @@ impl Live {
     }
 }
 
-impl Hub {
+impl Live {
     /// What a session's mailbox holds at most.
-    pub(super) fn bounds_of(&self, id: LiveId) -> Bounds {
-        let limit = self.cx.limits.connection_output;
-        let channel = self.live.lives.get(id);
-        let spec = channel.and_then(|c| self.cx.apps.channel(c.app, c.route));
+    pub(super) fn bounds_of(&self, cx: &Context, id: LiveId) -> Bounds {
+        let limit = cx.limits.connection_output;
+        let channel = self.lives.get(id);
+        let spec = channel.and_then(|c| cx.apps.channel(c.app, c.route));
         let (slow, buffer) = spec.map_or((Slow::Wait, limit), |spec| (spec.slow, spec.buffer));
         let bytes = if slow == Slow::Wait { limit } else { buffer.min(limit) };
-        Bounds { letters: self.cx.limits.mailbox, bytes, slow }
+        Bounds { letters: cx.limits.mailbox, bytes, slow }
     }
 
     /// Puts a message into a session's mailbox.
     pub(in crate::hub::live) fn post(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         letter: Letter,
         room: Option<&[u8]>,
         now: Instant,
     ) {
-        let bounds = self.bounds_of(id);
-        let Some(channel) = self.live.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
+        let bounds = self.bounds_of(cx, id);
+        let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
             return;
         };
         let key = channel.key;
@@ -96,10 +97,10 @@ impl Hub {
         match posted {
             Posted::Kept => {}
             Posted::Dropped(count) => {
-                self.cx.ledger.counters.dropped += count as u64;
-                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+                cx.ledger.counters.dropped += count as u64;
+                if cx.ledger.complaints.pass(Complaint::Overflow, now) {
                     let room = room.map(|room| String::from_utf8_lossy(room).into_owned());
-                    let about = self.about_live_by(id, key);
+                    let about = self.about_by(cx, id, key);
                     log_about!(
                         warn,
                         about,
@@ -109,9 +110,9 @@ impl Hub {
                 }
             }
             Posted::Full => {
-                self.cx.ledger.counters.overflowed += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    let about = self.about_live_by(id, key);
+                cx.ledger.counters.overflowed += 1;
+                if cx.ledger.complaints.pass(Complaint::Overflow, now) {
+                    let about = self.about_by(cx, id, key);
                     log_about!(
                         warn,
                         about,
@@ -119,57 +120,56 @@ impl Hub {
                         "dropped and closed: the client does not come for what is sent to it"
                     );
                 }
-                self.finish_live(id, 1008, "too slow", now);
+                self.finish_live(cx, id, 1008, "too slow", now);
                 return;
             }
         }
         if ready {
-            self.live.sessions.ready.push(id);
+            self.sessions.ready.push(id);
         }
         if let Some(stream) = stream {
-            self.cx.outbox.mark_dirty(stream);
+            cx.outbox.mark_dirty(stream);
         }
     }
 
     /// Answers the polls for which something has come in this turn.
-    pub(in crate::hub) fn answer_ready_polls(&mut self, now: Instant) {
+    pub(in crate::hub) fn answer_ready_polls(&mut self, cx: &mut Context, now: Instant) {
         let mut written = 0;
         let mut later = Vec::new();
-        for id in std::mem::take(&mut self.live.sessions.ready) {
-            if written > POLLS_TOGETHER || self.poll_waits_for_server(id) {
+        for id in std::mem::take(&mut self.sessions.ready) {
+            if written > POLLS_TOGETHER || self.poll_waits_for_server(cx, id) {
                 later.push(id);
                 continue;
             }
-            written += self.live.by_http(id).map_or(0, ByHttp::unsent);
-            self.answer_poll(id, now);
-            self.send_elements(id, now);
+            written += self.by_http(id).map_or(0, ByHttp::unsent);
+            self.answer_poll(cx, id, now);
+            self.send_elements(cx, id, now);
         }
-        self.live.sessions.ready.append(&mut later);
+        self.sessions.ready.append(&mut later);
     }
 
     /// Whether there are polls to answer whose server takes more now.
-    pub(in crate::hub) fn has_polls_to_answer(&mut self) -> bool {
-        (0..self.live.sessions.ready.len())
-            .any(|at| !self.poll_waits_for_server(self.live.sessions.ready[at]))
+    pub(in crate::hub) fn has_polls_to_answer(&mut self, cx: &mut Context) -> bool {
+        (0..self.sessions.ready.len()).any(|at| !self.poll_waits_for_server(cx, self.sessions.ready[at]))
     }
 
     /// Whether the server of a session's poll has not taken what it was handed before. The messages are safer in the
     /// mailbox, where they are shared with other sessions.
-    fn poll_waits_for_server(&mut self, id: LiveId) -> bool {
-        let Some(poll) = self.live.by_http(id).and_then(|session| session.poll.as_ref()) else {
+    fn poll_waits_for_server(&mut self, cx: &mut Context, id: LiveId) -> bool {
+        let Some(poll) = self.by_http(id).and_then(|session| session.poll.as_ref()) else {
             return false;
         };
-        let link = self.exchange.requests[poll.request].conn.link;
-        let fresh = self.cx.outbox.outgoing.fresh(link);
-        self.cx.servers[link].is_full(fresh, self.cx.limits.spill)
+        let link = poll.conn.link;
+        let fresh = cx.outbox.outgoing.fresh(link);
+        cx.servers[link].is_full(fresh, cx.limits.spill)
     }
 
     /// Answers a session's poll, if one is held, with all that waits.
-    pub(super) fn answer_poll(&mut self, id: LiveId, now: Instant) {
-        let inactivity = self.cx.limits.inactivity;
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(super) fn answer_poll(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let inactivity = cx.limits.inactivity;
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let closing = channel.stage == Stage::Closing;
-        let close = self.live.our_closes.get(&id).filter(|_| closing).map(|(code, why)| (*code, &**why));
+        let close = self.our_closes.get(&id).filter(|_| closing).map(|(code, why)| (*code, &**why));
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let Some(poll) = session.poll.take() else { return };
         let (answer, told) = poll::answer(&mut session.mailbox, close);
@@ -179,59 +179,73 @@ impl Hub {
         };
         let due = session.due;
         self.look_at(id, due);
-        self.answer_call_by(poll.request, (200, &poll.cors), answer, now);
+        self.answer_call_by(cx, poll.request, (200, &poll.cors), answer);
     }
 
     /// Whatever carries a session now makes way for what comes.
-    pub(super) fn make_way(&mut self, id: LiveId, now: Instant) {
-        let Some(session) = self.live.by_http_mut(id) else { return };
+    pub(super) fn make_way(&mut self, cx: &mut Context, id: LiveId) {
+        let Some(session) = self.by_http_mut(id) else { return };
         let (poll, stream) = (session.poll.take(), session.stream.take());
         session.line = None;
         let nothing = poll::nothing(&session.mailbox);
         // If nothing takes its place, its time runs.
-        self.live.sessions.alone.push(id);
+        self.sessions.alone.push(id);
         if let Some(poll) = poll {
-            self.answer_call_by(poll.request, (200, &poll.cors), nothing, now);
+            self.answer_call_by(cx, poll.request, (200, &poll.cors), nothing);
         }
-        if let Some(conn) = stream.and_then(|key| self.cx.outbox.conns.map.get_mut(&key)) {
+        if let Some(conn) = stream.and_then(|key| cx.outbox.conns.map.get_mut(&key)) {
             conn.carries = None;
         }
         if let Some(key) = stream {
-            self.close_connection(key);
+            cx.close(key);
         }
     }
 
     /// We close a session: its client hears that behind what waits, now or when it comes.
-    pub(in crate::hub::live) fn close_session(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+    pub(in crate::hub::live) fn close_session(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        code: u16,
+        reason: &str,
+        now: Instant,
+    ) {
+        let Some(channel) = self.lives.get_mut(id) else { return };
         channel.stage = Stage::Closing;
-        self.live.our_closes.insert(id, (code, reason.into()));
+        self.our_closes.insert(id, (code, reason.into()));
         let stream = match &channel.carrier {
             Carrier::Http(session) => session.stream,
             _ => None,
         };
-        self.live.rooms.leave_all(id);
-        self.close_bosh(id, code, now);
+        self.rooms.leave_all(id);
+        self.close_bosh(cx, id, code, now);
         match stream {
-            Some(key) => self.cx.outbox.mark_dirty(key),
-            None => self.answer_poll(id, now),
+            Some(key) => cx.outbox.mark_dirty(key),
+            None => self.answer_poll(cx, id, now),
         }
     }
 
     /// The last words to a session's client, if it listens: what waits, and the close.
-    pub(in crate::hub::live) fn dismiss(&mut self, id: LiveId, code: u16, reason: &str, now: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
-        let ours = self.live.our_closes.get(&id).map(|(code, reason)| (*code, reason.to_string()));
+    pub(in crate::hub::live) fn dismiss(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        code: u16,
+        reason: &str,
+        now: Instant,
+    ) {
+        let Some(channel) = self.lives.get_mut(id) else { return };
+        let ours = self.our_closes.get(&id).map(|(code, reason)| (*code, reason.to_string()));
         let (code, reason) = ours.unwrap_or_else(|| (code, reason.to_owned()));
         let Carrier::Http(session) = &mut channel.carrier else {
-            self.dismiss_bosh(id, code, now);
+            self.dismiss_bosh(cx, id, code, now);
             return;
         };
         let (poll, stream) = (session.poll.take(), session.stream.take());
-        if let Some(conn) = stream.and_then(|key| self.cx.outbox.conns.map.get_mut(&key)) {
+        if let Some(conn) = stream.and_then(|key| cx.outbox.conns.map.get_mut(&key)) {
             if let Some(mut line) = session.line.take() {
                 let mailbox = (&mut session.mailbox, session.received);
-                line.dismiss(mailbox, (code, &reason), conn, &mut self.live.codec);
+                line.dismiss(mailbox, (code, &reason), conn, &mut self.codec);
             } else {
                 while let Some((number, letter)) = session.mailbox.hand_out() {
                     conn.out.append(|out| event_stream::message(&session.ticket, number, letter, out));
@@ -242,25 +256,25 @@ impl Hub {
         }
         let answer = poll.map(|poll| (poll, poll::answer(&mut session.mailbox, Some((code, &reason))).0));
         if let Some(key) = stream {
-            self.close_connection(key);
+            cx.close(key);
         }
         if let Some((poll, answer)) = answer {
-            self.answer_call_by(poll.request, (200, &poll.cors), answer, now);
+            self.answer_call_by(cx, poll.request, (200, &poll.cors), answer);
         }
     }
 
     /// A request that was held for a session is gone.
     pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestId) {
-        let Some(id) = self.live.lives.by_number(number) else { return };
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let Some(id) = self.lives.by_number(number) else { return };
+        let Some(channel) = self.lives.get_mut(id) else { return };
         match &mut channel.carrier {
             Carrier::Http(session) => {
                 if session.poll.take_if(|poll| poll.request == request).is_some() {
-                    self.live.sessions.alone.push(id);
+                    self.sessions.alone.push(id);
                 }
             }
             Carrier::Bosh(session) => {
-                self.live.sessions.gone.extend(session.forget(request).map(|number| (id, number)));
+                self.sessions.gone.extend(session.forget(request).map(|number| (id, number)));
             }
             Carrier::WebSocket(_) | Carrier::Json | Carrier::Xml => {}
         }
@@ -268,10 +282,10 @@ impl Hub {
 
     /// The connection that had a session's events, or was its WebSocket, is gone.
     pub(in crate::hub) fn stream_gone(&mut self, id: LiveId, key: ConnKey) {
-        let Some(session) = self.live.by_http_mut(id) else { return };
+        let Some(session) = self.by_http_mut(id) else { return };
         if session.stream.take_if(|stream| *stream == key).is_some() {
             session.line = None;
-            self.live.sessions.alone.push(id);
+            self.sessions.alone.push(id);
         }
     }
 }

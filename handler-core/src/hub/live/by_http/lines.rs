@@ -9,7 +9,7 @@ use super::asking::GONE;
 use super::{ByHttp, Carried};
 use crate::channel::line::{self, Said};
 use crate::channel::{call, event_stream, poll};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::about::log_about;
@@ -172,11 +172,16 @@ impl Line {
     }
 }
 
-impl Hub {
+impl Live {
     /// Whether a handshake that keeps the rules is one of `kennel.js` for a session.
-    pub(in crate::hub::live) fn is_for_session(&self, (app, route): (AppId, u16), offer: &Offer) -> bool {
-        let spec = self.cx.apps.channel(app, route);
-        self.live.sessions.tickets.is_some()
+    pub(in crate::hub::live) fn is_for_session(
+        &self,
+        cx: &Context,
+        (app, route): (AppId, u16),
+        offer: &Offer,
+    ) -> bool {
+        let spec = cx.apps.channel(app, route);
+        self.sessions.tickets.is_some()
             && spec.is_some_and(|spec| !spec.asks)
             && offer.protocols.iter().any(|protocol| protocol == line::PROTOCOL)
     }
@@ -184,37 +189,39 @@ impl Hub {
     /// Whether a handshake names a session, so that nothing new begins.
     pub(in crate::hub::live) fn resumes(
         &self,
+        cx: &Context,
         place: (AppId, u16),
         offer: &Offer,
         envelope: &Envelope<'_>,
     ) -> bool {
-        self.is_for_session(place, offer) && matches!(call::resumed(envelope), Ok(Some(_)))
+        self.is_for_session(cx, place, offer) && matches!(call::resumed(envelope), Ok(Some(_)))
     }
 
     /// Accepts a handshake of `kennel.js`, for a new session or for one that is there. `opening`: Mongrel2's message without
     /// its body.
     pub(in crate::hub::live) fn begin_line(
         &mut self,
+        cx: &mut Context,
         key: ConnKey,
         place: (AppId, u16),
         offer: Offer,
         (envelope, opening): (&Envelope<'_>, &[u8]),
         now: Instant,
     ) {
-        let spec = self.cx.apps.channel(place.0, place.1);
+        let spec = cx.apps.channel(place.0, place.1);
         let protocol = spec.and_then(|spec| offer.preferred(&spec.protocols)).unwrap_or_default();
         let accepted = offer.accept(Some(line::PROTOCOL), b"");
         let (found, is_new) = match call::resumed(envelope) {
             Err(problem) => (Err(problem.to_string()), false),
             Ok(None) => {
-                let Some(id) = self.open_session(place, opening, Carried::WebSocket, now) else {
-                    return self.answer_at_once(key, 503, now);
+                let Some(id) = self.open_session(cx, place, opening, Carried::WebSocket, now) else {
+                    return cx.events.push(crate::hub::event::Event::Refuse(key, 503));
                 };
                 (Ok(id), true)
             }
             Ok(Some((ticket, after))) => {
                 let found = self.session(&ticket, place).ok_or((410, GONE));
-                let found = found.and_then(|id| self.go_on(id, after, now).map(|()| id));
+                let found = found.and_then(|id| self.go_on(cx, id, after, now).map(|()| id));
                 (found.map_err(|(_, words)| words.to_owned()), false)
             }
         };
@@ -223,15 +230,15 @@ impl Hub {
             Err(words) => {
                 let mut bytes = accepted.response;
                 Session::new(None).close(CloseCode(line::GONE), &words, &mut bytes);
-                self.send_last_words(key, &bytes);
+                self.send_last_words(cx, key, &bytes);
                 return;
             }
         };
-        self.count_line(key.link);
-        self.make_way(id, now);
-        let ping = self.ping_of(id).map_or(0.0, |ping| ping.as_secs_f64());
-        let (inactivity, mailbox) = (self.cx.limits.inactivity.as_secs(), self.cx.limits.mailbox);
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        self.count_line(cx, key.link);
+        self.make_way(cx, id);
+        let ping = self.ping_of(cx, id).map_or(0.0, |ping| ping.as_secs_f64());
+        let (inactivity, mailbox) = (cx.limits.inactivity.as_secs(), cx.limits.mailbox);
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let (received, before) = (session.received, session.mailbox.sent());
         let opened = line::Opened {
@@ -243,8 +250,8 @@ impl Hub {
             mailbox,
             protocol: &protocol,
         };
-        let codec = &mut self.live.codec;
-        let conn: &mut Conn = self.cx.outbox.conns.map.entry(key).or_default();
+        let codec = &mut self.codec;
+        let conn: &mut Conn = cx.outbox.conns.map.entry(key).or_default();
         conn.out.extend(&accepted.response);
         conn.out.append(|out| line::steer(opened.encode().as_bytes(), codec, out));
         // A mailbox that drops may have dropped what the client asks for.
@@ -255,64 +262,65 @@ impl Hub {
         session.stream = Some(key);
         session.line = Some(Line { socket, said: received, told: received, busy: false, handed });
         session.due = now + FAR;
-        self.cx.outbox.mark_dirty(key);
-        self.begin_beats(id, now);
+        cx.outbox.mark_dirty(key);
+        self.begin_beats(cx, id, now);
         if is_new {
-            self.begin_work(id, now);
+            self.begin_work(cx, id, now);
         }
     }
 
     /// A frame of a WebSocket that another hub has opened for a session, which ended with it. The client learns which of its
     /// messages were not taken.
-    pub(in crate::hub::live) fn end_strange_line(&mut self, key: ConnKey, payload: &[u8]) {
+    pub(in crate::hub::live) fn end_strange_line(&mut self, cx: &mut Context, key: ConnKey, payload: &[u8]) {
         let mut bytes = Vec::new();
         match std::str::from_utf8(payload).ok().and_then(line::read) {
             // What comes behind it tells more.
             Some(Said::After(_)) => return,
             Some(Said::Message(number, _) | Said::From(number)) => {
-                line::steer(line::refused(number).as_bytes(), &mut self.live.codec, &mut bytes);
+                line::steer(line::refused(number).as_bytes(), &mut self.codec, &mut bytes);
             }
             _ => {}
         }
         Session::new(None).close(CloseCode(line::GONE), GONE, &mut bytes);
-        self.send_last_words(key, &bytes);
+        self.send_last_words(cx, key, &bytes);
     }
 
     /// A frame of a WebSocket that carries a session.
     pub(in crate::hub::live) fn receive_on_line(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         key: ConnKey,
         flags: u8,
         payload: &[u8],
         now: Instant,
     ) {
-        let second = self.live.lives.second(now);
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let second = self.lives.second(now);
+        let Some(channel) = self.lives.get_mut(id) else { return };
         channel.heard = second;
-        let max = self.cx.apps.channel(channel.app, channel.route);
+        let max = cx.apps.channel(channel.app, channel.route);
         // A text has its number before it.
         let max = max.map_or(0, |spec| spec.max_message) + line::NUMBER;
         let Carrier::Http(session) = &mut channel.carrier else { return };
         let Some(line) = session.line.as_mut().filter(|_| session.stream == Some(key)) else { return };
         let mut replies = Vec::new();
-        let event = line.socket.receive(flags, payload, max, &mut self.live.codec, second, &mut replies);
+        let event = line.socket.receive(flags, payload, max, &mut self.codec, second, &mut replies);
         if !replies.is_empty() {
-            self.flush_publishing(now);
-            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+            self.flush_publishing(cx, now);
+            if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
                 conn.out.extend(&replies);
-                self.cx.outbox.mark_dirty(key);
+                cx.outbox.mark_dirty(key);
             }
         }
         match event {
             Event::Text(text) => match line::read(&text) {
                 Some(Said::Message(number, text)) => {
-                    self.take_from_line(id, key, number, (false, text.as_bytes()), now);
+                    self.take_from_line(cx, id, key, number, (false, text.as_bytes()), now);
                 }
                 Some(Said::After(after)) => {
-                    if let Some(session) = self.live.by_http_mut(id) {
+                    if let Some(session) = self.by_http_mut(id) {
                         session.mailbox.acknowledge(after);
-                        self.cx.outbox.mark_dirty(key);
+                        cx.outbox.mark_dirty(key);
                     }
                 }
                 Some(Said::From(number)) => {
@@ -320,71 +328,74 @@ impl Hub {
                         line.said = number - 1;
                     }
                 }
-                Some(Said::Ask) => self.say_alive(id, now),
-                Some(Said::Leave) => self.drop_line(id, key),
+                Some(Said::Ask) => self.say_alive(cx, id, now),
+                Some(Said::Leave) => self.drop_line(cx, id, key),
                 Some(Said::Close(code)) => {
                     let code = CloseCode(code);
                     let code = if code.may_be_received() { code } else { CloseCode::NO_STATUS };
-                    self.finish_live(id, code.0, "", now);
+                    self.finish_live(cx, id, code.0, "", now);
                 }
                 Some(Said::Unknown) => {}
-                None => self.break_line(id, key, 1002, "neither a message nor an object", now),
+                None => self.break_line(cx, id, key, 1002, "neither a message nor an object", now),
             },
             Event::Binary(bytes) => {
                 let (bytes, number) = (bytes.into_owned(), self.line_of(id).map_or(1, |line| line.said + 1));
-                self.take_from_line(id, key, number, (true, &bytes), now);
+                self.take_from_line(cx, id, key, number, (true, &bytes), now);
             }
             Event::Pong if payload == Pacer::PING => {
-                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+                if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
                     conn.pacer.arrived();
-                    self.cx.outbox.mark_dirty(key);
+                    cx.outbox.mark_dirty(key);
                 }
             }
             Event::Ping | Event::Pong | Event::Ignored => {}
-            Event::Closed { code, reason } => self.finish_live(id, code.0, &reason, now),
-            Event::Violation { code, reason } => self.break_line(id, key, code.0, reason, now),
+            Event::Closed { code, reason } => self.finish_live(cx, id, code.0, &reason, now),
+            Event::Violation { code, reason } => self.break_line(cx, id, key, code.0, reason, now),
         }
-        let most = self.cx.limits.connection_output;
-        if self
-            .cx
-            .outbox
-            .conns
-            .map
-            .get(&key)
-            .is_some_and(|conn| conn.carries == Some(id) && conn.out.len() > most)
+        let most = cx.limits.connection_output;
+        if cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.carries == Some(id) && conn.out.len() > most)
         {
             // It makes the hub answer, and does not read the answers.
-            self.cx.ledger.counters.overflowed += 1;
-            self.drop_line(id, key);
+            cx.ledger.counters.overflowed += 1;
+            self.drop_line(cx, id, key);
         }
     }
 
     /// The client broke a rule.
-    fn break_line(&mut self, id: LiveId, key: ConnKey, code: u16, reason: &str, now: Instant) {
-        self.cx.ledger.counters.violations += 1;
-        if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
-            log_about!(warn, self.about_live_by(id, key), code, "closed: {reason}");
+    fn break_line(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        key: ConnKey,
+        code: u16,
+        reason: &str,
+        now: Instant,
+    ) {
+        cx.ledger.counters.violations += 1;
+        if cx.ledger.complaints.pass(Complaint::Refused, now) {
+            log_about!(warn, self.about_by(cx, id, key), code, "closed: {reason}");
         }
-        self.finish_live(id, code, reason, now);
+        self.finish_live(cx, id, code, reason, now);
     }
 
     fn line_of(&mut self, id: LiveId) -> Option<&mut Line> {
-        self.live.by_http_mut(id)?.line.as_mut()
+        self.by_http_mut(id)?.line.as_mut()
     }
 
     /// A message of the client.
     fn take_from_line(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         key: ConnKey,
         number: u64,
         (binary, payload): (bool, &[u8]),
         now: Instant,
     ) {
-        let (status, words) = self.take_message(id, Some(number), binary, payload, now);
+        let (status, words) = self.take_message(cx, id, Some(number), binary, payload, now);
         match status {
             204 => {
-                let Some(session) = self.live.by_http_mut(id) else { return };
+                let Some(session) = self.by_http_mut(id) else { return };
                 let Some(line) = &mut session.line else { return };
                 (line.said, line.busy) = (number, false);
                 if session.told.is_none() && session.due > now + DELAY {
@@ -395,9 +406,9 @@ impl Hub {
             }
             // It is closing: nothing that comes is of interest.
             410 => {}
-            413 => self.break_line(id, key, 1009, "message too big", now),
+            413 => self.break_line(cx, id, key, 1009, "message too big", now),
             409 | 503 => {
-                let Some(session) = self.live.by_http_mut(id) else { return };
+                let Some(session) = self.by_http_mut(id) else { return };
                 let received = session.received;
                 // The client is told each time that the refused message comes, and not of those behind it.
                 let Some(line) = session.line.as_mut().filter(|line| status == 503 || !line.busy) else {
@@ -405,58 +416,57 @@ impl Hub {
                 };
                 (line.busy, line.told) = (true, received);
                 let text = line::received(received, true);
-                let codec = &mut self.live.codec;
-                if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+                let codec = &mut self.codec;
+                if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
                     conn.out.append(|out| line::steer(text.as_bytes(), codec, out));
-                    self.cx.outbox.mark_dirty(key);
+                    cx.outbox.mark_dirty(key);
                 }
             }
-            _ => self.break_line(id, key, 1008, &words, now),
+            _ => self.break_line(cx, id, key, 1008, &words, now),
         }
     }
 
     /// Something is due for a session that a WebSocket carries: an acknowledgement, or its end.
-    pub(super) fn line_is_due(&mut self, id: LiveId, key: ConnKey, now: Instant) {
-        let Some(session) = self.live.by_http_mut(id) else { return };
+    pub(super) fn line_is_due(&mut self, cx: &mut Context, id: LiveId, key: ConnKey, now: Instant) {
+        let Some(session) = self.by_http_mut(id) else { return };
         if session.told.is_some() {
             // The client has not answered our close.
-            self.finish_live(id, 1006, "", now);
+            self.finish_live(cx, id, 1006, "", now);
             return;
         }
         session.due = now + FAR;
         let received = session.received;
-        let Some(Carrier::Http(session)) = self.live.lives.get_mut(id).map(|channel| &mut channel.carrier)
-        else {
+        let Some(Carrier::Http(session)) = self.lives.get_mut(id).map(|channel| &mut channel.carrier) else {
             return;
         };
         if let Some(line) = &mut session.line
-            && let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending())
+            && let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(|conn| !conn.is_ending())
         {
-            line.acknowledge(received, conn, &mut self.live.codec);
-            self.cx.outbox.mark_dirty(key);
+            line.acknowledge(received, conn, &mut self.codec);
+            cx.outbox.mark_dirty(key);
         }
     }
 
     /// A sign of life by whatever carries a session.
-    pub(super) fn say_alive(&mut self, id: LiveId, now: Instant) {
-        let inactivity = self.cx.limits.inactivity;
-        let Some(session) = self.live.by_http_mut(id) else { return };
+    pub(super) fn say_alive(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let inactivity = cx.limits.inactivity;
+        let Some(session) = self.by_http_mut(id) else { return };
         let (stream, is_line) = (session.stream, session.line.is_some());
         if let Some(held) = session.poll.take() {
             session.due = now + inactivity;
             let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
             self.look_at(id, due);
-            self.answer_call_by(held.request, (200, &held.cors), nothing, now);
+            self.answer_call_by(cx, held.request, (200, &held.cors), nothing);
         } else if let Some(key) = stream {
-            let codec = &mut self.live.codec;
+            let codec = &mut self.codec;
             // What waits to be sent is a sign of life by itself.
             let is_free = |conn: &&mut Conn| !conn.is_ending() && conn.out.is_empty();
-            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(is_free) {
+            if let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(is_free) {
                 match is_line {
                     true => conn.out.append(|out| line::steer(line::ALIVE, codec, out)),
                     false => conn.out.extend(event_stream::ALIVE),
                 }
-                self.cx.outbox.mark_dirty(key);
+                cx.outbox.mark_dirty(key);
             }
         } else if session.told.is_none() {
             session.due = now + inactivity;
@@ -464,11 +474,11 @@ impl Hub {
     }
 
     /// A session's WebSocket is taken for dead: the session waits for its client.
-    pub(in crate::hub::live) fn drop_line(&mut self, id: LiveId, key: ConnKey) {
+    pub(in crate::hub::live) fn drop_line(&mut self, cx: &mut Context, id: LiveId, key: ConnKey) {
         self.stream_gone(id, key);
-        if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
+        if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
             conn.carries = None;
         }
-        self.close_connection(key);
+        cx.close(key);
     }
 }

@@ -40,6 +40,8 @@ use std::time::Instant;
 #[derive(Debug)]
 struct Poll {
     request: RequestId,
+    /// The connection that it came by.
+    conn: ConnKey,
     /// Header lines for pages of other hosts.
     cors: String,
 }
@@ -150,16 +152,15 @@ impl Sessions {
     }
 }
 
-impl crate::hub::Hub {
+impl super::Live {
     /// How many entries there are of what is due for sessions.
     #[cfg(test)]
     pub(in crate::hub) fn planned_for_sessions(&self) -> usize {
-        self.live.sessions.agenda.len()
+        self.sessions.agenda.len()
     }
 
     /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
-    pub fn set_session_key(&mut self, key: &[u8; 32]) {
-        self.live.sessions.tickets = Some(Tickets::new(key));
-        self.cx.has_sessions = true;
+    pub(in crate::hub) fn set_session_key(&mut self, key: &[u8; 32]) {
+        self.sessions.tickets = Some(Tickets::new(key));
     }
 }

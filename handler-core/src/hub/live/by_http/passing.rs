@@ -4,44 +4,45 @@
 use super::super::table::{Carrier, Stage};
 use super::lines::FAR;
 use crate::channel::{event_stream, poll};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
+use crate::hub::live::Live;
 use std::time::{Duration, Instant};
 
 /// The shortest time between two signs of life, seconds: what a script sets below is this.
 const LEAST: f64 = 0.05;
 
-impl Hub {
+impl Live {
     /// There may be something to do for a session then.
     pub(super) fn look_at(&mut self, id: LiveId, due: Instant) {
-        let Some(channel) = self.live.lives.get_mut(id) else { return };
+        let Some(channel) = self.lives.get_mut(id) else { return };
         let number = channel.number;
         let Carrier::Http(session) = &mut channel.carrier else { return };
-        self.live.sessions.agenda.plan(due, id, number, &mut session.planned);
+        self.sessions.agenda.plan(due, id, number, &mut session.planned);
     }
 
     /// How often the client of a stream gets a sign of life.
-    pub(in crate::hub::live) fn ping_of(&self, id: LiveId) -> Option<Duration> {
-        let channel = self.live.lives.get(id)?;
-        let ping = self.cx.apps.channel(channel.app, channel.route)?.ping;
+    pub(in crate::hub::live) fn ping_of(&self, cx: &Context, id: LiveId) -> Option<Duration> {
+        let channel = self.lives.get(id)?;
+        let ping = cx.apps.channel(channel.app, channel.route)?.ping;
         (ping > 0.0).then(|| Duration::from_secs_f64(ping.clamp(LEAST, 86_400.0)))
     }
 
     /// Does what is due for sessions.
-    pub(in crate::hub) fn pass_time_of_sessions(&mut self, now: Instant) {
-        let inactivity = self.cx.limits.inactivity;
-        for id in std::mem::take(&mut self.live.sessions.alone) {
-            let Some(session) = self.live.by_http_mut(id) else { continue };
+    pub(in crate::hub) fn pass_time_of_sessions(&mut self, cx: &mut Context, now: Instant) {
+        let inactivity = cx.limits.inactivity;
+        for id in std::mem::take(&mut self.sessions.alone) {
+            let Some(session) = self.by_http_mut(id) else { continue };
             if session.poll.is_none() && session.stream.is_none() && session.told.is_none() {
                 session.due = now + inactivity;
                 self.look_at(id, now + inactivity);
             }
         }
-        for (id, number) in std::mem::take(&mut self.live.sessions.gone) {
-            self.bosh_request_gone(id, number, now);
+        for (id, number) in std::mem::take(&mut self.sessions.gone) {
+            self.bosh_request_gone(cx, id, number, now);
         }
-        while let Some((planned, id, number)) = self.live.sessions.agenda.pop(now) {
-            let Some(channel) = self.live.lives.get_mut(id) else { continue };
+        while let Some((planned, id, number)) = self.sessions.agenda.pop(now) {
+            let Some(channel) = self.lives.get_mut(id) else { continue };
             if channel.number != number || channel.stage == Stage::Over {
                 continue;
             }
@@ -57,40 +58,40 @@ impl Hub {
                 *its_plan = None;
             }
             if matches!(channel.carrier, Carrier::Bosh(_)) {
-                self.bosh_is_due(id, now);
+                self.bosh_is_due(cx, id, now);
             } else if due > now {
                 // Nothing is due for a session that a WebSocket carries, until something comes or the WebSocket ends.
                 if due < now + FAR / 2 {
                     self.look_at(id, due);
                 }
             } else {
-                self.session_is_due(id, now);
+                self.session_is_due(cx, id, now);
             }
         }
     }
 
-    fn session_is_due(&mut self, id: LiveId, now: Instant) {
-        let ping = self.ping_of(id);
-        let inactivity = self.cx.limits.inactivity;
-        let Some(session) = self.live.by_http_mut(id) else { return };
+    fn session_is_due(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+        let ping = self.ping_of(cx, id);
+        let inactivity = cx.limits.inactivity;
+        let Some(session) = self.by_http_mut(id) else { return };
         if let Some(held) = session.poll.take() {
             session.due = now + inactivity;
             let (due, nothing) = (session.due, poll::nothing(&session.mailbox));
             self.look_at(id, due);
-            self.answer_call_by(held.request, (200, &held.cors), nothing, now);
+            self.answer_call_by(cx, held.request, (200, &held.cors), nothing);
         } else if let Some(key) = session.stream.filter(|_| session.line.is_some()) {
-            self.line_is_due(id, key, now);
+            self.line_is_due(cx, id, key, now);
         } else if let Some(key) = session.stream {
             session.due = now + ping.unwrap_or(Duration::from_secs(86_400));
             let due = session.due;
             self.look_at(id, due);
-            if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
+            if let Some(conn) = cx.outbox.conns.map.get_mut(&key).filter(|conn| conn.out.is_empty()) {
                 conn.out.extend(event_stream::ALIVE);
-                self.cx.outbox.mark_dirty(key);
+                cx.outbox.mark_dirty(key);
             }
         } else {
             // Nobody has come for it; or for the end of it, of which its script hears what it said itself.
-            self.finish_live(id, 1006, "", now);
+            self.finish_live(cx, id, 1006, "", now);
         }
     }
 }

@@ -8,9 +8,10 @@ use super::super::table::{Carrier, Stage};
 use super::lines::LEAST_WINDOW;
 use crate::channel::line;
 use crate::channel::mailbox::Letter;
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::ConnKey;
 use crate::hub::ids::LiveId;
+use crate::hub::live::Live;
 use kennel_http::websocket::Deflate;
 use mongrel2_wire::ConnId;
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use std::time::Instant;
 /// The frames of the messages, for WebSockets of one kind.
 type Framed = (Option<Deflate>, Arc<[u8]>);
 
-impl Hub {
+impl Live {
     /// Hands messages of a room to these members.
     pub(in crate::hub::live) fn post_to_all(
         &mut self,
+        cx: &mut Context,
         members: &[LiveId],
         letters: &[Letter],
         room: &[u8],
@@ -32,20 +34,20 @@ impl Hub {
         let mut free: Vec<(ConnKey, Arc<[u8]>)> = Vec::new();
         for id in members {
             for letter in letters {
-                self.post(*id, letter.clone(), Some(room), now);
+                self.post(cx, *id, letter.clone(), Some(room), now);
             }
-            free.extend(self.hand_to_line(*id, letters, &mut framed, now));
+            free.extend(self.hand_to_line(cx, *id, letters, &mut framed, now));
         }
         free.sort_unstable_by_key(|(key, frames)| (key.link.0, frames.as_ptr()));
-        let max = self.cx.limits.handler_targets;
+        let max = cx.limits.handler_targets;
         let is_same = |a: &(ConnKey, Arc<[u8]>), b: &(ConnKey, Arc<[u8]>)| {
             a.0.link == b.0.link && Arc::ptr_eq(&a.1, &b.1)
         };
         for group in free.chunk_by(is_same) {
             let (first, frames) = &group[0];
             let ids: Vec<ConnId> = group.iter().map(|(key, _)| key.id).collect();
-            let state = &self.cx.servers[first.link];
-            self.cx.outbox.outgoing.multicast(first.link, state, &ids, max, frames);
+            let state = &cx.servers[first.link];
+            cx.outbox.outgoing.multicast(first.link, state, &ids, max, frames);
         }
     }
 
@@ -53,20 +55,21 @@ impl Hub {
     /// connection and what it is to get.
     fn hand_to_line(
         &mut self,
+        cx: &mut Context,
         id: LiveId,
         letters: &[Letter],
         framed: &mut Vec<Framed>,
         now: Instant,
     ) -> Option<(ConnKey, Arc<[u8]>)> {
-        let channel = self.live.lives.get(id).filter(|channel| channel.stage == Stage::Open)?;
+        let channel = self.lives.get(id).filter(|channel| channel.stage == Stage::Open)?;
         let Carrier::Http(session) = &channel.carrier else { return None };
         let (key, line) = (session.stream?, session.line.as_ref()?);
         let (waiting, bytes) = session.mailbox.unacknowledged();
         let count = letters.len() as u64;
         let is_up_to_date =
             session.mailbox.waiting() == letters.len() && line.handed == session.mailbox.sent();
-        let has_room = bytes < self.cx.limits.resume.max(LEAST_WINDOW)
-            && waiting + count <= (self.cx.limits.mailbox as u64 / 2).max(1);
+        let has_room = bytes < cx.limits.resume.max(LEAST_WINDOW)
+            && waiting + count <= (cx.limits.mailbox as u64 / 2).max(1);
         if !is_up_to_date || !has_room || !line.socket.is_open() {
             return None;
         }
@@ -76,18 +79,18 @@ impl Hub {
             None => {
                 let mut frames = Vec::new();
                 for letter in letters {
-                    line::message(letter, deflate, &mut self.live.codec, &mut frames);
+                    line::message(letter, deflate, &mut self.codec, &mut frames);
                 }
                 let frames: Arc<[u8]> = frames.into();
                 framed.push((deflate, Arc::clone(&frames)));
                 frames
             }
         };
-        if !self.cx.outbox.has_room(&mut self.cx.servers, key.link, now) {
+        if !cx.outbox.has_room(&mut cx.servers, key.link, now) {
             return None;
         }
-        let flow_control = self.cx.servers[key.link].flow_control;
-        let conn = self.cx.outbox.conns.map.get_mut(&key)?;
+        let flow_control = cx.servers[key.link].flow_control;
+        let conn = cx.outbox.conns.map.get_mut(&key)?;
         let is_free = !conn.is_ending()
             && conn.out.is_empty()
             && (flow_control || !conn.pacer.wants_ping(frames.len(), now))
@@ -96,9 +99,9 @@ impl Hub {
             return None;
         }
         conn.sent(frames.len(), flow_control, now);
-        self.cx.servers[key.link].sent(frames.len(), now);
-        self.cx.outbox.conns.list_if_idle(key, now);
-        let Carrier::Http(session) = &mut self.live.lives.get_mut(id)?.carrier else { return None };
+        cx.servers[key.link].sent(frames.len(), now);
+        cx.outbox.conns.list_if_idle(key, now);
+        let Carrier::Http(session) = &mut self.lives.get_mut(id)?.carrier else { return None };
         while session.mailbox.hand_out().is_some() {}
         session.line.as_mut()?.handed = session.mailbox.sent();
         Some((key, frames))

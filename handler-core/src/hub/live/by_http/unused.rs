@@ -4,9 +4,10 @@
 //! keep them until they are given up.
 
 use super::super::table::{Carrier, Lives, Stage};
-use crate::hub::Hub;
+use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::live::Live;
 use kennel_http::client_address::ClientAddress;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -78,16 +79,16 @@ impl Shares {
     }
 }
 
-impl Hub {
+impl Live {
     /// A session was opened, and its client has not come back yet.
-    pub(super) fn note_unused(&mut self, id: LiveId) {
-        let lives = &self.live.lives;
+    pub(super) fn note_unused(&mut self, cx: &mut Context, id: LiveId) {
+        let lives = &self.lives;
         let Some(number) = lives.get(id).map(|channel| channel.number) else { return };
-        let sessions = &mut self.live.sessions;
-        sessions.unused.add((id, number), self.cx.limits.sessions, lives);
+        let sessions = &mut self.sessions;
+        sessions.unused.add((id, number), cx.limits.sessions, lives);
         let shares = &mut sessions.shares;
         if let Some(share) = shares.clients.get(&id).and_then(|client| shares.shares.get_mut(client)) {
-            share.unused.add((id, number), self.cx.limits.sessions_per_address, lives);
+            share.unused.add((id, number), cx.limits.sessions_per_address, lives);
         }
     }
 
@@ -95,15 +96,16 @@ impl Hub {
     /// Nothing is kept for a client that comes after all: it gets 410, and opens another one.
     pub(in crate::hub::live) fn makes_room_for_session(
         &mut self,
+        cx: &mut Context,
         client: Option<ClientAddress>,
         now: Instant,
     ) -> bool {
-        let most = self.cx.limits.sessions_per_address;
-        let sessions = &mut self.live.sessions;
+        let most = cx.limits.sessions_per_address;
+        let sessions = &mut self.sessions;
         let share = client.and_then(|client| sessions.shares.shares.get_mut(&client));
         if let Some(share) = share.filter(|share| share.open >= most) {
-            let oldest = share.unused.take_oldest(&self.live.lives);
-            if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+            let oldest = share.unused.take_oldest(&self.lives);
+            if cx.ledger.complaints.pass(Complaint::Overflow, now) {
                 let becomes = becomes_of(oldest);
                 let client = client.map(tracing::field::display);
                 warn!(
@@ -112,23 +114,23 @@ impl Hub {
                 );
             }
             // That is room for one of all clients, too.
-            return self.end_for_room(oldest, now);
+            return self.end_for_room(cx, oldest, now);
         }
-        let most = self.cx.limits.sessions;
-        if self.live.sessions.open < most {
+        let most = cx.limits.sessions;
+        if self.sessions.open < most {
             return true;
         }
-        let oldest = self.live.sessions.unused.take_oldest(&self.live.lives);
-        if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
+        let oldest = self.sessions.unused.take_oldest(&self.lives);
+        if cx.ledger.complaints.pass(Complaint::Overflow, now) {
             warn!("{most} sessions are open: {}: limits.sessions", becomes_of(oldest));
         }
-        self.end_for_room(oldest, now)
+        self.end_for_room(cx, oldest, now)
     }
 
-    fn end_for_room(&mut self, oldest: Option<LiveId>, now: Instant) -> bool {
+    fn end_for_room(&mut self, cx: &mut Context, oldest: Option<LiveId>, now: Instant) -> bool {
         match oldest {
-            Some(id) => self.end_live(id, 1013, "too many sessions", now),
-            None => self.cx.ledger.counters.overloaded += 1,
+            Some(id) => self.end_live(cx, id, 1013, "too many sessions", now),
+            None => cx.ledger.counters.overloaded += 1,
         }
         oldest.is_some()
     }
