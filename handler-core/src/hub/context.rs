@@ -1,6 +1,7 @@
 //! What every part may use besides its own state.
 
 use super::apps::Apps;
+use super::apps::app::AppSpec;
 use super::effect::Effect;
 use super::event::Event;
 use super::ids::{AppId, ConnKey, Job, LinkId, WorkerId};
@@ -51,6 +52,32 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// For so many Mongrel2 Handlers, and these apps.
+    pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
+        Self {
+            boot: boot.to_owned(),
+            date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
+            servers: Servers::new(links),
+            ledger: Ledger::new(apps.len() as u16),
+            apps: Apps::new(apps),
+            workers: Workers::default(),
+            outbox: Outbox::new(&limits),
+            clients: Clients::default(),
+            has_sessions: false,
+            stopping: None,
+            effects: VecDeque::new(),
+            events: Vec::new(),
+            limits,
+        }
+    }
+
+    /// With one server and one app without workers, for tests of a part alone.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let app = AppSpec { name: "app".to_owned(), mount: "/".to_owned(), workers: 1 };
+        Self::new(Limits::default(), "boot", 1, vec![app])
+    }
+
     /// What the log says about a request.
     pub fn about_request(&self, request: &Request) -> About {
         let message = match &request.plan {

@@ -21,6 +21,7 @@
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
+pub mod answers;
 mod apps;
 mod bodies;
 mod context;
@@ -46,7 +47,6 @@ pub use apps::app::AppSpec;
 pub use apps::routes;
 pub use apps::sharing::{Affinity, AffinityError, Sharing};
 pub use effect::Effect;
-pub use exchange::answers;
 pub use ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 pub use ledger::counters::Counters;
 pub use ledger::taps::TapFilter;
@@ -105,26 +105,11 @@ impl Hub {
     /// A hub for so many Mongrel2 Handlers. `boot` is any text that no other start of this hub
     /// ever had; it becomes part of connection names.
     pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
-        let outbox = Outbox::new(&limits);
         Self {
             live: Live::new(limits.rooms),
-            exchange: Exchange { name: boot.to_owned(), ..Exchange::default() },
+            exchange: Exchange::new(boot),
             bodies: Bodies::default(),
-            cx: Context {
-                limits,
-                boot: boot.to_owned(),
-                date: String::from("Thu, 01 Jan 1970 00:00:00 GMT"),
-                servers: Servers::new(links),
-                ledger: Ledger::new(apps.len() as u16),
-                apps: Apps::new(apps),
-                workers: Workers::default(),
-                outbox,
-                clients: Clients::default(),
-                has_sessions: false,
-                stopping: None,
-                effects: VecDeque::new(),
-                events: Vec::new(),
-            },
+            cx: Context::new(limits, boot, links, apps),
             outcomes: Vec::new(),
             next_deadline_check: None,
             stopped: false,

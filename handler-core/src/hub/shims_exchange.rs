@@ -1,7 +1,7 @@
 //! Methods of the hub that the other parts still call.
 
 use crate::hub::Hub;
-use crate::hub::exchange::answers::own_page;
+use crate::hub::answers::own_page;
 use crate::hub::exchange::complain_of_overload;
 use crate::hub::ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 use crate::hub::ledger::about::About;

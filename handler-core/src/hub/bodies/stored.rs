@@ -5,8 +5,8 @@
 //! were let in may turn out to be too many: then those that began last are refused. All is counted once a second.
 
 use crate::hub::Hub;
+use crate::hub::answers::own_answer;
 use crate::hub::bodies::streamed::LOST;
-use crate::hub::exchange::answers::own_answer;
 use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::ledger::about::About;
 use crate::hub::ledger::about::log_about;

@@ -2,10 +2,10 @@
 
 use super::Exchange;
 use crate::channel::call;
+use crate::hub::answers::{explain, own_answer};
 use crate::hub::context::Context;
 use crate::hub::effect::Effect;
 use crate::hub::event::Event;
-use crate::hub::exchange::answers::{explain, own_answer};
 use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;

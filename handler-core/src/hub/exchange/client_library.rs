@@ -1,8 +1,8 @@
 //! `kennel.js`, the client library of channels (`channel/client.js`): one file of JavaScript that comes from the hub itself, below the mount point
 //! of each app that has channels, where no route of the app takes that path.
 
+use crate::hub::answers::own_answer;
 use crate::hub::context::Context;
-use crate::hub::exchange::answers::own_answer;
 use crate::hub::ledger::traffic::Beside;
 use crate::hub::request::{Plan, Planned};
 use kennel_http::compression::{gzip, takes_gzip};

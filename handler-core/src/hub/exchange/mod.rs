@@ -28,7 +28,6 @@
 //! | worker | the worker gives it back unbegun | queue, at its head |
 //! | worker | its client leaves | worker, until that ends; the response is dropped |
 
-pub mod answers;
 mod calls;
 mod client_library;
 mod dispatch;
@@ -59,4 +58,11 @@ pub(in crate::hub) struct Exchange {
     pub spare: Vec<Vec<u8>>,
     /// Where names of connections are written; always begins with the hub's `boot`.
     pub name: String,
+}
+
+impl Exchange {
+    /// Without requests; `boot` as the hub has it.
+    pub fn new(boot: &str) -> Self {
+        Self { name: boot.to_owned(), ..Self::default() }
+    }
 }

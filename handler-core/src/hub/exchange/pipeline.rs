@@ -1,9 +1,9 @@
 //! The requests of one connection, which are answered in their order.
 
 use super::Exchange;
+use crate::hub::answers::own_page;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::exchange::answers::own_page;
 use crate::hub::ids::{ConnKey, RequestId};
 use crate::hub::outbox::connection::Conn;
 use crate::hub::request::{Body, Place, Plan, Request};

@@ -3,12 +3,12 @@
 use super::Exchange;
 use super::calls::{is_call, plan_call};
 use super::client_library;
+use crate::hub::answers::{own_answer, own_page};
 use crate::hub::apps::affinity::Near;
 use crate::hub::apps::app::App;
 use crate::hub::apps::is_below_route;
 use crate::hub::apps::routes::Target;
 use crate::hub::context::Context;
-use crate::hub::exchange::answers::{own_answer, own_page};
 use crate::hub::ids::{AppId, ConnKey};
 use crate::hub::ledger::traffic::{Beside, MeterId};
 use crate::hub::request::{Asked, Body, Plan, Planned};

@@ -1,8 +1,8 @@
 //! The arrival of a request: whether it is heard at all, and its entry in the table.
 
 use super::Exchange;
+use crate::hub::answers::own_answer;
 use crate::hub::context::Context;
-use crate::hub::exchange::answers::own_answer;
 use crate::hub::exchange::respond::complain_of_overload;
 use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::About;

@@ -2,9 +2,9 @@
 
 use super::Exchange;
 use super::table::leave;
+use crate::hub::answers::own_page;
 use crate::hub::apps::affinity::{Near, cookie_line};
 use crate::hub::context::Context;
-use crate::hub::exchange::answers::own_page;
 use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;

@@ -5,8 +5,8 @@
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
 use super::table::{Carrier, Stage};
+use crate::hub::answers;
 use crate::hub::context::Context;
-use crate::hub::exchange::answers;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;

@@ -1,9 +1,9 @@
 //! Answers to requests to a channel's path.
 
 use super::super::table::{Carrier, Stage};
+use crate::hub::answers::explain;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::exchange::answers::explain;
 use crate::hub::ids::{AppId, LiveId, RequestId};
 use crate::hub::live::Live;
 use crate::hub::request::Plan;
