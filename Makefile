@@ -4,7 +4,7 @@
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
 
-.PHONY: demo test test-long check bench fuzz autobahn needs test-needs clean
+.PHONY: demo test test-long check bench fuzz asan autobahn needs test-needs clean
 
 ## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
 demo: needs
@@ -50,6 +50,10 @@ bench: needs
 ## Look for bytes that break a parser, led by which code they reach: make fuzz SECONDS=600
 fuzz: needs
 	scripts/fuzz $(or $(SECONDS),60)
+
+## The tests of the Lua worker with AddressSanitizer, which comes with Rust
+asan: needs
+	scripts/asan
 
 ## The Autobahn test suite for WebSockets; needs Python 2.7. Some of it: make autobahn CASES='1.*,2.*'
 autobahn: needs

@@ -130,7 +130,7 @@ impl Crate {
 }
 
 /// Of each arrow what it means for siblings, by their parent: an arrow between parent and child is none.
-fn among_siblings(arrows: impl IntoIterator<Item = (Module, Module)>) -> BTreeMap<Module, Arrows> {
+pub(crate) fn among_siblings(arrows: impl IntoIterator<Item = (Module, Module)>) -> BTreeMap<Module, Arrows> {
     let mut found: BTreeMap<Module, Arrows> = BTreeMap::new();
     for (from, to) in arrows {
         let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

@@ -3,15 +3,16 @@
 use crate::exceptions;
 use std::collections::BTreeMap;
 
-/// The crates of the workspace from the ground up, each with those that it may use. `snapshot` may be used in tests by all.
-pub const CRATES: [(&str, &[&str]); 13] = [
+/// The crates of the workspace from the ground up, each with those that it may use. [`TEST_TOOLS`] may be used in tests by all.
+pub const CRATES: [(&str, &[&str]); 14] = [
     ("snapshot", &[]),
     ("architecture", &["snapshot"]),
+    ("libpython", &[]),
     ("mongrel2-guard", &[]),
     ("mongrel2-wire", &[]),
     ("kennel-http", &["mongrel2-wire"]),
     ("handler-core", &["kennel-http", "mongrel2-wire"]),
-    ("mongrel2-conf", &["handler-core", "kennel-http", "mongrel2-wire"]),
+    ("mongrel2-conf", &["kennel-http", "mongrel2-wire"]),
     ("handler-exec", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-lua", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-py", &["handler-core", "kennel-http", "mongrel2-wire"]),
@@ -30,6 +31,9 @@ pub const CRATES: [(&str, &[&str]); 13] = [
     ("fuzz", &["handler-core", "kennel-http", "mongrel2-conf", "mongrel2-wire"]),
     ("tests", &["mongrel2-conf", "mongrel2-wire"]),
 ];
+
+/// What only tests may use.
+pub const TEST_TOOLS: [&str; 2] = ["libpython", "snapshot"];
 
 /// Crates whose modules are in an order.
 pub const ORDERED: [&str; 8] = [

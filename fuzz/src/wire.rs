@@ -1,10 +1,10 @@
 //! What Mongrel2, or whoever speaks in its place, sends.
 
 use crate::Target;
-use handler_core::transport::Address;
 use handler_core::worker::body;
 use kennel_http::websocket::{Policy, handshake};
 use kennel_http::{charset, cookies, host, percent, query};
+use mongrel2_wire::address::Address;
 use mongrel2_wire::tnetstring::Value;
 use mongrel2_wire::zmtp::{self, Conversation, Role};
 use mongrel2_wire::{Envelope, Head, Headers, Protocol, netstring};

@@ -13,7 +13,6 @@ use handler_core::console;
 use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
 use handler_core::rehearsal::Answer;
 use handler_core::sessions::{ENTROPY, Jar, Keys, Options, Secret, Visit, csrf};
-use handler_core::transport::Address;
 use handler_core::worker::protocol::{
     Action, ChannelSpec, Handler, Order, Registration, RouteSpec, encode_action, encode_answer, encode_close,
     encode_evaluate, encode_job, encode_lead, encode_message, split_batch, split_frame,
@@ -32,6 +31,7 @@ use kennel_http::websocket::{
 use kennel_http::{
     charset, compression, cookies, dates, events, file, host, media_types, parameters, percent, query,
 };
+use mongrel2_wire::address::Address;
 use mongrel2_wire::tnetstring::Value;
 use mongrel2_wire::zmtp::{self, Conversation, Role};
 use mongrel2_wire::{Envelope, Head, Headers, Protocol, netstring};

@@ -4,7 +4,7 @@
 //! is due. Everything a script does happens in here, one coroutine at a time.
 
 use crate::api::{self, Api, NO_CONN};
-use crate::{load, standing};
+use crate::load::{self, progress};
 use handler_core::worker::clock::Clock;
 use handler_core::worker::link::{self, Actions, Orders, Wake};
 use handler_core::worker::protocol::{Action, Level, Order, ProtocolError, Start};
@@ -173,9 +173,9 @@ impl Worker {
 
     /// Loads the script and tells the hub what came of it. `false`: it did not load.
     pub(crate) fn load(&mut self) -> Result<bool, WorkerError> {
-        standing::watch(&self.lua, &self.actions)?;
+        progress::watch(&self.lua, &self.actions)?;
         let loaded = load::run(&self.lua, &self.runtime.load, &self.start);
-        standing::end(&self.lua, &self.actions);
+        progress::end(&self.lua, &self.actions);
         let is_loaded = loaded.is_ok();
         let action = match loaded {
             Ok(registration) => Action::Ready(registration),

@@ -4,7 +4,7 @@
 //! In reading order:
 //!
 //! * [`model`]: servers, hosts, routes and their targets, as Mongrel2 knows them.
-//! * [`language`]: configuration files, as m2sh reads them; [`ast`] is what they consist of.
+//! * [`language`]: configuration files, as m2sh reads them.
 //! * [`diagnostic`]: what is wrong with a file and where; [`span`] says where.
 //! * [`invalid`]: what Mongrel2 would punish; [`model::Config::problems`] finds it.
 //! * [`print`](mod@print): a model as the text of a configuration file.
@@ -47,31 +47,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod ast;
 mod check;
-mod classes;
 pub mod control;
 pub mod deployed;
 pub mod diagnostic;
-pub mod diff;
-mod file_order;
-pub mod invalid;
 pub mod language;
-mod lint;
-pub mod mimetypes;
 pub mod model;
-mod parser;
-pub mod pattern;
-mod places;
-pub mod print;
-mod problems;
 pub mod public_files;
-mod resolve;
 pub mod routing;
-mod settings;
-pub mod span;
 pub mod store;
-mod suggest;
-mod token;
-mod tree;
-mod variables;
+
+pub use check::invalid;
+pub use diagnostic::span;
+pub use language::print;
+pub use model::{diff, mimetypes};
+pub use routing::pattern;

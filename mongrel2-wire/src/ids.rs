@@ -6,10 +6,10 @@
 use std::fmt;
 use thiserror::Error;
 
-/// Why something is no address. The text says what Mongrel2 would accept.
+/// Why something cannot be a part of a reply's address. The text says what Mongrel2 would accept.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum AddressError {
+pub enum IdError {
     /// A sender outside `[A-Za-z0-9-]+`.
     #[error("`{sender}` is no sender ident: letters, digits and `-` only, at least one")]
     BadSender {
@@ -43,12 +43,12 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`AddressError::BadSender`] when it is empty or has a byte outside `[A-Za-z0-9-]`.
-    pub fn new(ident: &str) -> Result<Self, AddressError> {
+    /// [`IdError::BadSender`] when it is empty or has a byte outside `[A-Za-z0-9-]`.
+    pub fn new(ident: &str) -> Result<Self, IdError> {
         if is_sender(ident.as_bytes()) {
             Ok(Self(ident.into()))
         } else {
-            Err(AddressError::BadSender { sender: ident.to_owned() })
+            Err(IdError::BadSender { sender: ident.to_owned() })
         }
     }
 
@@ -87,12 +87,12 @@ impl ConnId {
 }
 
 impl TryFrom<i64> for ConnId {
-    type Error = AddressError;
+    type Error = IdError;
 
-    fn try_from(id: i64) -> Result<Self, AddressError> {
+    fn try_from(id: i64) -> Result<Self, IdError> {
         match u32::try_from(id) {
             Ok(n) if n <= Self::MAX => Ok(Self(n)),
-            _ => Err(AddressError::BadConnId { id }),
+            _ => Err(IdError::BadConnId { id }),
         }
     }
 }
@@ -116,10 +116,10 @@ impl<'a> Targets<'a> {
     ///
     /// # Errors
     ///
-    /// [`AddressError::BadTargetCount`] when there are none or more than `max`.
-    pub fn new(ids: &'a [ConnId], max: usize) -> Result<Self, AddressError> {
+    /// [`IdError::BadTargetCount`] when there are none or more than `max`.
+    pub fn new(ids: &'a [ConnId], max: usize) -> Result<Self, IdError> {
         if ids.is_empty() || ids.len() > max {
-            return Err(AddressError::BadTargetCount { count: ids.len(), max });
+            return Err(IdError::BadTargetCount { count: ids.len(), max });
         }
         Ok(Self(ids))
     }
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(ConnId::try_from(0).unwrap().get(), 0);
         assert!(ConnId::try_from(i64::from(ConnId::MAX)).is_ok());
         for bad in [-1, 1 << 31, 4_294_967_297, i64::MAX] {
-            assert_eq!(ConnId::try_from(bad), Err(AddressError::BadConnId { id: bad }));
+            assert_eq!(ConnId::try_from(bad), Err(IdError::BadConnId { id: bad }));
         }
     }
 

@@ -3,7 +3,8 @@
 //! A request is one ZeroMQ frame, `SENDER CONN_ID PATH HEADERS BODY`: [`Envelope`] cuts it into slices, [`Headers`]
 //! reads its header block in either form without copying, and [`Head`] says what kind of message it is. [`reply`]
 //! writes replies, from a [`Sender`] and [`Targets`] only, so that a reply which Mongrel2 would punish cannot be
-//! written. [`zmtp`] carries both between the sockets.
+//! written. [`zmtp`] carries both between the sockets, and an
+//! [`Address`](address::Address) says where those are.
 //!
 //! ```
 //! use mongrel2_wire::{ConnId, Envelope, Head, Kind, Sender, Targets, reply};
@@ -21,6 +22,7 @@
 //!
 //! `examples/hello.rs` is a whole handler.
 
+pub mod address;
 mod envelope;
 mod faults;
 mod headers;
@@ -38,7 +40,7 @@ pub mod zmtp;
 pub use envelope::{Envelope, EnvelopeError};
 pub use faults::Fault;
 pub use headers::{HeaderError, Headers, Protocol, Text, Values};
-pub use ids::{AddressError, ConnId, Sender, Targets};
+pub use ids::{ConnId, IdError, Sender, Targets};
 pub use kind::{Kind, Refusal, Version};
 pub use origin_form::origin_form;
 pub use request::{Head, Part};

@@ -28,7 +28,7 @@ pub enum Control {
 /// let mut out = Vec::new();
 /// reply::encode(&mut out, &Sender::new("m2")?, Targets::new(&ids, 128)?, b"hi");
 /// assert_eq!(out, b"m2 3:7 9, hi");
-/// # Ok::<(), mongrel2_wire::AddressError>(())
+/// # Ok::<(), mongrel2_wire::IdError>(())
 /// ```
 pub fn encode(out: &mut Vec<u8>, sender: &Sender, targets: Targets<'_>, payload: &[u8]) -> bool {
     if payload.is_empty() {

@@ -361,7 +361,7 @@ impl Site {
     pub fn workers(&self) -> Vec<u32> {
         let mut children = process::children(self.hub());
         let is_worker = |line: &str| {
-            ["worker-lua", "worker-exec", "kennel._serve"].iter().any(|sign| line.contains(sign))
+            ["worker-lua", "worker-exec", "kennel._worker"].iter().any(|sign| line.contains(sign))
         };
         children.retain(|pid| is_worker(&process::command_line(*pid)));
         children

@@ -44,4 +44,10 @@ pub(super) enum Event {
     WorkerHasRoom(WorkerId),
     /// Requests and live connections of this app may find a worker now.
     AppHasRoom(AppId),
+    /// The script has run its `open` for the live connection with this number, or died with it.
+    Opened(u64),
+    /// The live connection with this number is to be closed from our side, with a code and why.
+    CloseLive(u64, u16, &'static str),
+    /// The live connection with this number is to end, with a code and why.
+    EndLive(u64, u16, &'static str),
 }

@@ -57,7 +57,6 @@ pub use servers::capacity::Capacity;
 pub use servers::hosts::{HostError, HostPattern, Hosts};
 pub use servers::orphans::Present;
 
-use apps::Apps;
 use bodies::Bodies;
 use context::Context;
 use event::Event;
@@ -65,7 +64,6 @@ use exchange::Exchange;
 use exchange::raw_clients::disconnect;
 use ids::LiveId;
 use kennel_http::proxies::TrustedProxies;
-use ledger::Ledger;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
 use live::Live;
@@ -74,13 +72,9 @@ use outbox::Outbox;
 use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
 use outbox::stalled::{GivenUp, Why};
-use servers::Servers;
-use servers::clients::Clients;
 use servers::link::Link;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
-use workers::Workers;
 use workers::worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
@@ -325,16 +319,24 @@ impl Hub {
     /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
     fn look_at_idle(&mut self, now: Instant) {
         for GivenUp { key, waiting, why } in self.cx.outbox.look_at_idle(&self.cx.servers, now) {
-            let text = match why {
-                Why::ReadsNothing => "dropped and closed: the client has read nothing for minutes",
-                Why::ServerIsFull => {
-                    "dropped and closed: too much waits for this server's clients, and this one does not read"
-                }
-            };
             if waiting > 0 {
                 self.cx.ledger.counters.overflowed += 1;
                 if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    log_about!(warn, self.about_connection(key), waiting, "{text}");
+                    let about = self.about_connection(key);
+                    match why {
+                        Why::ReadsNothing => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: the client has read nothing for minutes"
+                        ),
+                        Why::ServerIsFull => log_about!(
+                            warn,
+                            about,
+                            waiting,
+                            "dropped and closed: too much waits for this server's clients, and this one does not read"
+                        ),
+                    }
                 }
             }
             self.live_disconnected(key, now);
@@ -408,6 +410,21 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
+            Event::Opened(number) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.bosh_opened(&mut self.cx, id, now);
+                }
+            }
+            Event::CloseLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.close_live(&mut self.cx, id, code, reason, now);
+                }
+            }
+            Event::EndLive(number, code, reason) => {
+                if let Some(id) = self.live.by_number(number) {
+                    self.live.finish_live(&mut self.cx, id, code, reason, now);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One ZMTP connection on a socket that does not block.
 
-use super::address::{self, Address};
+use super::connect::{connect, peer_process};
+use mongrel2_wire::address::Address;
 use mongrel2_wire::zmtp::{self, Conversation, Role, ZmtpError};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -56,7 +57,7 @@ impl Connection {
         poller: &OwnedFd,
         token: u64,
     ) -> Result<Self, Lost> {
-        let socket = address.connect_at(at)?;
+        let socket = connect(address, at)?;
         let (conversation, outbox) = Conversation::begin(role);
         let flags = EventFlags::IN | EventFlags::OUT;
         epoll::add(poller, &socket, EventData::new_u64(token), flags).map_err(io::Error::from)?;
@@ -79,7 +80,7 @@ impl Connection {
 
     /// The process that listens at the other end, if the socket is a Unix one and the process can be seen from here.
     pub(super) fn peer(&self) -> Option<u32> {
-        address::peer_process(&self.socket)
+        peer_process(&self.socket)
     }
 
     /// Bytes that the system has not taken yet.

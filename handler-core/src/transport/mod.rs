@@ -6,11 +6,11 @@
 //! hub's work, and its sockets outlive the connections below them: here a connection is one run
 //! of the server, and nothing of one run can reach the next.
 
-mod address;
+mod connect;
 mod connection;
 mod mongrel2;
 mod names;
 
-pub use address::{Address, AddressError};
+pub use connect::process_at;
 pub use mongrel2::{Endpoint, Event, Gone, Mongrel2s, Passed};
 pub use names::{Resolver, system_resolver};

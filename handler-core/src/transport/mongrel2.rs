@@ -5,9 +5,9 @@
 //! brings requests. When either ends, the server is gone and both are thrown away with all that
 //! is in them: the next pair belongs to another run of the server, whose numbers mean other clients.
 
-use super::address::Address;
 use super::connection::{Connection, Lost};
 use super::names::{Found, Names, Resolver};
+use mongrel2_wire::address::Address;
 use mongrel2_wire::zmtp::Role;
 use std::io;
 use std::net::SocketAddr;

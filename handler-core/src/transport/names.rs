@@ -1,6 +1,6 @@
 //! Host names of servers, looked up in threads: a resolver may take as long as it wants.
 
-use super::address::Address;
+use mongrel2_wire::address::Address;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
 use std::collections::HashMap;

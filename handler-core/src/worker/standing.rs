@@ -69,7 +69,10 @@ impl<'a> Frame<'a> {
     }
 
     fn is_kennels(&self) -> bool {
-        self.file.ends_with("kennel>/_serve.py") || self.file.ends_with("/kennel/_serve.py")
+        // Those that lead to a script; a script calls others of the package.
+        let leads = |file| file == "_serve/load.py" || file == "_worker.py";
+        let file = self.file.rsplit_once("<kennel>/").or_else(|| self.file.rsplit_once("/kennel/"));
+        file.is_some_and(|(_, file)| leads(file))
     }
 
     fn is_of_a_library(&self) -> bool {
@@ -122,8 +125,8 @@ Thread 0x00007f0002 (most recent call first):
   File "/srv/site/shop/db.py", line 9 in connect
   File "<frozen importlib._bootstrap>", line 241 in _call_with_frames_removed
   File "/srv/site/app.py", line 4 in <module>
-  File "<kennel>/_serve.py", line 112 in _load
-  File "<kennel>/_serve.py", line 41 in main
+  File "<kennel>/_serve/load.py", line 50 in load
+  File "<kennel>/_worker.py", line 41 in main
 "#;
 
     #[test]
@@ -146,7 +149,7 @@ Thread 0x00007f0002 (most recent call first):
         ] {
             assert_eq!(Standing::read(text.as_bytes(), None), None, "{text}");
         }
-        let before_the_script = "  File \"<kennel>/_serve.py\", line 41 in main\n";
+        let before_the_script = "  File \"<kennel>/_worker.py\", line 41 in main\n";
         assert_eq!(Standing::read(before_the_script.as_bytes(), None), None);
     }
 

@@ -25,14 +25,6 @@ pub(super) fn register(lua: &Lua, native: &Table, state: &Rc<State>) -> mlua::Re
     };
     native.set("log", lua.create_function(log)?)?;
 
-    // (query, ok, text): what the operator's code gave
-    let shared = Rc::clone(state);
-    let evaluated = move |_: &Lua, (query, ok, text): (f64, bool, LuaString)| {
-        shared.push(&Action::Evaluated { query: query as u64, ok, text: &text.as_bytes() });
-        Ok(())
-    };
-    native.set("evaluated", lua.create_function(evaluated)?)?;
-
     // (raw, message, traceback): one log line for a request that failed
     let shared = Rc::clone(state);
     let log_failure = move |_: &Lua, (raw, message, trace): (LuaString, LuaString, LuaString)| {

@@ -1,24 +1,19 @@
 //! What scripts can call, and the state behind it.
 //!
-//! The functions here are the runtime's (`runtime/*.lua`), which gives them their names and their
+//! The functions here are the runtime's (`runtime/**.lua`), which gives them their names and their
 //! manners; none is called by a script directly. They return a problem as text instead of raising
 //! it, so that the runtime can raise it at the script's line.
 
-mod app;
-mod body;
-mod conversation;
-mod files;
-mod form;
-mod hot;
+mod fast_path;
+mod http;
+mod jobs;
+mod json;
 mod live;
 mod log;
-mod raw;
-mod render;
-mod request;
-mod response;
-mod session;
-mod stream;
-mod time;
+mod questions;
+mod routes;
+mod suggest;
+mod timers;
 
 pub(crate) use live::{close_arguments, open_arguments};
 
@@ -28,7 +23,7 @@ use handler_core::hub::routes::Routes;
 use handler_core::worker::clock::Clock;
 use handler_core::worker::files::Download;
 use handler_core::worker::link::{Actions, Orders};
-use handler_core::worker::protocol::{Order, Start};
+use handler_core::worker::protocol::{Action, Order, Start};
 use handler_core::worker::reader::BodyReader;
 use handler_core::worker::sent_file::Scratch;
 use mlua::{Lua, Table, Value};
@@ -36,7 +31,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use time::Timers;
+use timers::Timers;
 
 /// In place of a connection's number: the job is about none.
 pub(crate) const NO_CONN: u64 = 0;
@@ -71,7 +66,7 @@ struct State {
     /// Files of forms of which scripts asked for a path.
     scratch: RefCell<Scratch>,
     start: Start,
-    jar: session::LazyJar,
+    jar: http::LazyJar,
     array: Table,
 }
 
@@ -88,6 +83,11 @@ impl State {
             readers.remove(&serial);
         }
         self.jobs.borrow_mut().remove(&serial)
+    }
+
+    /// Pushes an action. When the hub is gone the loop's next wait ends this process.
+    fn push(&self, action: &Action<'_>) {
+        let _ = self.actions.borrow_mut().push(action);
     }
 }
 
@@ -125,7 +125,7 @@ impl Api {
             stopping: Cell::default(),
             scratch: RefCell::new(Scratch::new(&start.scratch)),
             start: start.clone(),
-            jar: session::LazyJar::default(),
+            jar: http::LazyJar::default(),
             array: array.clone(),
         });
         let native = lua.create_table()?;
@@ -135,21 +135,16 @@ impl Api {
         native.set("worker", start.number)?;
         native.set("conversations", start.conversations)?;
         native.set("conversations_per_address", start.conversations_per_address)?;
-        app::register(lua, &native, &state)?;
-        body::register(lua, &native, &state)?;
-        conversation::register(lua, &native, &state)?;
-        files::register(lua, &native, &state)?;
-        form::register(lua, &native, &state)?;
-        hot::register(lua, &native, &state)?;
+        fast_path::register(lua, &native, &state)?;
+        http::register(lua, &native, &state)?;
+        jobs::register(lua, &native, &state)?;
+        json::register(lua, &native, &state)?;
         live::register(lua, &native, &state)?;
         log::register(lua, &native, &state)?;
-        raw::register(lua, &native, &state)?;
-        render::register(lua, &native, &state)?;
-        request::register(lua, &native, &state)?;
-        response::register(lua, &native, &state)?;
-        session::register(lua, &native, &state)?;
-        stream::register(lua, &native, &state)?;
-        time::register(lua, &native, &state)?;
+        questions::register(lua, &native, &state)?;
+        routes::register(lua, &native, &state)?;
+        suggest::register(lua, &native)?;
+        timers::register(lua, &native, &state)?;
         Ok(Self { state, native })
     }
 
@@ -221,24 +216,26 @@ impl Api {
 /// before it returned, by these names.
 const RUNTIME: &[(&str, &str)] = &[
     ("scheduler", include_str!("../runtime/scheduler.lua")),
-    ("form", include_str!("../runtime/form.lua")),
-    ("request", include_str!("../runtime/request.lua")),
-    ("body", include_str!("../runtime/body.lua")),
-    ("failure", include_str!("../runtime/failure.lua")),
-    ("stream", include_str!("../runtime/stream.lua")),
-    ("events", include_str!("../runtime/events.lua")),
-    ("response", include_str!("../runtime/response.lua")),
-    ("file", include_str!("../runtime/file.lua")),
-    ("conn", include_str!("../runtime/conn.lua")),
-    ("states", include_str!("../runtime/states.lua")),
-    ("straight", include_str!("../runtime/straight.lua")),
-    ("live", include_str!("../runtime/live.lua")),
-    ("room", include_str!("../runtime/room.lua")),
-    ("channel", include_str!("../runtime/channel.lua")),
-    ("conversation", include_str!("../runtime/conversation.lua")),
-    ("session", include_str!("../runtime/session.lua")),
-    ("render", include_str!("../runtime/render.lua")),
-    ("app", include_str!("../runtime/app.lua")),
+    ("form", include_str!("../runtime/http/form.lua")),
+    ("request", include_str!("../runtime/http/request.lua")),
+    ("body", include_str!("../runtime/http/body.lua")),
+    ("traceback", include_str!("../runtime/traceback.lua")),
+    ("log", include_str!("../runtime/log.lua")),
+    ("stream", include_str!("../runtime/http/stream.lua")),
+    ("events", include_str!("../runtime/http/events.lua")),
+    ("response", include_str!("../runtime/http/response.lua")),
+    ("files", include_str!("../runtime/http/files.lua")),
+    ("conn", include_str!("../runtime/live/conn.lua")),
+    ("conn_state", include_str!("../runtime/live/conn_state.lua")),
+    ("callbacks", include_str!("../runtime/live/callbacks.lua")),
+    ("linear", include_str!("../runtime/live/linear.lua")),
+    ("orders", include_str!("../runtime/live/orders.lua")),
+    ("room", include_str!("../runtime/live/room.lua")),
+    ("channel", include_str!("../runtime/app/channel.lua")),
+    ("conversation", include_str!("../runtime/http/conversation.lua")),
+    ("session", include_str!("../runtime/http/session.lua")),
+    ("render", include_str!("../runtime/http/render.lua")),
+    ("app", include_str!("../runtime/app/app.lua")),
     ("init", include_str!("../runtime/init.lua")),
 ];
 

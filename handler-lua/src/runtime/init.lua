@@ -1,9 +1,9 @@
 -- The module `kennel`, and the handles by which the worker's loop drives it.
 
 local native, parts = ...
-local scheduler, failure, response = parts.scheduler, parts.failure, parts.response
-local apps, live, rooms = parts.app, parts.live, parts.room
-local stream, file, events = parts.stream, parts.file, parts.events
+local scheduler, traceback, response = parts.scheduler, parts.traceback, parts.response
+local apps, orders, rooms = parts.app, parts.orders, parts.room
+local stream, files, events = parts.stream, parts.files, parts.events
 local conversation, sessions, pages = parts.conversation, parts.session, parts.render
 local take_job = apps.take_job
 
@@ -36,9 +36,9 @@ local kennel = {
   worker = native.worker,
   room = rooms.room,
   connection = rooms.connection,
-  file = file.file,
+  file = files.file,
   stream = response.in_pieces("stream", stream.new),
-  log = {},
+  log = parts.log,
 }
 
 do
@@ -59,22 +59,6 @@ end
 for _, part in ipairs({ sessions, pages }) do
   for name, fn in pairs(part.api) do
     kennel[name] = fn
-  end
-end
-
-for _, level in ipairs({ "debug", "info", "warn", "error" }) do
-  kennel.log[level] = function(text, fields)
-    if fields ~= nil and type(fields) ~= "table" then
-      error("kennel.log." .. level .. " takes a text and a table of fields", 2)
-    end
-    local encoded, problem
-    if fields then
-      encoded, problem = native.json_encode(fields)
-      if not encoded then
-        error(problem, 2)
-      end
-    end
-    native.log(level, tostring(text), encoded)
   end
 end
 
@@ -102,14 +86,6 @@ function kennel.app(options)
   end
   the_app = apps.new(options, 2)
   return the_app
-end
-
-function print(...)
-  local parts = {}
-  for at = 1, select("#", ...) do
-    parts[at] = tostring((select(at, ...)))
-  end
-  native.log("info", table.concat(parts, "\t"))
 end
 
 local names = {}
@@ -169,14 +145,14 @@ return {
   end,
   wake = scheduler.wake,
   run_waiting = function()
-    scheduler.run_waiting(failure.guard)
+    scheduler.run_waiting(traceback.guard)
   end,
   open = function(handler, ...)
-    return live.open(the_app.channels[handler + 1], ...)
+    return orders.open(the_app.channels[handler + 1], ...)
   end,
-  close = live.close,
-  detach = live.detach,
-  broken = live.broken,
+  close = orders.close,
+  detach = orders.detach,
+  broken = orders.broken,
   taken = stream.taken,
   gone = stream.gone,
   -- Runs code that an operator typed, in a task of its own, and tells what it gave.

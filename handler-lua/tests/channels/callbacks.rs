@@ -32,36 +32,6 @@ fn callbacks_run_and_each_order_is_done_behind_what_it_did() {
 }
 
 #[test]
-fn messages_of_one_connection_wait_for_each_other_and_not_for_others() {
-    let mut hub = Hub::new(CHAT);
-    for conn in [1, 2] {
-        hub.open(0, conn, &RESUMED);
-    }
-    hub.expect(&["done 1", "done 2"]);
-    hub.message(1, "slow");
-    hub.message(1, "slow");
-    hub.message(1, "b");
-    hub.close(1, 1006, "");
-    hub.message(2, "other");
-    hub.expect(&["send 2 other", "done 7"]);
-    // What is sent to a connection that has ended goes nowhere.
-    hub.expect(&["done 3", "done 4", "done 5", "publish log but 0 id-1 1006 ", "done 6"]);
-    hub.stop();
-}
-
-#[test]
-fn order_is_kept_while_callbacks_sleep() {
-    let mut hub = Hub::new(CHAT);
-    hub.open(0, 1, &RESUMED);
-    hub.message(1, "slow");
-    hub.message(1, "a");
-    hub.message(1, "slow");
-    hub.message(1, "b");
-    hub.expect(&["done 1", "send 1 slow", "done 2", "send 1 a", "done 3", "send 1 slow", "done 4"]);
-    hub.expect(&["send 1 b", "done 5"]);
-}
-
-#[test]
 fn a_callback_that_fails_is_logged_with_its_line_and_closes_its_connection_only() {
     let mut hub = Hub::new(CHAT);
     hub.open(0, 1, &RESUMED);

@@ -17,21 +17,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _state
-from ._app import App
-from ._conn import Connection
-from ._events import events
-from ._failure import TemplateError
-from ._file import file
-from ._log import log
+from ._app.app import App
+from ._http.events import events
+from ._http.files import file
+from ._http.raw import Message, deliver, disconnect
+from ._http.render import render
+from ._http.response import Response, html, json, no_content, redirect, response, stream, text
+from ._http.session import sign, unsign
+from ._live.conn import Connection
+from ._live.room import Room, connection, room
 from ._native import VERSION as __version__
 from ._native import Aborted, Args, File, Files, Form, Headers, Refused, Request
-from ._raw import Message, deliver, disconnect
-from ._render import render
-from ._response import Response, html, json, no_content, redirect, response, stream, text
-from ._room import Room, connection, room
-from ._session import sign, unsign
-from ._tasks import spawn
+from ._runtime import state as _state
+from ._runtime.log import log
+from ._runtime.tasks import spawn
+from ._runtime.traceback import TemplateError
 
 __all__ = [
     "Aborted",

@@ -18,10 +18,15 @@ import os
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from . import _json, _native, _settings
-from ._app import App
-from ._found import OTHER_TESTS
-from ._rehearsal import Crew
+from . import _native
+from ._app.app import App
+from ._runtime.json import decode as _decode
+from ._runtime.json import encode as _encode
+from ._serve.load import OTHER_TESTS
+from ._testing import outcome as _outcome
+from ._testing import settings as _settings
+from ._testing.outcome import Skipped
+from ._testing.workers import Crew
 
 __all__ = [
     "Closed",
@@ -38,10 +43,6 @@ __all__ = [
 ]
 
 Pairs = List[Tuple[bytes, bytes]]
-
-#: Where a runner wants to find what apps log as errors. Nothing: it goes to standard error, which pytest shows with
-#: the test.
-errors: Optional[List[str]] = None
 
 
 class ResponseHeaders(Mapping[str, str]):
@@ -87,7 +88,7 @@ class Response:
     def json(self) -> Any:
         """The body, read as JSON."""
         try:
-            return _json.decode(self.body)
+            return _decode(self.body)
         except ValueError as problem:
             raise ValueError(f"the response's body is no JSON ({problem}): {self.text[:200]}") from None
 
@@ -101,10 +102,6 @@ class Refused(Exception):
     def __init__(self, path: str, response: Response) -> None:
         super().__init__(f"connecting to {path} was refused: {response.status} {response.text[:200]}")
         self.response = response
-
-
-class Skipped(BaseException):
-    """The running test cannot be run here."""
 
 
 def skip(reason: str = "") -> None:
@@ -176,7 +173,7 @@ class Site:
 
     def __init__(self, crew: Crew, start: Dict[str, Any], limits: Dict[str, Any]) -> None:
         self._crew = crew
-        self._native = _native.Rehearsal.open(crew, _json.encode(start), _json.encode(limits))
+        self._native = _native.Rehearsal.open(crew, _encode(start), _encode(limits))
         self._heard = 0
         self._hear()
 
@@ -207,7 +204,7 @@ class Site:
             "cookies": _pairs(cookies, "cookies"),
             "form": _pairs(form, "form"),
             "files": _files(files),
-            "json": None if json is ... else _json.encode(json).encode(),
+            "json": None if json is ... else _encode(json).encode(),
             "body": None if body is None else _bytes(body, "body"),
             "follow": follow,
             "jar": cookie_jar,
@@ -321,15 +318,15 @@ class Site:
     def log(self) -> List[LogLine]:
         """What the app has logged."""
         lines = self._native.log(0)
-        return [LogLine(level, text, _json.decode(fields) if fields else {}, at) for at, level, text, fields in lines]
+        return [LogLine(level, text, _decode(fields) if fields else {}, at) for at, level, text, fields in lines]
 
     def _hear(self) -> Optional[str]:
         """What the app has logged as errors since this was asked before."""
         lines = self._native.log(self._heard)
         self._heard += len(lines)
         found = [text for _, level, text, _ in lines if level == "error"]
-        if errors is not None:
-            errors.extend(found)
+        if _outcome.errors is not None:
+            _outcome.errors.extend(found)
         else:
             for text in found:
                 print(text, file=sys.stderr)
@@ -368,7 +365,7 @@ class Connection:
         if isinstance(message, bytes):
             self._native.send(self._client, True, message)
         else:
-            text = message if isinstance(message, str) else _json.encode(message)
+            text = message if isinstance(message, str) else _encode(message)
             self._native.send(self._client, False, text.encode())
         self._site._hear()
 
@@ -388,7 +385,7 @@ class Connection:
     def receive_json(self) -> Any:
         """The same, read as JSON."""
         message = self.receive()
-        return None if message is None else _json.decode(message)
+        return None if message is None else _decode(message)
 
     def messages(self) -> List[Union[str, bytes]]:
         """All that have come and were not received yet."""
@@ -414,7 +411,7 @@ class Connection:
     def data(self) -> Any:
         """Its `conn.data`."""
         text = self._native.data(self._client)
-        return None if text is None else _json.decode(text)
+        return None if text is None else _decode(text)
 
     def _view(self) -> Optional[Tuple[str, int, List[str]]]:
         return next((view for view in self._native.connections() if view[1] == self._client), None)

@@ -30,15 +30,21 @@ class Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self.started = False
 
     def file_of(self, name):
-        return name.partition(".")[2] + ".py" if "." in name else "__init__.py"
+        """The file of a module, by its path in the package; `None`: there is none."""
+        path = name.replace(".", "/")[len("kennel/") :]
+        for file in (path + ".py", path + "/__init__.py" if path else "__init__.py"):
+            if file in self.files:
+                return file
+        return None
 
     def find_spec(self, name, path=None, target=None):
         if name == "kennel._native":
             return importlib.machinery.ModuleSpec(name, self)
-        if name.partition(".")[0] != "kennel" or self.file_of(name) not in self.files:
+        file = self.file_of(name) if name.partition(".")[0] == "kennel" else None
+        if file is None:
             return None
-        origin = "<kennel>/" + self.file_of(name)
-        return importlib.machinery.ModuleSpec(name, self, origin=origin, is_package=name == "kennel")
+        is_package = file.endswith("__init__.py")
+        return importlib.machinery.ModuleSpec(name, self, origin="<kennel>/" + file, is_package=is_package)
 
     def create_module(self, spec):
         return self.native if spec.name == "kennel._native" else None
@@ -111,9 +117,9 @@ def start():
         sys.meta_path.insert(0, carried)
 
     if "KENNEL_TEST" in os.environ:
-        from kennel._test_file import main
+        from kennel._testing.file import main
     else:
-        from kennel._serve import main
+        from kennel._worker import main
 
     if carried:
         carried.keep()

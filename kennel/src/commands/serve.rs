@@ -22,7 +22,7 @@ use anyhow::Context;
 use handler_core::console;
 use handler_core::hub::{AppId, HostPattern, Hosts, Hub, Present};
 use handler_core::serve::{self, App, AskWhoIsThere, ConsoleSocket, Ending, Inputs, Observer, Plan};
-use handler_core::transport::Endpoint;
+use handler_core::transport::{Endpoint, process_at};
 use handler_core::worker::error_page;
 use handler_core::worker::protocol::LoadFailure;
 use mongrel2_conf::control::{ConnectionKind, Control, NetRow};
@@ -349,7 +349,7 @@ impl Observer for Host {
             None => {
                 let (what, control) = (endpoint.send_spec.to_string(), endpoint.control_port.clone());
                 Box::new(move || {
-                    let process = process.or_else(|| control.as_ref()?.process());
+                    let process = process.or_else(|| process_at(control.as_ref()?));
                     guard::tell_about_other(&what, process);
                 })
             }

@@ -6,10 +6,11 @@ use crate::args::{Addresses, Database};
 use crate::config::{self, Config, Place};
 use crate::exit::{plain, unreachable, wrong_input};
 use anyhow::anyhow;
-use handler_core::transport::{Address, Endpoint};
+use handler_core::transport::Endpoint;
 use mongrel2_conf::deployed::{ChoiceError, Deployment, Wanted};
 use mongrel2_conf::model::{Handler, Server, Target};
 use mongrel2_conf::store::StoreError;
+use mongrel2_wire::address::Address;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 

@@ -6,7 +6,8 @@
 //! another machine, or in a container with a network of its own, is not noticed.
 
 use crate::exit::unreachable;
-use handler_core::transport::{Address, Endpoint};
+use handler_core::transport::Endpoint;
+use mongrel2_wire::address::Address;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use std::io;

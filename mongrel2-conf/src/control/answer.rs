@@ -1,6 +1,6 @@
 //! What the control port answers: a dict with `headers` and `rows`, or with `error` and perhaps `code`.
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 use mongrel2_wire::tnetstring::Value;
 
 use super::error::{AnswerError, ControlError, Refusal};

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 use mongrel2_wire::tnetstring::TnetstringError;
 use mongrel2_wire::zmtp::ZmtpError;
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 
 /// The greeting and READY of a socket of this type, as libzmq sends them.
 pub(super) fn opening(socket_type: &str) -> Vec<u8> {

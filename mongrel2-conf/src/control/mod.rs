@@ -1,8 +1,8 @@
 //! A client of Mongrel2's control port: what runs, who is connected, and commands to the server.
 //!
 //! The port is a ZeroMQ REP socket. A request is a tnetstring list of a name and a dict of arguments; the
-//! answer is a [`Table`], or a word of refusal. `request` says what can be asked, `wire` carries bytes
-//! there and back before a deadline, `answer` reads what came, `rows` gives it types.
+//! answer is a [`Table`], or a word of refusal. `request` says what can be asked, `connect` and `wire`
+//! carry bytes there and back before a deadline, `answer` reads what came, `rows` gives it types.
 //!
 //! Each request has a connection of its own: a port that died, or was stopped by `control_stop`, cannot
 //! hold up the next one.
@@ -18,6 +18,7 @@
 //! ```
 
 mod answer;
+mod connect;
 mod error;
 mod request;
 mod rows;
@@ -28,7 +29,7 @@ mod fake_port;
 
 use std::time::Duration;
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 
 pub use answer::{Cell, Table};
 pub use error::{ControlError, Refusal};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 
 use super::answer::{Cell, Table};
 use super::error::{AnswerError, ControlError};

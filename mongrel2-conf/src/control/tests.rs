@@ -91,7 +91,7 @@ fn a_port_that_accepts_nobody_any_more_is_told() {
     let _listener = UnixListener::bind(&path).unwrap();
     let address: Address = format!("ipc://{}", path.display()).parse().unwrap();
     let mut waiting = Vec::new();
-    while let Ok(socket) = address.connect() {
+    while let Ok(socket) = connect::connect(&address) {
         waiting.push(socket);
     }
     let text = complaint(address);

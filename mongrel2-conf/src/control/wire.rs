@@ -1,19 +1,19 @@
 //! One request and its answer over a socket, before a deadline, in bounded memory.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 use mongrel2_wire::zmtp::{self, Conversation, Role, ZmtpError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send, sockopt};
 
 use super::MAX_ANSWER;
+use super::connect::connect;
 use super::error::{AnswerError, ControlError};
 
 /// Bytes read at a time.
@@ -102,14 +102,14 @@ impl Line<'_> {
     /// outlives us if it must.
     fn begin(&self) -> io::Result<OwnedFd> {
         match self.address {
-            Address::Tcp { host, .. } if host != "*" && host.parse::<IpAddr>().is_err() => {
+            Address::Tcp { .. } if self.address.ip().is_none() => {
                 let (sender, receiver) = mpsc::channel();
                 let address = self.address.clone();
-                thread::spawn(move || sender.send(address.connect()));
+                thread::spawn(move || sender.send(connect(&address)));
                 let left = self.deadline.saturating_duration_since(Instant::now());
                 receiver.recv_timeout(left).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            _ => self.address.connect(),
+            _ => connect(self.address),
         }
     }
 

@@ -13,7 +13,7 @@ mod tidy;
 
 use std::path::{Path, PathBuf};
 
-use handler_core::transport::{Address, AddressError};
+use mongrel2_wire::address::{Address, AddressError};
 
 pub use choice::{ChoiceError, Selection, Wanted};
 pub use place::Place;

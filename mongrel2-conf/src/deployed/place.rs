@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use handler_core::transport::{Address, AddressError};
+use mongrel2_wire::address::{Address, AddressError};
 
 use super::process::{Process, pid_files};
 use super::tidy::tidy;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-const TABLES_1_12: &str = include_str!("../schema.sql");
+const TABLES_1_12: &str = include_str!("schema.sql");
 
 /// What makes the tables of 1.12 those of 1.13.
 const AFTER: &str = "    error_log TEXT,\n";

@@ -119,11 +119,18 @@ fn attributes_of_a_script_stay_on_its_request_and_their_cycles_are_collected() {
 fn each_class_that_the_collector_visits_keeps_its_fields_where_zeros_are_none() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../handler-py/src");
     let mut classes = 0;
-    for entry in std::fs::read_dir(folder).expect("sources").filter_map(Result::ok) {
-        let source = std::fs::read_to_string(entry.path()).expect("a source can be read");
+    let mut left = vec![folder];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(
+                std::fs::read_dir(path).expect("sources").filter_map(Result::ok).map(|entry| entry.path()),
+            );
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).expect("a source can be read");
         let visited = source.matches("fn __traverse__(").count();
         let kept = source.matches("(Fields<Parts>);").count();
-        assert_eq!(visited, kept, "{}: see fields.rs", entry.path().display());
+        assert_eq!(visited, kept, "{}: see fields.rs", path.display());
         classes += visited;
     }
     assert!(classes > 0);

@@ -4,7 +4,10 @@ use super::Live;
 use crate::hub::context::Context;
 use crate::hub::ids::{ConnKey, LiveId};
 use crate::hub::ledger::about::About;
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
 use mongrel2_wire::Envelope;
+use std::time::Instant;
 
 impl Live {
     /// What the log says about a live connection: method and path are those by which it was opened.
@@ -23,5 +26,22 @@ impl Live {
     pub(in crate::hub) fn about_by(&self, cx: &Context, id: LiveId, key: ConnKey) -> About {
         let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
         About { link: key.link.0, conn: key.id.get(), ..about }
+    }
+}
+
+impl Live {
+    /// A script wants what cannot be.
+    pub(in crate::hub::live) fn refuse_order(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        problem: &str,
+        now: Instant,
+    ) {
+        cx.ledger.counters.refused_orders += 1;
+        let Some(key) = self.key_of(id) else { return };
+        if cx.ledger.complaints.pass(Complaint::Refused, now) {
+            log_about!(warn, self.about_by(cx, id, key), "{problem}");
+        }
     }
 }

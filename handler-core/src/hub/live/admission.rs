@@ -86,7 +86,7 @@ impl Live {
 }
 
 /// The answer to a client whose live connection does not begin; `head` has further header lines.
-pub(super) fn refusal(head: &str) -> Plan {
+pub(in crate::hub::live) fn refusal(head: &str) -> Plan {
     let head = format!("Content-Type: text/plain; charset=utf-8\r\nRetry-After: {RETRY_AFTER}\r\n{head}");
     let body = "503 Service Unavailable: too many clients are connected. Try again later.\n".to_owned();
     Plan::Answer { status: 503, head, body }

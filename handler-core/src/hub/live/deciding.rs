@@ -4,13 +4,14 @@
 //! sent, and nothing may come. Whatever becomes of it, the client gets one answer: the 101, the script's
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
-use super::table::{Carrier, Stage};
 use crate::hub::answers;
 use crate::hub::context::Context;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::table::Stage;
 use kennel_http::Persistence;
 use kennel_http::response::{Form, Response};
 use kennel_http::websocket::{Offer, Session};
@@ -32,12 +33,12 @@ struct Asked {
 pub(crate) struct Decisions(BTreeMap<u64, Asked>);
 
 impl Decisions {
-    pub(super) fn expect(&mut self, number: u64, id: LiveId, offer: Offer, due: Instant) {
+    pub(in crate::hub::live) fn expect(&mut self, number: u64, id: LiveId, offer: Offer, due: Instant) {
         self.0.insert(number, Asked { id, offer, due, lost: false });
     }
 
     /// It is decided, or over.
-    pub(super) fn settle(&mut self, number: u64) -> Option<Offer> {
+    pub(in crate::hub::live) fn settle(&mut self, number: u64) -> Option<Offer> {
         self.0.remove(&number).map(|asked| asked.offer)
     }
 
@@ -61,13 +62,8 @@ impl Decisions {
 const FORBIDDEN: Response<'static> = Response { status: 403, head: b"", body: b"" };
 
 impl Live {
-    /// Whether its handshake waits for a decision.
-    pub(super) fn is_undecided(&self, id: LiveId) -> bool {
-        self.lives.get(id).is_some_and(|channel| channel.stage == Stage::Asked)
-    }
-
     /// The script accepts: from now on it is a WebSocket.
-    pub(super) fn accept_handshake(
+    pub(in crate::hub::live) fn accept_handshake(
         &mut self,
         cx: &mut Context,
         id: LiveId,
@@ -105,7 +101,7 @@ impl Live {
     }
 
     /// The script refuses, in its own words.
-    pub(super) fn refuse_handshake(
+    pub(in crate::hub::live) fn refuse_handshake(
         &mut self,
         cx: &mut Context,
         id: LiveId,
@@ -120,12 +116,12 @@ impl Live {
     }
 
     /// The script closes what it has not accepted.
-    pub(super) fn forbid_handshake(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn forbid_handshake(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
         self.turn_down(cx, id, FORBIDDEN, None, now);
     }
 
     /// Closes, from wherever it comes, what is not accepted. The script is told.
-    pub(super) fn close_undecided(
+    pub(in crate::hub::live) fn close_undecided(
         &mut self,
         cx: &mut Context,
         id: LiveId,
@@ -141,11 +137,9 @@ impl Live {
     }
 
     /// Mongrel2 reads frames from the first byte behind a handshake on, but a client has to wait for its answer.
-    pub(super) fn refuse_early_frame(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn refuse_early_frame(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
         cx.ledger.counters.violations += 1;
-        if let Some(key) =
-            super::intake::key_of(self, id).filter(|_| cx.ledger.complaints.pass(Complaint::Refused, now))
-        {
+        if let Some(key) = self.key_of(id).filter(|_| cx.ledger.complaints.pass(Complaint::Refused, now)) {
             log_about!(
                 warn,
                 self.about_by(cx, id, key),
@@ -156,9 +150,9 @@ impl Live {
     }
 
     /// Handshakes for whose decision the time is over.
-    pub(super) fn end_undecided(&mut self, cx: &mut Context, now: Instant) {
+    pub(in crate::hub::live) fn end_undecided(&mut self, cx: &mut Context, now: Instant) {
         while let Some(id) = self.decisions.next_overdue(now) {
-            let Some(key) = super::intake::key_of(self, id) else { continue };
+            let Some(key) = self.key_of(id) else { continue };
             let (about, time) = (self.about(cx, id), cx.limits.request_timeout);
             let about = about.unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, status = 504, "no decision about a handshake within {time:?}: 504");
@@ -168,13 +162,13 @@ impl Live {
     }
 
     /// The worker that was asked ran for too long without pause, and is dead. Another one would do the same.
-    pub(super) fn end_hung(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn end_hung(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
         cx.ledger.counters.timed_out += 1;
         self.turn_down_with(cx, id, 504, (1006, ""), now);
     }
 
     /// The worker that had it is dead. `false`: nobody else needs to hear of it.
-    pub(super) fn may_ask_again(&mut self, cx: &mut Context, id: LiveId, now: Instant) -> bool {
+    pub(in crate::hub::live) fn may_ask_again(&mut self, cx: &mut Context, id: LiveId, now: Instant) -> bool {
         let Some(channel) = self.lives.get_mut(id) else { return false };
         if channel.stage == Stage::Over {
             // Nobody is left who knows it.
@@ -219,7 +213,7 @@ impl Live {
         close: Option<(u16, &str)>,
         now: Instant,
     ) {
-        let Some(key) = super::intake::key_of(self, id).filter(|_| self.is_undecided(id)) else { return };
+        let Some(key) = self.key_of(id).filter(|_| self.is_undecided(id)) else { return };
         let mut written = Vec::new();
         response
             .encode(&mut written, Form { head_only: false, persistence: Persistence::Close, date: &cx.date });

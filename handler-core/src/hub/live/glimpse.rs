@@ -1,11 +1,13 @@
 //! A live connection as seen from outside.
 
 use super::Live;
-use super::table::{Carrier, Lives, Stage};
 use crate::hub::context::Context;
+use crate::hub::event::Event;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, ConnKey, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::table::{Lives, Stage};
 use std::time::Instant;
 
 /// What those may see of a connection who do not serve it.
@@ -86,5 +88,47 @@ impl Live {
     /// The live connection of this `conn.id`.
     pub(in crate::hub) fn live_by_name(&self, cx: &Context, name: &str) -> Option<LiveId> {
         cx.key_by_name(name.as_bytes()).and_then(|key| self.lives.at(key))
+    }
+}
+
+impl Live {
+    /// Whether its handshake waits for a decision.
+    pub(in crate::hub::live) fn is_undecided(&self, id: LiveId) -> bool {
+        self.lives.get(id).is_some_and(|channel| channel.stage == Stage::Asked)
+    }
+}
+
+impl Live {
+    /// The connection that it is.
+    pub(in crate::hub::live) fn key_of(&self, id: LiveId) -> Option<ConnKey> {
+        self.lives.get(id).map(|channel| channel.key)
+    }
+}
+
+impl Live {
+    /// The connection is to be closed from our side.
+    pub(in crate::hub::live) fn to_close(
+        &self,
+        cx: &mut Context,
+        id: LiveId,
+        code: u16,
+        reason: &'static str,
+    ) {
+        cx.events.extend(self.lives.get(id).map(|live| Event::CloseLive(live.number, code, reason)));
+    }
+
+    /// The connection is to end: the conversation cannot go on.
+    pub(in crate::hub::live) fn to_end(&self, cx: &mut Context, id: LiveId, code: u16, reason: &'static str) {
+        cx.events.extend(self.lives.get(id).map(|live| Event::EndLive(live.number, code, reason)));
+    }
+
+    /// The script has run its `open` for it, or died with it.
+    pub(in crate::hub::live) fn opened(&self, cx: &mut Context, id: LiveId) {
+        cx.events.extend(self.lives.get(id).map(|live| Event::Opened(live.number)));
+    }
+
+    /// The connection of this number, if it is not over.
+    pub(in crate::hub) fn by_number(&self, number: u64) -> Option<LiveId> {
+        self.lives.by_number(number)
     }
 }

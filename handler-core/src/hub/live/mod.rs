@@ -12,33 +12,41 @@
 
 mod about;
 mod admission;
-mod asking;
-mod by_http;
+mod beat;
+mod carrier;
+mod closing;
+mod deaths;
 mod deciding;
 mod ending;
 mod glimpse;
+mod handshake;
 mod heartbeat;
-mod intake;
 mod opening;
+mod orders;
+mod pending;
+mod receive;
+mod requests;
 mod roll_call;
 mod sending;
+mod session;
+mod session_limits;
 mod table;
 mod watched;
 mod work;
 
 pub(super) use deciding::Decisions;
 pub(super) use heartbeat::Heartbeat;
+pub(super) use pending::Pending;
 pub(super) use roll_call::RollCall;
 pub(super) use sending::Publishing;
 pub(super) use table::Lives;
-pub(super) use work::Pending;
 
 use crate::channel::opening::Keeper;
 use crate::hub::ids::LiveId;
 use crate::rooms::Rooms;
-use by_http::Sessions;
 use kennel_http::websocket::Codec;
 use rustc_hash::FxHashMap;
+use session::Sessions;
 
 /// All that the hub keeps for live connections.
 #[derive(Debug)]

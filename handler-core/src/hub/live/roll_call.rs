@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub(crate) struct RollCall(FxHashMap<LinkId, (u32, Vec<ConnId>)>);
 
 impl RollCall {
-    pub(super) fn ask(&mut self, link: LinkId, incarnation: u32, held: Vec<ConnId>) {
+    pub(in crate::hub::live) fn ask(&mut self, link: LinkId, incarnation: u32, held: Vec<ConnId>) {
         self.0.insert(link, (incarnation, held));
     }
 }

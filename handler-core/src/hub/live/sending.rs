@@ -4,7 +4,6 @@
 //! written once for each form that its members have, and goes out in replies of up to 128 ids to all who are
 //! free; those who wait for something get it behind that. Several in a row to one room leave as one.
 
-use super::by_http::element_of;
 use super::table::Stage;
 use crate::channel::framing::Framing;
 use crate::channel::mailbox::Letter;
@@ -16,6 +15,7 @@ use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::Live;
+use crate::hub::live::carrier::element_of;
 use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::output::{Bound, Pushed, Shared};
 use crate::rooms::{MemberId, Place};
@@ -101,11 +101,17 @@ impl Live {
     }
 
     /// Bytes that are framed already, to one connection.
-    pub(super) fn send_bytes(&mut self, cx: &mut Context, id: LiveId, framed: &[u8], now: Instant) {
+    pub(in crate::hub::live) fn send_bytes(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        framed: &[u8],
+        now: Instant,
+    ) {
         let Some(conn) = self.live_conn(cx, id, now).filter(|conn| !conn.is_ending()) else { return };
         if conn.out.has_room_in_buffer(framed.len()) {
             conn.out.extend(framed);
-            let Some(key) = super::intake::key_of(self, id) else { return };
+            let Some(key) = self.key_of(id) else { return };
             cx.outbox.mark_dirty(key);
         } else {
             self.wait_behind(cx, id, Shared::message(framed.into(), None), now);
@@ -162,7 +168,7 @@ impl Live {
     /// Ends a connection whose client does not read. A message of which the client has a part is still sent whole: the
     /// client could not read the close behind a part.
     fn cut_off(&mut self, cx: &mut Context, id: LiveId, waiting: usize, now: Instant) {
-        let Some(key) = super::intake::key_of(self, id) else { return };
+        let Some(key) = self.key_of(id) else { return };
         cx.ledger.counters.overflowed += 1;
         if cx.ledger.complaints.pass(Complaint::Overflow, now) {
             log_about!(
@@ -175,8 +181,8 @@ impl Live {
         if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
             conn.out.drop_unbegun();
         }
-        self.close_live(cx, id, 1008, "too slow", now);
-        self.finish_live(cx, id, 1008, "too slow", now);
+        self.to_close(cx, id, 1008, "too slow");
+        self.to_end(cx, id, 1008, "too slow");
     }
 
     /// A script's message to a room.
@@ -358,7 +364,13 @@ impl Live {
     }
 
     /// The same bytes to many connections, each in its turn.
-    pub(super) fn send_same(&mut self, cx: &mut Context, ids: &[LiveId], framed: &[u8], now: Instant) {
+    pub(in crate::hub::live) fn send_same(
+        &mut self,
+        cx: &mut Context,
+        ids: &[LiveId],
+        framed: &[u8],
+        now: Instant,
+    ) {
         let framed: Arc<[u8]> = framed.into();
         let targets = ids.iter().map(|id| (*id, Arc::clone(&framed))).collect();
         self.send_to_waiting(cx, targets, None, now);

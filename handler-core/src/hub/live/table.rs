@@ -6,47 +6,22 @@ use crate::hub::ids::LiveId;
 use crate::hub::ids::NO_LINK;
 use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
-use crate::hub::live::by_http::{ByBosh, ByHttp};
-use crate::hub::live::work::Work;
+use crate::hub::live::carrier::Carrier;
+use crate::hub::live::pending::Work;
 use crate::hub::outbox::connection::Conn;
 use crate::hub::outbox::pacing::Pacer;
-use kennel_http::websocket::Session;
 use mongrel2_wire::ConnId;
 use rustc_hash::FxHashMap;
 use slab::Slab;
+use std::time::Duration;
 use std::time::Instant;
 
-/// What carries a conversation.
-#[derive(Debug)]
-pub(super) enum Carrier {
-    /// A WebSocket, and how far its conversation is.
-    WebSocket(Session),
-    /// A JSON socket.
-    Json,
-    /// An XML socket.
-    Xml,
-    /// Requests, one after the other, and a connection of its own for none of them.
-    Http(Box<ByHttp>),
-    /// The same, by the rules of BOSH.
-    Bosh(Box<ByBosh>),
-}
-
-impl Carrier {
-    /// `conn.transport`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::WebSocket(_) => "websocket",
-            Self::Json => "json",
-            Self::Xml => "xml",
-            Self::Http(session) => session.name(),
-            Self::Bosh(_) => "bosh",
-        }
-    }
-}
+/// How long a client has to answer our close.
+pub(in crate::hub::live) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far a conversation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(in crate::hub::live) enum Stage {
     /// The script is asked whether it begins.
     Asked,
     /// Both sides speak.
@@ -59,7 +34,7 @@ pub(super) enum Stage {
 
 /// The worker that has a connection, or none, in half of what an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attached(u32);
+pub(in crate::hub::live) struct Attached(u32);
 
 impl Attached {
     pub const NONE: Self = Self(u32::MAX);
@@ -105,7 +80,7 @@ pub(crate) struct Channel {
 /// What was sent to a connection in the current window, where Mongrel2 does not say when a message was
 /// written. Apart from the connection itself, so that a room's message touches twelve bytes of each member.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lane {
+pub(in crate::hub::live) struct Lane {
     /// The window, counted from the start.
     pub window: u32,
     /// Messages in it.
@@ -138,7 +113,10 @@ impl Lives {
 
     /// Takes in a connection; `make` gets its number, and the key that one has which no server holds. `None`: the table
     /// is full.
-    pub(super) fn insert(&mut self, make: impl FnOnce(u64, ConnKey) -> Channel) -> Option<LiveId> {
+    pub(in crate::hub::live) fn insert(
+        &mut self,
+        make: impl FnOnce(u64, ConnKey) -> Channel,
+    ) -> Option<LiveId> {
         if self.slab.len() >= Self::MAX {
             return None;
         }
@@ -161,14 +139,14 @@ impl Lives {
     }
 
     /// Forgets it altogether.
-    pub(super) fn remove(&mut self, id: LiveId) {
+    pub(in crate::hub::live) fn remove(&mut self, id: LiveId) {
         if let Some(channel) = self.slab.try_remove(id as usize) {
             self.forget_key(channel.key, id);
         }
     }
 
     /// Its key may mean another connection from now on.
-    pub(super) fn forget_key(&mut self, key: ConnKey, id: LiveId) {
+    pub(in crate::hub::live) fn forget_key(&mut self, key: ConnKey, id: LiveId) {
         if self.by_key.get(&key) == Some(&id) {
             self.by_key.remove(&key);
             self.count(key.link, -1);
@@ -195,26 +173,26 @@ impl Lives {
         self.by_key.get(&key).copied()
     }
 
-    pub(super) fn get(&self, id: LiveId) -> Option<&Channel> {
+    pub(in crate::hub::live) fn get(&self, id: LiveId) -> Option<&Channel> {
         self.slab.get(id as usize)
     }
 
-    pub(super) fn get_mut(&mut self, id: LiveId) -> Option<&mut Channel> {
+    pub(in crate::hub::live) fn get_mut(&mut self, id: LiveId) -> Option<&mut Channel> {
         self.slab.get_mut(id as usize)
     }
 
     /// The connection that a worker calls by this number, if it is not over.
-    pub(super) fn by_number(&self, number: u64) -> Option<LiveId> {
+    pub(in crate::hub::live) fn by_number(&self, number: u64) -> Option<LiveId> {
         let id = (number & (Self::MAX as u64 - 1)) as LiveId;
         let channel = self.get(id)?;
         (channel.number == number && channel.stage != Stage::Over).then_some(id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (LiveId, &Channel)> {
+    pub(in crate::hub::live) fn iter(&self) -> impl Iterator<Item = (LiveId, &Channel)> {
         self.slab.iter().map(|(id, channel)| (id as LiveId, channel))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LiveId, &mut Channel)> {
+    pub(in crate::hub::live) fn iter_mut(&mut self) -> impl Iterator<Item = (LiveId, &mut Channel)> {
         self.slab.iter_mut().map(|(id, channel)| (id as LiveId, channel))
     }
 
@@ -227,19 +205,19 @@ impl Lives {
     }
 
     /// The number of the window that `now` lies in.
-    pub(super) fn window(&mut self, now: Instant) -> u32 {
+    pub(in crate::hub::live) fn window(&mut self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_insert(now);
         (now.saturating_duration_since(epoch).as_millis() / Pacer::WINDOW.as_millis()) as u32
     }
 
     /// Seconds since the first look at the clock.
-    pub(super) fn second(&mut self, now: Instant) -> u32 {
+    pub(in crate::hub::live) fn second(&mut self, now: Instant) -> u32 {
         let epoch = *self.epoch.get_or_insert(now);
         now.saturating_duration_since(epoch).as_secs() as u32
     }
 
     /// The moment from which seconds and windows are counted.
-    pub(super) fn epoch(&self) -> Option<Instant> {
+    pub(in crate::hub::live) fn epoch(&self) -> Option<Instant> {
         self.epoch
     }
 
@@ -267,7 +245,7 @@ impl Lives {
     }
 
     /// The same for a live connection that is known.
-    pub(super) fn enter_as(&mut self, id: LiveId, conn: &mut Conn, now: Instant) {
+    pub(in crate::hub::live) fn enter_as(&mut self, id: LiveId, conn: &mut Conn, now: Instant) {
         let window = self.window(now);
         let Some(channel) = self.get(id) else { return };
         let sockets = matches!(channel.carrier, Carrier::Json | Carrier::Xml);
@@ -317,17 +295,17 @@ impl Lane {
 
 impl Channel {
     /// Tells it from others that had its place.
-    pub(super) fn generation(&self) -> u32 {
+    pub(in crate::hub::live) fn generation(&self) -> u32 {
         (self.number >> PLACE_BITS) as u32
     }
 
     /// Whether some worker has heard of it.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::hub::live) fn is_known(&self) -> bool {
         self.opened || self.work.as_ref().is_some_and(|work| !work.flight.is_empty())
     }
 
     /// The form of messages to it.
-    pub(super) fn framing(&self) -> Framing {
+    pub(in crate::hub::live) fn framing(&self) -> Framing {
         match &self.carrier {
             Carrier::WebSocket(session) => Framing::WebSocket(session.deflate()),
             Carrier::Json | Carrier::Xml => Framing::Nul,

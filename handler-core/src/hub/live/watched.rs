@@ -66,3 +66,11 @@ impl Live {
         members.filter(move |id| self.lives.app_of(*id) == Some(app))
     }
 }
+
+impl Live {
+    pub(in crate::hub::live) fn count_received(&mut self, cx: &mut Context, id: LiveId) {
+        if let Some(meter) = self.meter_of(id).and_then(|meter| cx.ledger.traffic.channel(meter)) {
+            meter.received += 1;
+        }
+    }
+}

@@ -4,55 +4,19 @@
 //! `open` that tells the new worker who this is; what it had started is not run twice. While a
 //! worker cannot take anything, messages wait here.
 
-use super::table::{Attached, Channel, Lives, Stage};
 use crate::hub::context::Context;
+use crate::hub::event::Event;
 use crate::hub::ids::Job;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::live::Live;
+use crate::hub::live::pending::Pending;
+use crate::hub::live::table::{Attached, Channel, Lives, Stage};
 use crate::hub::workers::worker::Worker;
 use crate::worker::protocol::{self, Open};
 use mongrel2_wire::Envelope;
-use std::collections::VecDeque;
 use std::time::Instant;
-
-/// Something that a connection's worker has to do.
-#[derive(Debug, Clone)]
-pub(crate) enum Pending {
-    /// Take the connection; `fresh`: run the script's `open`.
-    Open { fresh: bool },
-    /// Run `message`.
-    Message { binary: bool, payload: Box<[u8]> },
-    /// Run `close`, and forget it.
-    Close { code: u16, reason: Box<str> },
-}
-
-impl Pending {
-    /// What it counts for in the bound of what may wait.
-    fn size(&self) -> usize {
-        match self {
-            Self::Message { payload, .. } => payload.len() + 64,
-            Self::Open { .. } | Self::Close { .. } => 0,
-        }
-    }
-}
-
-/// What a worker has of a connection, and what waits.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    /// Given to the worker and not done, by serial.
-    pub flight: VecDeque<(u64, Pending)>,
-    /// Not given yet.
-    pub waiting: VecDeque<Pending>,
-    /// Bytes of both.
-    pub bytes: usize,
-    /// It is on its worker's list of connections to go on with.
-    pub listed: bool,
-    /// Something in `waiting` was given before and came back, while what was given before that may
-    /// come back too: nothing is given until `flight` is empty, or the order would be lost.
-    pub returned: bool,
-}
 
 /// Messages of one connection that its worker may hold at once.
 const FLIGHT: usize = 32;
@@ -60,7 +24,12 @@ const FLIGHT: usize = 32;
 impl Lives {
     /// What a worker was given for a connection under this serial: it is with the worker no longer. A worker that
     /// breaks the rules may mean one that is over, whose place another connection has by now: nothing.
-    fn land(&mut self, worker: WorkerId, id: LiveId, serial: u64) -> Option<(&mut Channel, Pending)> {
+    pub(in crate::hub::live) fn land(
+        &mut self,
+        worker: WorkerId,
+        id: LiveId,
+        serial: u64,
+    ) -> Option<(&mut Channel, Pending)> {
         let channel = self.get_mut(id).filter(|channel| channel.worker == Attached::to(worker))?;
         let flight = &mut channel.work.as_mut()?.flight;
         let at = flight.iter().position(|(sent, _)| *sent == serial)?;
@@ -81,7 +50,7 @@ impl Live {
             cx.ledger.counters.overloaded += 1;
             let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
             log_about!(warn, about, waiting, "closed: its messages come faster than the script takes them");
-            self.close_live(cx, id, 1008, "too many messages", now);
+            self.to_close(cx, id, 1008, "too many messages");
             return;
         }
         work.bytes += size;
@@ -265,7 +234,7 @@ impl Live {
         match done {
             Pending::Open { .. } => {
                 channel.opened = true;
-                self.bosh_opened(cx, id, now);
+                cx.events.push(Event::Opened(channel.number));
             }
             Pending::Message { .. } => {}
             Pending::Close { .. } => {
@@ -283,7 +252,12 @@ impl Live {
     }
 
     /// An idle connection of a worker that takes nothing more is another's from now on.
-    pub(super) fn leave_worker_that_ends(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn leave_worker_that_ends(
+        &mut self,
+        cx: &mut Context,
+        id: LiveId,
+        now: Instant,
+    ) {
         let Some(channel) = self.lives.get_mut(id) else { return };
         let Some(worker) = channel.worker.worker().and_then(|worker| cx.workers.get_mut(worker)) else {
             return;
@@ -298,7 +272,7 @@ impl Live {
 
     /// Straight-line code runs all the time, so it is started again at once, and somebody has to decide about a
     /// handshake; callbacks are when something comes.
-    fn restart_straight(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
+    pub(in crate::hub::live) fn restart_straight(&mut self, cx: &mut Context, id: LiveId, now: Instant) {
         let Some(channel) = self.lives.get(id) else { return };
         let spec = cx.apps.channel(channel.app, channel.route);
         let at_once = channel.stage == Stage::Asked || spec.is_some_and(|spec| spec.straight);
@@ -330,75 +304,6 @@ impl Live {
         if let Some(worker) = cx.workers.get_mut(worker).filter(|_| !work.listed) {
             work.listed = true;
             worker.listed.push_back(id);
-        }
-    }
-
-    /// A worker died while it ran this. It is not run again.
-    pub(in crate::hub) fn live_lost(
-        &mut self,
-        cx: &mut Context,
-        (worker, number): (WorkerId, u32),
-        id: LiveId,
-        serial: u64,
-        hung: bool,
-        now: Instant,
-    ) {
-        let Some((channel, pending)) = self.lives.land(worker, id, serial) else { return };
-        let (key, undecided) = (channel.key, channel.stage == Stage::Asked);
-        if let Some(work) = &mut channel.work {
-            work.bytes -= pending.size().min(work.bytes);
-        }
-        let what = match pending {
-            Pending::Open { .. } => {
-                channel.opened = true;
-                "open"
-            }
-            Pending::Message { .. } => "message",
-            Pending::Close { .. } => "close",
-        };
-        if undecided {
-            // Another worker is asked, unless that would end the same way.
-            if hung {
-                self.end_hung(cx, id, now);
-            }
-            return;
-        }
-        cx.ledger.counters.worker_died += 1;
-        let about = self.about(cx, id).unwrap_or_else(|| About::connection(key));
-        let about = About { worker: Some(number), ..about };
-        log_about!(warn, about, "dropped with its worker, which was running it: {what}");
-        if what == "close" {
-            self.forget_live(cx, id);
-            return;
-        }
-        if what == "open" {
-            self.bosh_opened(cx, id, now);
-        }
-        if hung {
-            self.close_live(cx, id, 1011, "the script took too long", now);
-        }
-    }
-
-    /// A worker is gone: its connections find another one when there is something to do.
-    pub(in crate::hub) fn live_worker_gone(&mut self, cx: &mut Context, worker: WorkerId, now: Instant) {
-        let of_worker =
-            |(id, channel): (LiveId, &Channel)| (channel.worker == Attached::to(worker)).then_some(id);
-        let ids: Vec<_> = self.lives.iter().filter_map(of_worker).collect();
-        for id in ids {
-            let Some(channel) = self.lives.get_mut(id) else { continue };
-            channel.worker = Attached::NONE;
-            if channel.asked && !self.may_ask_again(cx, id, now) {
-                continue;
-            }
-            let Some(channel) = self.lives.get_mut(id) else { continue };
-            channel.resumed |= channel.opened;
-            if let Some(work) = &mut channel.work {
-                work.listed = false;
-                while let Some((_, pending)) = work.flight.pop_back() {
-                    work.waiting.push_front(pending);
-                }
-            }
-            self.restart_straight(cx, id, now);
         }
     }
 
@@ -449,5 +354,24 @@ impl Live {
     pub(in crate::hub) fn has_live_work(&self, app: AppId, hope: bool) -> bool {
         let waits = |c: &Channel| c.app == app && c.work.is_some() && (hope || c.worker != Attached::NONE);
         self.lives.iter().any(|(_, channel)| waits(channel))
+    }
+}
+
+impl Live {
+    /// The script's `close` has run, or need not.
+    pub(in crate::hub::live) fn forget_live(&mut self, cx: &mut Context, id: LiveId) {
+        if let Some(channel) = self.lives.get(id)
+            && let Some(worker) = channel.worker.worker().and_then(|worker| cx.workers.get_mut(worker))
+        {
+            worker.channels -= 1;
+            // A bad worker says that the close is done before what came first. That stands for nobody from now
+            // on, least of all for the connection that gets this place next.
+            for (serial, _) in channel.work.iter().flat_map(|work| &work.flight) {
+                worker.jobs.remove(serial);
+            }
+        }
+        self.data.remove(&id);
+        self.our_closes.remove(&id);
+        self.lives.remove(id);
     }
 }

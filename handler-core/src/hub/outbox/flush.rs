@@ -357,7 +357,7 @@ impl Outbox {
         let link = &mut with.servers[key.link];
         let may_have_some = !conn.out.is_empty() || conn.carries.is_some() || conn.has_pieces();
         let is_full = link.is_full(outgoing.fresh(key.link), bounds.spill);
-        if may_have_some && link.queues(conn, key, is_full, in_turn, now) {
+        if may_have_some && queues(link, conn, key, is_full, in_turn, now) {
             return Step::Waits;
         }
         let dropped = conn.out.take_dropped();
@@ -422,6 +422,27 @@ impl Outbox {
         }
         step
     }
+}
+
+/// Lets a connection wait, if the server has not taken what it was handed before, or if others wait already. `in_turn`: it
+/// has waited.
+fn queues(
+    link: &mut Link,
+    conn: &mut Conn,
+    key: ConnKey,
+    is_full: bool,
+    in_turn: bool,
+    now: Instant,
+) -> bool {
+    let is_shared = conn.out.begins_shared();
+    let has_no_room = is_shared && !link.has_room(now);
+    let queue = if is_shared { &mut link.waiting_for_room } else { &mut link.waiting };
+    let waits = is_full || has_no_room || (!in_turn && !queue.is_empty());
+    if waits {
+        conn.queued = true;
+        queue.push_back(key);
+    }
+    waits
 }
 
 /// The size of a response's next message without flow control, when `left` of its `whole` bytes have not left yet.

@@ -1,7 +1,6 @@
 //! One Mongrel2 Handler as the hub knows it: up or down, and which run of the server this is.
 
 use crate::hub::ids::ConnKey;
-use crate::hub::outbox::connection::Conn;
 use crate::hub::servers::capacity::{Capacity, Load};
 use crate::hub::servers::orphans::Orphans;
 use crate::hub::servers::under_way::UnderWay;
@@ -53,27 +52,6 @@ impl Link {
     /// Whether a shared message may go now. A server without flow control does not tell how far it is.
     pub fn has_room(&mut self, now: Instant) -> bool {
         !self.flow_control || self.under_way.has_room(now)
-    }
-
-    /// Lets a connection wait, if the server has not taken what it was handed before, or if others wait already. `in_turn`:
-    /// it has waited.
-    pub fn queues(
-        &mut self,
-        conn: &mut Conn,
-        key: ConnKey,
-        is_full: bool,
-        in_turn: bool,
-        now: Instant,
-    ) -> bool {
-        let is_shared = conn.out.begins_shared();
-        let has_no_room = is_shared && !self.has_room(now);
-        let queue = if is_shared { &mut self.waiting_for_room } else { &mut self.waiting };
-        let waits = is_full || has_no_room || (!in_turn && !queue.is_empty());
-        if waits {
-            conn.queued = true;
-            queue.push_back(key);
-        }
-        waits
     }
 
     /// Counts a message to one client.

@@ -1,7 +1,7 @@
 //! Who listens on an address and who is connected to it, as the kernel lists it. Nothing is connected to:
 //! a handler's socket would take a stranger for a consumer, and deal messages to it.
 
-use handler_core::transport::Address;
+use mongrel2_wire::address::Address;
 use std::collections::HashSet;
 use std::fs;
 

@@ -1,0 +1,1 @@
+"""What a script registers: its app, and the channels of live connections."""

@@ -1,0 +1,1 @@
+"""Requests and responses: what handlers are given beyond the native request, and what they answer with."""

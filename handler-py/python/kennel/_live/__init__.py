@@ -1,0 +1,1 @@
+"""Live connections: handles, rooms, and the hub's orders about them."""

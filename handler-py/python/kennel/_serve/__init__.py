@@ -1,0 +1,1 @@
+"""What a worker does: loading, serving, error pages, an operator's code; and a `kennel.App` served."""

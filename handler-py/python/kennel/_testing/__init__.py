@@ -1,0 +1,1 @@
+"""Behind `kennel.testing` and `kennel test`: the workers of a site without a server, and files of tests."""

@@ -1,0 +1,4 @@
+//! Live connections: the wire of each, and rooms.
+
+pub(crate) mod conn;
+pub(crate) mod room;
