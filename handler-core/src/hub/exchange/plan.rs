@@ -132,15 +132,15 @@ impl Exchange {
             return Planned::own(own_answer(413, None), meter);
         };
         let mut plan = match (body, &spool, &asked.spool) {
-            (Body::Parts, ..) => self.job(cx, app, handler, asked.key, values, b"+", asked.message),
+            (Body::Parts, ..) => self.job(cx, (app, handler), asked.key, values, b"+", asked.message),
             (Body::Growing, _, Some(path)) => {
                 let marked = [b"+", path.as_os_str().as_bytes()].concat();
-                self.job(cx, app, handler, asked.key, values, &marked, asked.message)
+                self.job(cx, (app, handler), asked.key, values, &marked, asked.message)
             }
             (_, Some(path), _) => {
-                self.job(cx, app, handler, asked.key, values, path.as_os_str().as_bytes(), asked.message)
+                self.job(cx, (app, handler), asked.key, values, path.as_os_str().as_bytes(), asked.message)
             }
-            _ => self.job(cx, app, handler, asked.key, values, b"", asked.message),
+            _ => self.job(cx, (app, handler), asked.key, values, b"", asked.message),
         };
         if let Plan::Run { near, .. } = &mut plan {
             *near = cx.apps[app].near(asked.envelope);
@@ -151,9 +151,8 @@ impl Exchange {
     /// The job of a request or message, complete but for its serial.
     pub(super) fn job<'p>(
         &mut self,
-        cx: &mut Context,
-        app: AppId,
-        handler: Handler,
+        cx: &Context,
+        (app, handler): (AppId, Handler),
         key: ConnKey,
         values: impl Iterator<Item = &'p [u8]>,
         spool: &[u8],

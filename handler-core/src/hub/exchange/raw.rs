@@ -29,7 +29,7 @@ impl Exchange {
             self.close_in_turn(cx, key);
             return;
         }
-        let plan = self.job(cx, app, Handler::Raw, key, [].into_iter(), b"", message);
+        let plan = self.job(cx, (app, Handler::Raw), key, [].into_iter(), b"", message);
         let request = Request {
             meter: cx.meter_of(app, Handler::Raw),
             http: matches!(head.kind, Kind::Handshake | Kind::UploadStart | Kind::UploadDone),
@@ -59,7 +59,7 @@ impl Exchange {
         now: Instant,
     ) -> Option<RequestId> {
         let app = cx.apps.raw()?;
-        let plan = self.job(cx, app, Handler::Raw, key, [].into_iter(), b"", message);
+        let plan = self.job(cx, (app, Handler::Raw), key, [].into_iter(), b"", message);
         let request =
             Request { http: false, raw: true, ..Request::new(key, plan, now, cx.limits.request_timeout) };
         let conn = cx.outbox.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
