@@ -2,6 +2,7 @@
 
 use super::apps::Apps;
 use super::apps::app::AppSpec;
+use super::body_files::BodyFiles;
 use super::effect::Effect;
 use super::event::Event;
 use super::ids::{AppId, ConnKey, Job, LinkId, WorkerId};
@@ -11,7 +12,7 @@ use super::ledger::counters::Complaint;
 use super::ledger::traffic::MeterId;
 use super::limits::Limits;
 use super::outbox::Outbox;
-use super::request::{Place, Plan, Request};
+use super::request::{Asked, Body, Place, Plan, Request};
 use super::servers::Servers;
 use super::servers::clients::Clients;
 use super::workers::Workers;
@@ -20,6 +21,7 @@ use crate::worker::protocol::Handler;
 use kennel_http::Persistence;
 use mongrel2_wire::{ConnId, Envelope};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Instant;
 use tracing::warn;
 
@@ -41,6 +43,7 @@ pub(super) struct Context {
     pub outbox: Outbox,
     pub ledger: Ledger,
     pub clients: Clients,
+    pub body_files: BodyFiles,
     /// Clients without a connection of their own may open sessions.
     pub has_sessions: bool,
     /// Since when the hub stops.
@@ -63,6 +66,7 @@ impl Context {
             workers: Workers::default(),
             outbox: Outbox::new(&limits),
             clients: Clients::default(),
+            body_files: BodyFiles::default(),
             has_sessions: false,
             stopping: None,
             effects: VecDeque::new(),
@@ -182,6 +186,12 @@ impl Context {
     /// The worker of an app with the fewest unanswered jobs, if one has room.
     pub fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
         self.apps[app].least_loaded(&self.workers, self.limits.worker_jobs)
+    }
+
+    /// Where the body of a request will be for whoever answers it, who `streams` it or not, and the file that is the hub's to
+    /// delete. `None`: there is no place for it.
+    pub fn place_body(&mut self, asked: &Asked<'_>, streams: bool) -> Option<(Body, Option<PathBuf>)> {
+        self.body_files.place(&self.boot, streams, (asked.body, asked.spool.as_deref()))
     }
 
     /// Where requests for this handler of an app are counted.

@@ -4,7 +4,8 @@
 //! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
 use super::ids::{AppId, ConnKey, LiveId, RequestId, WorkerId};
-use super::request::{Asking, Called, Plan};
+use super::request::{Asking, BodyEnd, Called, Plan, Share};
+use kennel_http::Persistence;
 
 /// Something that happened in one part and concerns others.
 #[derive(Debug)]
@@ -50,4 +51,14 @@ pub(super) enum Event {
     CloseLive(u64, u16, &'static str),
     /// The live connection with this number is to end, with a code and why.
     EndLive(u64, u16, &'static str),
+    /// A request whose turn has not come is to be answered with one of the hub's own pages when it comes.
+    FailInTurn(RequestId, u16),
+    /// It is the turn of a request, and the body is there that it has waited for.
+    BodyIsThere(RequestId),
+    /// The body of a request has come to its end, and this is what is in a file of it, if it is in one.
+    BodyWhole(RequestId, Persistence, Option<Share>),
+    /// A body that comes by this connection ends before it is whole, and the request that it is for, if there is one.
+    BodyEnds(ConnKey, Option<RequestId>, BodyEnd),
+    /// A request is to be answered though its body is not taken to its end.
+    RefuseBody(RequestId, u16),
 }

@@ -120,6 +120,11 @@ impl std::fmt::Display for LimitValue {
 }
 
 impl Limits {
+    /// Whether no body may have so many bytes, even alone.
+    pub(super) fn is_too_large(&self, body: u64) -> bool {
+        body > self.upload.min(self.upload_total).min(self.upload_total_per_address) as u64
+    }
+
     /// Each with its name, its value for people to read, and what it means.
     pub fn described(&self) -> Vec<(&'static str, String, &'static str)> {
         let text = |(name, value, meaning): (_, LimitValue, _)| (name, value.to_string(), meaning);

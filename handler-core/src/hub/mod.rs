@@ -24,6 +24,7 @@
 pub mod answers;
 mod apps;
 mod bodies;
+mod body_files;
 mod context;
 mod effect;
 mod event;
@@ -41,6 +42,7 @@ mod shims_exchange;
 mod shims_live;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod workers;
 
 pub use apps::app::AppSpec;
@@ -57,7 +59,7 @@ pub use servers::capacity::Capacity;
 pub use servers::hosts::{HostError, HostPattern, Hosts};
 pub use servers::orphans::Present;
 
-use bodies::Bodies;
+use bodies::{Bodies, complete};
 use context::Context;
 use event::Event;
 use exchange::Exchange;
@@ -174,7 +176,7 @@ impl Hub {
             self.settle(now);
             self.check_workers(now);
             self.fill_all(now);
-            self.measure_wanted();
+            self.bodies.spooled.measure_wanted(&mut self.cx);
         }
         self.look_at_bodies(now);
         self.go_on_searching(now);
@@ -215,7 +217,7 @@ impl Hub {
             .chain(self.next_deadline_check)
             .chain(self.cx.outbox.outgoing.next_paced())
             .chain(self.cx.outbox.conns.next_sweep())
-            .chain(self.bodies.streamed.next_look)
+            .chain(self.bodies.next_timeout())
             .chain(self.cx.ledger.complaints.next_timeout())
             .chain(self.live.heartbeat.next_timeout())
             .chain(self.cx.servers.keep_alive.filter(|_| self.holds_clients()))
@@ -396,10 +398,7 @@ impl Hub {
             Event::Refuse(key, status) => self.exchange.answer_at_once(&mut self.cx, key, status, now),
             Event::RefuseWith(key, plan) => self.exchange.refuse_with(&mut self.cx, key, plan, now),
             Event::HeldGone(session, request) => self.live.poll_gone(session, request),
-            Event::BodyUnwanted(request, key) => {
-                self.bodies.streamed.forget_of(request, key);
-                self.bodies.spooled.abandon(key, request);
-            }
+            Event::BodyUnwanted(request, key) => self.bodies.forget_by(request, key),
             Event::Requeue(request) => self.exchange.requeue(&mut self.cx, request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
                 self.live_lost((worker, number), live, serial, hung, now);
@@ -410,6 +409,16 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
+            Event::FailInTurn(request, status) => self.exchange.fail_in_turn(&self.cx, request, status),
+            Event::BodyIsThere(request) => self.exchange.go_on_with_body(&mut self.cx, request, now),
+            Event::BodyWhole(id, persistence, share) => {
+                if let Some(request) = self.exchange.requests.get_mut(id) {
+                    request.stored = share.unwrap_or(request.stored);
+                    complete(&mut self.cx, id, request, persistence, now);
+                }
+            }
+            Event::BodyEnds(key, request, why) => self.end_body(key, request, why, now),
+            Event::RefuseBody(request, status) => self.refuse_body(request, status, now),
             Event::Opened(number) => {
                 if let Some(id) = self.live.by_number(number) {
                     self.live.bosh_opened(&mut self.cx, id, now);

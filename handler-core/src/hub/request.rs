@@ -72,8 +72,6 @@ pub(in crate::hub) struct Asked<'a> {
     /// Whether the body is there, and if not, how it comes: `Parts` or `Growing`. `Collected`: it is in its file, whose
     /// size is not known yet.
     pub body: Body,
-    /// A new file for a body in parts, if it is not read as they come.
-    pub new_file: Option<PathBuf>,
 }
 
 /// Who answers a request.
@@ -117,6 +115,19 @@ impl Body {
     pub fn is_arriving(self) -> bool {
         matches!(self, Self::Collected | Self::Parts | Self::Growing)
     }
+}
+
+/// Why a body comes to its end before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum BodyEnd {
+    /// It has become too large.
+    TooLarge,
+    /// It comes too slowly.
+    TooSlow,
+    /// Nothing of it comes any more.
+    Lost,
+    /// It has no place beside the others: what the log says.
+    NoPlace(&'static str),
 }
 
 /// Where it is.

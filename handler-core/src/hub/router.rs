@@ -122,10 +122,7 @@ impl Hub {
             Kind::Http => {
                 let body = Body::Whole;
                 let (envelope, head) = (&envelope, &head);
-                self.handle_http(
-                    Asked { key, envelope, head, message, spool: None, body, new_file: None },
-                    now,
-                );
+                self.handle_http(Asked { key, envelope, head, message, spool: None, body }, now);
             }
             Kind::Disconnect => self.handle_disconnect(key, message, now),
             Kind::Credits { bytes } => self.handle_credits(key, bytes, now),
@@ -214,6 +211,11 @@ impl Hub {
             self.begin_body(asked, body, admitted.request, persistence, now);
         }
         self.exchange.enqueue_known(&mut self.cx, asked.key, admitted.request, now);
+        self.settle(now);
+    }
+
+    fn answer_at_once(&mut self, key: ConnKey, status: u16, now: Instant) {
+        self.exchange.answer_at_once(&mut self.cx, key, status, now);
         self.settle(now);
     }
 

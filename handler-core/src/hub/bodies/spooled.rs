@@ -6,19 +6,18 @@
 //! is ours from then on, and goes with the request. In between, the file is looked at: how far it has grown, whether it
 //! is still there, and whether one in chunks, which announced nothing, has become too large.
 
-use crate::hub::Hub;
-use crate::hub::bodies::stored::{Coming, Pace, Progress, Stored};
-use crate::hub::bodies::streamed::LOOK;
+use crate::hub::bodies::progress::{Pace, Progress};
+use crate::hub::bodies::stored::{Coming, Stored};
+use crate::hub::context::Context;
 use crate::hub::effect::Effect;
+use crate::hub::event::Event;
 use crate::hub::ids::{ConnKey, LinkId, RequestId};
-use crate::hub::ledger::about::{About, log_about};
-use crate::hub::ledger::counters::Complaint;
-use crate::hub::request::Share;
-use crate::hub::request::{Asked, Body, Place, Plan};
+use crate::hub::ledger::about::About;
+use crate::hub::request::{BodyEnd, Place, Request, Share};
 use crate::worker::protocol::encode_grown;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
-use mongrel2_wire::{Envelope, Head, Kind};
+use mongrel2_wire::{Envelope, Head};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -32,30 +31,30 @@ const MOST: usize = 65_536;
 
 /// A file that a server is writing.
 #[derive(Debug)]
-struct Announced {
+pub(in crate::hub) struct Announced {
     /// Which one it is of all that were announced.
     number: u64,
     /// Its size is asked for, and not known yet.
     is_asked: bool,
-    path: PathBuf,
+    pub path: PathBuf,
     /// What the log says about it.
     about: Box<About>,
     /// How large it will be; none: it comes in chunks, and the client has not said.
-    length: Option<u64>,
+    pub length: Option<u64>,
     /// The address that limits per client address count.
-    client: Option<ClientAddress>,
+    pub client: Option<ClientAddress>,
     /// The request that a worker has already, or will have.
-    request: Option<RequestId>,
+    pub request: Option<RequestId>,
     /// That request is over: the file is of no use.
-    abandoned: bool,
+    pub abandoned: bool,
     /// What becomes of the connection if the body is read to its end.
-    persistence: Persistence,
+    pub persistence: Persistence,
     /// The worker waits to be told how far it has grown.
     wanted: bool,
     /// The size that it was told.
     told: u64,
     /// The size that was seen.
-    size: u64,
+    pub size: u64,
     /// When it began.
     since: Instant,
     progress: Progress,
@@ -91,22 +90,29 @@ pub(in crate::hub) struct Uploads {
 impl Uploads {
     /// The file that a server calls `name`: whatever its folder is called there, it is the store. `None`: there is no
     /// store, or no such name in one.
-    fn path(&self, link: LinkId, name: &[u8]) -> Option<PathBuf> {
+    pub fn path(&self, link: LinkId, name: &[u8]) -> Option<PathBuf> {
         let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let is_file = !matches!(file, b"" | b"." | b"..") && !file.contains(&0);
         self.stores.get(&link).filter(|_| is_file).map(|store| store.join(OsStr::from_bytes(file)))
     }
 
-    fn announce(&mut self, asked: &Asked<'_>, path: PathBuf, client: Option<ClientAddress>, now: Instant) {
-        let key = asked.key;
+    /// A body begins to arrive in a file.
+    pub fn announce(
+        &mut self,
+        key: ConnKey,
+        (envelope, head): (&Envelope<'_>, &Head<'_>),
+        path: PathBuf,
+        client: Option<ClientAddress>,
+        now: Instant,
+    ) {
         self.count += 1;
         let number = self.count;
         let announced = Announced {
             number,
             is_asked: false,
             path,
-            about: Box::new(About::message(key, asked.envelope)),
-            length: asked.head.spool_size.map(u64::from),
+            about: Box::new(About::message(key, envelope)),
+            length: head.spool_size.map(u64::from),
             client,
             request: None,
             abandoned: false,
@@ -135,7 +141,7 @@ impl Uploads {
     }
 
     /// Takes the file that was announced, if it is this one. It is whole now.
-    fn complete(&mut self, key: ConnKey, path: &Path) -> Option<Announced> {
+    pub fn complete(&mut self, key: ConnKey, path: &Path) -> Option<Announced> {
         if self.announced.get(&key)?.path != path {
             return None;
         }
@@ -148,7 +154,7 @@ impl Uploads {
     }
 
     /// Whether a server is writing a file for this connection that somebody wants.
-    fn is_wanted(&self, key: ConnKey) -> bool {
+    pub fn is_wanted(&self, key: ConnKey) -> bool {
         self.announced.get(&key).is_some_and(|announced| !announced.abandoned)
     }
 
@@ -220,250 +226,99 @@ impl Uploads {
     pub fn is_empty(&self) -> bool {
         self.announced.is_empty()
     }
-}
 
-impl Hub {
-    /// A connection ends: the log says so if an upload had begun there and is not whole.
-    pub(in crate::hub) fn note_broken_upload(&mut self, key: ConnKey, now: Instant) {
-        let is_ours = self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.is_ending());
-        let is_broken = self.bodies.spooled.is_wanted(key) || self.bodies.streamed.is_under_way(key);
-        if is_broken && !is_ours && self.cx.ledger.complaints.pass(Complaint::Cut, now) {
-            log_about!(
-                warn,
-                self.about_body(key),
-                "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
-            );
-        }
+    /// The folder in which a server puts bodies.
+    pub fn set_store(&mut self, link: LinkId, folder: PathBuf) {
+        self.stores.insert(link, folder);
     }
 
     /// How many uploads are kept in mind.
     #[cfg(test)]
-    pub(in crate::hub) fn remembered_uploads(&self) -> usize {
-        self.bodies.spooled.order.len()
+    pub fn remembered(&self) -> usize {
+        self.order.len()
     }
 
-    /// Takes uploads of this server from now on: the folder of its `upload.temp_store`, as seen from here and by
-    /// workers.
-    pub fn set_upload_store(&mut self, link: LinkId, folder: PathBuf) {
-        self.bodies.spooled.stores.insert(link, folder);
+    /// The request that a worker has already, or will have, before the file of this connection is whole.
+    pub fn begin(&mut self, key: ConnKey, request: RequestId, persistence: Persistence) {
+        if let Some(announced) = self.announced.get_mut(&key) {
+            announced.request = Some(request);
+            announced.persistence = persistence;
+        }
     }
 
-    /// A body begins to arrive in a file, or is whole. `false`: this server has no store for that.
-    pub(in crate::hub) fn handle_upload(
+    /// The request goes on when the size of its whole file is known.
+    pub fn measure_whole(
         &mut self,
-        key: ConnKey,
-        envelope: &Envelope<'_>,
-        head: &Head<'_>,
-        message: &[u8],
-        now: Instant,
-    ) -> bool {
-        let Some(name) = head.spool_file else { return false };
-        let Some(path) = self.bodies.spooled.path(key.link, &name.bytes()) else { return false };
-        let is_start = head.kind == Kind::UploadStart;
-        let body = if is_start { Body::Growing } else { Body::Whole };
-        let mut asked =
-            Asked { key, envelope, head, message, spool: Some(path.clone()), body, new_file: None };
-        self.make_room_for_next(key);
-        if is_start {
-            self.upload_started(&asked, path, now);
-            return true;
-        }
-        match self.bodies.spooled.complete(key, &path) {
-            None => {
-                // It began before this hub did, or somebody guessed the name of a file.
-                self.refuse(key.link, envelope, "an upload that nobody saw begin", now);
-                self.answer_at_once(key, 503, now);
-            }
-            Some(announced) if announced.request.is_some() => self.file_is_whole(announced, now),
-            Some(announced) if announced.abandoned || self.cx.outbox.is_finished(key) => {
-                self.cx.effects.push_back(Effect::DeleteFile(path));
-            }
-            Some(announced) => {
-                if announced.length.is_none() {
-                    asked.body = Body::Collected;
-                }
-                self.handle_http(asked, now);
-            }
-        }
-        true
-    }
-
-    /// Says at once what the body would not change. A file that is refused is remembered too: if it is completed
-    /// before the connection is closed it has to be deleted.
-    fn upload_started(&mut self, asked: &Asked<'_>, path: PathBuf, now: Instant) {
-        let key = asked.key;
-        if asked.head.first_credits.is_some() {
-            self.cx.servers[key.link].flow_control = true;
-        }
-        let client = self.cx.clients.address(&asked.envelope.headers);
-        self.bodies.spooled.announce(asked, path, client, now);
-        self.bodies.streamed.next_look.get_or_insert(now + LOOK);
-        if self.cx.outbox.is_finished(key) {
-            return;
-        }
-        let method = asked.head.method.bytes();
-        let planned = match self.refuse_at_start(asked, now) {
-            Some(refused) => refused,
-            None => self.plan(asked, &method, now),
-        };
-        if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
-            if planned.body != Body::Growing {
-                self.recycle(planned.plan);
-                return;
-            }
-            self.cx.ledger.counters.requests += 1;
-        } else {
-            self.bodies.spooled.give_up(key);
-        }
-        self.admit(asked, planned, &method, Persistence::of(asked.head), now);
-    }
-
-    /// A request whose body is in a file, or comes into one, is about to take its place.
-    pub(in crate::hub) fn begin_file(
-        &mut self,
-        asked: &Asked<'_>,
-        body: Body,
+        cx: &mut Context,
+        (key, path): (ConnKey, PathBuf),
         request: RequestId,
         persistence: Persistence,
     ) {
-        match (body, &asked.spool) {
-            (Body::Growing, _) => {
-                if let Some(announced) = self.bodies.spooled.announced.get_mut(&asked.key) {
-                    announced.request = Some(request);
-                    announced.persistence = persistence;
-                }
-            }
-            (Body::Collected, Some(path)) => {
-                self.bodies.spooled.unmeasured.insert(path.clone(), (request, persistence));
-                self.cx.effects.push_back(Effect::Measure {
-                    key: asked.key,
-                    path: path.clone(),
-                    whole: true,
-                });
-            }
-            _ => {}
-        }
+        self.unmeasured.insert(path.clone(), (request, persistence));
+        cx.effects.push_back(Effect::Measure { key, path, whole: true });
     }
 
-    /// The file that a worker may be reading already is whole. One in chunks has to be measured first.
-    fn file_is_whole(&mut self, announced: Announced, now: Instant) {
-        let Announced { path, length, persistence, request, size, client, .. } = announced;
-        let known = request.and_then(|key| Some((key, self.exchange.requests.get_mut(key)?)));
-        let Some((key, request)) = known else {
-            self.cx.effects.push_back(Effect::DeleteFile(path));
-            return;
-        };
-        let conn = request.conn;
-        request.spool = Some(path.clone());
-        request.stored = Share { bytes: length.unwrap_or(size), client };
-        if length.is_none() {
-            self.bodies.spooled.unmeasured.insert(path.clone(), (key, persistence));
-            self.cx.effects.push_back(Effect::Measure { key: conn, path, whole: true });
-        } else {
-            // What a client pipelines behind it is in the file as well, and never answered.
-            self.finish_file(key, Persistence::Close, now);
-        }
-    }
-
-    /// The file of a request is whole and not too large.
-    fn finish_file(&mut self, key: RequestId, persistence: Persistence, now: Instant) {
-        let grows = self.exchange.requests.get(key).is_some_and(|request| request.body == Body::Growing);
-        self.complete_body(key, persistence, now);
-        if !grows {
-            return;
-        }
-        let Some(request) = self.exchange.requests.get_mut(key) else { return };
-        request.body = Body::Grown;
-        if let Place::Worker(id, serial) = request.place
-            && !request.gone
-            && let Some(worker) = self.cx.workers.get_mut(id)
-        {
-            encode_grown(&mut worker.orders, serial, true, 0);
-        }
+    /// The request that waits for the size of this whole file.
+    pub fn take_unmeasured(&mut self, path: &Path) -> Option<(RequestId, Persistence)> {
+        self.unmeasured.remove(path)
     }
 
     /// Asks how large the files are whose workers wait for more.
-    pub(in crate::hub) fn measure_wanted(&mut self) {
-        let (wanting, announced) = (&mut self.bodies.spooled.wanting, &mut self.bodies.spooled.announced);
-        wanting.retain(|key| announced.get(key).is_some_and(|announced| announced.wanted));
-        for key in wanting {
+    pub fn measure_wanted(&mut self, cx: &mut Context) {
+        let announced = &mut self.announced;
+        self.wanting.retain(|key| announced.get(key).is_some_and(|announced| announced.wanted));
+        for key in &self.wanting {
             let path = announced.get_mut(key).and_then(Announced::ask);
-            self.cx.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
+            cx.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
         }
     }
 
     /// Asks how large all files are, and whether they are still there.
-    pub(in crate::hub) fn measure_all(&mut self) {
-        for (key, announced) in &mut self.bodies.spooled.announced {
+    pub fn measure_all(&mut self, cx: &mut Context) {
+        for (key, announced) in &mut self.announced {
             let path = announced.ask();
-            self.cx.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
+            cx.effects.extend(path.map(|path| Effect::Measure { key: *key, path, whole: false }));
         }
     }
 
-    /// What [`Effect::Measure`] came to: the size of the file, bytes; none: it is not there.
-    pub fn handle_measured(
+    /// The size of a file that is being written; none: it is not there. `request`: the one that a worker has already, or
+    /// will have.
+    pub fn measured(
         &mut self,
-        key: ConnKey,
-        path: &Path,
-        whole: bool,
+        cx: &mut Context,
+        (key, path): (ConnKey, &Path),
         size: Option<u64>,
+        request: Option<&Request>,
         now: Instant,
     ) {
-        let is_too_large = self.is_too_large(size.unwrap_or(0));
-        if whole {
-            let Some((request, persistence)) = self.bodies.spooled.unmeasured.remove(path) else { return };
-            let known = self.exchange.requests.get_mut(request);
-            let Some(known) = known.filter(|request| request.spool.as_deref() == Some(path)) else { return };
-            known.stored.bytes = size.unwrap_or(0);
-            match is_too_large {
-                true => self.refuse_chunks(key, Some(request), now),
-                false => self.finish_file(request, persistence, now),
-            }
-            return;
-        }
-        let Some(announced) = self.bodies.spooled.announced.get_mut(&key).filter(|a| a.path == path) else {
-            return;
-        };
+        let Some(announced) = self.announced.get_mut(&key).filter(|a| a.path == path) else { return };
         announced.is_asked = false;
-        let request = announced.request;
+        let id = announced.request;
         let Some(size) = size else {
             // Mongrel2 deletes it when the client has left.
-            self.bodies.spooled.forget(key);
-            if request.is_some() {
-                self.drop_connection(key, now);
-            }
+            self.forget(key);
+            cx.events.extend(id.map(|_| Event::Gone(key)));
             return;
         };
         announced.size = size;
         let pace = match announced.abandoned || size == 0 {
             true => Pace::Fine,
-            false => announced.progress.look(size, self.cx.limits.upload_rate, now),
+            false => announced.progress.look(size, cx.limits.upload_rate, now),
         };
-        if announced.length.is_none() && is_too_large && !announced.abandoned {
-            self.refuse_chunks(key, request, now);
+        if announced.length.is_none() && cx.limits.is_too_large(size) && !announced.abandoned {
+            cx.events.push(Event::BodyEnds(key, id, BodyEnd::TooLarge));
         } else if pace == Pace::Slow {
-            self.refuse_slow_body(key, request, now);
+            cx.events.push(Event::BodyEnds(key, id, BodyEnd::TooSlow));
         } else if pace == Pace::Lost {
-            self.give_up_body(key, now);
+            cx.events.push(Event::BodyEnds(key, id, BodyEnd::Lost));
         } else if announced.wanted && size > announced.told {
             announced.wanted = false;
             announced.told = size;
-            if let Some(request) = request.and_then(|request| self.exchange.requests.get(request))
-                && let Place::Worker(id, serial) = request.place
-                && let Some(worker) = self.cx.workers.get_mut(id)
+            if let Some(Place::Worker(id, serial)) = request.map(|request| request.place)
+                && let Some(worker) = cx.workers.get_mut(id)
             {
                 encode_grown(&mut worker.orders, serial, false, size);
             }
         }
-    }
-
-    /// A body in chunks has become too large.
-    fn refuse_chunks(&mut self, key: ConnKey, request: Option<RequestId>, now: Instant) {
-        self.cx.ledger.counters.refused += 1;
-        if self.cx.ledger.complaints.pass(Complaint::Refused, now) {
-            let about = self.about_body(key);
-            log_about!(warn, about, status = 413, "refused: a body beyond limits.upload");
-        }
-        self.refuse_coming(key, request, 413, now);
     }
 }

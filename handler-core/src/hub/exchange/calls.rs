@@ -10,11 +10,11 @@ use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::Beside;
-use crate::hub::request::{Asked, Asking, Body, Called, Plan, Planned};
+use crate::hub::request::{Asked, Asking, Called, Plan, Planned};
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::origin;
 use mongrel2_wire::Envelope;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 impl Exchange {
@@ -116,21 +116,11 @@ pub(super) fn plan_call(cx: &mut Context, asked: &Asked<'_>, method: &[u8], now:
         let plan = explain(413, &cors, &format!("a message to this channel has at most {max} bytes"));
         return Some(Planned::own(plan, meter));
     }
-    let Some((body, spool)) = place_call_body(asked) else {
+    let Some((body, spool)) = cx.place_body(asked, false) else {
         return Some(Planned::own(own_answer(413, None), meter));
     };
     let asking = Asking { call, cors, message: asked.message.to_vec(), body: None };
     Some(Planned { plan: Plan::Call(Box::new(asking)), raw: false, meter, body, spool })
-}
-
-/// Where the body of a request to a channel will be, and its file. `None`: there is no place for it.
-fn place_call_body(asked: &Asked<'_>) -> Option<(Body, Option<PathBuf>)> {
-    Some(match asked.body {
-        Body::Parts => (Body::Collected, Some(asked.new_file.clone()?)),
-        // It comes again when the file is whole.
-        Body::Growing => (Body::Whole, None),
-        body => (body, asked.spool.clone()),
-    })
 }
 
 /// The header lines by which a browser lets a page of another host read the answer. `None`: that page may not come.

@@ -37,6 +37,15 @@ impl Exchange {
         cx.outbox.conns.list_if_idle(key, now);
     }
 
+    /// It is the turn of a request, and the body is there that it has waited for.
+    pub(in crate::hub) fn go_on_with_body(&mut self, cx: &mut Context, key: RequestId, now: Instant) {
+        match self.requests.get(key).map(|request| &request.plan) {
+            Some(Plan::Run { app, .. }) => self.submit(cx, key, *app, now),
+            Some(Plan::Call(_)) => self.begin_call(cx, key),
+            _ => {}
+        }
+    }
+
     /// Puts a new request behind the others of its connection.
     pub(in crate::hub) fn enqueue(
         &mut self,

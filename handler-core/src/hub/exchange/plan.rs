@@ -15,7 +15,6 @@ use crate::hub::request::{Asked, Body, Plan, Planned};
 use crate::worker::protocol::{Handler, encode_job};
 use kennel_http::percent::normal_path;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::time::Instant;
 
 impl Exchange {
@@ -127,7 +126,7 @@ impl Exchange {
         now: Instant,
     ) -> Planned {
         let meter = cx.meter_of(app, handler);
-        let Some((body, spool)) = place_body(cx, app, handler, asked) else {
+        let Some((body, spool)) = cx.place_body(asked, cx.apps[app].streams(handler)) else {
             cx.refuse(asked.key.link, asked.envelope, "there is no folder for a body in parts", now);
             return Planned::own(own_answer(413, None), meter);
         };
@@ -173,23 +172,4 @@ impl Exchange {
         self.name = name;
         Plan::Run { app, job, near: Near::Any }
     }
-}
-
-/// Where the body of a request will be for the handler that answers it, and the file that is the hub's to delete. `None`:
-/// there is no place for it.
-fn place_body(
-    cx: &Context,
-    app: AppId,
-    handler: Handler,
-    asked: &Asked<'_>,
-) -> Option<(Body, Option<PathBuf>)> {
-    let streams = cx.apps[app].streams(handler);
-    Some(match asked.body {
-        Body::Parts if streams => (Body::Parts, None),
-        Body::Parts => (Body::Collected, Some(asked.new_file.clone()?)),
-        Body::Growing if streams => (Body::Growing, None),
-        // It comes again when the file is whole.
-        Body::Growing => (Body::Whole, None),
-        body => (body, asked.spool.clone()),
-    })
 }

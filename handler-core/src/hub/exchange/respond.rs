@@ -48,6 +48,14 @@ impl Exchange {
         }
     }
 
+    /// A request whose turn has not come gets one of the hub's own pages when it comes.
+    pub(in crate::hub) fn fail_in_turn(&mut self, cx: &Context, key: RequestId, status: u16) {
+        if let Some(request) = self.requests.get_mut(key) {
+            let before = std::mem::replace(&mut request.plan, own_page(cx, status));
+            self.recycle(before);
+        }
+    }
+
     /// Answers a request with this, whatever it was to be answered with.
     pub(in crate::hub) fn answer_plan(&mut self, cx: &mut Context, key: RequestId, plan: Plan, now: Instant) {
         let Some(request) = self.requests.get_mut(key) else { return };

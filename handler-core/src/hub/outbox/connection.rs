@@ -169,6 +169,14 @@ impl Connections {
         }
     }
 
+    /// Ends a connection at once. What is under way from it says nothing any more.
+    pub fn end(&mut self, key: ConnKey, now: Instant) {
+        let conn = self.map.entry(key).or_default();
+        conn.closed = true;
+        conn.pacer.sent(0, false, now);
+        self.list_if_idle(key, now);
+    }
+
     /// Drops idle entries that are not needed: open ones after their pacing window, closed ones
     /// once nothing of them can be under way any more. Returns those that wait for credits.
     pub fn sweep(&mut self, now: Instant) -> Swept {

@@ -114,4 +114,11 @@ impl Outbox {
             self.outgoing.reply(link, |out| reply::encode_control(out, sender, targets, control));
         }
     }
+
+    /// The same for one connection, unless an earlier run of its server had it.
+    pub fn control_one(&mut self, servers: &Servers, key: ConnKey, control: Control) {
+        if servers[key.link].incarnation == key.incarnation {
+            self.control(servers, key.link, &[key.id], control);
+        }
+    }
 }
