@@ -5,13 +5,14 @@ use super::apps::app::AppSpec;
 use super::body_files::BodyFiles;
 use super::effect::Effect;
 use super::event::Event;
-use super::ids::{AppId, ConnKey, LinkId};
+use super::ids::{AppId, ConnKey, Job, LinkId, WorkerId};
 use super::ledger::Ledger;
-use super::ledger::about::{About, message_of};
+use super::ledger::about::{About, log_about, message_of};
+use super::ledger::counters::Complaint;
 use super::ledger::traffic::MeterId;
 use super::limits::Limits;
 use super::outbox::Outbox;
-use super::request::{Place, Plan, Request};
+use super::request::{Asked, Body, Place, Plan, Request};
 use super::servers::Servers;
 use super::servers::clients::Clients;
 use super::workers::Workers;
@@ -20,7 +21,12 @@ use crate::worker::protocol::Handler;
 use kennel_http::Persistence;
 use mongrel2_wire::{ConnId, Envelope};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Instant;
+use tracing::warn;
+
+/// The most bytes of a bad message's path that a log line shows.
+const SHOWN: usize = 80;
 
 /// The parts below: a part above them is driven with `&mut Context`, calls these, and tells the other parts above by
 /// [`events`](Self::events).
@@ -130,6 +136,62 @@ impl Context {
     pub fn hold(&mut self, now: Instant) {
         let due = now + self.limits.keep_alive;
         self.servers.keep_alive.get_or_insert(due);
+    }
+
+    /// A message is refused. The log says why, unless that has been said too often.
+    pub fn refuse(&mut self, link: LinkId, envelope: &Envelope<'_>, reason: &str, now: Instant) {
+        self.ledger.counters.refused += 1;
+        if self.ledger.complaints.pass(Complaint::Refused, now) {
+            let incarnation = self.servers[link].incarnation;
+            match ConnId::try_from(envelope.conn_id) {
+                Ok(id) => {
+                    let about = About::message(ConnKey { link, incarnation, id }, envelope);
+                    log_about!(warn, about, "refused: {reason}");
+                }
+                Err(_) => {
+                    let path = String::from_utf8_lossy(&envelope.path[..envelope.path.len().min(SHOWN)]);
+                    warn!(link = link.0, conn = envelope.conn_id, path = &*path, "refused: {reason}");
+                }
+            }
+        }
+    }
+
+    /// Whether a message names a host that this site does not answer to. The log says so.
+    pub fn refuses_host(&mut self, link: LinkId, envelope: &Envelope<'_>, now: Instant) -> bool {
+        let Some(hosts) = self.servers.hosts.as_ref().filter(|_| self.servers.own_link != Some(link)) else {
+            return false;
+        };
+        if hosts.allow(envelope) {
+            return false;
+        }
+        let complaint = hosts.complaint();
+        self.refuse(link, envelope, complaint, now);
+        true
+    }
+
+    /// What is behind a worker's serial, which the worker holds no longer.
+    pub fn take_job(&mut self, id: WorkerId, serial: u64) -> Option<Job> {
+        let worker = self.workers.get_mut(id)?;
+        let job = worker.jobs.remove(&serial);
+        if job.is_some() {
+            worker.pace.note_begun(serial);
+        }
+        worker.has_answered = true;
+        if job.is_none() {
+            self.ledger.counters.answers_too_late += 1;
+        }
+        job
+    }
+
+    /// The worker of an app with the fewest unanswered jobs, if one has room.
+    pub fn least_loaded(&self, app: AppId) -> Option<WorkerId> {
+        self.apps[app].least_loaded(&self.workers, self.limits.worker_jobs)
+    }
+
+    /// Where the body of a request will be for whoever answers it, who `streams` it or not, and the file that is the hub's to
+    /// delete. `None`: there is no place for it.
+    pub fn place_body(&mut self, asked: &Asked<'_>, streams: bool) -> Option<(Body, Option<PathBuf>)> {
+        self.body_files.place(&self.boot, streams, (asked.body, asked.spool.as_deref()))
     }
 
     /// Where requests for this handler of an app are counted.

@@ -21,6 +21,7 @@
 //! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
 //! numbers, and what they may do to it; `taps` shows what passes.
 
+pub mod answers;
 mod apps;
 mod bodies;
 mod body_files;
@@ -38,6 +39,7 @@ mod operator;
 mod outbox;
 mod processes;
 mod request;
+mod router;
 mod servers;
 mod shims_live;
 #[cfg(test)]
@@ -49,7 +51,6 @@ pub use apps::app::AppSpec;
 pub use apps::routes;
 pub use apps::sharing::{Affinity, AffinityError, Sharing};
 pub use effect::Effect;
-pub use exchange::answers;
 pub use ids::{AppId, ConnKey, LinkId, RequestId, WorkerId};
 pub use ledger::counters::Counters;
 pub use ledger::taps::TapFilter;
@@ -66,7 +67,6 @@ use event::Event;
 use exchange::Exchange;
 use exchange::raw_clients::disconnect;
 use ids::LiveId;
-use kennel_http::Persistence;
 use kennel_http::proxies::TrustedProxies;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
@@ -77,7 +77,6 @@ use outbox::Outbox;
 use outbox::connection::Conn;
 use outbox::flush::{Outcome, Sending, Source};
 use outbox::stalled::{GivenUp, Why};
-use request::{Called, Plan, Request};
 use servers::link::Link;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -94,6 +93,8 @@ pub struct Hub {
     outcomes: Vec<Outcome>,
     next_deadline_check: Option<Instant>,
     stopped: bool,
+    /// How many events at the beginning wait for a call of [`settle`](Self::settle) that is under way.
+    settled: usize,
 }
 
 impl Hub {
@@ -105,12 +106,13 @@ impl Hub {
     pub fn new(limits: Limits, boot: &str, links: usize, apps: Vec<AppSpec>) -> Self {
         Self {
             live: Live::new(limits.rooms),
-            exchange: Exchange { name: boot.to_owned(), ..Exchange::default() },
+            exchange: Exchange::new(boot),
             bodies: Bodies::default(),
             cx: Context::new(limits, boot, links, apps),
             outcomes: Vec::new(),
             next_deadline_check: None,
             stopped: false,
+            settled: 0,
         }
     }
 
@@ -168,11 +170,13 @@ impl Hub {
     /// Lets time pass: deadlines, pauses that are over, connections to forget. Then puts together
     /// what this turn has to send.
     pub fn finish_turn(&mut self, now: Instant) {
-        self.tell_raw_handler(now);
+        self.exchange.tell_raw_handler(&mut self.cx, now);
+        self.settle(now);
         self.beat(!self.exchange.requests.is_empty(), now);
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
             stop::excuse_pause(&mut self.cx, now - due);
-            self.expire_requests(now);
+            self.exchange.expire_requests(&mut self.cx, now);
+            self.settle(now);
             stop::check_workers(&mut self.cx, now);
             self.settle(now);
             self.fill_all(now);
@@ -297,24 +301,25 @@ impl Hub {
 
     fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
-            Outcome::Ready(key) => self.advance(key, now),
+            Outcome::Ready(key) => self.cx.events.push(Event::Ready(key)),
             Outcome::Closed(key) => {
                 // A live connection ends before its close is sent; but others can close it too: an answer to HTTP that
                 // came by the same connection, a raw script.
                 self.exchange.raw_clients.forget(key);
                 self.live_disconnected(key, now);
                 if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
-                    self.stream_gone(id, key);
+                    self.live.stream_gone(id, key);
                 }
-                self.drop_requests(key);
+                self.exchange.drop_requests(&mut self.cx, key);
                 // Raw messages that came before the close still reach their script.
-                self.advance(key, now);
+                self.cx.events.push(Event::Ready(key));
             }
             Outcome::Dropped(key, dropped) => {
                 let about = self.about_connection(key);
                 log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
             }
         }
+        self.settle(now);
     }
 
     /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
@@ -341,30 +346,10 @@ impl Hub {
                 }
             }
             self.live_disconnected(key, now);
-            self.drop_connection(key);
+            self.drop_connection(key, now);
         }
         for (id, unproven) in self.cx.outbox.conns.released.drain(..) {
             self.live.lives.stop_waiting(id, unproven);
-        }
-    }
-
-    /// Closes a connection once everything that was written for it is sent. What it still sends is
-    /// ignored, and requests without an answer get none.
-    fn close_connection(&mut self, key: ConnKey) {
-        if self.cx.outbox.close(key) {
-            self.drop_requests(key);
-        }
-    }
-
-    /// Closes a connection after the answers to what it has asked so far.
-    fn close_in_turn(&mut self, key: ConnKey) {
-        let conn = self.cx.outbox.conns.map.entry(key).or_default();
-        match conn.waiting.back().copied().or(conn.current) {
-            Some(last) if self.exchange.requests[last].http => {
-                self.exchange.requests[last].persistence = Persistence::Close;
-                conn.deaf = true;
-            }
-            _ => self.close_connection(key),
         }
     }
 
@@ -387,70 +372,38 @@ impl Hub {
     /// Hands what the parts have to tell each other to those whom it concerns. What an event causes comes before the next
     /// one, as if the parts had called each other.
     fn settle(&mut self, now: Instant) {
-        let mut next: Vec<Event> = self.cx.events.drain(..).rev().collect();
-        while let Some(event) = next.pop() {
-            self.handle_event(event, now);
-            next.extend(self.cx.events.drain(..).rev());
-        }
-    }
-
-    /// The response to a request is a session's stream of events: that is written already.
-    fn answer_is_carried(&mut self, called: Called, now: Instant) {
-        if !self.exchange.requests.contains_key(called.request) {
-            return;
-        }
-        self.cx.ledger.taps.note_answer(called.request, 200, now);
-        let request = self.take_request(called.request);
-        self.cx.ledger.counters.answers += 1;
-        self.cx.ledger.traffic.answered(request.meter, request.since, 200, now);
-        if let Some(conn) =
-            self.cx.outbox.conns.map.get_mut(&called.conn).filter(|conn| conn.carries.is_some())
-        {
-            for waiting in std::mem::take(&mut conn.waiting) {
-                self.remove_request(waiting);
+        // The events are a stack: the next one is the last. Those below `base` wait for a call of this that is under way.
+        let base = self.settled;
+        loop {
+            self.cx.events[self.settled..].reverse();
+            if self.cx.events.len() <= base {
+                break;
             }
+            let Some(event) = self.cx.events.pop() else { break };
+            self.settled = self.cx.events.len();
+            self.handle_event(event, now);
         }
-        self.leave(called.conn, called.request, now);
+        self.settled = base;
     }
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Closing(key) => self.drop_requests(key),
-            Event::Gone(key) => self.drop_connection(key),
-            Event::Ready(key) => self.advance(key, now),
-            Event::Fail(request, status) => self.answer_with(request, status, now),
-            Event::Answer(request, plan) => {
-                if let Some(state) = self.exchange.requests.get_mut(request) {
-                    state.plan = plan;
-                    self.answer_by_plan(request, now);
-                }
-            }
-            Event::Call(called, asking) => self.answer_call(called, *asking, now),
-            Event::Carried(called) => self.answer_is_carried(called, now),
-            Event::Hold(request, session) => {
-                if let Some(request) = self.exchange.requests.get_mut(request) {
-                    // The client's time is not the script's.
-                    request.deadline = None;
-                    request.plan = Plan::Held(session);
-                }
-            }
+            Event::Closing(key) => self.exchange.drop_requests(&mut self.cx, key),
+            Event::Gone(key) => self.drop_connection(key, now),
+            Event::Ready(key) => self.exchange.advance(&mut self.cx, key, now),
+            Event::Fail(request, status) => self.exchange.answer_with(&mut self.cx, request, status, now),
+            Event::Answer(request, plan) => self.exchange.answer_plan(&mut self.cx, request, plan, now),
+            Event::Call(called, asking) => self.live.answer_call(&mut self.cx, called, *asking, now),
+            Event::Carried(called) => self.exchange.carry(&mut self.cx, called, now),
+            Event::Hold(request, session) => self.exchange.hold(request, session),
             Event::AnswerAndClose(request, plan) => {
-                if let Some(state) = self.exchange.requests.get_mut(request) {
-                    state.plan = plan;
-                    state.persistence = Persistence::Close;
-                    self.answer_by_plan(request, now);
-                }
+                self.exchange.answer_and_close(&mut self.cx, request, plan, now);
             }
-            Event::Refuse(key, status) => self.answer_at_once(key, status, now),
-            Event::RefuseWith(key, plan) => {
-                if !self.cx.outbox.is_finished(key) {
-                    let request = Request::new(key, plan, now, self.cx.limits.request_timeout);
-                    self.enqueue(key, request, now);
-                }
-            }
-            Event::HeldGone(session, request) => self.poll_gone(session, request),
+            Event::Refuse(key, status) => self.exchange.answer_at_once(&mut self.cx, key, status, now),
+            Event::RefuseWith(key, plan) => self.exchange.refuse_with(&mut self.cx, key, plan, now),
+            Event::HeldGone(session, request) => self.live.poll_gone(session, request),
             Event::BodyUnwanted(request, key) => self.bodies.forget_by(request, key),
-            Event::Requeue(request) => self.requeue(request, now),
+            Event::Requeue(request) => self.exchange.requeue(&mut self.cx, request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
                 self.live_lost((worker, number), live, serial, hung, now);
             }
@@ -460,8 +413,8 @@ impl Hub {
                 }
             }
             Event::AppHasRoom(app) => self.assign_waiting(app, now),
-            Event::FailInTurn(request, status) => self.fail_in_turn(request, status),
-            Event::BodyIsThere(request) => self.go_on_with_body(request, now),
+            Event::FailInTurn(request, status) => self.exchange.fail_in_turn(&self.cx, request, status),
+            Event::BodyIsThere(request) => self.exchange.go_on_with_body(&mut self.cx, request, now),
             Event::BodyWhole(id, persistence, share) => {
                 if let Some(request) = self.exchange.requests.get_mut(id) {
                     request.stored = share.unwrap_or(request.stored);
@@ -554,7 +507,7 @@ impl Hub {
         let carries = |conn: &Conn| conn.carries.is_some();
         if self.live_disconnected(key, now) || self.cx.outbox.conns.map.get(&key).is_some_and(carries) {
             // Mongrel2 gave the number to somebody else, so its last owner is gone.
-            self.drop_connection(key);
+            self.drop_connection(key, now);
         }
         let taken = self.live.handle_handshake(&mut self.cx, key, envelope, head, message, now);
         self.settle(now);

@@ -148,7 +148,8 @@ impl Hub {
     /// Under a stop, answers requests that no worker will ever take.
     pub(super) fn give_up_queues(&mut self, now: Instant) {
         while let Some(request) = stop::next_hopeless(&mut self.cx) {
-            self.refuse_overload(request, "kennel stops, and no worker is left", now);
+            self.exchange.refuse_overload(&mut self.cx, request, "kennel stops, and no worker is left", now);
+            self.settle(now);
         }
     }
 
@@ -216,7 +217,8 @@ impl Hub {
         };
         let route = self.cx.ledger.traffic.route_of(request.meter);
         log_about!(warn, about, status, route, "{text}");
-        self.answer_with(id, status, now);
+        self.exchange.answer_with(&mut self.cx, id, status, now);
+        self.settle(now);
     }
 
     /// The log says what a worker runs that is killed since it does not end.
@@ -233,9 +235,10 @@ impl Hub {
 
     /// Every worker of an app keeps dying at once: what waits for one is refused, unless there is one after all.
     pub(super) fn refuse_queue(&mut self, app: AppId, now: Instant) {
-        if self.cx.apps[app].is_down() && self.least_loaded(app).is_none() {
+        if self.cx.apps[app].is_down() && self.cx.least_loaded(app).is_none() {
             for request in std::mem::take(&mut self.cx.apps[app].queue) {
-                self.refuse_overload(request, "no worker is left", now);
+                self.exchange.refuse_overload(&mut self.cx, request, "no worker is left", now);
+                self.settle(now);
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::hub::ids::{AppId, ConnKey, RequestId, WorkerId};
 use crate::hub::ledger::traffic::MeterId;
 use kennel_http::Persistence;
 use kennel_http::client_address::ClientAddress;
+use mongrel2_wire::{Envelope, Head};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,41 @@ pub(in crate::hub) enum Plan {
 impl Plan {
     /// In place of a plan that was taken away.
     pub const NONE: Self = Self::Answer { status: 500, head: String::new(), body: String::new() };
+}
+
+/// An HTTP request as it arrived.
+#[derive(Debug)]
+pub(in crate::hub) struct Asked<'a> {
+    pub key: ConnKey,
+    pub envelope: &'a Envelope<'a>,
+    pub head: &'a Head<'a>,
+    pub message: &'a [u8],
+    /// The file with its body.
+    pub spool: Option<PathBuf>,
+    /// Whether the body is there, and if not, how it comes: `Parts` or `Growing`. `Collected`: it is in its file, whose
+    /// size is not known yet.
+    pub body: Body,
+}
+
+/// Who answers a request.
+#[derive(Debug)]
+pub(in crate::hub) struct Planned {
+    pub plan: Plan,
+    /// The raw handler does.
+    pub raw: bool,
+    /// Where the request is counted.
+    pub meter: MeterId,
+    /// Where the body is, for whoever answers.
+    pub body: Body,
+    /// The file that it is in, or will be, if that is the hub's to delete.
+    pub spool: Option<PathBuf>,
+}
+
+impl Planned {
+    /// The hub itself answers.
+    pub fn own(plan: Plan, meter: MeterId) -> Self {
+        Self { plan, raw: false, meter, body: Body::Whole, spool: None }
+    }
 }
 
 /// Where its body is.
@@ -134,6 +170,8 @@ pub(in crate::hub) struct Request {
     pub begun: bool,
     /// When it gets 504. An answer that has begun may take as long as it likes.
     pub deadline: Option<Instant>,
+    /// A worker has asked for parts of its body, which no other worker can have.
+    pub parts_taken: bool,
     /// The client left; an answer is dropped.
     pub gone: bool,
 }
@@ -158,6 +196,7 @@ impl Request {
             takes_chunks: false,
             begun: false,
             deadline: Some(now + timeout),
+            parts_taken: false,
             gone: false,
         }
     }
@@ -165,6 +204,19 @@ impl Request {
     /// Whether nothing that comes behind it on its connection is answered.
     pub fn is_last(&self) -> bool {
         self.http && !self.raw && self.persistence == Persistence::Close && !self.body.is_arriving()
+    }
+
+    /// Where it belongs.
+    pub fn near(&self) -> Near {
+        match self.plan {
+            Plan::Run { near, .. } => near,
+            _ => Near::Any,
+        }
+    }
+
+    /// Whether parts of its body were given to a worker.
+    pub fn has_lost_parts(&self) -> bool {
+        self.body == Body::Parts && (self.parts_taken || self.gone)
     }
 
     /// Its number, if it is one that has an answer.

@@ -4,24 +4,11 @@ use crate::hub::Hub;
 use crate::hub::apps::channels::Channels;
 use crate::hub::ids::*;
 use crate::hub::live::Pending;
-use crate::hub::request::{Asking, Called};
 use crate::worker::protocol::Action;
 use mongrel2_wire::{Envelope, Head};
 use std::time::Instant;
 
 impl Hub {
-    pub(in crate::hub) fn adopt_orphans(&mut self, app: AppId, now: Instant) {
-        let result = self.live.adopt_orphans(&mut self.cx, app, now);
-        self.settle(now);
-        result
-    }
-
-    pub(in crate::hub) fn answer_call(&mut self, request: Called, asking: Asking, now: Instant) {
-        let result = self.live.answer_call(&mut self.cx, request, asking, now);
-        self.settle(now);
-        result
-    }
-
     pub(in crate::hub) fn answer_ready_polls(&mut self, now: Instant) {
         let result = self.live.answer_ready_polls(&mut self.cx, now);
         self.settle(now);
@@ -154,10 +141,6 @@ impl Hub {
         result
     }
 
-    pub(in crate::hub) fn poll_gone(&mut self, number: u64, request: RequestId) {
-        self.live.poll_gone(number, request)
-    }
-
     pub(in crate::hub) fn publish(
         &mut self,
         room: &[u8],
@@ -171,18 +154,6 @@ impl Hub {
         result
     }
 
-    pub(in crate::hub) fn pump_listed(&mut self, worker: WorkerId, now: Instant) {
-        let result = self.live.pump_listed(&mut self.cx, worker, now);
-        self.settle(now);
-        result
-    }
-
-    pub(in crate::hub) fn pump_next(&mut self, worker: WorkerId, now: Instant) {
-        let result = self.live.pump_next(&mut self.cx, worker, now);
-        self.settle(now);
-        result
-    }
-
     pub(in crate::hub) fn remap_live(&mut self, app: AppId, old: &Channels) {
         self.live.remap_live(&mut self.cx, app, old)
     }
@@ -191,9 +162,5 @@ impl Hub {
         let result = self.live.send_live(&mut self.cx, id, binary, payload, now);
         self.settle(now);
         result
-    }
-
-    pub(in crate::hub) fn stream_gone(&mut self, id: LiveId, key: ConnKey) {
-        self.live.stream_gone(id, key)
     }
 }

@@ -1,17 +1,18 @@
 //! Requests whose bodies do not come whole in one message: what exchange and bodies have to do with each other.
 
 use super::Hub;
+use super::answers::{own_answer, own_page};
 use super::bodies::progress::LOST;
 use super::bodies::streamed::Taken;
 use super::bodies::{Beginning, NotIn};
 use super::effect::Effect;
-use super::exchange::receive::{Asked, Planned, own_answer};
-use super::ids::{AppId, ConnKey, Job, LinkId, RequestId, WorkerId};
+use super::event::Event;
+use super::exchange::complain_of_overload;
+use super::ids::{ConnKey, Job, LinkId, RequestId, WorkerId};
 use super::ledger::about::{About, log_about};
 use super::ledger::counters::Complaint;
 use super::ledger::traffic::MeterId;
-use super::request::{Body, BodyEnd, Plan, Request};
-use crate::worker::protocol::Handler;
+use super::request::{Asked, Body, BodyEnd, Plan, Planned, Request};
 use kennel_http::Persistence;
 use mongrel2_wire::reply::Control;
 use mongrel2_wire::{Envelope, Head, Kind};
@@ -92,7 +93,7 @@ impl Hub {
         let is_start = head.kind == Kind::UploadStart;
         let body = if is_start { Body::Growing } else { Body::Whole };
         let mut asked = Asked { key, envelope, head, message, spool: Some(path.clone()), body };
-        self.make_room_for_next(key);
+        self.exchange.make_room_for_next(&mut self.cx, key);
         if is_start {
             self.upload_started(&asked, path, now);
             return true;
@@ -100,8 +101,9 @@ impl Hub {
         match self.bodies.spooled.complete(key, &path) {
             None => {
                 // It began before this hub did, or somebody guessed the name of a file.
-                self.refuse(key.link, envelope, "an upload that nobody saw begin", now);
-                self.answer_at_once(key, 503, now);
+                self.cx.refuse(key.link, envelope, "an upload that nobody saw begin", now);
+                self.cx.events.push(Event::Refuse(key, 503));
+                self.settle(now);
             }
             Some(announced) if announced.request.is_some() => {
                 let request = announced.request.and_then(|id| self.exchange.requests.get_mut(id));
@@ -135,11 +137,11 @@ impl Hub {
         let method = asked.head.method.bytes();
         let planned = match self.refuse_at_start(asked, now) {
             Some(refused) => refused,
-            None => self.plan(asked, &method, now),
+            None => self.exchange.plan(&mut self.cx, asked, &method, now),
         };
         if let Plan::Run { .. } | Plan::Call(_) = planned.plan {
             if planned.body != Body::Growing {
-                self.recycle(planned.plan);
+                self.exchange.recycle(planned.plan);
                 return;
             }
             self.cx.ledger.counters.requests += 1;
@@ -158,11 +160,11 @@ impl Hub {
         message: &[u8],
         now: Instant,
     ) -> bool {
-        if self.cx.body_files.folder.is_none() && self.raw_app().is_some() {
+        if self.cx.body_files.folder.is_none() && self.cx.apps.raw().is_some() {
             return false;
         }
         if self.bodies.streamed.is_known(key) {
-            self.refuse(key.link, envelope, "a body within a body", now);
+            self.cx.refuse(key.link, envelope, "a body within a body", now);
             self.break_off(key, now);
             return true;
         }
@@ -185,17 +187,17 @@ impl Hub {
         match self.bodies.streamed.take(&mut self.cx, key, (part, envelope.body), request, now) {
             Taken::Fits => self.settle(now),
             Taken::Unexpected if self.cx.outbox.is_finished(key) => {}
-            Taken::Unexpected if self.raw_app().is_some() => return false,
+            Taken::Unexpected if self.cx.apps.raw().is_some() => return false,
             Taken::Unexpected => {
-                self.refuse(key.link, envelope, "a part of a body that nobody waits for", now);
+                self.cx.refuse(key.link, envelope, "a part of a body that nobody waits for", now);
                 self.cx.outbox.control_one(&self.cx.servers, key, Control::Cancel);
             }
             Taken::Wrong(problem) => {
-                self.refuse(key.link, envelope, problem, now);
+                self.cx.refuse(key.link, envelope, problem, now);
                 self.break_off(key, now);
             }
             Taken::TooLarge(request) => {
-                self.refuse(key.link, envelope, "a body beyond limits.upload", now);
+                self.cx.refuse(key.link, envelope, "a body beyond limits.upload", now);
                 self.refuse_body(request, 413, now);
             }
         }
@@ -208,12 +210,14 @@ impl Hub {
         let (envelope, head) = (asked.envelope, asked.head);
         match self.bodies.refusal(&self.cx, asked.key, (envelope, head))? {
             NotIn::TooLarge => {
-                self.refuse(asked.key.link, envelope, "a body beyond limits.upload", now);
+                self.cx.refuse(asked.key.link, envelope, "a body beyond limits.upload", now);
                 return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
             }
             NotIn::TooMuch(bound) => {
                 self.cx.ledger.counters.overloaded += 1;
-                self.complain_of_overload(|_| About::message(asked.key, envelope), bound, now);
+                if self.cx.ledger.complaints.pass(Complaint::Overload, now) {
+                    complain_of_overload(&About::message(asked.key, envelope), bound);
+                }
             }
             NotIn::TooMany(client) => {
                 self.cx.ledger.counters.overloaded += 1;
@@ -230,7 +234,7 @@ impl Hub {
                 }
             }
         }
-        Some(Planned::own(self.own_page(503), MeterId::NOBODY))
+        Some(Planned::own(own_page(&self.cx, 503), MeterId::NOBODY))
     }
 
     /// A connection ends: the log says so if an upload had begun there and is not whole.
@@ -249,23 +253,6 @@ impl Hub {
 
 /// What requests and bodies say to each other.
 impl Hub {
-    /// Where the body of a request will be for whoever answers it, and the file that is the hub's to delete. `None`:
-    /// there is no place for it.
-    pub(super) fn place_body(
-        &mut self,
-        app: AppId,
-        handler: Handler,
-        asked: &Asked<'_>,
-    ) -> Option<(Body, Option<PathBuf>)> {
-        let streams = self.cx.apps[app].streams(handler);
-        self.cx.body_files.place(&self.cx.boot, streams, (asked.body, asked.spool.as_deref()))
-    }
-
-    /// A new file for a body; `None`: there is no folder for them.
-    pub(super) fn next_body_file(&mut self) -> Option<PathBuf> {
-        self.cx.body_files.next(&self.cx.boot)
-    }
-
     /// A request whose body is not there, or not measured, is about to take its place.
     pub(super) fn begin_body(
         &mut self,
@@ -294,17 +281,6 @@ impl Hub {
         let Some(Job::Request(request)) = job else { return };
         let Some(request) = self.exchange.requests.get_mut(*request) else { return };
         self.bodies.want(&mut self.cx, (id, serial), request, bytes);
-    }
-
-    /// A request is forgotten: nobody takes the rest of its body.
-    pub(super) fn forget_body(&mut self, key: RequestId, request: &Request) {
-        self.bodies.forget(key, request);
-    }
-
-    /// Whether parts of its body were given to a worker, which nobody else can have.
-    pub(super) fn has_lost_parts(&self, request: RequestId) -> bool {
-        let request = self.exchange.requests.get(request);
-        request.is_some_and(|request| self.bodies.has_lost_parts(request))
     }
 
     /// Grants what the takers of bodies have room for.
@@ -351,7 +327,9 @@ impl Hub {
             }
             BodyEnd::NoPlace(bound) => {
                 self.cx.ledger.counters.overloaded += 1;
-                self.complain_of_overload(|hub| hub.about_body(key), bound, now);
+                if self.cx.ledger.complaints.pass(Complaint::Overload, now) {
+                    complain_of_overload(&self.about_body(key), bound);
+                }
                 503
             }
             BodyEnd::Lost => {
@@ -382,28 +360,10 @@ impl Hub {
         }
     }
 
-    /// The body is there that a request has waited for, and it is the request's turn.
-    pub(super) fn go_on_with_body(&mut self, id: RequestId, now: Instant) {
-        match self.exchange.requests.get(id).map(|request| &request.plan) {
-            Some(Plan::Run { app, .. }) => self.submit(id, *app, now),
-            Some(Plan::Call(_)) => self.handle_call(id, now),
-            _ => {}
-        }
-    }
-
-    /// A request whose turn has not come gets one of the hub's own pages when it comes.
-    pub(super) fn fail_in_turn(&mut self, id: RequestId, status: u16) {
-        let page = self.own_page(status);
-        if let Some(request) = self.exchange.requests.get_mut(id) {
-            let plan = std::mem::replace(&mut request.plan, page);
-            self.recycle(plan);
-        }
-    }
-
     /// Ends a connection whose body makes no sense any more, as if its client had left.
     fn break_off(&mut self, key: ConnKey, now: Instant) {
         self.cx.outbox.control_one(&self.cx.servers, key, Control::Cancel);
-        self.drop_connection(key);
+        self.drop_connection(key, now);
         self.exchange.raw_clients.forget(key);
         self.cx.outbox.conns.end(key, now);
     }

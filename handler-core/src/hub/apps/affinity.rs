@@ -5,15 +5,13 @@
 //! number of the worker that answered first. By a parameter of the query string, the seat is the one for which a hash of
 //! the value and the seat's number is highest (rendezvous hashing), so it does not depend on which workers run.
 
-use crate::hub::Hub;
-use crate::hub::apps::app::App;
+use crate::hub::apps::app::{App, Seat};
 use crate::hub::apps::sharing::Affinity;
-use crate::hub::ids::{AppId, RequestId, WorkerId};
-use crate::hub::request::{Place, Plan};
+use crate::hub::ids::{RequestId, WorkerId};
+use crate::hub::workers::Workers;
+use crate::hub::workers::worker::Worker;
 use kennel_http::{cookies, query};
 use mongrel2_wire::Envelope;
-use std::collections::VecDeque;
-use std::time::Instant;
 
 /// The cookie that names a visitor's worker.
 const COOKIE: &str = "kennel-worker";
@@ -84,99 +82,79 @@ fn seat_of(key: &[u8], seats: usize) -> usize {
     (0..seats).max_by_key(weight).unwrap_or(0)
 }
 
-impl Hub {
-    fn near_of(&self, request: RequestId) -> Near {
-        match self.exchange.requests[request].plan {
-            Plan::Run { near, .. } => near,
-            _ => Near::Any,
-        }
+impl App {
+    fn seated<'a>(&'a self, workers: &'a Workers) -> impl Iterator<Item = (&'a Seat, WorkerId, &'a Worker)> {
+        self.seats.iter().filter_map(|seat| {
+            let id = seat.worker?;
+            Some((seat, id, workers.get(id)?))
+        })
     }
 
-    /// The worker that may have a request now.
-    pub(in crate::hub) fn worker_for(&self, request: RequestId, app: AppId) -> Option<WorkerId> {
-        let state = &self.cx.apps[app];
-        let near = self.near_of(request);
-        match state.bound_seat(near) {
-            Some(seat) => state.seats[seat]
-                .worker
-                .filter(|id| self.cx.workers[*id].has_room(self.cx.limits.worker_jobs)),
-            None if near == Near::Tell => self.least_visited(app),
-            None => self.least_loaded(app),
-        }
+    /// The worker with the fewest unanswered jobs, if one has room: each may hold so many.
+    pub(in crate::hub) fn least_loaded(&self, workers: &Workers, jobs: usize) -> Option<WorkerId> {
+        self.seated(workers)
+            .filter(|(_, _, worker)| worker.has_room(jobs))
+            .min_by_key(|(_, _, worker)| worker.jobs.len())
+            .map(|(_, id, _)| id)
     }
 
     /// A worker for a visitor who will stay: of those with the fewest unanswered requests, the one that was given the
     /// fewest visitors. On a quiet site the first worker would get all of them otherwise.
-    fn least_visited(&self, app: AppId) -> Option<WorkerId> {
-        let seats = self.cx.apps[app].seats.iter();
-        let seated = seats.filter_map(|seat| seat.worker.map(|id| (id, &self.cx.workers[id], seat.visitors)));
-        seated
-            .filter(|(_, worker, _)| worker.has_room(self.cx.limits.worker_jobs))
-            .min_by_key(|(_, worker, visitors)| (worker.jobs.len(), *visitors))
-            .map(|(id, ..)| id)
+    fn least_visited(&self, workers: &Workers, jobs: usize) -> Option<WorkerId> {
+        self.seated(workers)
+            .filter(|(_, _, worker)| worker.has_room(jobs))
+            .min_by_key(|(seat, _, worker)| (worker.jobs.len(), seat.visitors))
+            .map(|(_, id, _)| id)
     }
 
-    /// A worker was given a request.
-    pub(in crate::hub) fn note_visitor(&mut self, request: RequestId, worker: WorkerId) {
-        if let Plan::Run { app, near: Near::Tell, .. } = self.exchange.requests[request].plan {
-            let seats = &mut self.cx.apps[app].seats;
-            if let Some(seat) = seats.iter_mut().find(|seat| seat.worker == Some(worker)) {
-                seat.visitors += 1;
-            }
+    /// The worker that may have a request now which belongs there.
+    pub(in crate::hub) fn worker_for(&self, near: Near, workers: &Workers, jobs: usize) -> Option<WorkerId> {
+        match self.bound_seat(near).map(|seat| self.seats[seat].worker) {
+            Some(worker) => worker.filter(|id| workers.get(*id).is_some_and(|worker| worker.has_room(jobs))),
+            None if near == Near::Tell => self.least_visited(workers, jobs),
+            None => self.least_loaded(workers, jobs),
         }
     }
 
-    /// The place in the app's queue of the first request that this worker may have.
-    fn first_waiting(&self, app: AppId, worker: WorkerId) -> Option<usize> {
-        let state = &self.cx.apps[app];
-        if state.sharing.affinity.is_none() {
-            return (!state.queue.is_empty()).then_some(0);
+    /// Whether more requests wait than a queue of this length holds only since slow workers get fewer jobs ahead than they
+    /// may hold.
+    pub(in crate::hub) fn holds_back(&self, workers: &Workers, jobs: usize, queue: usize) -> bool {
+        let takes = self.seated(workers).filter(|(_, _, worker)| worker.takes_jobs());
+        let room: usize = takes.map(|(_, _, worker)| jobs.saturating_sub(worker.jobs.len())).sum();
+        self.queue.len() < queue.saturating_add(room)
+    }
+
+    /// A worker was given a request that belongs there.
+    pub(in crate::hub) fn note_visitor(&mut self, near: Near, worker: WorkerId) {
+        if near == Near::Tell
+            && let Some(seat) = self.seats.iter_mut().find(|seat| seat.worker == Some(worker))
+        {
+            seat.visitors += 1;
         }
-        let seat = state.seats.iter().position(|seat| seat.worker == Some(worker));
-        state.queue.iter().position(|request| {
-            let bound = state.bound_seat(self.near_of(*request));
+    }
+
+    /// The place in the queue of the first request that this worker may have; `near` says where one belongs.
+    pub(in crate::hub) fn first_waiting(
+        &self,
+        worker: WorkerId,
+        near: impl Fn(RequestId) -> Near,
+    ) -> Option<usize> {
+        if self.sharing.affinity.is_none() {
+            return (!self.queue.is_empty()).then_some(0);
+        }
+        let seat = self.seats.iter().position(|seat| seat.worker == Some(worker));
+        self.queue.iter().position(|request| {
+            let bound = self.bound_seat(near(*request));
             bound.is_none() || bound == seat
         })
     }
+}
 
-    /// Whether a request waits that this worker may have.
-    pub(in crate::hub) fn has_waiting(&self, app: AppId, worker: WorkerId) -> bool {
-        self.first_waiting(app, worker).is_some()
-    }
-
-    /// Takes the first request from the queue that this worker may have.
-    pub(in crate::hub) fn take_waiting(&mut self, app: AppId, worker: WorkerId) -> Option<RequestId> {
-        let at = self.first_waiting(app, worker)?;
-        self.cx.apps[app].queue.remove(at)
-    }
-
-    /// Gives the waiting requests of an app with affinity to their workers, as far as these have room.
-    pub(in crate::hub) fn assign_by_affinity(&mut self, app: AppId, now: Instant) {
-        let waiting = std::mem::take(&mut self.cx.apps[app].queue);
-        let mut rest = VecDeque::new();
-        for request in waiting {
-            match self.worker_for(request, app) {
-                Some(worker) => self.assign(request, worker, now),
-                None => rest.push_back(request),
-            }
-        }
-        self.cx.apps[app].queue = rest;
-    }
-
-    /// The head of a response, with the cookie that names its worker if the client is to learn that.
-    pub(in crate::hub) fn head_with_cookie(&self, request: RequestId, head: &[u8]) -> Option<Vec<u8>> {
-        let state = &self.exchange.requests[request];
-        let (Plan::Run { app, near: Near::Tell, .. }, Place::Worker(worker, _)) = (&state.plan, state.place)
-        else {
-            return None;
-        };
-        let number = self.cx.workers.get(worker)?.number;
-        let mount = self.cx.apps[*app].spec.mount.as_str();
-        let is_plain = mount.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
-        let path = if is_plain { mount } else { "/" };
-        let line = format!("Set-Cookie: {COOKIE}={number}; Path={path}; SameSite=Lax; HttpOnly\r\n");
-        Some([head, line.as_bytes()].concat())
-    }
+/// The header line that tells a client the number of its worker, for an app mounted there.
+pub(in crate::hub) fn cookie_line(number: u32, mount: &str) -> String {
+    let is_plain = mount.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';' && byte != b',');
+    let path = if is_plain { mount } else { "/" };
+    format!("Set-Cookie: {COOKIE}={number}; Path={path}; SameSite=Lax; HttpOnly\r\n")
 }
 
 #[cfg(test)]

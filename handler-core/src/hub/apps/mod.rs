@@ -48,6 +48,11 @@ impl Apps {
         }
     }
 
+    /// The app that takes what no route takes.
+    pub fn raw(&self) -> Option<AppId> {
+        self.list.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
+    }
+
     /// A channel of an app.
     pub fn channel(&self, app: AppId, route: u16) -> Option<&ChannelSpec> {
         self[app].channels.get(route)

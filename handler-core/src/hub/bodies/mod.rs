@@ -193,6 +193,7 @@ impl Bodies {
         match request.body {
             Body::Grown => encode_grown(&mut worker.orders, serial, true, 0),
             Body::Parts => {
+                request.parts_taken = true;
                 if !request.begun {
                     request.deadline = None;
                 }
@@ -254,23 +255,9 @@ impl Bodies {
     }
 
     /// A request is forgotten: nobody takes the rest of its body.
-    pub fn forget(&mut self, id: RequestId, request: &Request) {
-        match request.body {
-            Body::Parts | Body::Collected => self.streamed.forget_of(id, request.conn),
-            Body::Growing => self.spooled.abandon(request.conn, id),
-            Body::Whole | Body::Grown => {}
-        }
-    }
-
-    /// The same for one that is no more, by its connection.
     pub fn forget_by(&mut self, id: RequestId, key: ConnKey) {
         self.streamed.forget_of(id, key);
         self.spooled.abandon(key, id);
-    }
-
-    /// Whether parts of its body were given to a worker, which nobody else can have.
-    pub fn has_lost_parts(&self, request: &Request) -> bool {
-        request.body == Body::Parts && self.streamed.has_given(request.conn)
     }
 
     /// Whether an upload had begun by this connection and is not whole.

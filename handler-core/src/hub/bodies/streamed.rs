@@ -124,12 +124,7 @@ impl Arriving {
         self.parts.get(&key).map(|parts| parts.request)
     }
 
-    /// Nobody waits for the rest of it.
-    pub fn forget(&mut self, key: ConnKey) {
-        self.parts.remove(&key);
-    }
-
-    /// The same for what this request's was, if there is any.
+    /// Nobody waits for the rest of this request's body.
     pub fn forget_of(&mut self, request: RequestId, conn: ConnKey) {
         if self.parts.get(&conn).is_some_and(|parts| parts.request == request) {
             self.parts.remove(&conn);
@@ -305,11 +300,6 @@ impl Arriving {
                 conn.pacer.sent(0, flow_control, now);
             }
         }
-    }
-
-    /// Whether parts of a request's body that comes by this connection were given to a worker.
-    pub fn has_given(&self, key: ConnKey) -> bool {
-        self.parts.get(&key).is_none_or(|parts| parts.credits != 0 || parts.wanted > 0)
     }
 
     /// Nobody has looked for this long.

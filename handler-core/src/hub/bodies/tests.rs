@@ -107,12 +107,11 @@ fn parts_for_a_worker_count_as_lost_once_it_wanted_some() {
     let mut site = Site::new();
     let worker = site.cx.workers.insert(Worker::new(AppId(0), 1, site.now));
     let request = site.begin(1, Body::Parts, None);
-    assert!(!site.bodies.has_lost_parts(&site.requests[request]));
     let state = &mut site.requests[request];
     state.place = Place::Worker(worker, 1);
     site.bodies.want(&mut site.cx, (worker, 1), state, 100);
     assert_eq!(state.deadline, None, "the time is the client's");
-    assert!(site.bodies.has_lost_parts(&site.requests[request]));
+    assert!(site.requests[request].parts_taken);
     site.bodies.streamed.grant_credits(&mut site.cx, site.now);
     assert_eq!(site.part(1, 0, b"0123456789", true), Taken::Fits);
     assert_eq!(site.requests[request].deadline, Some(site.now + TIMEOUT), "it is the script's turn");
@@ -139,6 +138,6 @@ fn a_body_that_stands_still_is_lost_and_a_refused_request_leaves_its_queue() {
     site.bodies.refuse(&mut site.cx, request, state, 408);
     assert!(site.cx.apps[AppId(0)].queue.is_empty());
     assert_eq!(site.events(), [format!("Fail({request:?}, 408)")]);
-    site.bodies.forget(request, &site.requests[request]);
+    site.bodies.forget_by(request, key(1));
     assert!(!site.bodies.streamed.is_known(key(1)));
 }

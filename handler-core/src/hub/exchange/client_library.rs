@@ -1,10 +1,10 @@
 //! `kennel.js`, the client library of channels (`channel/client.js`): one file of JavaScript that comes from the hub itself, below the mount point
 //! of each app that has channels, where no route of the app takes that path.
 
-use crate::hub::Hub;
-use crate::hub::exchange::receive::{Planned, own_answer};
+use crate::hub::answers::own_answer;
+use crate::hub::context::Context;
 use crate::hub::ledger::traffic::Beside;
-use crate::hub::request::Plan;
+use crate::hub::request::{Plan, Planned};
 use kennel_http::compression::{gzip, takes_gzip};
 use kennel_http::preconditions::{State, Verdict, weigh};
 use kennel_http::validators::EntityTag;
@@ -34,43 +34,36 @@ const fn fnv(bytes: &[u8]) -> u64 {
     hash
 }
 
-impl Hub {
-    /// The answer to a request for the client library; `path` is in its normal form. `None`: it is for something else.
-    pub(in crate::hub) fn plan_client_library(
-        &mut self,
-        envelope: &Envelope<'_>,
-        method: &[u8],
-        path: &str,
-    ) -> Option<Planned> {
-        let mount = path.strip_suffix(PATH).filter(|_| self.cx.apps.has_channels)?;
-        let app = self.cx.apps.order.iter().copied().find(|app| {
-            let app = &self.cx.apps[*app];
-            app.routes.mount() == mount && app.has_channels()
-        })?;
-        let meter = self.cx.ledger.traffic.beside(app, Beside::Other);
-        if !matches!(method, b"GET" | b"HEAD") {
-            return Some(Planned::own(own_answer(405, Some("GET, HEAD")), meter));
-        }
-        let opaque = format!("{TAG:x}");
-        let tag = EntityTag { weak: false, opaque: opaque.as_bytes() };
-        let state = State { tag, modified: None, settled: true };
-        let plan = match weigh(&envelope.headers, &state) {
-            Verdict::NotModified => {
-                Plan::Answer { status: 304, head: format!("{HEAD}ETag: {tag}\r\n"), body: String::new() }
-            }
-            Verdict::Failed => own_answer(412, None),
-            Verdict::Perform { .. } => {
-                let accept = envelope.headers.get(b"accept-encoding").and_then(|values| values.first());
-                let packed = PACKED.as_deref().filter(|_| accept.is_some_and(|a| takes_gzip(&a.bytes())));
-                // The compressed bytes are others, with the same meaning.
-                let (weak, coding) =
-                    if packed.is_some() { ("W/", "Content-Encoding: gzip\r\n") } else { ("", "") };
-                let head = format!(
-                    "{HEAD}ETag: {weak}{tag}\r\n{coding}Content-Type: text/javascript; charset=utf-8\r\n"
-                );
-                Plan::File { head, body: packed.unwrap_or(SCRIPT.as_bytes()) }
-            }
-        };
-        Some(Planned::own(plan, meter))
+/// The answer to a request for the client library; `path` is in its normal form. `None`: it is for something else.
+pub(super) fn plan(cx: &Context, envelope: &Envelope<'_>, method: &[u8], path: &str) -> Option<Planned> {
+    let mount = path.strip_suffix(PATH).filter(|_| cx.apps.has_channels)?;
+    let app = cx.apps.order.iter().copied().find(|app| {
+        let app = &cx.apps[*app];
+        app.routes.mount() == mount && app.has_channels()
+    })?;
+    let meter = cx.ledger.traffic.beside(app, Beside::Other);
+    if !matches!(method, b"GET" | b"HEAD") {
+        return Some(Planned::own(own_answer(405, Some("GET, HEAD")), meter));
     }
+    let opaque = format!("{TAG:x}");
+    let tag = EntityTag { weak: false, opaque: opaque.as_bytes() };
+    let state = State { tag, modified: None, settled: true };
+    let plan = match weigh(&envelope.headers, &state) {
+        Verdict::NotModified => {
+            Plan::Answer { status: 304, head: format!("{HEAD}ETag: {tag}\r\n"), body: String::new() }
+        }
+        Verdict::Failed => own_answer(412, None),
+        Verdict::Perform { .. } => {
+            let accept = envelope.headers.get(b"accept-encoding").and_then(|values| values.first());
+            let packed = PACKED.as_deref().filter(|_| accept.is_some_and(|a| takes_gzip(&a.bytes())));
+            // The compressed bytes are others, with the same meaning.
+            let (weak, coding) =
+                if packed.is_some() { ("W/", "Content-Encoding: gzip\r\n") } else { ("", "") };
+            let head = format!(
+                "{HEAD}ETag: {weak}{tag}\r\n{coding}Content-Type: text/javascript; charset=utf-8\r\n"
+            );
+            Plan::File { head, body: packed.unwrap_or(SCRIPT.as_bytes()) }
+        }
+    };
+    Some(Planned::own(plan, meter))
 }

@@ -4,8 +4,8 @@
 //! sent, and nothing may come. Whatever becomes of it, the client gets one answer: the 101, the script's
 //! refusal, or a page of ours. The script hears of an end that it did not choose; of its own refusal it does not.
 
+use crate::hub::answers;
 use crate::hub::context::Context;
-use crate::hub::exchange::answers;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;

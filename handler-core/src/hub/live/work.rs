@@ -175,16 +175,17 @@ impl Live {
             .enumerate()
             .filter(|(at, _)| bound.is_none_or(|bound| bound == *at))
             .filter_map(|(_, seat)| seat.worker)
-            .filter(|worker| cx.workers[*worker].takes_jobs())
-            .min_by_key(|worker| (cx.workers[*worker].channels, cx.workers[*worker].jobs.len()));
-        let Some(worker) = worker else {
+            .filter_map(|id| Some((id, cx.workers.get(id).filter(|worker| worker.takes_jobs())?)))
+            .min_by_key(|(_, worker)| (worker.channels, worker.jobs.len()))
+            .map(|(id, _)| id);
+        let Some((id_of_worker, worker)) = worker.and_then(|id| Some((id, cx.workers.get_mut(id)?))) else {
             if !std::mem::replace(&mut channel.orphan, true) {
                 cx.apps[app].orphans.push(id);
             }
             return false;
         };
-        channel.worker = Attached::to(worker);
-        cx.workers[worker].channels += 1;
+        channel.worker = Attached::to(id_of_worker);
+        worker.channels += 1;
         let work = channel.work.get_or_insert_default();
         if !matches!(work.waiting.front(), Some(Pending::Open { .. })) {
             work.waiting.push_front(Pending::Open { fresh: !channel.opened });
@@ -216,7 +217,9 @@ impl Live {
         };
         let rooms = self.rooms.rooms_of(id);
         let params = params.iter().map(|value| value.as_bytes());
-        protocol::encode_open(&mut cx.workers[worker].orders, &open, rooms, params);
+        if let Some(worker) = cx.workers.get_mut(worker) {
+            protocol::encode_open(&mut worker.orders, &open, rooms, params);
+        }
     }
 
     /// A worker has done what it was given under this serial.

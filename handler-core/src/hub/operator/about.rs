@@ -1,9 +1,8 @@
 //! What the log says about requests, connections and bodies.
 
 use crate::hub::Hub;
-use crate::hub::ids::{AppId, ConnKey, Job, LiveId, RequestId, WorkerId};
+use crate::hub::ids::{ConnKey, Job, LiveId, RequestId, WorkerId};
 use crate::hub::ledger::about::About;
-use mongrel2_wire::Envelope;
 
 impl Hub {
     /// What the log says about a request.
@@ -40,11 +39,6 @@ impl Hub {
     /// session now.
     pub(in crate::hub) fn about_live_by(&self, id: LiveId, key: ConnKey) -> About {
         self.live.about_by(&self.cx, id, key)
-    }
-
-    /// What the log says about a message that opens a live connection of an app, or would.
-    pub(in crate::hub) fn about_opening(&self, key: ConnKey, envelope: &Envelope<'_>, app: AppId) -> About {
-        self.cx.about_opening(key, envelope, app)
     }
 
     /// What the log says about a body that is arriving by a connection: about its request, or else the message that

@@ -145,7 +145,8 @@ impl Hub {
             conn.out = Default::default();
         }
         self.end_live(live, 1006, "kicked", now);
-        self.close_connection(key);
+        self.cx.close(key);
+        self.settle(now);
         Ok(())
     }
 

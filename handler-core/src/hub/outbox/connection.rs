@@ -29,8 +29,6 @@ pub(in crate::hub) struct Conn {
     /// Its client has sent a request while another one was under way: a further request does not prove that the client has
     /// read the responses.
     pub pipelines: bool,
-    /// Its next request is being started.
-    pub advancing: bool,
     /// The close is sent; the entry remains for a moment, to recognise what was under way.
     pub closed: bool,
     /// The client is gone; nothing is sent.

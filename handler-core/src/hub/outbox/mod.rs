@@ -81,6 +81,14 @@ impl Outbox {
         self.conns.map.get(&key).is_some_and(Conn::is_finished)
     }
 
+    /// The last words to a client may wait for its answer to a ping of the hub, which came.
+    pub fn note_late_pong(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.map.get_mut(&key) {
+            conn.pacer.arrived();
+            self.mark_dirty(key);
+        }
+    }
+
     /// Whether a message to many may be handed to this server now.
     pub fn has_room(&self, servers: &mut Servers, link: LinkId, now: Instant) -> bool {
         let is_full = self.is_full(servers, link);

@@ -44,17 +44,3 @@ impl Workers {
         self.0.iter_mut().map(|(id, worker)| (WorkerId(id), worker))
     }
 }
-
-impl std::ops::Index<WorkerId> for Workers {
-    type Output = Worker;
-
-    fn index(&self, id: WorkerId) -> &Worker {
-        &self.0[id.0]
-    }
-}
-
-impl std::ops::IndexMut<WorkerId> for Workers {
-    fn index_mut(&mut self, id: WorkerId) -> &mut Worker {
-        &mut self.0[id.0]
-    }
-}

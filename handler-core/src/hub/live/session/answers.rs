@@ -1,8 +1,8 @@
 //! Answers to requests to a channel's path.
 
+use crate::hub::answers::explain;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::exchange::answers::explain;
 use crate::hub::ids::RequestId;
 use crate::hub::live::Live;
 use crate::hub::request::Plan;

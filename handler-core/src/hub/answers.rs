@@ -1,5 +1,6 @@
 //! The answers that the hub gives itself, and their words; workers that answer for a program that died use the same.
 
+use crate::hub::context::Context;
 use crate::hub::request::Plan;
 
 /// Text for a status: one line for people, which names no internals.
@@ -48,4 +49,30 @@ pub(in crate::hub) fn explain(status: u16, cors: &str, words: &str) -> Plan {
     let head = head(status, None) + "Cache-Control: no-store\r\n" + cors;
     let reason = kennel_http::status::reason(status);
     Plan::Answer { status, head, body: format!("{status} {reason}: {words}.\n") }
+}
+
+/// An answer that needs no script.
+pub(in crate::hub) fn own_answer(status: u16, allow: Option<&str>) -> Plan {
+    let (head, body) = match status {
+        204 => (format!("Allow: {}\r\n", allow.unwrap_or_default()), String::new()),
+        status => (head(status, allow), text(status).to_owned()),
+    };
+    Plan::Answer { status, head, body }
+}
+
+/// A page of the hub's own. While the server stops, a 503 says so, and a 421 says which hosts there are.
+pub(in crate::hub) fn own_page(cx: &Context, status: u16) -> Plan {
+    let mut plan = own_answer(status, None);
+    if status == 503
+        && cx.stopping.is_some()
+        && let Plan::Answer { body, .. } = &mut plan
+    {
+        STOPPING.clone_into(body);
+    }
+    if status == 421
+        && let (Some(hosts), Plan::Answer { body, .. }) = (&cx.servers.hosts, &mut plan)
+    {
+        hosts.page().clone_into(body);
+    }
+    plan
 }
