@@ -3,8 +3,9 @@
 //! A part does what is its own at once. What it causes elsewhere becomes an event, which [`Hub::settle`](super::Hub) hands
 //! to the part that it concerns when the call has returned: in order, and what an event causes comes before the next one.
 
-use super::ids::{AppId, ConnKey, LiveId, RequestId, WorkerId};
+use super::ids::{AppId, ConnKey, Job, LiveId, RequestId, WorkerId};
 use super::request::{Asking, BodyEnd, Called, Plan, Share};
+use crate::worker::protocol::Registration;
 use kennel_http::Persistence;
 
 /// Something that happened in one part and concerns others.
@@ -61,4 +62,26 @@ pub(super) enum Event {
     BodyEnds(ConnKey, Option<RequestId>, BodyEnd),
     /// A request is to be answered though its body is not taken to its end.
     RefuseBody(RequestId, u16),
+    /// The workers of an app's newer code are all ready.
+    TakeOver(AppId),
+    /// A worker in charge has said late what its program answers to.
+    RegisterLate(AppId, Box<Registration>),
+    /// A worker that serves the code in charge of this app is ready.
+    Seated(AppId, WorkerId),
+    /// A worker has the seat of another one: live connections leave those that end.
+    TakenOver(AppId),
+    /// A worker died while it ran this request: its number, whether it hung, and whether the time for its work was over.
+    RequestLost { number: u32, request: RequestId, hung: bool, is_cut_off: bool },
+    /// A worker that had live connections is gone.
+    WorkerGone(WorkerId),
+    /// The workers of this app die one after the other.
+    AppIsDown(AppId),
+    /// A worker is killed since it has been in the same run of a script for too long: this job's.
+    Hung { worker: WorkerId, running: u64 },
+    /// A worker has not started these jobs, and will not.
+    TakenBack(WorkerId, Vec<(u64, Job)>),
+    /// The hub begins to stop: live connections are closed, and no bodies are taken.
+    Stopping,
+    /// Under a stop, workers of apps that have nothing to do may end.
+    StopIdle,
 }

@@ -31,14 +31,16 @@ mod event;
 mod exchange;
 mod ids;
 mod ledger;
+mod lifecycle;
 mod limits;
+mod links;
 mod live;
 mod operator;
 mod outbox;
+mod processes;
 mod request;
 mod router;
 mod servers;
-mod shims_exchange;
 mod shims_live;
 #[cfg(test)]
 mod tests;
@@ -68,6 +70,7 @@ use ids::LiveId;
 use kennel_http::proxies::TrustedProxies;
 use ledger::about::log_about;
 use ledger::counters::Complaint;
+use lifecycle::{deaths, reload, stop};
 use live::Live;
 use mongrel2_wire::{Envelope, Head};
 use outbox::Outbox;
@@ -171,10 +174,11 @@ impl Hub {
         self.settle(now);
         self.beat(!self.exchange.requests.is_empty(), now);
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
-            self.excuse_pause(now - due);
+            stop::excuse_pause(&mut self.cx, now - due);
             self.exchange.expire_requests(&mut self.cx, now);
             self.settle(now);
-            self.check_workers(now);
+            stop::check_workers(&mut self.cx, now);
+            self.settle(now);
             self.fill_all(now);
             self.bodies.spooled.measure_wanted(&mut self.cx);
         }
@@ -183,7 +187,7 @@ impl Hub {
         for (kind, held) in self.cx.ledger.complaints.take_held(now) {
             warn!(?kind, "{held} more complaints of this kind were not logged one by one");
         }
-        self.fill_seats(now);
+        deaths::fill_seats(&mut self.cx, now);
         self.look_at_idle(now);
         self.give_up_queues(now);
         self.grant_credits(now);
@@ -417,6 +421,22 @@ impl Hub {
                     complete(&mut self.cx, id, request, persistence, now);
                 }
             }
+            Event::TakeOver(app) => self.take_over(app, now),
+            Event::RegisterLate(app, registration) => self.register_late(app, *registration, now),
+            Event::Seated(app, worker) => reload::seat(&mut self.cx, app, worker, now),
+            Event::TakenOver(app) => self.live_taken_over(app, now),
+            Event::RequestLost { number, request, hung, is_cut_off } => {
+                self.request_lost(number, request, (hung, is_cut_off), now);
+            }
+            Event::WorkerGone(worker) => self.live_worker_gone(worker, now),
+            Event::AppIsDown(app) => self.refuse_queue(app, now),
+            Event::Hung { worker, running } => self.report_hung(worker, running),
+            Event::TakenBack(worker, jobs) => self.take_back_all(worker, &jobs, now),
+            Event::Stopping => {
+                self.close_all_live(now);
+                self.give_up_bodies(now);
+            }
+            Event::StopIdle => self.stop_idle_workers(now),
             Event::BodyEnds(key, request, why) => self.end_body(key, request, why, now),
             Event::RefuseBody(request, status) => self.refuse_body(request, status, now),
             Event::Opened(number) => {
@@ -457,7 +477,7 @@ impl Hub {
     pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
         let Some(sender) = self.cx.servers[link].sender.clone() else { return };
         let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
-        self.cx.servers[link].load.others = others;
+        self.cx.servers[link].load.note_others(others);
         let mut found = 0u64;
         for key in gone {
             // Others may have ended with one before.

@@ -158,4 +158,21 @@ impl App {
     pub fn is_down(&self) -> bool {
         self.is_loaded() && self.seats.iter().all(|seat| seat.backoff.is_hopeless())
     }
+
+    /// Says in the log who serves an app now.
+    pub fn describe(&self) -> String {
+        let count = |number: usize, thing| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+        let workers = count(self.seats.len(), "worker");
+        let affinity = self.sharing.affinity.as_ref().filter(|_| self.seats.len() > 1);
+        let affinity = affinity.map(|affinity| format!(", affinity {affinity}")).unwrap_or_default();
+        if let Some(standard) = self.registration.interface.name() {
+            return format!("{} ({workers}, {standard}{affinity})", self.spec.name);
+        }
+        let routes = count(self.registration.routes.len(), "route");
+        let channels = match self.registration.channels.len() {
+            0 => String::new(),
+            number => format!(", {}", count(number, "channel")),
+        };
+        format!("{} ({workers}, {routes}{channels}{affinity})", self.spec.name)
+    }
 }

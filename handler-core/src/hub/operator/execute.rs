@@ -6,6 +6,7 @@ use crate::hub::effect::Effect;
 use crate::hub::ids::LiveId;
 use crate::hub::ids::{AppId, LinkId, WorkerId};
 use crate::hub::ledger::taps::{Passing, TapFilter};
+use crate::hub::lifecycle::reload;
 use crate::hub::live::Pending;
 use crate::worker::protocol::encode_evaluate;
 use kennel_http::websocket::close::MAX_REASON;
@@ -174,7 +175,7 @@ impl Hub {
     /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
     pub fn drain_worker(&mut self, app: Option<&str>, number: u32, now: Instant) -> Result<(), OperateError> {
         let worker = self.find_worker(app, number)?;
-        self.replace_worker(worker, now);
+        reload::replace(&mut self.cx, worker, now);
         Ok(())
     }
 
@@ -184,8 +185,10 @@ impl Hub {
     ///
     /// [`OperateError::NoWorker`] and [`OperateError::WhichWorker`].
     pub fn find_worker(&self, app: Option<&str>, number: u32) -> Result<WorkerId, OperateError> {
-        let fits =
-            |id: &WorkerId| self.cx.workers[*id].number == number && !self.cx.workers[*id].is_leaving();
+        let fits = |id: &WorkerId| {
+            let worker = self.cx.workers.get(*id);
+            worker.is_some_and(|worker| worker.number == number && !worker.is_leaving())
+        };
         let mut found = Vec::new();
         for state in self.cx.apps.list.iter().filter(|state| app.is_none_or(|app| state.spec.name == app)) {
             let seated = state.seats.iter().filter_map(|seat| seat.worker);
@@ -217,9 +220,10 @@ impl Hub {
         code: &str,
     ) -> Result<(), OperateError> {
         let id = self.find_worker(app, number)?;
-        let worker = &mut self.cx.workers[id];
-        encode_evaluate(&mut worker.orders, query, code.as_bytes());
-        worker.evaluating.push(query);
+        if let Some(worker) = self.cx.workers.get_mut(id) {
+            encode_evaluate(&mut worker.orders, query, code.as_bytes());
+            worker.evaluating.push(query);
+        }
         Ok(())
     }
 
@@ -231,13 +235,6 @@ impl Hub {
         let text = String::from_utf8_lossy(text).into_owned();
         let result = if ok { Ok(text) } else { Err(text) };
         self.cx.effects.push_back(Effect::Evaluated { query, result });
-    }
-
-    /// A worker has ended with such code under way.
-    pub(in crate::hub) fn give_up_evaluating(&mut self, queries: &[u64]) {
-        let gone =
-            |query: &u64| Effect::Evaluated { query: *query, result: Err("the worker has ended".into()) };
-        self.cx.effects.extend(queries.iter().map(gone));
     }
 
     fn named(&self, id: &str) -> Result<u32, OperateError> {

@@ -266,7 +266,7 @@ impl Hub {
                     (false, Some(_)) => "loading",
                     (false, None) => "failed",
                 },
-                workers: seated.filter(|id| self.cx.workers[*id].takes_jobs()).count(),
+                workers: seated.filter_map(|id| self.cx.workers.get(id)).filter(|w| w.takes_jobs()).count(),
                 connections: self.live.lives_of(id).count(),
                 unanswered: queue.queued + queue.running + queue.pipelined,
                 answered: meters.map(Meter::answers).sum(),

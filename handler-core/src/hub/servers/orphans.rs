@@ -6,13 +6,8 @@
 //! Requests that waited in Mongrel2 for a hub arrive meanwhile. Connections that wait for their next request stay open, and
 //! so do WebSockets and sockets, which are adopted when they speak.
 
-use crate::hub::Hub;
-use crate::hub::effect::Effect;
-use crate::hub::ids::{ConnKey, LinkId};
-use mongrel2_wire::{ConnId, Sender, Targets, reply};
 use rustc_hash::FxHashMap;
 use std::time::{Duration, Instant};
-use tracing::warn;
 
 /// A connection that a server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +63,7 @@ impl Orphans {
     }
 
     /// Whether the server is to be asked now.
-    fn is_due(&mut self, now: Instant) -> bool {
+    pub fn is_due(&mut self, now: Instant) -> bool {
         match &mut self.stage {
             Stage::Suspected { again, .. } => again.take_if(|due| *due <= now).is_some(),
             Stage::Done | Stage::Begun => false,
@@ -76,7 +71,7 @@ impl Orphans {
     }
 
     /// Takes an answer of the server about those that the hub knows nothing of. Returns those that will hear nothing.
-    fn take(&mut self, unknown: impl Iterator<Item = Present>, now: Instant) -> Vec<u32> {
+    pub fn take(&mut self, unknown: impl Iterator<Item = Present>, now: Instant) -> Vec<u32> {
         let waiting = unknown.filter(|present| present.waits);
         match std::mem::take(&mut self.stage) {
             Stage::Done => Vec::new(),
@@ -103,74 +98,21 @@ impl Orphans {
     }
 }
 
-impl Hub {
-    /// Says that all requests of this server come to this hub, so that the hub may close connections whose requests it
-    /// has never seen.
-    pub fn set_sole_handler(&mut self, link: LinkId) {
-        self.cx.servers[link].orphans.is_sole = true;
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The server listens: it may have clients whose requests a hub before this one has taken.
-    pub(in crate::hub) fn begin_search(&mut self, link: LinkId) {
-        let orphans = &mut self.cx.servers[link].orphans;
-        if orphans.is_sole {
-            orphans.begin();
-            self.cx.effects.push_back(Effect::AskWhoIsThere(link));
-        }
-    }
-
-    /// Asks servers again when that is due.
-    pub(in crate::hub) fn go_on_searching(&mut self, now: Instant) {
-        for number in 0..self.cx.servers.links.len() {
-            if self.cx.servers.links[number].orphans.is_due(now) {
-                self.cx.effects.push_back(Effect::AskWhoIsThere(LinkId(number as u16)));
-            }
-        }
-    }
-
-    /// All connections that the server of `link` has, after [`AskWhoIsThere`](Effect::AskWhoIsThere). Closes those that
-    /// wait for a response that will never come.
-    pub fn handle_present(&mut self, link: LinkId, present: &[Present], now: Instant) {
-        let state = &self.cx.servers[link];
-        if !state.up || self.cx.stopping.is_some() {
-            return;
-        }
-        let incarnation = state.incarnation;
-        let key = |id: u32| ConnId::try_from(i64::from(id)).ok().map(|id| ConnKey { link, incarnation, id });
-        let is_known = |key: ConnKey| {
-            self.cx.outbox.conns.map.contains_key(&key)
-                || self.live.lives.at(key).is_some()
-                || self.exchange.raw_clients.knows(key)
-                || self.bodies.spooled.is_announced(key)
-        };
-        let is_unknown = |present: &&Present| key(present.id).is_some_and(|key| !is_known(key));
-        let unknown: Vec<_> = present.iter().filter(is_unknown).copied().collect();
-        let lost = self.cx.servers[link].orphans.take(unknown.into_iter(), now);
-        if lost.is_empty() {
-            return;
-        }
-        let state = &self.cx.servers[link];
-        // Before the first message the sender is not known. Mongrel2 takes any that begins with what it subscribed to.
-        let subscription = std::str::from_utf8(&state.subscription).unwrap_or_default();
-        let made_up = Sender::new(subscription).or_else(|_| Sender::new("kennel"));
-        let Some(sender) = state.sender.clone().or(made_up.ok()) else { return };
-        let keys: Vec<_> = lost.into_iter().filter_map(key).collect();
-        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
-        for targets in Targets::split(&ids, self.cx.limits.handler_targets) {
-            self.cx.outbox.outgoing.reply(link, |out| reply::encode_close(out, &sender, targets));
-        }
-        for key in keys {
-            // What is under way from it says nothing any more.
-            let conn = self.cx.outbox.conns.map.entry(key).or_default();
-            conn.closed = true;
-            conn.pacer.sent(0, false, now);
-            self.cx.outbox.conns.list_if_idle(key, now);
-        }
-        self.cx.ledger.counters.orphaned += ids.len() as u64;
-        warn!(
-            link = link.0,
-            connections = ids.len(),
-            "closed connections whose requests an earlier hub has taken and not answered"
-        );
+    #[test]
+    fn only_those_who_still_wait_when_asked_again_will_hear_nothing() {
+        let (mut orphans, now) = (Orphans::default(), Instant::now());
+        let present = |id, received| Present { id, waits: true, received, sent: 0 };
+        orphans.begin();
+        assert!(orphans.take([present(1, 10), present(2, 10)].into_iter(), now).is_empty());
+        assert_eq!(orphans.next_timeout(), Some(now + Orphans::PATIENCE));
+        assert!(orphans.take([present(1, 10)].into_iter(), now).is_empty(), "too soon");
+        assert!(!orphans.is_due(now) && orphans.is_due(now + Orphans::PATIENCE));
+        let lost = orphans.take([present(1, 10), present(2, 11), present(3, 10)].into_iter(), now);
+        assert_eq!(lost, [1], "2 has sent something meanwhile, and 3 is new");
+        assert!(orphans.take([present(1, 10)].into_iter(), now).is_empty(), "the search is over");
     }
 }

@@ -1,0 +1,95 @@
+//! The connections of each Mongrel2: how many there may be, and those that nothing is known of.
+
+use super::effect::Effect;
+use super::ids::{ConnKey, LinkId};
+use super::{Capacity, Hub, Present};
+use mongrel2_wire::{ConnId, Sender, Targets, reply};
+use std::time::Instant;
+use tracing::warn;
+
+/// How many there may be.
+impl Hub {
+    /// Sets what the server of a link holds without harm. Without it, `limits.connections` alone counts.
+    pub fn set_capacity(&mut self, link: LinkId, capacity: Option<Capacity>) {
+        self.cx.servers[link].capacity = capacity;
+    }
+
+    /// The most live connections that the hub opens on a link.
+    pub fn most_live(&self, link: LinkId) -> usize {
+        self.cx.most_live(link)
+    }
+
+    /// The live connections that the server of a link holds; sessions are not among them.
+    pub fn live_on(&self, link: LinkId) -> usize {
+        self.live.lives.held_by(link)
+    }
+}
+
+/// Those that nothing is known of.
+impl Hub {
+    /// Says that all requests of this server come to this hub, so that the hub may close connections whose requests it
+    /// has never seen.
+    pub fn set_sole_handler(&mut self, link: LinkId) {
+        self.cx.servers[link].orphans.is_sole = true;
+    }
+
+    /// The server listens: it may have clients whose requests a hub before this one has taken.
+    pub(super) fn begin_search(&mut self, link: LinkId) {
+        let orphans = &mut self.cx.servers[link].orphans;
+        if orphans.is_sole {
+            orphans.begin();
+            self.cx.effects.push_back(Effect::AskWhoIsThere(link));
+        }
+    }
+
+    /// Asks servers again when that is due.
+    pub(super) fn go_on_searching(&mut self, now: Instant) {
+        for number in 0..self.cx.servers.links.len() {
+            if self.cx.servers.links[number].orphans.is_due(now) {
+                self.cx.effects.push_back(Effect::AskWhoIsThere(LinkId(number as u16)));
+            }
+        }
+    }
+
+    /// All connections that the server of `link` has, after [`AskWhoIsThere`](Effect::AskWhoIsThere). Closes those that
+    /// wait for a response that will never come.
+    pub fn handle_present(&mut self, link: LinkId, present: &[Present], now: Instant) {
+        let state = &self.cx.servers[link];
+        if !state.up || self.cx.stopping.is_some() {
+            return;
+        }
+        let incarnation = state.incarnation;
+        let key = |id: u32| ConnId::try_from(i64::from(id)).ok().map(|id| ConnKey { link, incarnation, id });
+        let is_known = |key: ConnKey| {
+            self.cx.outbox.conns.map.contains_key(&key)
+                || self.live.lives.at(key).is_some()
+                || self.exchange.raw_clients.knows(key)
+                || self.bodies.spooled.is_announced(key)
+        };
+        let is_unknown = |present: &&Present| key(present.id).is_some_and(|key| !is_known(key));
+        let unknown: Vec<_> = present.iter().filter(is_unknown).copied().collect();
+        let lost = self.cx.servers[link].orphans.take(unknown.into_iter(), now);
+        if lost.is_empty() {
+            return;
+        }
+        let state = &self.cx.servers[link];
+        // Before the first message the sender is not known. Mongrel2 takes any that begins with what it subscribed to.
+        let subscription = std::str::from_utf8(&state.subscription).unwrap_or_default();
+        let made_up = Sender::new(subscription).or_else(|_| Sender::new("kennel"));
+        let Some(sender) = state.sender.clone().or(made_up.ok()) else { return };
+        let keys: Vec<_> = lost.into_iter().filter_map(key).collect();
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        for targets in Targets::split(&ids, self.cx.limits.handler_targets) {
+            self.cx.outbox.outgoing.reply(link, |out| reply::encode_close(out, &sender, targets));
+        }
+        for key in keys {
+            self.cx.outbox.conns.end(key, now);
+        }
+        self.cx.ledger.counters.orphaned += ids.len() as u64;
+        warn!(
+            link = link.0,
+            connections = ids.len(),
+            "closed connections whose requests an earlier hub has taken and not answered"
+        );
+    }
+}
