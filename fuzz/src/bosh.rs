@@ -34,7 +34,7 @@ pub(crate) const BOSH: Target = Target {
 };
 
 /// Whatever a message is, what is sent for it is one element that brings it back.
-fn check_message(binary: bool, payload: &[u8]) {
+pub fn check_message(binary: bool, payload: &[u8]) {
     let sent = element::of_message(binary, payload);
     let text = std::str::from_utf8(&sent).expect("UTF-8");
     element::check(text).expect("one element");
@@ -45,6 +45,10 @@ fn check_message(binary: bool, payload: &[u8]) {
         Some((true, back)) => assert!(sent.trim_ascii() == payload.trim_ascii() || back == payload),
         other => assert!(other.is_none() && sent == payload.trim_ascii()),
     }
+    let wrapped = element::wrap(binary, payload);
+    let (is_binary, back) =
+        element::unwrap(std::str::from_utf8(&wrapped).expect("UTF-8")).expect("what was wrapped");
+    assert!(back == payload && (is_binary || !binary));
 }
 
 /// A session to which anything may happen in any order: no request is answered twice or remains without answer, and all
@@ -57,7 +61,7 @@ pub(crate) const BOSH_SESSION: Target = Target {
         let now = Instant::now();
         let Ok(opening) = Body::parse(opening, 4000) else { return };
         let Ok(session) = Session::begin(&settings, &opening, 0, "sid", now) else { return };
-        let mut play = Play { session, now, open: HashSet::from([0]), ended: None };
+        let mut play = Play::new(session, now);
         play.look();
         for request in 1.. {
             if choose.is_empty() {
@@ -103,42 +107,67 @@ fn settings(choose: &mut Chooser<'_>) -> Settings {
     Settings { hold: 1 + choose.byte() % 3, polling, inactivity, ..Settings::default() }
 }
 
-struct Play {
-    session: Session,
-    now: Instant,
+/// A session, and the caller's side of it.
+#[derive(Debug)]
+pub struct Play {
+    /// The session.
+    pub session: Session,
+    /// The time.
+    pub now: Instant,
     /// HTTP requests that wait for their answers.
-    open: HashSet<u64>,
-    ended: Option<End>,
+    pub open: HashSet<u64>,
+    /// Messages of the client that were handed on.
+    pub messages: usize,
+    /// How it ended.
+    pub ended: Option<End>,
 }
 
 impl Play {
+    /// A session that request 0 has just begun.
+    pub fn new(session: Session, now: Instant) -> Self {
+        Self { session, now, open: HashSet::from([0]), messages: 0, ended: None }
+    }
+
     fn step(&mut self, request: u64, choose: &mut Chooser<'_>) {
         let (kind, bytes) = (choose.byte(), choose.bytes());
         match kind % 8 {
-            1 => _ = self.session.send(element::of_message(false, bytes).into(), self.now),
-            2 => {
-                self.now += Duration::from_millis(100 * bytes.first().map_or(1, |byte| u64::from(*byte)));
-                self.session.handle_timeout(self.now);
-            }
-            3 => {
-                let gone = bytes.first().map_or(0, |byte| u64::from(*byte));
-                self.open.remove(&gone);
-                self.session.request_gone(gone, self.now);
-            }
+            1 => self.send(bytes),
+            2 => self.wait(Duration::from_millis(100 * bytes.first().map_or(1, |byte| u64::from(*byte)))),
+            3 => self.gone(bytes.first().map_or(0, |byte| u64::from(*byte))),
             4 => self.session.close(None, self.now),
             5 => self.session.opened(self.now),
-            _ => {
-                let read = Body::parse(bytes, 4000);
-                self.open.insert(request);
-                match read {
-                    Ok(body) => self.session.receive(&body, request, self.now),
-                    Err(_) => self.session.refuse(request),
-                }
-            }
+            _ => self.request(request, bytes),
         }
     }
 
-    fn look(&mut self) {
+    /// The script sends a text.
+    pub fn send(&mut self, text: &[u8]) {
+        self.session.send(element::of_message(false, text).into(), self.now);
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.session.handle_timeout(self.now);
+    }
+
+    /// The connection of a request is gone.
+    pub fn gone(&mut self, request: u64) {
+        self.open.remove(&request);
+        self.session.request_gone(request, self.now);
+    }
+
+    /// The client asks something.
+    pub fn request(&mut self, request: u64, body: &[u8]) {
+        self.open.insert(request);
+        match Body::parse(body, 4000) {
+            Ok(body) => self.session.receive(&body, request, self.now),
+            Err(_) => self.session.refuse(request),
+        }
+    }
+
+    /// Takes what the session says, and looks whether it may say that.
+    pub fn look(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Answer { request, status, body, .. } => {
@@ -146,7 +175,7 @@ impl Play {
                     // An answer is a body as a request is, but for elements that need the namespaces of others.
                     assert!(status != 200 || Body::parse(&body, usize::MAX).is_ok());
                 }
-                Output::Message { .. } => {}
+                Output::Message { .. } => self.messages += 1,
                 Output::Ended { how } => assert_eq!(self.ended.replace(how), None),
             }
         }

@@ -13,15 +13,7 @@ pub(crate) const FRAMES: Target = Target {
     name: "frames",
     check: |bytes| {
         let Some((piece, stream)) = bytes.split_first() else { return };
-        let whole = decoded(stream, usize::MAX);
-        assert_eq!(decoded(stream, usize::from(*piece) + 1), whole);
-        let mut assembler = Assembler::new(1 << 12);
-        for frame in whole.into_iter().map_while(Result::ok) {
-            match assembler.push(frame) {
-                Ok(message) => assert!(message.is_none_or(|message| message.payload.len() <= 1 << 12)),
-                Err(_) => break,
-            }
-        }
+        check_frames(stream, 1 << 12, || usize::from(*piece) + 1);
     },
     seeds: || {
         let mut stream = vec![2];
@@ -32,10 +24,26 @@ pub(crate) const FRAMES: Target = Target {
     },
 };
 
-fn decoded(stream: &[u8], piece: usize) -> Vec<Result<Frame, u16>> {
-    let mut decoder = Decoder::new(Masking::Required, 1 << 12, true);
-    let mut found = Vec::new();
-    for mut now in stream.chunks(piece) {
+/// A stream of frames, whole and in pieces of such sizes, with messages of so many bytes at most.
+pub fn check_frames(stream: &[u8], most: usize, piece: impl FnMut() -> usize) {
+    let whole = decoded(stream, most, || usize::MAX);
+    assert_eq!(decoded(stream, most, piece), whole);
+    let mut assembler = Assembler::new(most);
+    for frame in whole.into_iter().map_while(Result::ok) {
+        match assembler.push(frame) {
+            Ok(message) => assert!(message.is_none_or(|message| message.payload.len() <= most)),
+            Err(_) => break,
+        }
+    }
+}
+
+/// Everything that a decoder makes of a stream: frames, and the code of a violation.
+fn decoded(stream: &[u8], most: usize, mut piece: impl FnMut() -> usize) -> Vec<Result<Frame, u16>> {
+    let mut decoder = Decoder::new(Masking::Required, most, true);
+    let (mut rest, mut found) = (stream, Vec::new());
+    while !rest.is_empty() {
+        let (mut now, later) = rest.split_at(piece().clamp(1, rest.len()));
+        rest = later;
         while !now.is_empty() {
             match decoder.read(&mut now) {
                 Ok(frame) => found.extend(frame.map(Ok)),
@@ -55,27 +63,36 @@ pub(crate) const SESSION: Target = Target {
     check: |bytes| {
         let mut choose = Chooser(bytes);
         let deflate = Deflate::new(choose.byte());
-        let (mut session, mut codec, mut out) = (Session::new(deflate), Codec::new(), Vec::new());
-        while !choose.is_empty() {
-            let (flags, payload) = (choose.byte(), choose.bytes());
-            match session.receive(flags, payload, 1000, &mut codec, 0, &mut out) {
-                Event::Text(text) => assert!(text.len() <= 1000),
-                Event::Binary(bytes) => assert!(bytes.len() <= 1000),
-                _ => {}
-            }
-        }
-        // What is said to the client are whole frames, of which a close is the last.
-        let mut decoder = Decoder::new(Masking::Forbidden, 125, false);
-        let (mut rest, mut closes) = (&out[..], 0);
-        while !rest.is_empty() {
-            let frame = decoder.read(&mut rest).expect("what the hub says").expect("a whole frame");
-            assert_eq!(closes, 0, "something behind a close");
-            closes += usize::from(frame.opcode() == Opcode::Close);
-        }
-        assert!(closes == 0 || !session.is_open());
+        let frames = std::iter::from_fn(|| (!choose.is_empty()).then(|| (choose.byte(), choose.bytes())));
+        check_conversation(deflate, &mut Codec::new(), frames);
     },
     seeds: || vec![b"\x0f\x81\x05hello\x89\x01x\x01\x02he\x80\x03llo\x82\x02\xff\0\x88\x02\x03\xe8".to_vec()],
 };
+
+/// A conversation of such flags and payloads, whose messages have 1,000 bytes at most.
+pub fn check_conversation<'a>(
+    deflate: Option<Deflate>,
+    codec: &mut Codec,
+    frames: impl Iterator<Item = (u8, &'a [u8])>,
+) {
+    let (mut session, mut out) = (Session::new(deflate), Vec::new());
+    for (flags, payload) in frames {
+        match session.receive(flags, payload, 1000, codec, 0, &mut out) {
+            Event::Text(text) => assert!(text.len() <= 1000),
+            Event::Binary(bytes) => assert!(bytes.len() <= 1000),
+            _ => {}
+        }
+    }
+    // What is said to the client are whole frames, of which a close is the last.
+    let mut decoder = Decoder::new(Masking::Forbidden, 125, false);
+    let (mut rest, mut closes) = (&out[..], 0);
+    while !rest.is_empty() {
+        let frame = decoder.read(&mut rest).expect("what the hub says").expect("a whole frame");
+        assert_eq!(closes, 0, "something behind a close");
+        closes += usize::from(frame.opcode() == Opcode::Close);
+    }
+    assert!(closes == 0 || !session.is_open());
+}
 
 /// Compressed messages, whose size is bounded before they are inflated.
 pub(crate) const INFLATE: Target = Target {
@@ -100,28 +117,31 @@ pub(crate) const INFLATE: Target = Target {
 pub(crate) const HANDSHAKE: Target = Target {
     name: "handshake",
     check: |bytes| {
-        let request = client::Request {
-            host: "a.example",
-            path: "/",
-            origin: None,
-            protocols: &["chat"],
-            deflate: true,
-            entropy: *b"the sample nonce",
-        };
-        let began = client::Handshake::start(&request, &mut Vec::new()).expect("a sound request");
-        if let Ok(Some(established)) = began.finish(bytes) {
+        if let Ok(Some(established)) = handshake().finish(bytes) {
             assert!(established.size <= bytes.len());
         }
     },
-    seeds: || {
-        vec![
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: chat\r\n\
-              Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\
-              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nmore"
-                .to_vec(),
-        ]
-    },
+    seeds: || vec![HANDSHAKE_ANSWER.to_vec()],
 };
+
+/// What a server answers to [`handshake`], and four bytes more.
+pub const HANDSHAKE_ANSWER: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: chat\r\n\
+      Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n\
+      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nmore";
+
+/// A handshake that has begun.
+pub fn handshake() -> client::Handshake {
+    let request = client::Request {
+        host: "a.example",
+        path: "/",
+        origin: None,
+        protocols: &["chat"],
+        deflate: true,
+        entropy: *b"the sample nonce",
+    };
+    client::Handshake::start(&request, &mut Vec::new()).expect("a sound request")
+}
 
 /// Values of headers, queries and paths.
 pub(crate) const FIELDS: Target = Target {

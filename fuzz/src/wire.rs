@@ -1,8 +1,9 @@
 //! What Mongrel2, or whoever speaks in its place, sends.
 
 use crate::Target;
-use handler_core::worker::body;
-use kennel_http::websocket::{Policy, handshake};
+use handler_core::worker::{body, form, sent_file};
+use kennel_http::forms::FormLimits;
+use kennel_http::websocket::{Deflate, Policy, extensions, handshake};
 use kennel_http::{charset, cookies, host, percent, query};
 use mongrel2_wire::address::Address;
 use mongrel2_wire::tnetstring::Value;
@@ -11,17 +12,21 @@ use mongrel2_wire::{Envelope, Head, Headers, Protocol, netstring};
 use std::path::Path;
 
 /// Whole messages, with all that anybody looks at in one.
-pub(crate) const MESSAGE: Target = Target { name: "message", check: read_message, seeds: captures };
+pub(crate) const MESSAGE: Target = Target { name: "message", check: read_message, seeds: short_captures };
 
 /// Every message that was taken from a real Mongrel2.
-pub(crate) fn captures() -> Vec<Vec<u8>> {
+pub fn captures() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mongrel2-wire/fixtures/captures");
     let entries =
         std::fs::read_dir(folder).expect("the captures are there").map(|entry| entry.expect("a file").path());
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "msg")).collect();
     files.sort();
-    let messages = files.iter().map(|path| std::fs::read(path).expect("it can be read"));
-    messages.filter(|message| message.len() < 4096).collect()
+    files.iter().map(|path| std::fs::read(path).expect("it can be read")).collect()
+}
+
+/// Those of them that a search can handle.
+pub(crate) fn short_captures() -> Vec<Vec<u8>> {
+    captures().into_iter().filter(|message| message.len() < 4096).collect()
 }
 
 fn read_message(message: &[u8]) {
@@ -33,16 +38,19 @@ fn read_message(message: &[u8]) {
     }
     assert!(size <= message.len(), "{size} of {}", message.len());
     let headers = &envelope.headers;
-    for name in ["host", "cookie", "content-type"] {
+    for name in ["host", "cookie", "content-type", "sec-websocket-extensions", "REMOTE_ADDR"] {
         let values = headers.get(name.as_bytes());
         let value = values.and_then(|values| values.iter().next()).map(|value| value.bytes().into_owned());
         let value = value.unwrap_or_default();
+        let _ = extensions::parse(&value).map(|offers| Deflate::negotiate(&offers));
         let _ = (cookies::pairs(&value).count(), host::split(&value), charset::decode(envelope.body, &value));
     }
     let policy = Policy { origins: &[], protocols: &[], deflate: true };
     let _ = handshake::accept(headers, b"GET", b"", &policy);
     let _ = (percent::normal_path(envelope.path), query::pairs(envelope.path).count());
     let _ = (Head::read(&envelope), Value::parse(envelope.body), body::read(message, 1 << 20));
+    let form = form::read(message, &FormLimits::default(), || {});
+    let _ = (form.is_ok(), sent_file::read(message, &(1..5), 10));
 }
 
 /// The objects of headers, both kinds.
@@ -57,7 +65,7 @@ pub(crate) const HEADERS: Target = Target {
         }
     },
     seeds: || {
-        let messages = captures();
+        let messages = short_captures();
         let blocks = messages.iter().filter_map(|message| {
             let rest = message.splitn(4, |byte| *byte == b' ').nth(3)?;
             let colon = rest.iter().position(|byte| *byte == b':')?;
@@ -107,16 +115,7 @@ pub(crate) const PEER: Target = Target {
     check: |bytes| {
         let Some((piece, bytes)) = bytes.split_first() else { return };
         for role in [Role::Pull, Role::Xpub] {
-            let (mut peer, _) = Conversation::begin(role);
-            let (mut inbox, mut heard) = (Vec::new(), 0);
-            for piece in bytes.chunks(usize::from(*piece) + 1) {
-                inbox.extend_from_slice(piece);
-                match peer.read(&inbox, |message| heard += message.len()) {
-                    Ok(taken) => drop(inbox.drain(..taken)),
-                    Err(_) => break,
-                }
-            }
-            assert!(heard <= bytes.len());
+            assert!(heard(bytes, role, usize::from(*piece) + 1) <= bytes.len());
         }
     },
     seeds: || {
@@ -133,3 +132,17 @@ pub(crate) const PEER: Target = Target {
         vec![seed("PUSH"), seed("SUB")]
     },
 };
+
+/// How many bytes of messages are heard of a peer that says this, in such pieces.
+pub fn heard(bytes: &[u8], role: Role, piece: usize) -> usize {
+    let (mut peer, _) = Conversation::begin(role);
+    let (mut inbox, mut heard) = (Vec::new(), 0);
+    for piece in bytes.chunks(piece) {
+        inbox.extend_from_slice(piece);
+        match peer.read(&inbox, |message| heard += message.len()) {
+            Ok(taken) => drop(inbox.drain(..taken)),
+            Err(_) => break,
+        }
+    }
+    heard
+}

@@ -1,12 +1,12 @@
 //! What workers and operators say, and the hub between all of them.
 
-use crate::wire::captures;
+use crate::wire::short_captures;
 use crate::{Chooser, Target};
 use handler_core::console;
-use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId};
+use handler_core::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
 use handler_core::worker::protocol::{
     Action, ChannelSpec, Handler, Order, Registration, RouteSpec, encode_action, encode_answer, encode_close,
-    encode_evaluate, encode_job, encode_message, split_batch, split_frame,
+    encode_evaluate, encode_job, encode_lead, encode_message, split_batch, split_frame,
 };
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ pub(crate) const ORDERS: Target = Target {
         encode_close(&mut orders, 3, 1, 1006, b"gone");
         encode_answer(&mut orders, 4, b"[1]");
         encode_evaluate(&mut orders, 5, b"1 + 1");
+        encode_lead(&mut orders);
         let mut actions = Vec::new();
         encode_action(&mut actions, &Action::Ready(registration()));
         encode_action(
@@ -78,15 +79,13 @@ pub(crate) const HUB: Target = Target {
     seeds: || vec![b"\0\0\0\0\0\x01\x70\0\0\0\x02\x01\x01\x01\x03\x05hello".to_vec()],
 };
 
+/// What the hub signs the numbers of sessions with.
+pub const SESSION_KEY: [u8; 32] = [7; 32];
+
 fn run_hub(bytes: &[u8]) {
-    thread_local! { static MESSAGES: Vec<Vec<u8>> = captures(); }
+    thread_local! { static MESSAGES: Vec<Vec<u8>> = short_captures(); }
     let mut choose = Chooser(bytes);
-    let mut now = Instant::now();
-    let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
-    let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
-    hub.handle_server_up(LinkId(0), b"");
-    hub.load_app(AppId(0), now);
-    let mut workers = Vec::new();
+    let mut site = Site::new();
     for _ in 0..60 {
         if choose.is_empty() {
             break;
@@ -99,11 +98,11 @@ fn run_hub(bytes: &[u8]) {
                     let at = (usize::from(at) * message.len() / 256).min(message.len() - 1);
                     message[at] = becomes;
                 }
-                hub.handle_message(LinkId(0), &message, now);
+                site.message(&message);
             }
-            1 => now += Duration::from_millis(u64::from(choose.byte()) * 20),
+            1 => site.now += Duration::from_millis(u64::from(choose.byte()) * 20),
             2 => {
-                let Some(worker) = workers.last().copied() else { continue };
+                let Some(worker) = site.workers.last().copied() else { continue };
                 let (mut batch, serial) = (Vec::new(), u64::from(choose.byte() % 8));
                 encode_action(&mut batch, &Action::Respond { serial, status: 200, head: b"", body: b"x" });
                 encode_action(
@@ -112,33 +111,75 @@ fn run_hub(bytes: &[u8]) {
                 );
                 encode_action(&mut batch, &Action::Join { conn: serial, room: choose.bytes() });
                 batch.extend_from_slice(choose.bytes());
-                if hub.handle_batch(worker, &batch, now).is_err() {
-                    // As the loop does with a worker that talks nonsense.
-                    workers.retain(|id| *id != worker);
-                    hub.handle_worker_gone(worker, serial, now);
-                }
+                site.batch(worker, &batch, serial);
             }
-            _ => hub.handle_message(LinkId(0), choose.bytes(), now),
+            _ => site.message(choose.bytes()),
         }
-        hub.finish_turn(now);
-        hub.drain_replies(|_, _| {});
-        while let Some(effect) = hub.poll_effect() {
+        site.finish_turn();
+    }
+}
+
+/// A hub between a server and workers, as the loop has them.
+#[derive(Debug)]
+pub struct Site {
+    /// The hub.
+    pub hub: Hub,
+    /// The time.
+    pub now: Instant,
+    /// Workers that are ready.
+    pub workers: Vec<WorkerId>,
+    /// Replies that went to the server.
+    pub replies: usize,
+}
+
+impl Site {
+    /// A site with one app, a route and a channel.
+    #[expect(clippy::new_without_default, reason = "it is no value but a whole site")]
+    pub fn new() -> Self {
+        let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
+        let now = Instant::now();
+        let mut hub = Hub::new(Limits::default(), "boot", 1, vec![app]);
+        hub.set_session_key(&SESSION_KEY);
+        hub.handle_server_up(LinkId(0), b"");
+        hub.load_app(AppId(0), now);
+        Self { hub, now, workers: Vec::new(), replies: 0 }
+    }
+
+    /// The server says something.
+    pub fn message(&mut self, message: &[u8]) {
+        self.hub.handle_message(LinkId(0), message, self.now);
+    }
+
+    /// A worker says something. One that talks nonsense is gone, as the loop has it; `started` was its last job.
+    pub fn batch(&mut self, worker: WorkerId, batch: &[u8], started: u64) {
+        if self.hub.handle_batch(worker, batch, self.now).is_err() {
+            self.gone(worker, started);
+        }
+    }
+
+    /// Does what the hub wants done.
+    pub fn finish_turn(&mut self) {
+        self.hub.finish_turn(self.now);
+        self.hub.drain_replies(|_, _| self.replies += 1);
+        while let Some(effect) = self.hub.poll_effect() {
             match effect {
                 Effect::StartWorker { worker, .. } => {
                     let mut ready = Vec::new();
                     encode_action(&mut ready, &Action::Ready(registration()));
-                    hub.handle_batch(worker, &ready, now).expect("a worker that is ready");
-                    workers.push(worker);
+                    self.hub.handle_batch(worker, &ready, self.now).expect("a worker that is ready");
+                    self.workers.push(worker);
                 }
-                Effect::KillWorker(worker) => {
-                    workers.retain(|id| *id != worker);
-                    hub.handle_worker_gone(worker, 0, now);
-                }
+                Effect::KillWorker(worker) => self.gone(worker, 0),
                 _ => {}
             }
         }
-        for worker in &workers {
-            hub.take_orders(*worker).expect("a worker of this hub").0.clear();
+        for worker in &self.workers {
+            self.hub.take_orders(*worker).expect("a worker of this hub").0.clear();
         }
+    }
+
+    fn gone(&mut self, worker: WorkerId, started: u64) {
+        self.workers.retain(|id| *id != worker);
+        self.hub.handle_worker_gone(worker, started, self.now);
     }
 }

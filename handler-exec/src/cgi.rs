@@ -11,8 +11,8 @@ mod scripts;
 pub use scripts::{EXTENSION, FOLDER, Script, find};
 
 use crate::hub::Hub;
+use crate::hub::{ALIVE, WorkerError, first_order};
 use crate::program::{Process, ProgramError, check, guarded};
-use crate::worker::{ALIVE, WorkerError, first_order};
 use environment::Asked;
 use handler_core::worker::body;
 use handler_core::worker::link::{self, Orders, Wake};

@@ -1,11 +1,15 @@
-//! The hub as a worker of programs sees it: answers, log lines, and the start of jobs.
+//! The hub as a worker of programs sees it: the first order, answers, log lines, and the start of jobs.
 
-use crate::allowance::Allowance;
+use crate::rate_limit::RateLimit;
 use handler_core::hub::answers;
-use handler_core::worker::link::Actions;
-use handler_core::worker::protocol::{Action, Level};
+use handler_core::worker::link::{Actions, Orders, Wake};
+use handler_core::worker::protocol::{Action, Level, Order, ProtocolError, Start};
 use std::io;
 use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How often a worker shows the hub that it is alive while jobs wait for a process.
+pub(crate) const ALIVE: Duration = Duration::from_millis(200);
 
 /// Complaints about a program at once, and how often one more.
 const COMPLAINTS: (u32, Duration) = (50, Duration::from_millis(100));
@@ -15,17 +19,42 @@ const CHATTER: (u32, Duration) = (1000, Duration::from_millis(5));
 /// What a client reads when the program's answer cannot be passed on.
 const BAD_ANSWER: &[u8] = b"502 Bad Gateway: the program gave no answer that can be passed on.\n";
 
+/// Why a worker could not go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The socket pair failed, or there is none.
+    #[error("no connection to the hub: {0}")]
+    Link(#[from] io::Error),
+    /// The hub is of another version.
+    #[error("the hub is not understood: {0}")]
+    Protocol(#[from] ProtocolError),
+}
+
+/// Waits for the order that says what to run; `None`: the hub is gone.
+pub(crate) fn first_order(orders: &mut Orders) -> Result<Option<Start>, WorkerError> {
+    loop {
+        if let Some((kind, payload)) = orders.next_order() {
+            if let Order::Start(start) = Order::read(kind, payload)? {
+                return Ok(Some(start));
+            }
+        } else if orders.wait(None)? == Wake::End {
+            return Ok(None);
+        }
+    }
+}
+
 /// What this worker says.
 #[derive(Debug)]
 pub(crate) struct Hub {
     actions: Actions,
-    complaints: Allowance,
-    chatter: Allowance,
+    complaints: RateLimit,
+    chatter: RateLimit,
 }
 
 impl Hub {
     pub(crate) fn new(actions: Actions, now: Instant) -> Self {
-        let bucket = |(most, every)| Allowance::new(most, every, now);
+        let bucket = |(most, every)| RateLimit::new(most, every, now);
         Self { actions, complaints: bucket(COMPLAINTS), chatter: bucket(CHATTER) }
     }
 

@@ -5,27 +5,30 @@
 //!
 //! [`cgi`] is another kind of worker, for scripts that are started for each request.
 //!
-//! From the ground up: `lines` and `allowance` bound what a program writes, `ask` makes lines for it, `said` reads its
-//! own, `registration` is what it answers to; `program` starts processes, `copy` is one of them with what it was given,
-//! `conns` are the live connections, `hub` is the other side. `worker` is the loop, whose work is in `loading`,
-//! `giving`, `hearing` and `ending`.
+//! From the ground up: `lines` and `rate_limit` bound what a program writes, `input` makes lines for it, `output` reads
+//! its own, `registration` is what it answers to as the hub is told, and `routes` until when it may say so; `program`
+//! starts processes, `instance` is one of them with what it was given, `hub` is the other side, `conns` are the live
+//! connections. `lifecycle` has the instances, `dispatch` what waits for them, `service` tells one of the other, `read`
+//! feeds it what processes write, and `worker` is the loop.
 
-mod allowance;
-mod ask;
 pub mod cgi;
 mod conns;
-mod copy;
-mod ending;
-mod giving;
-mod hearing;
+mod dispatch;
 mod hub;
+mod input;
+mod instance;
+mod lifecycle;
 mod lines;
-mod loading;
+mod output;
 mod program;
+mod rate_limit;
+mod read;
 mod registration;
-mod said;
+mod routes;
+mod service;
 mod settings;
 mod worker;
 
+pub use hub::WorkerError;
 pub use settings::Settings;
-pub use worker::{WorkerError, run};
+pub use worker::run;

@@ -1,6 +1,6 @@
 //! What a program answers to, as the hub is told.
 
-use crate::said::{ChannelOptions, Declared, DeclaredChannel};
+use crate::output::{ChannelOptions, Declared, DeclaredChannel};
 use handler_core::worker::protocol::{ChannelSpec, Handler, LoadFailure, Registration, RouteSpec};
 
 /// The methods of a route that names none. HEAD and OPTIONS are the hub's.

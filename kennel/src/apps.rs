@@ -11,6 +11,7 @@ use crate::exit::wrong_input;
 use crate::language::Language;
 use crate::role::{WORKER_CGI, WORKER_EXEC, WORKER_LUA, WORKER_UNABLE};
 use handler_core::hub::{AppSpec, Limits, Sharing};
+use handler_core::mount;
 use handler_core::serve::App;
 use handler_core::sessions::Keys;
 use handler_core::worker::process::WorkerCommand;
@@ -125,8 +126,7 @@ fn called(mut object: String) -> String {
 pub(crate) fn refuse_shared_mounts<'a>(apps: impl Iterator<Item = &'a AppSpec>) -> anyhow::Result<()> {
     let mut seen: Vec<&AppSpec> = Vec::new();
     for app in apps {
-        let is_same =
-            |other: &&&AppSpec| other.mount.trim_end_matches('/') == app.mount.trim_end_matches('/');
+        let is_same = |other: &&&AppSpec| mount::prefix(&other.mount) == mount::prefix(&app.mount);
         if let Some(other) = seen.iter().find(is_same) {
             return Err(wrong_input(format!(
                 "`{}` and `{}` have the same mount `{}`, so only the first would be reached; give one of them \

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// A new session whose messages come as events.
     Stream,
     /// Its events from here on.
@@ -66,7 +66,7 @@ pub enum Call {
 /// Why a request to a channel says nothing that can be done.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum CallError {
+pub(crate) enum CallError {
     /// A value in the query that should be a number.
     #[error("`{name}={value}` is no number")]
     NoNumber {
@@ -120,7 +120,7 @@ impl Query {
 }
 
 /// Whether a request is for a channel even where a route takes its method and path: it names a session or wants events.
-pub fn is_meant(envelope: &Envelope<'_>) -> bool {
+pub(crate) fn is_meant(envelope: &Envelope<'_>) -> bool {
     let names_session = single(envelope, b"QUERY")
         .is_some_and(|query| query.split(|b| *b == b'&').any(|pair| pair.starts_with(b"session=")));
     names_session || wants_events(envelope)
@@ -131,7 +131,7 @@ pub fn is_meant(envelope: &Envelope<'_>) -> bool {
 /// # Errors
 ///
 /// [`CallError`], for the client to read.
-pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, CallError> {
+pub(crate) fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, CallError> {
     let query = Query::read(&single(envelope, b"QUERY").unwrap_or_default())?;
     let Query { session, after, wait, number, close, reason, alive } = query;
     let ended = |session, code| Ok(Some(Call::Close { session, code, reason }));
@@ -162,14 +162,14 @@ pub fn read(method: &[u8], envelope: &Envelope<'_>) -> Result<Option<Call>, Call
 }
 
 /// A session's ticket, and the last number that its client has.
-pub type Resumed = (Vec<u8>, Option<u64>);
+pub(crate) type Resumed = (Vec<u8>, Option<u64>);
 
 /// The session that a handshake of `kennel.js` names, and the last number that its client has.
 ///
 /// # Errors
 ///
 /// [`CallError`] for a query that says nothing that can be done.
-pub fn resumed(envelope: &Envelope<'_>) -> Result<Option<Resumed>, CallError> {
+pub(crate) fn resumed(envelope: &Envelope<'_>) -> Result<Option<Resumed>, CallError> {
     let query = Query::read(&single(envelope, b"QUERY").unwrap_or_default())?;
     Ok(query.session.map(|session| (session, query.after)))
 }

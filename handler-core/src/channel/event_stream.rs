@@ -16,11 +16,11 @@ const RETRY: u64 = 1000;
 
 /// A sign of life, which pages can see. A client that does not know it passes over it, as over every event of a name that it
 /// does not listen for.
-pub const ALIVE: &[u8] = b"event: alive\ndata: {}\n\n";
+pub(crate) const ALIVE: &[u8] = b"event: alive\ndata: {}\n\n";
 
 /// The first event. `inactivity`: seconds for which a session without a client lives; `ping`: those between two signs of
 /// life.
-pub fn open(ticket: &str, resumed: bool, inactivity: u64, ping: f64) -> Vec<u8> {
+pub(crate) fn open(ticket: &str, resumed: bool, inactivity: u64, ping: f64) -> Vec<u8> {
     let data =
         json!({ "session": ticket, "resumed": resumed, "inactivity": inactivity, "ping": ping }).to_string();
     written(Event {
@@ -32,7 +32,7 @@ pub fn open(ticket: &str, resumed: bool, inactivity: u64, ping: f64) -> Vec<u8> 
 }
 
 /// Appends a message.
-pub fn message(ticket: &str, number: u64, letter: &Letter, out: &mut Vec<u8>) {
+pub(crate) fn message(ticket: &str, number: u64, letter: &Letter, out: &mut Vec<u8>) {
     let id = format!("{ticket}.{number}");
     let payload = &letter.payload[..];
     let (name, data) = if letter.binary {
@@ -54,13 +54,13 @@ pub fn message(ticket: &str, number: u64, letter: &Letter, out: &mut Vec<u8>) {
 }
 
 /// The last event.
-pub fn close(code: u16, reason: &str) -> Vec<u8> {
+pub(crate) fn close(code: u16, reason: &str) -> Vec<u8> {
     let data = json!({ "code": code, "reason": reason }).to_string();
     written(Event { event: Some(b"close"), data: Some(data.as_bytes()), ..Event::default() })
 }
 
 /// The ticket and the number in what a client says in `Last-Event-ID`.
-pub fn last_event(id: &[u8]) -> Option<(&[u8], u64)> {
+pub(crate) fn last_event(id: &[u8]) -> Option<(&[u8], u64)> {
     let at = memchr::memrchr(b'.', id)?;
     let number = std::str::from_utf8(&id[at + 1..]).ok()?.parse().ok()?;
     Some((&id[..at], number))

@@ -5,7 +5,7 @@ use kennel_http::websocket::{Codec, Deflate, encode_message};
 /// The form in which a connection gets messages. Connections of one form get the same bytes, so a room's
 /// message is written once for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// WebSocket frames, compressed or not.
     WebSocket(Option<Deflate>),
     /// A NUL behind each message, as Flash's XMLSocket has it. A Mongrel2 Handler without `raw_payload` takes the
@@ -19,7 +19,7 @@ pub enum Framing {
 
 impl Framing {
     /// Appends a message.
-    pub fn encode(self, binary: bool, payload: &[u8], codec: &mut Codec, out: &mut Vec<u8>) {
+    pub(crate) fn encode(self, binary: bool, payload: &[u8], codec: &mut Codec, out: &mut Vec<u8>) {
         match self {
             Self::WebSocket(deflate) => encode_message(out, binary, payload, deflate, codec),
             Self::Nul => {

@@ -28,19 +28,19 @@ use kennel_http::websocket::{Codec, Deflate, encode_message};
 use serde_json::{Value, json};
 
 /// The subprotocol that only `kennel.js` offers.
-pub const PROTOCOL: &str = "kennel.session.1";
+pub(crate) const PROTOCOL: &str = "kennel.session.1";
 /// A sign of life.
-pub const ALIVE: &[u8] = b"{}";
+pub(crate) const ALIVE: &[u8] = b"{}";
 /// The close code by which a client learns that its session cannot go on.
-pub const GONE: u16 = 1012;
+pub(crate) const GONE: u16 = 1012;
 /// Bytes of a client's text before the message itself, at most: its number and `=`.
-pub const NUMBER: usize = 21;
+pub(crate) const NUMBER: usize = 21;
 /// After how many messages a client acknowledges, at most.
 const ACKNOWLEDGE: usize = 64;
 
 /// What a client learns first.
 #[derive(Debug)]
-pub struct Opened<'a> {
+pub(crate) struct Opened<'a> {
     /// The session.
     pub ticket: &'a str,
     /// It is a session that was there before.
@@ -59,7 +59,7 @@ pub struct Opened<'a> {
 
 impl Opened<'_> {
     /// The first frame's text.
-    pub fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         json!({
             "session": self.ticket,
             "resumed": self.resumed,
@@ -74,7 +74,7 @@ impl Opened<'_> {
 }
 
 /// How far the client's messages have come. `busy`: those that came behind were not taken.
-pub fn received(number: u64, busy: bool) -> String {
+pub(crate) fn received(number: u64, busy: bool) -> String {
     if busy {
         json!({ "received": number, "busy": true }).to_string()
     } else {
@@ -83,22 +83,22 @@ pub fn received(number: u64, busy: bool) -> String {
 }
 
 /// The number of the next message, where it is not the one behind the last.
-pub fn number(number: u64) -> String {
+pub(crate) fn number(number: u64) -> String {
     json!({ "number": number }).to_string()
 }
 
 /// Those messages of the client that this hub was the first to see, and did not take.
-pub fn refused(number: u64) -> String {
+pub(crate) fn refused(number: u64) -> String {
     json!({ "refused": number }).to_string()
 }
 
 /// Appends a steering text as a frame.
-pub fn steer(text: &[u8], codec: &mut Codec, out: &mut Vec<u8>) {
+pub(crate) fn steer(text: &[u8], codec: &mut Codec, out: &mut Vec<u8>) {
     encode_message(out, false, text, None, codec);
 }
 
 /// Appends a message as a frame.
-pub fn message(letter: &Letter, deflate: Option<Deflate>, codec: &mut Codec, out: &mut Vec<u8>) {
+pub(crate) fn message(letter: &Letter, deflate: Option<Deflate>, codec: &mut Codec, out: &mut Vec<u8>) {
     let is_text = !letter.binary && std::str::from_utf8(&letter.payload).is_ok();
     if is_text {
         let text = [b"=", &letter.payload[..]].concat();
@@ -110,7 +110,7 @@ pub fn message(letter: &Letter, deflate: Option<Deflate>, codec: &mut Codec, out
 
 /// What a client's text frame says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said<'a> {
+pub(crate) enum Said<'a> {
     /// A message, with its number.
     Message(u64, &'a str),
     /// It has the messages up to this number.
@@ -128,7 +128,7 @@ pub enum Said<'a> {
 }
 
 /// Reads a client's text frame. `None`: it is neither a message nor an object.
-pub fn read(text: &str) -> Option<Said<'_>> {
+pub(crate) fn read(text: &str) -> Option<Said<'_>> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         let (number, message) = text.split_once('=')?;
         let number = number.parse().ok().filter(|number| *number > 0)?;

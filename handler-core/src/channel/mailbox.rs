@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A message of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub(crate) struct Letter {
     /// Not a text.
     pub binary: bool,
     /// Its bytes, shared by all that get it.
@@ -20,7 +20,7 @@ pub struct Letter {
 
 /// How much may lie in a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Messages.
     pub letters: usize,
     /// Bytes of messages.
@@ -31,7 +31,7 @@ pub struct Bounds {
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Posted {
+pub(crate) enum Posted {
     /// It waits for the client.
     Kept,
     /// It does, and so many that waited longest were dropped for it.
@@ -42,7 +42,7 @@ pub enum Posted {
 
 /// A place in the mailbox from which nobody can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// What comes next was dropped already, or the client said that it had it.
     Past,
     /// So many messages were never sent.
@@ -51,7 +51,7 @@ pub enum Lost {
 
 /// The messages to one client.
 #[derive(Debug, Default)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     letters: VecDeque<Letter>,
     /// How many came before the first of `letters`.
     before: u64,
@@ -64,7 +64,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Puts a message behind the others.
-    pub fn post(&mut self, letter: Letter, bounds: Bounds) -> Posted {
+    pub(crate) fn post(&mut self, letter: Letter, bounds: Bounds) -> Posted {
         let size = letter.payload.len();
         self.letters.push_back(letter);
         self.bytes += size;
@@ -105,7 +105,7 @@ impl Mailbox {
     /// # Errors
     ///
     /// [`Lost`] when what follows is not known, or not any more. Nothing has changed then.
-    pub fn go_on(&mut self, after: Option<u64>) -> Result<(), Lost> {
+    pub(crate) fn go_on(&mut self, after: Option<u64>) -> Result<(), Lost> {
         let after = after.unwrap_or(self.sent);
         if after > self.sent {
             return Err(Lost::Future);
@@ -122,19 +122,19 @@ impl Mailbox {
     }
 
     /// The client has all up to number `after`, while what carries its messages goes on.
-    pub fn acknowledge(&mut self, after: u64) {
+    pub(crate) fn acknowledge(&mut self, after: u64) {
         while self.before < after.min(self.sent) {
             self.drop_first();
         }
     }
 
     /// Messages and bytes that were handed out and are kept until the client has them.
-    pub fn unacknowledged(&self) -> (u64, usize) {
+    pub(crate) fn unacknowledged(&self) -> (u64, usize) {
         (self.sent - self.before, self.bytes - self.unsent)
     }
 
     /// The next message to hand out, with its number.
-    pub fn hand_out(&mut self) -> Option<(u64, &Letter)> {
+    pub(crate) fn hand_out(&mut self) -> Option<(u64, &Letter)> {
         let at = usize::try_from(self.sent - self.before).ok()?;
         let letter = self.letters.get(at)?;
         self.sent += 1;
@@ -143,38 +143,38 @@ impl Mailbox {
     }
 
     /// The bytes of the message that is next.
-    pub fn peek(&self) -> Option<usize> {
+    pub(crate) fn peek(&self) -> Option<usize> {
         let at = usize::try_from(self.sent - self.before).ok()?;
         self.letters.get(at).map(|letter| letter.payload.len())
     }
 
     /// The number of the last message that was handed out.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// The number behind which messages are there.
-    pub fn before(&self) -> u64 {
+    pub(crate) fn before(&self) -> u64 {
         self.before
     }
 
     /// Whether everything was handed out.
-    pub fn is_all_sent(&self) -> bool {
+    pub(crate) fn is_all_sent(&self) -> bool {
         self.waiting() == 0
     }
 
     /// How many messages were not handed out.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.letters.len() - (self.sent - self.before) as usize
     }
 
     /// Messages and bytes that are kept.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         (self.letters.len(), self.bytes)
     }
 
     /// Forgets what was handed out, but for the newest within these bounds.
-    pub fn forget_sent(&mut self, letters: usize, bytes: usize) {
+    pub(crate) fn forget_sent(&mut self, letters: usize, bytes: usize) {
         let unsent = self.waiting();
         let is_beyond = |mailbox: &Self| {
             mailbox.letters.len() - unsent > letters || mailbox.bytes - mailbox.unsent > bytes

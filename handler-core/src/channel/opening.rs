@@ -25,24 +25,17 @@ q=0.9,15:accept-encoding,17:gzip, deflate, br,23:gzip, deflate, br, zstd,13:cach
 
 /// Keeps and gives back opening messages; one for all connections, since its buffers are large.
 #[derive(Debug)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     compress: Compress,
 }
 
 /// A kept message. Made and read by a [`Keeper`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept(Box<[u8]>);
+pub(crate) struct Kept(Box<[u8]>);
 
 impl Default for Keeper {
     fn default() -> Self {
         Self { compress: Compress::new_with_window_bits(Compression::best(), false, 12) }
-    }
-}
-
-impl Kept {
-    /// Bytes that it takes.
-    pub fn size(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -51,7 +44,7 @@ impl Keeper {
     const MAX: usize = 1 << 20;
 
     /// Keeps a message. One that is too large is kept as nothing.
-    pub fn keep(&mut self, message: &[u8]) -> Kept {
+    pub(crate) fn keep(&mut self, message: &[u8]) -> Kept {
         if message.len() > Self::MAX {
             return Kept::default();
         }
@@ -67,7 +60,7 @@ impl Keeper {
     }
 
     /// The message.
-    pub fn read(&self, kept: &Kept) -> Vec<u8> {
+    pub(crate) fn read(&self, kept: &Kept) -> Vec<u8> {
         let Some((size, deflated)) = kept.0.split_first_chunk::<3>() else { return Vec::new() };
         let size = u32::from_le_bytes([size[0], size[1], size[2], 0]) as usize;
         let mut out = Vec::with_capacity(size.min(Self::MAX) + 8);
@@ -109,6 +102,7 @@ mod tests {
         let mut keeper = Keeper::default();
         let kept = keeper.keep(message);
         assert_eq!(keeper.read(&kept), message);
-        assert!(kept.size() * 3 < message.len(), "{} of {}", kept.size(), message.len());
+        let size = kept.0.len();
+        assert!(size * 3 < message.len(), "{size} of {}", message.len());
     }
 }

@@ -10,13 +10,13 @@ const ANSWER: usize = 256 << 10;
 
 /// The answer to whoever opens a session. `wait`: seconds that a poll may wait; `inactivity`: those for which a session
 /// without a poll lives; `ping`: those within which a client should hear something.
-pub fn opened(ticket: &str, wait: u64, inactivity: u64, ping: f64) -> String {
+pub(crate) fn opened(ticket: &str, wait: u64, inactivity: u64, ping: f64) -> String {
     json!({ "session": ticket, "wait": wait, "inactivity": inactivity, "ping": ping }).to_string() + "\n"
 }
 
 /// The answer to a poll, with the messages that wait: a text as itself, bytes as `{"base64": ...}`. `after` is the number of
 /// the last one in it. The close, code and reason, is said with the last of them; the second value is whether it was.
-pub fn answer(mailbox: &mut Mailbox, close: Option<(u16, &str)>) -> (String, bool) {
+pub(crate) fn answer(mailbox: &mut Mailbox, close: Option<(u16, &str)>) -> (String, bool) {
     let mut messages = Vec::new();
     let mut size = 0;
     while let Some(next) = mailbox.peek() {
@@ -39,7 +39,7 @@ pub fn answer(mailbox: &mut Mailbox, close: Option<(u16, &str)>) -> (String, boo
 }
 
 /// The answer to a poll whose place another one has taken, or for which nothing came.
-pub fn nothing(mailbox: &Mailbox) -> String {
+pub(crate) fn nothing(mailbox: &Mailbox) -> String {
     json!({ "after": mailbox.sent(), "messages": [] }).to_string() + "\n"
 }
 

@@ -28,12 +28,12 @@ pub(super) struct Seats {
 }
 
 impl Seats {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { first: Vec::new(), seats: Vec::new(), free: NONE }
     }
 
     /// The rooms of a member and its positions there, in the order of joining.
-    pub fn of(&self, member: MemberId) -> impl Iterator<Item = (u32, u32)> {
+    pub(super) fn of(&self, member: MemberId) -> impl Iterator<Item = (u32, u32)> {
         let mut at = self.first(member);
         std::iter::from_fn(move || {
             let seat = self.seats.get(at as usize)?;
@@ -43,12 +43,12 @@ impl Seats {
     }
 
     /// The member's position in `room`.
-    pub fn position(&self, member: MemberId, room: u32) -> Option<u32> {
+    pub(super) fn position(&self, member: MemberId, room: u32) -> Option<u32> {
         self.of(member).find(|seat| seat.0 == room).map(|seat| seat.1)
     }
 
     /// Adds a seat that the member does not have yet.
-    pub fn add(&mut self, member: MemberId, room: u32, position: u32) {
+    pub(super) fn add(&mut self, member: MemberId, room: u32, position: u32) {
         let seat = Seat { room, position, next: NONE };
         let new = match self.seats.get_mut(self.free as usize) {
             Some(slot) => {
@@ -78,7 +78,7 @@ impl Seats {
     }
 
     /// Says that the member is elsewhere in the list of `room` now.
-    pub fn set_position(&mut self, member: MemberId, room: u32, position: u32) {
+    pub(super) fn set_position(&mut self, member: MemberId, room: u32, position: u32) {
         let mut at = self.first(member);
         while let Some(seat) = self.seats.get_mut(at as usize) {
             if seat.room == room {
@@ -90,7 +90,7 @@ impl Seats {
     }
 
     /// Takes the member's seat in `room` away; `None` when there is none.
-    pub fn remove(&mut self, member: MemberId, room: u32) -> Option<u32> {
+    pub(super) fn remove(&mut self, member: MemberId, room: u32) -> Option<u32> {
         let (mut before, mut at) = (NONE, self.first(member));
         while let Some(seat) = self.seats.get(at as usize).copied() {
             if seat.room != room {
@@ -109,7 +109,7 @@ impl Seats {
     }
 
     /// Takes the member's first seat away.
-    pub fn pop(&mut self, member: MemberId) -> Option<(u32, u32)> {
+    pub(super) fn pop(&mut self, member: MemberId) -> Option<(u32, u32)> {
         let at = self.first(member);
         let seat = *self.seats.get(at as usize)?;
         self.first[member as usize] = seat.next;

@@ -7,9 +7,9 @@ use super::console::Console;
 use super::numbers::{self, Turns};
 use super::orders::Desk;
 use super::seats::Seats;
-use super::{App, AskWhoIsThere, ConsoleSocket, Observer, Sharing};
+use super::{App, AskWhoIsThere, ConsoleSocket, Observer};
 use crate::console::{COMMANDS, LogLevel};
-use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, WorkerId};
+use crate::hub::{AppId, AppSpec, Effect, Hub, Limits, LinkId, Sharing, WorkerId};
 use crate::transport::{Endpoint, Mongrel2s};
 use crate::worker::process::WorkerCommand;
 use crate::worker::protocol::{

@@ -4,6 +4,17 @@
 //! inputs of the program (signals, a file watcher). What it reads it gives to the [`Hub`]; what the
 //! hub wants done it does. Everything worth a decision is decided in the hub, or by the program's
 //! [`Observer`].
+//!
+//! * `plan`: what is served, and the sockets by which the program and others speak to the loop;
+//! * `observer`: what the program learns and decides;
+//! * `seats`: the worker processes;
+//! * `console`, `orders`, `reloads`, `simulated`: operators, what they order, and what takes longer than a line;
+//! * `scrapers`, `numbers`: metrics by HTTP, and where their numbers come from;
+//! * `roll_calls`: who is still connected to a server, asked in a thread;
+//! * `files`: what hub and disk have to do with each other, in a thread;
+//! * `date`: the time of day.
+//!
+//! The loop itself is here.
 
 mod console;
 #[cfg(test)]
@@ -11,24 +22,27 @@ mod contract;
 mod date;
 mod files;
 mod numbers;
+mod observer;
 mod orders;
+mod plan;
 mod reloads;
 mod roll_calls;
 mod scrapers;
 mod seats;
 mod simulated;
 
-use crate::hub::{AppId, AppSpec, Capacity, Effect, Hosts, Hub, Limits, LinkId, Sharing};
-use crate::transport::{Endpoint, Event, Gone, Mongrel2s, system_resolver};
-use crate::worker::process::WorkerCommand;
-use crate::worker::protocol::{LoadFailure, Start};
+pub use observer::{Ending, Observer, ServeError};
+pub use plan::{App, ConsoleSocket, Inputs, Plan};
+pub use roll_calls::AskWhoIsThere;
+
+use crate::hub::{AppId, Capacity, Effect, Hub, LinkId};
+use crate::transport::{Event, Gone, Mongrel2s, system_resolver};
+use crate::worker::protocol::Start;
 use crate::worker::surroundings::entropy;
 use console::Console;
 use files::{Done, Files};
-use kennel_http::proxies::TrustedProxies;
 use numbers::Turns;
 use orders::Desk;
-pub use roll_calls::AskWhoIsThere;
 use roll_calls::RollCalls;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -36,128 +50,11 @@ use rustix::io::Errno;
 use scrapers::Scrapers;
 use seats::Seats;
 use std::io::{self, Read};
-use std::net::TcpListener;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
-use thiserror::Error;
 use tracing::{error, info};
-
-/// An app to serve.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// What the hub knows of it.
-    pub spec: AppSpec,
-    /// How its workers share its requests.
-    pub sharing: Sharing,
-    /// How its workers are started.
-    pub command: WorkerCommand,
-    /// What they are told; each gets its own number.
-    pub start: Start,
-}
-
-/// What to serve.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The bounds.
-    pub limits: Limits,
-    /// The servers.
-    pub endpoints: Vec<Endpoint>,
-    /// The apps.
-    pub apps: Vec<App>,
-    /// A folder of its own for bodies that Mongrel2 sends in parts (`upload.stream`) and no script reads as they come;
-    /// none: such bodies get 413.
-    pub bodies: Option<PathBuf>,
-    /// Proxies that name the client of a request.
-    pub proxies: Option<TrustedProxies>,
-    /// Apps whose first code does not load hold up nobody: all is ready when that of each has loaded or failed, and those that
-    /// have loaded wait some seconds at most for one that does neither.
-    pub partial: bool,
-    /// The hosts that clients may ask by; none: any.
-    pub hosts: Option<Hosts>,
-}
-
-/// The program's ways to say something to the loop: each byte read is one word.
-#[derive(Debug)]
-pub struct Inputs {
-    /// Stop; a second byte stops at once.
-    pub stop: UnixStream,
-    /// Load the apps' newest code.
-    pub reload: UnixStream,
-    /// Where [consoles](crate::console) connect.
-    pub consoles: Vec<ConsoleSocket>,
-    /// Where [metrics](crate::metrics) are read, by HTTP.
-    pub metrics: Option<TcpListener>,
-    /// Where workers write what they do not give the hub; none: to standard error.
-    pub output: Option<Arc<OwnedFd>>,
-    /// Lines of the log that the program dropped.
-    pub dropped_log_lines: Arc<AtomicU64>,
-}
-
-/// A socket that takes the [console's](crate::console) lines.
-#[derive(Debug)]
-pub struct ConsoleSocket {
-    /// It listens.
-    pub listener: UnixListener,
-    /// Which app alone can be seen and touched there; none: everything.
-    pub only: Option<AppId>,
-}
-
-/// What the program learns while the loop runs, and decides.
-pub trait Observer {
-    /// Every server listens and every app's workers are ready, or as many as there will be (see [`Plan::partial`]).
-    /// Called once.
-    fn ready(&mut self, hub: &Hub);
-    /// This server listens, as the start needs; its process, if that is known. Called once, before
-    /// [`ready`](Self::ready).
-    fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>);
-    /// Newer code of an app is in charge, or after all was ready its first.
-    fn reloaded(&mut self, hub: &Hub, app: AppId);
-    /// An app's code did not load. `first`: there is no older code that serves. `Break` ends the loop.
-    fn load_failed(
-        &mut self,
-        hub: &mut Hub,
-        app: AppId,
-        failure: &LoadFailure,
-        first: bool,
-    ) -> std::ops::ControlFlow<()>;
-    /// A process of the program's own to watch: a Mongrel2, by its pidfd.
-    fn companion(&self) -> Option<BorrowedFd<'_>>;
-    /// That process has ended. `Break` ends the loop; else [`companion_due`](Self::companion_due) says when to start the
-    /// next one.
-    fn companion_ended(&mut self, now: Instant) -> std::ops::ControlFlow<()>;
-    /// When the next process is to be started, if one is.
-    fn companion_due(&self) -> Option<Instant>;
-    /// Starts it. Then [`companion`](Self::companion) is asked for it.
-    fn start_companion(&mut self, now: Instant);
-    /// How this server can be asked who is connected to it, if it can.
-    fn roll_call(&self, endpoint: &Endpoint) -> Option<AskWhoIsThere>;
-    /// The operator wants this much to be logged from now on.
-    fn set_log_level(&mut self, level: crate::console::LogLevel);
-    /// A server has not been reached for a second since the start.
-    fn waiting(&mut self, endpoint: &Endpoint);
-}
-
-/// Why the loop could not go on.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The system refused something that the loop cannot do without.
-    #[error("the poll loop failed: {0}")]
-    System(#[from] io::Error),
-}
-
-/// How the loop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// As asked.
-    Stopped,
-    /// The observer broke it off.
-    Broken,
-}
 
 /// How long those that have loaded wait for one that has neither loaded nor failed, if the plan is [partial](Plan::partial).
 const START_PATIENCE: Duration = Duration::from_secs(3);

@@ -21,5 +21,5 @@ pub mod protocol;
 pub mod reader;
 pub mod restart;
 pub mod sent_file;
-pub mod standing;
+pub(crate) mod standing;
 pub mod surroundings;

@@ -19,23 +19,20 @@
 //! ```
 #![allow(unsafe_code, reason = "memory shared with another process can only be reached through raw pointers")]
 
+mod words;
+
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic;
+use words::Words;
 
 /// Bytes of frames that the outbox holds; larger ones go to the socket pair directly.
 pub const OUTBOX_SIZE: usize = 128 << 10;
 
-const STARTED: usize = 0;
-const TURN: usize = 8;
-const COMMITTED: usize = 16;
-const NUMBER: usize = 20;
-const RUNNING: usize = 24;
-const REVOKED: usize = 128;
 const OUTBOX: usize = 4096;
-/// Where in the page's file a worker writes where the script stands, see [`Standing`](super::standing::Standing). The
+/// Where in the page's file a worker writes where the script stands, see `standing::Standing`. The
 /// file ends behind it and cannot grow, so what writes to its descriptor can write nowhere else.
 pub const STANDING: usize = OUTBOX + OUTBOX_SIZE;
 const STANDING_SIZE: usize = 64 << 10;
@@ -86,39 +83,31 @@ impl Page {
         Ok(Self { map })
     }
 
-    fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        // SAFETY: the map is SIZE bytes, aligned to a memory page, and lives as long as `self`; all
-        // offsets are multiples of eight below SIZE; both processes use atomics for these words.
-        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(offset).cast()) }
-    }
-
-    fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: as in `u64_at`, with multiples of four.
-        unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(offset).cast()) }
+    #[inline]
+    fn words(&self) -> &Words {
+        // SAFETY: the map is SIZE bytes, aligned to a memory page, and lives as long as `self`; `Words` has a fixed layout
+        // and is far smaller; both processes use atomics for these words, and for the gap between them nothing.
+        unsafe { &*self.map.as_mut_ptr().cast() }
     }
 
     /// Hub: what the worker is doing.
     pub fn pulse(&self) -> Pulse {
-        Pulse {
-            started: self.u64_at(STARTED).load(Ordering::Acquire),
-            turn: self.u64_at(TURN).load(Ordering::Acquire),
-            running: self.u64_at(RUNNING).load(Ordering::Acquire),
-        }
+        let (started, turn, running) = self.words().pulse();
+        Pulse { started, turn, running }
     }
 
     /// Hub: takes back the jobs up to `serial` that have not started, and says which was the last
     /// one that had. A worker that was just about to start one either sees this and reports it
     /// as skipped, or its start is seen here, or both.
     pub fn revoke(&self, serial: u64) -> u64 {
-        self.u64_at(REVOKED).store(serial, Ordering::SeqCst);
-        self.u64_at(STARTED).load(Ordering::SeqCst)
+        self.words().revoke(serial)
     }
 
     /// Hub: the frames of a dead worker's last batch, when the socket pair ended before it.
     /// `received` is the number of the last batch that arrived whole, 0 for none.
     pub fn unsent(&self, received: u32) -> Vec<u8> {
-        let number = self.u32_at(NUMBER).load(Ordering::Acquire);
-        let size = self.u32_at(COMMITTED).load(Ordering::Acquire) as usize;
+        let (number, size) = self.words().batch();
+        let size = size as usize;
         if number == received || size > OUTBOX_SIZE {
             return Vec::new();
         }
@@ -166,23 +155,19 @@ impl Page {
     /// Worker: says that job `serial` starts. `false`: the hub has taken it back, leave it alone.
     #[inline]
     pub fn start(&self, serial: u64) -> bool {
-        self.u64_at(STARTED).store(serial, Ordering::SeqCst);
-        serial > self.u64_at(REVOKED).load(Ordering::SeqCst)
+        self.words().start(serial)
     }
 
     /// Worker: the same where jobs may start out of order, in threads: the page keeps the highest serial, so that a
     /// death never lets one run twice.
     pub fn start_any(&self, serial: u64) -> bool {
-        self.u64_at(STARTED).fetch_max(serial, Ordering::SeqCst);
-        serial > self.u64_at(REVOKED).load(Ordering::SeqCst)
+        self.words().start_any(serial)
     }
 
     /// Worker: a script begins to run for job `running`, or ends to (0). Calls come in pairs.
     #[inline]
     pub fn turn(&self, running: u64) {
-        self.u64_at(RUNNING).store(running, Ordering::Relaxed);
-        let turn = self.u64_at(TURN);
-        turn.store(turn.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.words().turn(running);
     }
 }
 
@@ -197,7 +182,7 @@ pub struct Outbox {
 impl Outbox {
     /// Takes over the page's outbox; the first batch is number 1.
     pub fn new(page: Page) -> Self {
-        page.u32_at(NUMBER).store(1, Ordering::Release);
+        page.words().begin(1);
         Self { page, size: 0, number: 1 }
     }
 
@@ -225,7 +210,7 @@ impl Outbox {
             std::ptr::copy_nonoverlapping(frame.as_ptr(), outbox, frame.len());
         }
         self.size = end;
-        self.page.u32_at(COMMITTED).store(end as u32, Ordering::Release);
+        self.page.words().commit(end as u32);
         true
     }
 
@@ -251,10 +236,8 @@ impl Outbox {
 
     /// Says that the socket pair has the whole batch, and begins the next one.
     pub fn sent(&mut self) {
-        // In this order, a death in between leaves an empty batch or an old number, never both new.
-        self.page.u32_at(COMMITTED).store(0, Ordering::Release);
         self.number = self.number.wrapping_add(1);
-        self.page.u32_at(NUMBER).store(self.number, Ordering::Release);
+        self.page.words().begin(self.number);
         self.size = 0;
     }
 }
@@ -300,6 +283,19 @@ mod tests {
         assert!(outbox.page().start(4));
         outbox.page().turn(4);
         assert_eq!(hub.pulse(), Pulse { started: 4, turn: 1, running: 4 });
+    }
+
+    #[test]
+    fn each_word_has_its_place() {
+        let (hub, fd) = Page::create().unwrap();
+        let mut outbox = Outbox::new(Page::map(&fd).unwrap());
+        assert!(outbox.page().start(0x11) && outbox.push(b"four"));
+        outbox.page().turn(0x22);
+        hub.revoke(0x33);
+        let mut page = [0; 136];
+        std::fs::File::from(fd).read_exact_at(&mut page, 0).unwrap();
+        let found: Vec<_> = page.iter().enumerate().filter(|(_, byte)| **byte != 0).collect();
+        assert_eq!(found, [(0, &0x11), (8, &1), (16, &4), (20, &1), (24, &0x22), (128, &0x33)]);
     }
 
     #[test]

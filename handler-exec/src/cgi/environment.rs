@@ -1,6 +1,6 @@
 //! What a CGI script is told of its request: the variables of RFC 3875, section 4.1, and a few that everybody expects.
 
-use crate::ask::{first, is_clients};
+use crate::input::{first, is_clients};
 use kennel_http::host;
 use mongrel2_wire::Envelope;
 use std::ffi::OsString;

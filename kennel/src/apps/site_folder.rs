@@ -9,6 +9,7 @@ mod files;
 use crate::apps;
 use crate::config::{App, Config};
 use crate::exit::wrong_input;
+use handler_core::mount;
 use kennel_http::percent::normal_path;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -226,7 +227,7 @@ impl SiteFolder {
     fn check_clashes(&self) -> anyhow::Result<()> {
         let (mut mounts, mut names) = (BTreeMap::new(), BTreeMap::new());
         for Handler { name, source, mount } in &self.handlers {
-            let place = normal_path(mount.trim_end_matches('/').as_bytes());
+            let place = normal_path(mount::prefix(mount).as_bytes());
             if let Some(other) = mounts.insert(place.clone(), source) {
                 let place = if place.is_empty() { "/" } else { &*place };
                 return Err(wrong_input(format!(

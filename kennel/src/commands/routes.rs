@@ -6,6 +6,7 @@ use crate::apps::site_folder::{self, Typed};
 use crate::args::Check as Args;
 use crate::exit::{WRONG_INPUT, note, wrong_input};
 use crate::table;
+use handler_core::mount;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -24,19 +25,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Err(problem) => return Err(wrong_input(problem)),
         };
-        let mount = app.spec.mount.trim_end_matches('/');
+        let mount = &app.spec.mount;
         if registration.takes_everything() {
             let path = format!("everything under {}", app.spec.mount);
             rows.push((app.spec.name.clone(), vec!["ANY".into()], path, app.spec.name.clone()));
         }
         for route in registration.routes {
-            rows.push((app.spec.name.clone(), route.methods, format!("{mount}{}", route.path), route.place));
+            rows.push((app.spec.name.clone(), route.methods, mount::join(mount, &route.path), route.place));
         }
         for channel in registration.channels {
-            let path = match channel.path.starts_with('/') {
-                true => format!("{mount}{}", channel.path),
-                false => channel.path,
-            };
+            let path = mount::join(mount, &channel.path);
             rows.push((app.spec.name.clone(), vec!["CHANNEL".into()], path, channel.place));
         }
         if registration.raw {

@@ -18,13 +18,13 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Begins with `newkey`, the last value of the client's chain; `None` when it is no hash in hexadecimal.
-    pub fn begin(newkey: &str) -> Option<Self> {
+    pub(super) fn begin(newkey: &str) -> Option<Self> {
         Some(Self { next: read(newkey)?, past: VecDeque::new() })
     }
 
     /// Whether the key of the next request is right; then the following is expected, of which `newkey` may begin
     /// another chain. The last `keep` keys are remembered for repeats.
-    pub fn accept(&mut self, rid: u64, key: Option<&str>, newkey: Option<&str>, keep: usize) -> bool {
+    pub(super) fn accept(&mut self, rid: u64, key: Option<&str>, newkey: Option<&str>, keep: usize) -> bool {
         let Some(key) = key.filter(|key| hash(key) == self.next) else { return false };
         let Some(next) = read(newkey.unwrap_or(key)) else { return false };
         self.past.push_back((rid, self.next));
@@ -35,14 +35,14 @@ impl Keys {
     }
 
     /// Whether a repeated request has the key that it had the first time.
-    pub fn is_repeated(&self, rid: u64, key: Option<&str>) -> bool {
+    pub(super) fn is_repeated(&self, rid: u64, key: Option<&str>) -> bool {
         let known = self.past.iter().find(|(past, _)| *past == rid);
         key.is_some_and(|key| known.is_some_and(|(_, known)| hash(key) == *known))
     }
 
     /// Bytes that it takes.
     #[cfg(test)]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.past.capacity() * size_of::<(u64, Hash)>()
     }
 }

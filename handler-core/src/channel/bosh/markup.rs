@@ -38,7 +38,7 @@ pub(super) struct Attribute<'a> {
 
 impl<'a> Attribute<'a> {
     /// The prefix that it declares a namespace for, the empty one for the default.
-    pub fn declares(&self) -> Option<&'a str> {
+    pub(super) fn declares(&self) -> Option<&'a str> {
         match self.name.strip_prefix("xmlns")? {
             "" => Some(""),
             rest => rest.strip_prefix(':'),
@@ -81,7 +81,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins at the start of a document without byte order mark.
-    pub fn new(input: &'a str) -> Result<Self, Fault> {
+    pub(super) fn new(input: &'a str) -> Result<Self, Fault> {
         if let Some((at, _)) = input.char_indices().find(|(_, letter)| !is_character(*letter)) {
             return Err(Fault { at, what: "a character that XML does not have" });
         }
@@ -91,13 +91,13 @@ impl<'a> Walk<'a> {
     }
 
     /// How many elements are open.
-    pub fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
     /// The namespace of a prefix and the depth at which it was declared. The empty prefix has one only when it
     /// was declared and not taken back.
-    pub fn namespace(&self, prefix: &str) -> Option<(usize, &str)> {
+    pub(super) fn namespace(&self, prefix: &str) -> Option<(usize, &str)> {
         if prefix == "xml" {
             return Some((0, XML));
         }
@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What comes next, `None` at the end of a whole document.
-    pub fn next(&mut self) -> Result<Option<Piece<'a>>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<Piece<'a>>, Fault> {
         loop {
             let at = self.position();
             let fault = |what| Err(Fault { at, what });

@@ -18,6 +18,8 @@ mod condition;
 pub mod element;
 mod keys;
 mod markup;
+mod output;
+mod queue;
 mod session;
 mod terms;
 #[cfg(test)]
@@ -27,7 +29,8 @@ mod window;
 pub use body::{Body, BodyError, MAX_RID, Unreadable};
 pub use condition::{CONTENT_TYPE, Condition, Refusal};
 pub use markup::Fault;
-pub use session::{End, Output, Session};
+pub use output::{End, Output};
+pub use session::Session;
 pub use terms::Settings;
 
 /// The namespace of `<body/>`.

@@ -7,6 +7,8 @@
 use super::body::{Body, MAX_RID};
 use super::condition::{CONTENT_TYPE, Condition, Refusal, finish, recoverable, terminate};
 use super::keys::Keys;
+use super::output::{End, Output};
+use super::queue::Queue;
 use super::terms::{Settings, Terms, content_type};
 use super::window::{Answer, Early, Held, Place, Window};
 use std::borrow::Cow;
@@ -22,51 +24,8 @@ const GAP: Duration = Duration::from_secs(10);
 const REPORT_AFTER: Duration = Duration::from_secs(5);
 /// How often a client may repeat requests between two new ones.
 const MAX_REPEATS: u8 = 25;
-/// Bytes of messages in one answer; the first goes whatever its size.
-const MAX_ANSWER: usize = 1 << 20;
 /// How long a session that we ended waits for the request that takes the news, where nothing else limits it.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// The answer to an HTTP request.
-    Answer {
-        /// The caller's number of it.
-        request: u64,
-        /// 200; 400, 403 or 404 for errors of clients without `ver`.
-        status: u16,
-        /// The value of its Content-Type.
-        content_type: Cow<'static, str>,
-        /// The `<body/>`; nothing beside another status than 200.
-        body: Vec<u8>,
-    },
-    /// A message of the client.
-    Message {
-        /// Whether it was sent as bytes rather than text.
-        binary: bool,
-        /// The message: an element, or what an element of ours wrapped.
-        payload: Vec<u8>,
-    },
-    /// The session is over; it is the last output. What still comes for it is answered as for a session that is unknown.
-    Ended {
-        /// How.
-        how: End,
-    },
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client ended it.
-    Client,
-    /// We did.
-    Closed,
-    /// The client did not come again.
-    Inactive,
-    /// The client broke a rule.
-    Error(Condition),
-}
 
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +56,7 @@ pub struct Session {
     opening: Option<Box<Opening>>,
     window: Window,
     /// Messages for the next answer.
-    queue: VecDeque<Arc<[u8]>>,
-    queued_bytes: usize,
+    queue: Queue,
     outputs: VecDeque<Output>,
     /// Since when no request is there.
     quiet_since: Option<Instant>,
@@ -147,8 +105,7 @@ impl Session {
             keys,
             opening: None,
             window: Window::new(rid),
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            queue: Queue::default(),
             outputs: VecDeque::new(),
             quiet_since: None,
             pause: None,
@@ -172,7 +129,7 @@ impl Session {
     /// Answers the request that began the session, with the messages that are there.
     fn announce(&mut self) {
         let Some(opening) = self.opening.take() else { return };
-        let (messages, _) = self.next_messages();
+        let (messages, _) = self.queue.take_for_an_answer();
         self.answer(opening.request, finish(opening.tag, &messages));
     }
 
@@ -225,7 +182,7 @@ impl Session {
     pub fn send_all(&mut self, elements: impl IntoIterator<Item = Arc<[u8]>>, now: Instant) -> bool {
         let open = self.stage == Stage::Open;
         if open {
-            elements.into_iter().for_each(|element| self.enqueue(element));
+            elements.into_iter().for_each(|element| self.queue.push(element));
             self.settle(now);
         }
         open
@@ -235,7 +192,8 @@ impl Session {
     /// included. The caller keeps them within `max_messages` and `max_bytes` of the [`Settings`].
     pub fn waiting(&self) -> (usize, usize) {
         let (messages, bytes) = self.window.unread();
-        (messages + self.queue.len(), bytes + self.queued_bytes)
+        let (queued, queued_bytes) = self.queue.waiting();
+        (messages + queued, bytes + queued_bytes)
     }
 
     /// Ends the session. A request that waits takes the news, with all messages that wait; without one the next request
@@ -250,7 +208,7 @@ impl Session {
     /// Ends the session with an element that says more than the condition does, such as `<stream:error/>`.
     pub fn close_with(&mut self, element: Arc<[u8]>, condition: Condition, now: Instant) {
         if self.stage == Stage::Open {
-            self.enqueue(element);
+            self.queue.push(element);
             self.close(Some(condition), now);
         }
     }
@@ -476,7 +434,7 @@ impl Session {
                 answer.report = Some(Box::new((report, time)));
             }
             if with_messages {
-                (answer.messages, answer.bytes) = self.next_messages();
+                (answer.messages, answer.bytes) = self.queue.take_for_an_answer();
             }
             if rid == last && !answer.messages.is_empty() {
                 self.last_idle = false;
@@ -484,28 +442,6 @@ impl Session {
             self.answer(request, answer.body());
         }
         self.window.keep(answer, self.terms.kept());
-    }
-
-    fn enqueue(&mut self, element: Arc<[u8]>) {
-        self.queued_bytes += element.len();
-        self.queue.push_back(element);
-    }
-
-    /// As many messages as one answer takes, and their bytes.
-    fn next_messages(&mut self) -> (Box<[Arc<[u8]>]>, usize) {
-        let (mut count, mut bytes) = (0, 0);
-        for message in &self.queue {
-            if count > 0 && bytes + message.len() > MAX_ANSWER {
-                break;
-            }
-            (count, bytes) = (count + 1, bytes + message.len());
-        }
-        self.queued_bytes -= bytes;
-        let messages = self.queue.drain(..count).collect();
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
-        }
-        (messages, bytes)
     }
 
     /// Hands the messages of a request on.
@@ -528,7 +464,7 @@ impl Session {
 
     /// We end the session, and a request is there to take the news.
     fn say_goodbye(&mut self, condition: Option<Condition>) {
-        let messages: Vec<_> = self.queue.drain(..).collect();
+        let messages = Vec::from(self.queue.take_all());
         let mut body = Some(terminate(condition, &messages));
         self.answer_rest(|session, request| match (body.take(), condition) {
             (Some(_), Some(condition)) if messages.is_empty() => session.refuse_as(request, condition),
@@ -567,8 +503,7 @@ impl Session {
 
     fn end(&mut self, how: End) {
         self.stage = Stage::Over;
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
+        self.queue = Queue::default();
         self.outputs.push_back(Output::Ended { how });
     }
 
@@ -594,7 +529,7 @@ impl Session {
     pub(super) fn size(&self) -> usize {
         size_of::<Self>()
             + self.window.size()
-            + self.queue.capacity() * size_of::<Arc<[u8]>>()
+            + self.queue.size()
             + self.outputs.capacity() * size_of::<Output>()
             + self.content_type.as_deref().map_or(0, str::len)
             + self.keys.as_deref().map_or(0, Keys::size)

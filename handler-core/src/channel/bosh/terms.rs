@@ -71,7 +71,7 @@ impl Terms {
     /// # Errors
     ///
     /// `bad-request` when one of its attributes is not what it should be.
-    pub fn agree(settings: &Settings, opening: &Body<'_>) -> Result<Self, Condition> {
+    pub(super) fn agree(settings: &Settings, opening: &Body<'_>) -> Result<Self, Condition> {
         let least = |asked: Option<u64>, most: u16| {
             u16::try_from(asked.unwrap_or(most.into())).unwrap_or(most).min(most)
         };
@@ -99,28 +99,28 @@ impl Terms {
     }
 
     /// Whether every request is answered at once.
-    pub fn is_polling(&self) -> bool {
+    pub(super) fn is_polling(&self) -> bool {
         self.wait == 0 || self.hold == 0
     }
 
     /// How many requests may wait.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         if self.is_polling() { 0 } else { self.hold.into() }
     }
 
     /// How many answers are kept for the case that they are lost.
-    pub fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         // With acknowledgements the client says which it has; who never does is bounded all the same.
         usize::from(self.requests) * if self.acks { 4 } else { 1 }
     }
 
     /// How long a request may wait.
-    pub fn wait(&self) -> Duration {
+    pub(super) fn wait(&self) -> Duration {
         Duration::from_secs(self.wait.into())
     }
 
     /// The beginning of the answer to the opening request: its tag, which is not ended, since messages may follow.
-    pub fn announce(&self, opening: &Body<'_>, rid: u64, sid: &str) -> Result<String, Condition> {
+    pub(super) fn announce(&self, opening: &Body<'_>, rid: u64, sid: &str) -> Result<String, Condition> {
         let mut tag = String::from("<body sid=\"");
         escape(sid, &mut tag);
         let _ =

@@ -46,7 +46,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The body; the same bytes each time.
-    pub fn body(&self) -> Vec<u8> {
+    pub(super) fn body(&self) -> Vec<u8> {
         let mut tag = String::from("<body");
         if self.ack > 0 {
             let _ = write!(tag, " ack=\"{}\"", self.ack);
@@ -85,12 +85,12 @@ pub(super) struct Window {
 
 impl Window {
     /// Begins behind the opening request.
-    pub fn new(rid: u64) -> Self {
+    pub(super) fn new(rid: u64) -> Self {
         Self { next: rid + 1, held: Vec::new(), early: Vec::new(), answers: VecDeque::new() }
     }
 
     /// Where a number falls when so many requests may be under way.
-    pub fn place(&self, rid: u64, requests: u8) -> Place {
+    pub(super) fn place(&self, rid: u64, requests: u8) -> Place {
         if rid < self.next || self.early.iter().any(|early| early.rid == rid) {
             Place::Repeated
         } else if rid >= self.next + u64::from(requests) {
@@ -103,25 +103,25 @@ impl Window {
     }
 
     /// The request that has become the next one.
-    pub fn take_early(&mut self) -> Option<Early> {
+    pub(super) fn take_early(&mut self) -> Option<Early> {
         let at = self.early.iter().position(|early| early.rid == self.next)?;
         Some(self.early.swap_remove(at))
     }
 
     /// Where the answer to a request goes that has none yet.
-    pub fn waiting(&mut self, rid: u64) -> Option<&mut Option<u64>> {
+    pub(super) fn waiting(&mut self, rid: u64) -> Option<&mut Option<u64>> {
         let held = self.held.iter_mut().map(|held| (held.rid, &mut held.request));
         let early = self.early.iter_mut().map(|early| (early.rid, &mut early.request));
         held.chain(early).find(|(known, _)| *known == rid).map(|(_, request)| request)
     }
 
     /// Requests that can be answered.
-    pub fn live(&self) -> usize {
+    pub(super) fn live(&self) -> usize {
         self.held.iter().filter(|held| held.request.is_some()).count()
     }
 
     /// Keeps an answer, and of those before only so many, and no other to a pause.
-    pub fn keep(&mut self, answer: Answer, most: usize) {
+    pub(super) fn keep(&mut self, answer: Answer, most: usize) {
         if answer.pause {
             self.answers.retain(|answer| !answer.pause);
         }
@@ -137,24 +137,24 @@ impl Window {
     }
 
     /// The answer to a request that was answered.
-    pub fn answer(&self, rid: u64) -> Option<&Answer> {
+    pub(super) fn answer(&self, rid: u64) -> Option<&Answer> {
         self.answers.iter().find(|answer| answer.rid == rid)
     }
 
     /// The number of the last request that was answered.
-    pub fn last_answered(&self) -> Option<u64> {
+    pub(super) fn last_answered(&self) -> Option<u64> {
         self.answers.back().map(|answer| answer.rid)
     }
 
     /// The client has the answers up to this one.
-    pub fn forget(&mut self, upto: u64) {
+    pub(super) fn forget(&mut self, upto: u64) {
         while self.answers.front().is_some_and(|answer| answer.rid <= upto) {
             self.answers.pop_front();
         }
     }
 
     /// Messages in answers that may not have arrived, and their bytes.
-    pub fn unread(&self) -> (usize, usize) {
+    pub(super) fn unread(&self) -> (usize, usize) {
         let sum =
             |(messages, bytes), answer: &Answer| (messages + answer.messages.len(), bytes + answer.bytes);
         self.answers.iter().fold((0, 0), sum)
@@ -162,7 +162,7 @@ impl Window {
 
     /// Bytes that it takes on the heap, but for messages, which rooms share.
     #[cfg(test)]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let of_answers = |answer: &Answer| {
             size_of_val(&*answer.messages) + answer.report.as_deref().map_or(0, size_of_val)
         };

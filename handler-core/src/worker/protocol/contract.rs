@@ -195,17 +195,15 @@ fn name(action: &Action<'_>) -> &'static str {
     }
 }
 
-fn actions() -> String {
-    let ids = encode_ids([1, -1, i64::MAX]);
-    let ids = Ids::new(&ids);
-    let no_ids = Ids::new(b"");
+/// One action of each kind, with everything set.
+pub(super) fn full_actions(ids: Ids<'_>) -> [Action<'_>; 25] {
     let failure = LoadFailure {
         message: "no such module".into(),
         file: Some("shop.lua".into()),
         line: Some(3),
         traceback: "stack\n".into(),
     };
-    let full = [
+    [
         Action::Ready(registration()),
         Action::Failed(failure),
         Action::Respond { serial: 1, status: 200, head: b"a: b\r\n", body: b"body" },
@@ -231,7 +229,14 @@ fn actions() -> String {
         Action::Evaluated { query: 3, ok: true, text: b"2" },
         Action::Want { serial: 4, bytes: 1 << 20 },
         Action::Pass { serial: 4, worker: 2, status: 410, head: b"a: b\r\n", body: b"over" },
-    ];
+    ]
+}
+
+fn actions() -> String {
+    let ids = encode_ids([1, -1, i64::MAX]);
+    let ids = Ids::new(&ids);
+    let no_ids = Ids::new(b"");
+    let full = full_actions(ids);
     let bare = [
         Action::Ready(Registration::default()),
         Action::Ready(Registration { channels: vec![ChannelSpec::default()], ..Registration::default() }),

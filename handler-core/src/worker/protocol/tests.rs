@@ -1,3 +1,4 @@
+use super::contract::full_actions;
 use super::*;
 
 #[test]
@@ -79,34 +80,7 @@ fn orders_about_live_connections_arrive_as_they_were_sent() {
 #[test]
 fn every_action_survives_the_round_trip_and_no_prefix_panics() {
     let ids = encode_ids([1, -1, i64::MAX]);
-    let actions = [
-        Action::Ready(Registration { hooks: true, ..Default::default() }),
-        Action::Failed(LoadFailure { message: "no".into(), line: Some(3), ..Default::default() }),
-        Action::Respond { serial: 1, status: 200, head: b"a: b\r\n", body: b"body" },
-        Action::Done { serial: u64::MAX },
-        Action::Skipped { serial: 2 },
-        Action::Deliver { sender: "m2", ids: Ids::new(&ids), payload: b"x" },
-        Action::Disconnect { sender: "m2", ids: Ids::new(&ids) },
-        Action::Log { level: Level::Warn, serial: 7, text: b"\xff", fields: b"{}" },
-        Action::Send { conn: 1, binary: true, payload: b"" },
-        Action::CloseConn { conn: 1 << 40, code: 1000, reason: b"bye" },
-        Action::Join { conn: 3, room: b"lobby" },
-        Action::Leave { conn: 3, room: b"lobby" },
-        Action::Publish { except: 0, binary: false, room: b"lobby", payload: b"hi" },
-        Action::CloseRoom { code: 1001, room: b"lobby", reason: b"" },
-        Action::SetData { conn: 3, json: b"{}" },
-        Action::Query { query: 9, question: Question::Rooms, subject: b"3" },
-        Action::Evaluated { query: 3, ok: true, text: b"2" },
-        Action::Begin { serial: 4, status: 206, head: b"a: b\r\n" },
-        Action::Piece { serial: 4, bytes: b"piece" },
-        Action::End { serial: 4 },
-        Action::Abort { serial: 4 },
-        Action::Want { serial: 4, bytes: 1 << 20 },
-        Action::Accept { conn: 3, protocol: "chat", head: b"a: b\r\n" },
-        Action::Refuse { conn: 3, status: 401, head: b"a: b\r\n", body: b"who?" },
-        Action::Pass { serial: 4, worker: 2, status: 410, head: b"a: b\r\n", body: b"over" },
-    ];
-    for action in actions {
+    for action in full_actions(Ids::new(&ids)) {
         let mut bytes = Vec::new();
         encode_action(&mut bytes, &action);
         let (kind, payload, _) = split_frame(&bytes).unwrap();

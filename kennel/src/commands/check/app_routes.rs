@@ -1,6 +1,7 @@
 //! Which of the apps' paths a Mongrel2 sends to their handler.
 
 use handler_core::hub::routes::normal_pattern;
+use handler_core::mount;
 use handler_core::serve::App;
 use handler_core::worker::protocol::Registration;
 use mongrel2_conf::model::{Host, Route, Server, Target};
@@ -18,14 +19,12 @@ pub(super) struct AppPath {
 pub(super) fn all(apps: &[(App, Registration)]) -> Vec<AppPath> {
     let mut paths = Vec::new();
     for (app, registration) in apps {
-        let mount = app.spec.mount.trim_end_matches('/');
         let routes = registration.routes.iter().map(|route| (&route.path, &route.place));
         let channels = registration.channels.iter().map(|channel| (&channel.path, &channel.place));
         for (path, place) in routes.chain(channels) {
-            // JSON and XML sockets, `@name` and `<name`, have no mount.
             // Mongrel2 compares what clients send.
             let path = match path.starts_with('/') {
-                true => format!("{mount}{}", normal_pattern(path)),
+                true => mount::join(&app.spec.mount, &normal_pattern(path)),
                 false => path.clone(),
             };
             paths.push(AppPath { path, place: place.clone() });

@@ -1,15 +1,12 @@
-//! One copy of the program: its process, what waits to be written to it, and what it has not answered.
+//! One instance of the program: its process, what waits to be written to it, and what it has not answered.
 
-use crate::lines::Lines;
 use crate::program::{Piped, Process};
 use handler_core::worker::restart::Backoff;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A copy with so many bytes unwritten is given nothing more before they are gone.
+/// An instance with so many bytes unwritten is given nothing more before they are gone.
 const OUT_HIGH: usize = 256 << 10;
-/// The longest line of its standard error that stays one line of the log, bytes.
-const ERROR_LINE: usize = 8 << 10;
 
 /// A request that a process was given.
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub(crate) struct Given {
 
 /// Requests that a process leaves unanswered, in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+pub(crate) struct Unanswered {
     /// The serials of those that it had begun to read.
     pub seen: Vec<u64>,
     /// Those of which it has read nothing, with their jobs' payloads.
@@ -50,8 +47,6 @@ pub(crate) struct Running {
     pub heard: Option<Instant>,
     /// It has written a line, or answered: whatever it dies of, it can run.
     pub has_answered: bool,
-    pub lines: Lines,
-    pub errors: Lines,
     /// The last line of its standard error, for whoever wants to know why it ended.
     pub last_error: String,
     /// Lines for it, and how much of them is written.
@@ -61,9 +56,9 @@ pub(crate) struct Running {
     meant: u64,
 }
 
-/// A copy of the program, which outlives its processes.
+/// An instance of the program, which outlives its processes.
 #[derive(Debug, Default)]
-pub(crate) struct Copy {
+pub(crate) struct Instance {
     pub running: Option<Running>,
     pub backoff: Backoff,
     /// When the next process is started.
@@ -77,14 +72,12 @@ pub(crate) struct Copy {
 }
 
 impl Running {
-    pub(crate) fn new(process: Process, longest_line: usize, now: Instant) -> Self {
+    pub(crate) fn new(process: Process, now: Instant) -> Self {
         Self {
             process,
             since: now,
             heard: None,
             has_answered: false,
-            lines: Lines::new(longest_line),
-            errors: Lines::new(ERROR_LINE),
             last_error: String::new(),
             out: Vec::new(),
             written: 0,
@@ -134,7 +127,7 @@ impl Running {
     }
 }
 
-impl Copy {
+impl Instance {
     /// Whether it takes another request.
     pub(crate) fn has_room(&self, at_once: usize) -> bool {
         self.given.len() < at_once && self.running.as_ref().is_some_and(Running::has_room)
@@ -159,9 +152,9 @@ impl Copy {
     }
 
     /// When its process is over: what it leaves unanswered.
-    pub(crate) fn take_given(&mut self) -> Left {
+    pub(crate) fn take_given(&mut self) -> Unanswered {
         let read = self.running.as_ref().map_or(0, Running::read_by_it);
-        let mut left = Left::default();
+        let mut left = Unanswered::default();
         for (serial, given) in std::mem::take(&mut self.given) {
             match given.begins < read {
                 true => left.seen.push(serial),
@@ -169,6 +162,27 @@ impl Copy {
             }
         }
         left
+    }
+
+    /// Forgets requests that were given longer ago than `patience`, and says which. `true`: its process has said nothing
+    /// since it was given one of them.
+    pub(crate) fn give_up_late(&mut self, patience: Duration, now: Instant) -> (Vec<u64>, bool) {
+        let (mut late, mut hangs) = (Vec::new(), false);
+        while let Some(oldest) = self.given.first_entry() {
+            if now < oldest.get().since + patience {
+                break;
+            }
+            let (serial, given) = oldest.remove_entry();
+            let heard = self.running.as_ref().and_then(|running| running.heard);
+            hangs |= heard.is_none_or(|heard| heard < given.since);
+            late.push(serial);
+        }
+        (late, hangs)
+    }
+
+    /// When its oldest request was given.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.given.values().next().map(|given| given.since)
     }
 
     /// Whether nothing is under way.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A bucket of lines that fills again with time.
 #[derive(Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct RateLimit {
     left: u32,
     most: u32,
     /// One more every so often.
@@ -13,7 +13,7 @@ pub(crate) struct Allowance {
     left_out: u64,
 }
 
-impl Allowance {
+impl RateLimit {
     /// So many lines at once, and one more every so often.
     pub(crate) fn new(most: u32, every: Duration, now: Instant) -> Self {
         Self { left: most, most, every, since: now, left_out: 0 }
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn a_flood_is_cut_and_the_next_line_says_how_many_are_missing() {
         let now = Instant::now();
-        let mut lines = Allowance::new(3, Duration::from_millis(100), now);
+        let mut lines = RateLimit::new(3, Duration::from_millis(100), now);
         let given: Vec<_> = (0..10).map(|_| lines.ask(now)).collect();
         assert_eq!(given[..4], [Some(0), Some(0), Some(0), None]);
         assert_eq!(lines.ask(now + Duration::from_millis(100)), Some(7));

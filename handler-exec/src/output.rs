@@ -18,7 +18,7 @@ use thiserror::Error;
 
 /// One line's meaning.
 #[derive(Debug)]
-pub(crate) enum Said<'a> {
+pub(crate) enum Output<'a> {
     /// The answer to a request.
     Answer(Answer<'a>),
     /// A message to a connection.
@@ -90,7 +90,7 @@ pub(crate) struct ChannelOptions {
 /// Why a line cannot be used.
 #[derive(Debug, Error)]
 #[error("{problem}")]
-pub(crate) struct SaidError {
+pub(crate) struct OutputError {
     /// The request that it was to answer.
     pub id: Option<u64>,
     /// What is wrong.
@@ -172,20 +172,20 @@ struct Numbered {
 ///
 /// # Errors
 ///
-/// [`SaidError`].
-pub(crate) fn read(line: &[u8]) -> Result<Said<'_>, SaidError> {
+/// [`OutputError`].
+pub(crate) fn read(line: &[u8]) -> Result<Output<'_>, OutputError> {
     let parsed: Line<'_> = object::from_json(line).map_err(|problem| {
         // Whoever waits for this answer is told at once, if it can be known who that is.
         let numbered: Option<Numbered> = object::from_json(String::from_utf8_lossy(line).as_bytes()).ok();
         let problem = Problem::NotOurs { reason: plain(&problem), shown: shown(line) };
-        SaidError { id: numbered.and_then(|line| line.id), problem }
+        OutputError { id: numbered.and_then(|line| line.id), problem }
     })?;
     let id = parsed.id;
     let said = match &parsed.order {
         None => answer(parsed),
         Some(_) => order(parsed),
     };
-    said.map_err(|problem| SaidError { id, problem })
+    said.map_err(|problem| OutputError { id, problem })
 }
 
 /// What the parser says, without the line, which is always 1.
@@ -203,7 +203,7 @@ pub(crate) fn shown(line: &[u8]) -> String {
     text + more
 }
 
-fn answer(line: Line<'_>) -> Result<Said<'_>, Problem> {
+fn answer(line: Line<'_>) -> Result<Output<'_>, Problem> {
     let Some(id) = line.id else {
         return Err(Problem::Missing { what: "an answer".to_owned(), key: "id" });
     };
@@ -245,10 +245,10 @@ fn answer(line: Line<'_>) -> Result<Said<'_>, Problem> {
     if let Some(kind) = kind.filter(|_| !head.has(b"content-type")) {
         head.push(b"Content-Type", kind.as_bytes()).expect("our own header line is one");
     }
-    Ok(Said::Answer(Answer { id, status, head, body }))
+    Ok(Output::Answer(Answer { id, status, head, body }))
 }
 
-fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
+fn order(line: Line<'_>) -> Result<Output<'_>, Problem> {
     let name = line.order.map(|Text(name)| name).unwrap_or_default();
     let needs = |key: &'static str| {
         let what = format!("`\"do\": \"{name}\"`");
@@ -266,30 +266,30 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
         None => Err(needs("room")()),
     };
     match &*name {
-        "send" => Ok(Said::Send {
+        "send" => Ok(Output::Send {
             conn: conn(line.conn)?,
             message: message(line.data, line.data_base64)?.ok_or_else(needs("data"))?,
         }),
-        "publish" => Ok(Said::Publish {
+        "publish" => Ok(Output::Publish {
             room: room(line.room)?,
             message: message(line.data, line.data_base64)?.ok_or_else(needs("data"))?,
             except: line.except.map(|Text(except)| except),
         }),
-        "join" => Ok(Said::Join { conn: conn(line.conn)?, room: room(line.room)? }),
-        "leave" => Ok(Said::Leave { conn: conn(line.conn)?, room: room(line.room)? }),
+        "join" => Ok(Output::Join { conn: conn(line.conn)?, room: room(line.room)? }),
+        "leave" => Ok(Output::Leave { conn: conn(line.conn)?, room: room(line.room)? }),
         "close" => {
             let code = line.code.unwrap_or(1000);
             let reason = line.reason.map(|Text(reason)| reason).unwrap_or_default();
             let code = check_close(code, reason.len())?;
             match line.room {
-                Some(name) => Ok(Said::CloseRoom { room: room(Some(name))?, code, reason }),
-                None => Ok(Said::Close { conn: conn(line.conn)?, code, reason }),
+                Some(name) => Ok(Output::CloseRoom { room: room(Some(name))?, code, reason }),
+                None => Ok(Output::Close { conn: conn(line.conn)?, code, reason }),
             }
         }
         "data" => {
             let json = line.data.map_or("", RawValue::get);
             check_data(json.len())?;
-            Ok(Said::Data { conn: conn(line.conn)?, json })
+            Ok(Output::Data { conn: conn(line.conn)?, json })
         }
         "log" => {
             let level = match line.level.as_ref().map_or("info", |Text(level)| level) {
@@ -305,10 +305,10 @@ fn order(line: Line<'_>) -> Result<Said<'_>, Problem> {
                 }
             };
             let Text(text) = line.text.ok_or_else(needs("text"))?;
-            Ok(Said::Log { level, text })
+            Ok(Output::Log { level, text })
         }
         "routes" => {
-            Ok(Said::Routes(Declared { routes: line.routes, channels: line.channels.unwrap_or_default() }))
+            Ok(Output::Routes(Declared { routes: line.routes, channels: line.channels.unwrap_or_default() }))
         }
         other => Err(Problem::Unknown { name: shown(other.as_bytes()) }),
     }
@@ -394,7 +394,7 @@ mod tests {
 
     fn answered(line: &str) -> (u64, u16, String, String) {
         match read(line.as_bytes()) {
-            Ok(Said::Answer(answer)) => (
+            Ok(Output::Answer(answer)) => (
                 answer.id,
                 answer.status,
                 String::from_utf8_lossy(answer.head.as_bytes()).into_owned(),
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn messages_are_text_json_or_bytes() {
         let sent = |line: &str| match read(line.as_bytes()) {
-            Ok(Said::Send { message, .. }) => (message.binary, message.bytes.to_vec()),
+            Ok(Output::Send { message, .. }) => (message.binary, message.bytes.to_vec()),
             other => panic!("{other:?}"),
         };
         assert_eq!(sent(r#"{"do":"send","conn":"a","data":"\u00fc"}"#), (false, "ü".into()));
@@ -498,7 +498,7 @@ mod tests {
         assert!(shown(r#"{"do":"log","text":"a"}"#).contains("Info"));
         let routes = r#"{"do":"routes","channels":["/a",{"path":"/b","ping":2}]}"#;
         match read(routes.as_bytes()) {
-            Ok(Said::Routes(Declared { routes: None, channels })) => assert_eq!(channels.len(), 2),
+            Ok(Output::Routes(Declared { routes: None, channels })) => assert_eq!(channels.len(), 2),
             other => panic!("{other:?}"),
         }
     }
