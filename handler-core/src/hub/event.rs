@@ -46,6 +46,12 @@ pub(super) enum Event {
     WorkerHasRoom(WorkerId),
     /// Requests and live connections of this app may find a worker now.
     AppHasRoom(AppId),
+    /// The script has run its `open` for the live connection with this number, or died with it.
+    Opened(u64),
+    /// The live connection with this number is to be closed from our side, with a code and why.
+    CloseLive(u64, u16, &'static str),
+    /// The live connection with this number is to end, with a code and why.
+    EndLive(u64, u16, &'static str),
     /// A request whose turn has not come is to be answered with one of the hub's own pages when it comes.
     FailInTurn(RequestId, u16),
     /// It is the turn of a request, and the body is there that it has waited for.
@@ -78,10 +84,4 @@ pub(super) enum Event {
     Stopping,
     /// Under a stop, workers of apps that have nothing to do may end.
     StopIdle,
-    /// The script has run its `open` for the live connection with this number, or died with it.
-    Opened(u64),
-    /// The live connection with this number is to be closed from our side, with a code and why.
-    CloseLive(u64, u16, &'static str),
-    /// The live connection with this number is to end, with a code and why.
-    EndLive(u64, u16, &'static str),
 }

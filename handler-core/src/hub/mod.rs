@@ -477,7 +477,7 @@ impl Hub {
     pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
         let Some(sender) = self.cx.servers[link].sender.clone() else { return };
         let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
-        self.cx.servers[link].load.others = others;
+        self.cx.servers[link].load.note_others(others);
         let mut found = 0u64;
         for key in gone {
             // Others may have ended with one before.

@@ -31,23 +31,6 @@ impl Apps {
         Self { list: specs.into_iter().map(App::new).collect(), order, has_channels: false }
     }
 
-    /// The ids of all apps.
-    pub fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
-        (0..self.list.len() as u16).map(AppId)
-    }
-
-    /// What a handshake on a path (raw as in a request) without a channel is answered: the path may be that of an app of which
-    /// no code has loaded.
-    pub fn status_without_channel(&self, path: &[u8]) -> u16 {
-        let path = normal_path(path);
-        let mut owners = self.order.iter().map(|app| &self[*app]);
-        match owners.find(|app| app.routes.is_under_mount(&path)).filter(|app| !app.is_loaded()) {
-            None => 404,
-            Some(app) if app.broken.is_some() => 500,
-            Some(_) => 503,
-        }
-    }
-
     /// The app that takes what no route takes.
     pub fn raw(&self) -> Option<AppId> {
         self.list.iter().position(|app| app.registration.raw).map(|n| AppId(n as u16))
@@ -69,6 +52,23 @@ impl Apps {
             return None;
         }
         self.channel_at(envelope.path)
+    }
+
+    /// The ids of all apps.
+    pub fn ids(&self) -> impl Iterator<Item = AppId> + use<> {
+        (0..self.list.len() as u16).map(AppId)
+    }
+
+    /// What a handshake on a path (raw as in a request) without a channel is answered: the path may be that of an app of which
+    /// no code has loaded.
+    pub fn status_without_channel(&self, path: &[u8]) -> u16 {
+        let path = normal_path(path);
+        let mut owners = self.order.iter().map(|app| &self[*app]);
+        match owners.find(|app| app.routes.is_under_mount(&path)).filter(|app| !app.is_loaded()) {
+            None => 404,
+            Some(app) if app.broken.is_some() => 500,
+            Some(_) => 503,
+        }
     }
 }
 

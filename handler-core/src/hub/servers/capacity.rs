@@ -4,7 +4,9 @@
 //! places, its own sockets find none: every reply waits for half a second, and Mongrel2 writes `502 Bad Gateway` into open
 //! WebSockets. So the hub takes no new live connection that would bring a server near that, and leaves room for plain HTTP.
 
-use std::time::Instant;
+use crate::hub::ids::LinkId;
+use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// The connections that a server holds without harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +41,97 @@ impl Capacity {
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Load {
     /// Connections that the server had at the last roll call and the hub does not hold.
-    pub others: usize,
+    others: usize,
     /// Requests that waited for a response, and event streams, when they were counted last.
-    pub waiting: usize,
-    pub counted: Option<Instant>,
+    waiting: usize,
+    counted: Option<Instant>,
     /// The log says that the server is nearly full.
-    pub warned: bool,
+    warned: bool,
     /// The log says that the server is full.
-    pub refused: bool,
+    refused: bool,
+}
+
+/// How old a count of waiting requests may be. It looks at each of them.
+const RECOUNT: Duration = Duration::from_millis(100);
+
+impl Load {
+    /// A stream, a poll or a session's WebSocket holds its connection from now on, as the next count finds.
+    pub fn hold(&mut self, connections: usize) {
+        self.waiting += connections;
+    }
+
+    /// A roll call has found this number of connections that the hub does not hold.
+    pub fn note_others(&mut self, others: usize) {
+        self.others = others;
+    }
+
+    /// The connections that the hub does not hold.
+    pub fn others(&self) -> usize {
+        self.others
+    }
+
+    /// Requests that wait and event streams, and others beyond the room for them. `count` looks at each request, and is
+    /// asked when that was long ago.
+    pub fn count(&mut self, room: usize, now: Instant, count: impl FnOnce() -> usize) -> usize {
+        if self.counted.is_none_or(|at| now.saturating_duration_since(at) >= RECOUNT) {
+            (self.waiting, self.counted) = (count(), Some(now));
+        }
+        self.waiting + self.others.saturating_sub(room)
+    }
+
+    /// Whether a further live connection may begin beside `count` of them, where `most` may be. The log says once that the
+    /// server is nearly full, and once that it is full, until it has been less full again.
+    pub fn admits(&mut self, link: LinkId, count: usize, most: usize) -> bool {
+        if count < most - most / 5 {
+            self.warned = false;
+        }
+        if count < nearly(most) {
+            self.refused = false;
+        } else if !self.warned {
+            self.warned = true;
+            warn!(
+                link = link.0,
+                connections = count,
+                bound = most,
+                "mongrel2 is nearly full: beyond the bound, new live connections get 503 (see `connections` in docs/config.md)"
+            );
+        }
+        if count < most {
+            return true;
+        }
+        if !self.refused {
+            self.refused = true;
+            warn!(
+                link = link.0,
+                connections = count,
+                bound = most,
+                "mongrel2 is full: new live connections get 503"
+            );
+        }
+        false
+    }
+}
+
+/// With so many connections a server is nearly full that holds at most `most`.
+pub(in crate::hub) fn nearly(most: usize) -> usize {
+    most - most / 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_server_takes_no_more_and_others_fill_it_beyond_their_room() {
+        let (mut load, now) = (Load::default(), Instant::now());
+        assert!(load.admits(LinkId(0), 99, 100) && !load.refused && load.warned);
+        assert!(!load.admits(LinkId(0), 100, 100) && load.refused);
+        assert!(load.admits(LinkId(0), 89, 100) && !load.refused && load.warned);
+        assert!(load.admits(LinkId(0), 79, 100) && !load.warned);
+        load.note_others(30);
+        assert_eq!(load.count(20, now, || 5), 15);
+        load.hold(1);
+        assert_eq!(load.count(20, now, || 50), 16, "it was counted a moment ago");
+        assert_eq!(load.count(20, now + RECOUNT, || 50), 60);
+    }
 }
