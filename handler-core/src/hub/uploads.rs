@@ -209,17 +209,17 @@ impl Hub {
     pub(super) fn refuse_at_start(&mut self, asked: &Asked<'_>, now: Instant) -> Option<Planned> {
         let (envelope, head) = (asked.envelope, asked.head);
         match self.bodies.refusal(&self.cx, asked.key, (envelope, head))? {
-            NotIn::TooLarge => {
+            NotIn::BeyondUpload => {
                 self.cx.refuse(asked.key.link, envelope, "a body beyond limits.upload", now);
                 return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
             }
-            NotIn::TooMuch(bound) => {
+            NotIn::NoPlace(bound) => {
                 self.cx.ledger.counters.overloaded += 1;
                 if self.cx.ledger.complaints.pass(Complaint::Overload, now) {
                     complain_of_overload(&About::message(asked.key, envelope), bound);
                 }
             }
-            NotIn::TooMany(client) => {
+            NotIn::OfAddress(client) => {
                 self.cx.ledger.counters.overloaded += 1;
                 if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
                     let (about, most) =

@@ -69,11 +69,11 @@ pub(in crate::hub) struct Beginning<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum NotIn {
     /// No body may be as large.
-    TooLarge,
+    BeyondUpload,
     /// It would be too much beside the others: what the log says.
-    TooMuch(&'static str),
+    NoPlace(&'static str),
     /// It is one too many for its client's address.
-    TooMany(ClientAddress),
+    OfAddress(ClientAddress),
 }
 
 impl Bodies {
@@ -91,15 +91,15 @@ impl Bodies {
     ) -> Option<NotIn> {
         let announced = head.spool_size.map_or(0, u64::from);
         if cx.limits.is_too_large(announced) {
-            return Some(NotIn::TooLarge);
+            return Some(NotIn::BeyondUpload);
         }
         let client = cx.clients.address(&envelope.headers);
         if let Some(bound) = self.stored.bound(&cx.limits, announced, client) {
-            return Some(NotIn::TooMuch(bound));
+            return Some(NotIn::NoPlace(bound));
         }
         let client = client?;
         let arriving = self.streamed.of_client(client) + self.spooled.of_client(client, key);
-        (arriving >= cx.limits.bodies_per_address).then_some(NotIn::TooMany(client))
+        (arriving >= cx.limits.bodies_per_address).then_some(NotIn::OfAddress(client))
     }
 
     /// A body begins to arrive in a file of Mongrel2's.

@@ -128,7 +128,7 @@ fn a_worker_that_hangs_gives_back_what_it_has_not_started_and_is_killed() {
     let (first, second) = requests();
     site.give(worker, 1, Job::Request(first));
     site.give(worker, 2, Job::Request(second));
-    let hangs = Pulse { turn: 1, started: 1, running: 1, ..Pulse::default() };
+    let hangs = Pulse { turn: 1, started: 1, running: 1 };
     let time = site.cx.limits.script_time;
     let begin = site.now;
     pulse::look(&mut site.cx, worker, hangs, site.now);
