@@ -15,11 +15,13 @@
 //!    [`poll_effect`](Hub::poll_effect) until they are empty;
 //! 4. sleep until something happens, or until [`next_timeout`](Hub::next_timeout).
 //!
-//! Its parts: `intake` reads messages and finds who answers, `dispatch` gives jobs to workers and
-//! takes their answers, `streaming` those that come in pieces, `output` writes to connections within what Mongrel2 bears, `capacity` keeps them from being too many, `clients` one client from taking what all need, `lifecycle` knows
-//! workers, code and their replacement, `live` has the connections that stay: WebSockets and sockets,
-//! `uploads` the bodies that Mongrel2 puts into files, `arriving` those that it sends in parts. `traffic` counts by route and channel. `inspect`, `metrics` and `operate` are for people: what there is, in
-//! numbers, and what they may do to it; `taps` shows what passes.
+//! The parts at the bottom are fields of `Context`: `servers`, `apps`, `workers`, `outbox` and `ledger`. Beside each other
+//! above it stand `exchange` (requests and responses), `bodies` (those that do not come whole in a message), `live` (the
+//! connections that stay: WebSockets, sockets, sessions) and `lifecycle` (workers, code and its replacement). They do not
+//! know each other: what one causes in another is an `Event`, and `settle` hands it over.
+//!
+//! `router`, `uploads`, `processes` and `links` hand what comes from outside to the parts. `operator` is for people: what
+//! there is, in numbers, and what they may do to it.
 
 pub mod answers;
 mod apps;
