@@ -35,18 +35,14 @@ mod ids;
 mod ledger;
 mod lifecycle;
 mod limits;
-mod links;
 mod live;
 mod operator;
 mod outbox;
-mod processes;
 mod request;
 mod router;
 mod servers;
-mod shims_live;
 #[cfg(test)]
 mod tests;
-mod uploads;
 mod workers;
 
 pub use apps::app::AppSpec;
@@ -67,21 +63,13 @@ use bodies::{Bodies, complete};
 use context::Context;
 use event::Event;
 use exchange::Exchange;
-use exchange::raw_clients::disconnect;
-use ids::LiveId;
 use kennel_http::proxies::TrustedProxies;
-use ledger::about::log_about;
-use ledger::counters::Complaint;
 use lifecycle::{deaths, reload, stop};
 use live::Live;
-use mongrel2_wire::{Envelope, Head};
-use outbox::Outbox;
-use outbox::connection::Conn;
-use outbox::flush::{Outcome, Sending, Source};
-use outbox::stalled::{GivenUp, Why};
+use outbox::flush::{Outcome, Source};
 use servers::link::Link;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::warn;
 use workers::worker::Worker;
 
 /// The hub. See the [module](self) for how it is driven.
@@ -174,7 +162,8 @@ impl Hub {
     pub fn finish_turn(&mut self, now: Instant) {
         self.exchange.tell_raw_handler(&mut self.cx, now);
         self.settle(now);
-        self.beat(!self.exchange.requests.is_empty(), now);
+        let has_requests = !self.exchange.requests.is_empty();
+        self.with_live(now, |live, cx| live.beat(cx, has_requests, now));
         if let Some(due) = self.next_deadline_check.take_if(|due| *due <= now) {
             stop::excuse_pause(&mut self.cx, now - due);
             self.exchange.expire_requests(&mut self.cx, now);
@@ -193,9 +182,9 @@ impl Hub {
         self.look_at_idle(now);
         self.give_up_queues(now);
         self.grant_credits(now);
-        self.pass_time_of_sessions(now);
-        self.flush_publishing(now);
-        self.answer_ready_polls(now);
+        self.with_live(now, |live, cx| live.pass_time_of_sessions(cx, now));
+        self.with_live(now, |live, cx| live.flush_publishing(cx, now));
+        self.with_live(now, |live, cx| live.answer_ready_polls(cx, now));
         self.flush(now);
         if self.next_deadline_check.is_none() && self.is_waiting_for_something() {
             self.next_deadline_check = Some(now + Self::PULSE);
@@ -235,141 +224,6 @@ impl Hub {
     }
 }
 
-/// Live connections as the source of what is written when it can leave.
-struct FromLive<'a> {
-    live: &'a mut Live,
-    limits: &'a Limits,
-}
-
-impl Source for FromLive<'_> {
-    fn fill(&mut self, conn: &mut Conn, now: Instant) {
-        self.live.fill_stream(conn, self.limits, now);
-    }
-
-    fn pinged(&self, conn: &Conn) -> Option<LiveId> {
-        conn.live.or(conn.carries.filter(|id| self.live.lives.is_on_line(*id)))
-    }
-
-    fn begin_ping(&mut self, live: LiveId) -> bool {
-        self.live.lives.begin_ping(live)
-    }
-}
-
-impl Hub {
-    /// Hands out the replies of this turn, each with its link, in order.
-    pub fn drain_replies(&mut self, send: impl FnMut(LinkId, &[u8])) {
-        self.cx.outbox.drain_replies(send);
-    }
-
-    /// Whether connections wait for a server that takes more now: another turn is worth it, though nothing happened.
-    pub fn has_work(&mut self, now: Instant) -> bool {
-        self.cx.outbox.has_work(&mut self.cx.servers, now) || self.has_polls_to_answer()
-    }
-
-    /// Puts together what connections have to send.
-    fn flush(&mut self, now: Instant) {
-        self.cx.outbox.wake_paced(now);
-        loop {
-            // Flushing may let a connection go on, and its next answer may be the hub's own.
-            while self.cx.outbox.is_dirty() {
-                self.flush_with(|outbox, with, now| outbox.flush_dirty(with, now), now);
-            }
-            self.flush_with(|outbox, with, now| outbox.flush_waiting(with, now), now);
-            if !self.cx.outbox.is_dirty() {
-                break;
-            }
-        }
-        self.cx.outbox.end_flush(&self.cx.servers);
-    }
-
-    fn flush_with(
-        &mut self,
-        flush: impl FnOnce(&mut Outbox, &mut Sending<'_, FromLive<'_>>, Instant),
-        now: Instant,
-    ) {
-        let mut outcomes = std::mem::take(&mut self.outcomes);
-        let mut with = Sending {
-            servers: &mut self.cx.servers,
-            workers: &mut self.cx.workers,
-            source: FromLive { live: &mut self.live, limits: &self.cx.limits },
-            outcomes: &mut outcomes,
-        };
-        flush(&mut self.cx.outbox, &mut with, now);
-        for outcome in outcomes.drain(..) {
-            self.handle_outcome(outcome, now);
-        }
-        self.outcomes = outcomes;
-    }
-
-    fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
-        match outcome {
-            Outcome::Ready(key) => self.cx.events.push(Event::Ready(key)),
-            Outcome::Closed(key) => {
-                // A live connection ends before its close is sent; but others can close it too: an answer to HTTP that
-                // came by the same connection, a raw script.
-                self.exchange.raw_clients.forget(key);
-                self.live_disconnected(key, now);
-                if let Some(id) = self.cx.outbox.conns.map.get(&key).and_then(|conn| conn.carries) {
-                    self.live.stream_gone(id, key);
-                }
-                self.exchange.drop_requests(&mut self.cx, key);
-                // Raw messages that came before the close still reach their script.
-                self.cx.events.push(Event::Ready(key));
-            }
-            Outcome::Dropped(key, dropped) => {
-                let about = self.about_connection(key);
-                log_about!(warn, about, "dropped {dropped} messages in all: the client did not read");
-            }
-        }
-        self.settle(now);
-    }
-
-    /// Gives up clients that take nothing, and forgets connections of which nothing is left to do.
-    fn look_at_idle(&mut self, now: Instant) {
-        for GivenUp { key, waiting, why } in self.cx.outbox.look_at_idle(&self.cx.servers, now) {
-            if waiting > 0 {
-                self.cx.ledger.counters.overflowed += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    let about = self.about_connection(key);
-                    match why {
-                        Why::ReadsNothing => log_about!(
-                            warn,
-                            about,
-                            waiting,
-                            "dropped and closed: the client has read nothing for minutes"
-                        ),
-                        Why::ServerIsFull => log_about!(
-                            warn,
-                            about,
-                            waiting,
-                            "dropped and closed: too much waits for this server's clients, and this one does not read"
-                        ),
-                    }
-                }
-            }
-            self.live_disconnected(key, now);
-            self.drop_connection(key, now);
-        }
-        for (id, unproven) in self.cx.outbox.conns.released.drain(..) {
-            self.live.lives.stop_waiting(id, unproven);
-        }
-    }
-
-    /// Sends the same bytes to many connections of one server.
-    fn multicast(&mut self, keys: &[ConnKey], payload: &[u8], now: Instant) {
-        let (lives, cx) = (&mut self.live.lives, &mut self.cx);
-        // What it is sent as a live connection counts too.
-        let enter = |key, conn: &mut Conn| lives.enter(key, conn, now);
-        for (key, waiting) in cx.outbox.multicast(&mut cx.servers, keys, payload, enter, now) {
-            self.cx.ledger.counters.overflowed += 1;
-            if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                let about = self.about_connection(key);
-                log_about!(warn, about, waiting, "closed: too much waits for this client");
-            }
-        }
-    }
-}
-
 impl Hub {
     /// Hands what the parts have to tell each other to those whom it concerns. What an event causes comes before the next
     /// one, as if the parts had called each other.
@@ -386,6 +240,13 @@ impl Hub {
             self.handle_event(event, now);
         }
         self.settled = base;
+    }
+
+    /// Lets the live connections do something, and hands on what that causes.
+    fn with_live<R>(&mut self, now: Instant, act: impl FnOnce(&mut Live, &mut Context) -> R) -> R {
+        let result = act(&mut self.live, &mut self.cx);
+        self.settle(now);
+        result
     }
 
     fn handle_event(&mut self, event: Event, now: Instant) {
@@ -407,7 +268,7 @@ impl Hub {
             Event::BodyUnwanted(request, key) => self.bodies.forget_by(request, key),
             Event::Requeue(request) => self.exchange.requeue(&mut self.cx, request, now),
             Event::LiveLost { worker, number, live, serial, hung } => {
-                self.live_lost((worker, number), live, serial, hung, now);
+                self.live.live_lost(&mut self.cx, (worker, number), live, serial, hung, now);
             }
             Event::WorkerHasRoom(worker) => {
                 if let Some(app) = self.cx.workers.get(worker).map(|worker| worker.app) {
@@ -426,16 +287,16 @@ impl Hub {
             Event::TakeOver(app) => self.take_over(app, now),
             Event::RegisterLate(app, registration) => self.register_late(app, *registration, now),
             Event::Seated(app, worker) => reload::seat(&mut self.cx, app, worker, now),
-            Event::TakenOver(app) => self.live_taken_over(app, now),
+            Event::TakenOver(app) => self.live.live_taken_over(&mut self.cx, app, now),
             Event::RequestLost { number, request, hung, is_cut_off } => {
                 self.request_lost(number, request, (hung, is_cut_off), now);
             }
-            Event::WorkerGone(worker) => self.live_worker_gone(worker, now),
+            Event::WorkerGone(worker) => self.live.live_worker_gone(&mut self.cx, worker, now),
             Event::AppIsDown(app) => self.refuse_queue(app, now),
             Event::Hung { worker, running } => self.report_hung(worker, running),
             Event::TakenBack(worker, jobs) => self.take_back_all(worker, &jobs, now),
             Event::Stopping => {
-                self.close_all_live(now);
+                self.live.close_all_live(&mut self.cx, now);
                 self.give_up_bodies(now);
             }
             Event::StopIdle => self.stop_idle_workers(now),
@@ -457,62 +318,5 @@ impl Hub {
                 }
             }
         }
-    }
-}
-
-/// What comes to live connections from outside.
-impl Hub {
-    /// Takes sessions of event streams and long polls from now on. `key`: bytes that nobody else knows, new for each start.
-    pub fn set_session_key(&mut self, key: &[u8; 32]) {
-        self.live.set_session_key(key);
-        self.cx.has_sessions = true;
-    }
-
-    /// How many entries there are of what is due for sessions.
-    #[cfg(test)]
-    fn planned_for_sessions(&self) -> usize {
-        self.live.planned_for_sessions()
-    }
-
-    /// The numbers of all connections that the server of `link` had when it was asked, after
-    /// [`AskWhoIsThere`](Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
-    pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
-        let Some(sender) = self.cx.servers[link].sender.clone() else { return };
-        let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };
-        self.cx.servers[link].load.note_others(others);
-        let mut found = 0u64;
-        for key in gone {
-            // Others may have ended with one before.
-            if self.live.is_held(&self.cx, key) {
-                found += 1;
-                self.handle_disconnect(key, &disconnect(sender.as_str(), key.id), now);
-            }
-        }
-        if found > 0 {
-            self.cx.ledger.counters.untold += found;
-            let connections = if found == 1 { "connection is" } else { "connections are" };
-            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
-        }
-    }
-
-    /// A WebSocket handshake. `false`: no channel takes it.
-    fn handle_handshake(
-        &mut self,
-        key: ConnKey,
-        (envelope, head): (&Envelope<'_>, &Head<'_>),
-        message: &[u8],
-        now: Instant,
-    ) -> bool {
-        if self.cx.apps.channel_for(envelope, head).is_none() {
-            return false;
-        }
-        let carries = |conn: &Conn| conn.carries.is_some();
-        if self.live_disconnected(key, now) || self.cx.outbox.conns.map.get(&key).is_some_and(carries) {
-            // Mongrel2 gave the number to somebody else, so its last owner is gone.
-            self.drop_connection(key, now);
-        }
-        let taken = self.live.handle_handshake(&mut self.cx, key, envelope, head, message, now);
-        self.settle(now);
-        taken
     }
 }

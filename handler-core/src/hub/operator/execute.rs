@@ -61,7 +61,7 @@ impl Hub {
         let key = match &filter.id {
             None => None,
             Some(id) => {
-                let live = self.live_by_name(id).and_then(|live| self.live.glimpse(live));
+                let live = self.live.live_by_name(&self.cx, id).and_then(|live| self.live.glimpse(live));
                 let found = live.map(|glimpse| glimpse.key);
                 Some(found.ok_or_else(|| OperateError::NoConnection { id: id.clone() })?)
             }
@@ -87,7 +87,7 @@ impl Hub {
     /// [`OperateError::NoConnection`].
     pub fn send_to(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
         let live = self.named(id)?;
-        self.send_live(live, false, text.as_bytes(), now);
+        self.with_live(now, |lives, cx| lives.send_live(cx, live, false, text.as_bytes(), now));
         Ok(())
     }
 
@@ -101,7 +101,9 @@ impl Hub {
                     // Others are in it, too.
                     Some(its) if its.len() < members => its,
                     _ => {
-                        self.publish(room, None, false, text.as_bytes(), now);
+                        self.with_live(now, |live, cx| {
+                            live.publish(cx, room, None, false, text.as_bytes(), now)
+                        });
                         return members;
                     }
                 }
@@ -110,7 +112,7 @@ impl Hub {
             (None, None) => self.live.lives.ids_from(0).collect(),
         };
         for id in &all {
-            self.send_live(*id, false, text.as_bytes(), now);
+            self.with_live(now, |live, cx| live.send_live(cx, *id, false, text.as_bytes(), now));
         }
         all.len()
     }
@@ -129,7 +131,7 @@ impl Hub {
     ) -> Result<(), OperateError> {
         let code = check_close(code.into(), 0)?;
         let live = self.named(id)?;
-        self.close_live(live, code, beginning(reason, MAX_REASON), now);
+        self.with_live(now, |lives, cx| lives.close_live(cx, live, code, beginning(reason, MAX_REASON), now));
         Ok(())
     }
 
@@ -144,7 +146,7 @@ impl Hub {
         if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.out = Default::default();
         }
-        self.end_live(live, 1006, "kicked", now);
+        self.with_live(now, |lives, cx| lives.end_live(cx, live, 1006, "kicked", now));
         self.cx.close(key);
         self.settle(now);
         Ok(())
@@ -158,7 +160,9 @@ impl Hub {
     pub fn simulate_message(&mut self, id: &str, text: &str, now: Instant) -> Result<(), OperateError> {
         let live = self.named(id)?;
         self.live.note(&mut self.cx, live, Passing::In { binary: false, payload: text.as_bytes() });
-        self.give(live, Pending::Message { binary: false, payload: text.as_bytes().into() }, now);
+        self.with_live(now, |lives, cx| {
+            lives.give(cx, live, Pending::Message { binary: false, payload: text.as_bytes().into() }, now)
+        });
         Ok(())
     }
 
@@ -238,6 +242,6 @@ impl Hub {
     }
 
     fn named(&self, id: &str) -> Result<u32, OperateError> {
-        self.live_by_name(id).ok_or_else(|| OperateError::NoConnection { id: id.to_owned() })
+        self.live.live_by_name(&self.cx, id).ok_or_else(|| OperateError::NoConnection { id: id.to_owned() })
     }
 }

@@ -203,7 +203,7 @@ impl Hub {
 
     /// One live connection by its `conn.id`.
     pub fn connection_story(&self, name: &str, now: Instant) -> Option<ConnectionStory> {
-        let id = self.live_by_name(name)?;
+        let id = self.live.live_by_name(&self.cx, name)?;
         let view = self.view_connection(id, &ConnectionFilter::default(), now)?;
         let glimpse = self.live.glimpse(id)?;
         let opening = self.live.opening_message(id)?;
@@ -246,7 +246,7 @@ impl Hub {
 
     /// Whose a live connection is, by its `conn.id`.
     pub fn app_of(&self, id: &str) -> Option<AppId> {
-        self.live.lives.app_of(self.live_by_name(id)?)
+        self.live.lives.app_of(self.live.live_by_name(&self.cx, id)?)
     }
 
     /// All apps in their order, each with what it has to do and has done.

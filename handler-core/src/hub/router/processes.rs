@@ -1,11 +1,12 @@
 //! Worker processes: what the loop tells the hub of them, and what their coming and going means for the other parts.
 
-use super::ids::{AppId, RequestId, WorkerId};
-use super::ledger::about::{About, log_about};
-use super::lifecycle::reload::{self, Prepared};
-use super::lifecycle::{deaths, has_hope, pulse, stop};
-use super::request::Place;
-use super::{Effect, Hub};
+use crate::hub::Hub;
+use crate::hub::effect::Effect;
+use crate::hub::ids::{AppId, RequestId, WorkerId};
+use crate::hub::ledger::about::{About, log_about};
+use crate::hub::lifecycle::reload::{self, Prepared};
+use crate::hub::lifecycle::{deaths, has_hope, pulse, stop};
+use crate::hub::request::Place;
 use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration};
 use crate::worker::standing::Standing;
@@ -130,30 +131,30 @@ impl Hub {
 
 /// What workers say, and time.
 impl Hub {
-    pub(super) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {
+    pub(in crate::hub) fn handle_ready(&mut self, id: WorkerId, registration: Registration, now: Instant) {
         reload::ready(&mut self.cx, id, registration, now);
         self.settle(now);
     }
 
-    pub(super) fn handle_failed(&mut self, id: WorkerId, failure: LoadFailure, now: Instant) {
+    pub(in crate::hub) fn handle_failed(&mut self, id: WorkerId, failure: LoadFailure, now: Instant) {
         reload::failed(&mut self.cx, id, failure);
         self.settle(now);
     }
 
     /// What a handshake on a path (raw as in a request) without a channel is answered.
-    pub(super) fn status_without_channel(&self, path: &[u8]) -> u16 {
+    pub(in crate::hub) fn status_without_channel(&self, path: &[u8]) -> u16 {
         self.cx.apps.status_without_channel(path)
     }
 
     /// Under a stop, answers requests that no worker will ever take.
-    pub(super) fn give_up_queues(&mut self, now: Instant) {
+    pub(in crate::hub) fn give_up_queues(&mut self, now: Instant) {
         while let Some(request) = stop::next_hopeless(&mut self.cx) {
             self.exchange.refuse_overload(&mut self.cx, request, "kennel stops, and no worker is left", now);
             self.settle(now);
         }
     }
 
-    pub(super) fn check_stopped(&mut self, now: Instant) {
+    pub(in crate::hub) fn check_stopped(&mut self, now: Instant) {
         if self.stopped || !stop::is_over(&self.cx, self.exchange.requests.is_empty(), now) {
             return;
         }
@@ -169,23 +170,23 @@ impl Hub {
 /// What their coming and going means for requests and live connections.
 impl Hub {
     /// The workers of newer code are all ready: they take the seats.
-    pub(super) fn take_over(&mut self, app: AppId, now: Instant) {
+    pub(in crate::hub) fn take_over(&mut self, app: AppId, now: Instant) {
         let Some(incoming) = reload::prepare(&mut self.cx, app) else { return };
-        self.end_lost_channels(app, &incoming.1.channels, now);
+        self.with_live(now, |live, cx| live.end_lost_channels(cx, app, &incoming.1.channels, now));
         let older = reload::take_over(&mut self.cx, app, incoming, now);
-        self.remap_live(app, &older);
-        self.live_taken_over(app, now);
+        self.live.remap_live(&mut self.cx, app, &older);
+        self.with_live(now, |live, cx| live.live_taken_over(cx, app, now));
         self.assign_waiting(app, now);
         self.cx.effects.push_back(Effect::AppReady(app));
     }
 
     /// A worker that serves has said late what its program answers to, before that answered anything.
-    pub(super) fn register_late(&mut self, app: AppId, registration: Registration, now: Instant) {
+    pub(in crate::hub) fn register_late(&mut self, app: AppId, registration: Registration, now: Instant) {
         match Prepared::new(&self.cx, app, registration) {
             Ok(prepared) => {
-                self.end_lost_channels(app, &prepared.channels, now);
+                self.with_live(now, |live, cx| live.end_lost_channels(cx, app, &prepared.channels, now));
                 let older = prepared.register(&mut self.cx, app);
-                self.remap_live(app, &older);
+                self.live.remap_live(&mut self.cx, app, &older);
             }
             Err(problem) => {
                 let app = &self.cx.apps[app].spec.name;
@@ -195,7 +196,7 @@ impl Hub {
     }
 
     /// A worker died while it ran this request, or was killed since it hung.
-    pub(super) fn request_lost(
+    pub(in crate::hub) fn request_lost(
         &mut self,
         number: u32,
         id: RequestId,
@@ -222,7 +223,7 @@ impl Hub {
     }
 
     /// The log says what a worker runs that is killed since it does not end.
-    pub(super) fn report_hung(&self, id: WorkerId, running: u64) {
+    pub(in crate::hub) fn report_hung(&self, id: WorkerId, running: u64) {
         let Some(worker) = self.cx.workers.get(id) else { return };
         let (name, number) = (&self.cx.apps[worker.app].spec.name, worker.number);
         let script_time = self.cx.limits.script_time;
@@ -234,7 +235,7 @@ impl Hub {
     }
 
     /// Every worker of an app keeps dying at once: what waits for one is refused, unless there is one after all.
-    pub(super) fn refuse_queue(&mut self, app: AppId, now: Instant) {
+    pub(in crate::hub) fn refuse_queue(&mut self, app: AppId, now: Instant) {
         if self.cx.apps[app].is_down() && self.cx.least_loaded(app).is_none() {
             for request in std::mem::take(&mut self.cx.apps[app].queue) {
                 self.exchange.refuse_overload(&mut self.cx, request, "no worker is left", now);
@@ -244,11 +245,11 @@ impl Hub {
     }
 
     /// Under a stop, tells workers to end when no request waits for their app any more.
-    pub(super) fn stop_idle_workers(&mut self, now: Instant) {
+    pub(in crate::hub) fn stop_idle_workers(&mut self, now: Instant) {
         for app in self.app_ids() {
             let mut requests = self.exchange.requests.values();
             let app_is_busy = !self.cx.apps[app].queue.is_empty()
-                || self.has_live_work(app, has_hope(&self.cx, app))
+                || self.live.has_live_work(app, has_hope(&self.cx, app))
                 || requests.any(|request| request.place == Place::Pipeline);
             if !app_is_busy {
                 stop::drain_seated(&mut self.cx, app, now);

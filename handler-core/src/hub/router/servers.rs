@@ -1,10 +1,12 @@
 //! The connections of each Mongrel2: how many there may be, and those that nothing is known of.
 
-use super::effect::Effect;
-use super::ids::{ConnKey, LinkId};
-use super::{Capacity, Hub, Present};
+use crate::hub::effect::Effect;
+use crate::hub::ids::{ConnKey, LinkId};
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::{Capacity, Hub, Present};
 use mongrel2_wire::{ConnId, Sender, Targets, reply};
 use std::time::Instant;
+use tracing::info;
 use tracing::warn;
 
 /// How many there may be.
@@ -34,7 +36,7 @@ impl Hub {
     }
 
     /// The server listens: it may have clients whose requests a hub before this one has taken.
-    pub(super) fn begin_search(&mut self, link: LinkId) {
+    pub(in crate::hub) fn begin_search(&mut self, link: LinkId) {
         let orphans = &mut self.cx.servers[link].orphans;
         if orphans.is_sole {
             orphans.begin();
@@ -43,7 +45,7 @@ impl Hub {
     }
 
     /// Asks servers again when that is due.
-    pub(super) fn go_on_searching(&mut self, now: Instant) {
+    pub(in crate::hub) fn go_on_searching(&mut self, now: Instant) {
         for number in 0..self.cx.servers.links.len() {
             if self.cx.servers.links[number].orphans.is_due(now) {
                 self.cx.effects.push_back(Effect::AskWhoIsThere(LinkId(number as u16)));
@@ -91,5 +93,59 @@ impl Hub {
             connections = ids.len(),
             "closed connections whose requests an earlier hub has taken and not answered"
         );
+    }
+}
+
+impl Hub {
+    /// Mongrel2 listens on this link: its subscription arrived, and from now on replies do too.
+    pub fn handle_server_up(&mut self, link: LinkId, subscription: &[u8]) {
+        let state = &mut self.cx.servers[link];
+        state.begin(subscription);
+        info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
+        self.begin_search(link);
+    }
+
+    /// A reply could not be handed to a server, since that is gone. Its connections end when the hub hears of it.
+    pub fn handle_undelivered(&mut self, link: LinkId, now: Instant) {
+        if self.cx.ledger.complaints.pass(Complaint::Undelivered, now) {
+            warn!(link = link.0, "dropped a reply: mongrel2 is gone");
+        }
+    }
+
+    /// This number of bytes waits for a server because the system does not take them yet. While there are more than
+    /// `limits.spill`, everything else waits with its connection.
+    pub fn handle_backlog(&mut self, link: LinkId, bytes: usize) {
+        self.cx.servers[link].backlog = bytes;
+    }
+
+    /// Mongrel2 is gone. All its connections are, and whatever was on its way to them.
+    pub fn handle_server_down(&mut self, link: LinkId, now: Instant) {
+        let state = &mut self.cx.servers[link];
+        if !state.up {
+            return;
+        }
+        let incarnation = state.incarnation;
+        if let Some(sender) = &state.sender {
+            self.exchange.raw_clients.lose(link, sender.as_str());
+        }
+        let lives = self.with_live(now, |live, cx| live.live_server_down(cx, link, now));
+        self.cx.effects.extend(self.bodies.spooled.lose(link).map(Effect::DeleteFile));
+        self.cx.servers[link].end();
+        self.cx.outbox.outgoing.forget(link);
+        let keys: Vec<_> = self
+            .cx
+            .outbox
+            .conns
+            .map
+            .keys()
+            .filter(|key| key.link == link && key.incarnation == incarnation)
+            .copied()
+            .collect();
+        for key in &keys {
+            self.drop_connection(*key, now);
+        }
+        self.cx.ledger.counters.purged += keys.len() as u64;
+        let connections = keys.len().max(lives);
+        warn!(link = link.0, connections, "mongrel2 is gone; its connections are closed");
     }
 }

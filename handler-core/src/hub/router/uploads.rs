@@ -1,18 +1,15 @@
 //! Requests whose bodies do not come whole in one message: what exchange and bodies have to do with each other.
 
-use super::Hub;
-use super::answers::{own_answer, own_page};
-use super::bodies::progress::LOST;
-use super::bodies::streamed::Taken;
-use super::bodies::{Beginning, NotIn};
-use super::effect::Effect;
-use super::event::Event;
-use super::exchange::complain_of_overload;
-use super::ids::{ConnKey, Job, LinkId, RequestId, WorkerId};
-use super::ledger::about::{About, log_about};
-use super::ledger::counters::Complaint;
-use super::ledger::traffic::MeterId;
-use super::request::{Asked, Body, BodyEnd, Plan, Planned, Request};
+use crate::hub::Hub;
+use crate::hub::bodies::progress::LOST;
+use crate::hub::bodies::streamed::Taken;
+use crate::hub::effect::Effect;
+use crate::hub::event::Event;
+use crate::hub::exchange::complain_of_overload;
+use crate::hub::ids::{ConnKey, Job, LinkId, RequestId, WorkerId};
+use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::counters::Complaint;
+use crate::hub::request::{Asked, Body, BodyEnd, Plan, Request};
 use kennel_http::Persistence;
 use mongrel2_wire::reply::Control;
 use mongrel2_wire::{Envelope, Head, Kind};
@@ -72,7 +69,7 @@ impl Hub {
 
     /// How many uploads are kept in mind.
     #[cfg(test)]
-    pub(super) fn remembered_uploads(&self) -> usize {
+    pub(in crate::hub) fn remembered_uploads(&self) -> usize {
         self.bodies.spooled.remembered()
     }
 }
@@ -80,7 +77,7 @@ impl Hub {
 /// What Mongrel2 says.
 impl Hub {
     /// A body begins to arrive in a file, or is whole. `false`: this server has no store for that.
-    pub(super) fn handle_upload(
+    pub(in crate::hub) fn handle_upload(
         &mut self,
         key: ConnKey,
         envelope: &Envelope<'_>,
@@ -125,7 +122,7 @@ impl Hub {
 
     /// Says at once what the body would not change. A file that is refused is remembered too: if it is completed
     /// before the connection is closed it has to be deleted.
-    fn upload_started(&mut self, asked: &Asked<'_>, path: PathBuf, now: Instant) {
+    pub(in crate::hub) fn upload_started(&mut self, asked: &Asked<'_>, path: PathBuf, now: Instant) {
         let key = asked.key;
         if asked.head.first_credits.is_some() {
             self.cx.servers[key.link].flow_control = true;
@@ -152,7 +149,7 @@ impl Hub {
     }
 
     /// The beginning of a body in parts. `false`: the raw handler has to see to it.
-    pub(super) fn handle_stream_start(
+    pub(in crate::hub) fn handle_stream_start(
         &mut self,
         key: ConnKey,
         envelope: &Envelope<'_>,
@@ -174,7 +171,7 @@ impl Hub {
     }
 
     /// The next part of a body. `false`: the raw handler has to see to it.
-    pub(super) fn handle_part(
+    pub(in crate::hub) fn handle_part(
         &mut self,
         key: ConnKey,
         envelope: &Envelope<'_>,
@@ -203,80 +200,12 @@ impl Hub {
         }
         true
     }
-
-    /// Refuses a body that is too large, one that would be too much beside the others, or one too many for its client's
-    /// address.
-    pub(super) fn refuse_at_start(&mut self, asked: &Asked<'_>, now: Instant) -> Option<Planned> {
-        let (envelope, head) = (asked.envelope, asked.head);
-        match self.bodies.refusal(&self.cx, asked.key, (envelope, head))? {
-            NotIn::BeyondUpload => {
-                self.cx.refuse(asked.key.link, envelope, "a body beyond limits.upload", now);
-                return Some(Planned::own(own_answer(413, None), MeterId::NOBODY));
-            }
-            NotIn::NoPlace(bound) => {
-                self.cx.ledger.counters.overloaded += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Overload, now) {
-                    complain_of_overload(&About::message(asked.key, envelope), bound);
-                }
-            }
-            NotIn::OfAddress(client) => {
-                self.cx.ledger.counters.overloaded += 1;
-                if self.cx.ledger.complaints.pass(Complaint::Overflow, now) {
-                    let (about, most) =
-                        (About::message(asked.key, envelope), self.cx.limits.bodies_per_address);
-                    log_about!(
-                        warn,
-                        about,
-                        %client,
-                        status = 503,
-                        "{most} bodies of this address are arriving, one more gets 503: limits.bodies_per_address"
-                    );
-                }
-            }
-        }
-        Some(Planned::own(own_page(&self.cx, 503), MeterId::NOBODY))
-    }
-
-    /// A connection ends: the log says so if an upload had begun there and is not whole.
-    pub(super) fn note_broken_upload(&mut self, key: ConnKey, now: Instant) {
-        let is_ours = self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.is_ending());
-        let is_broken = self.bodies.is_incomplete(key);
-        if is_broken && !is_ours && self.cx.ledger.complaints.pass(Complaint::Cut, now) {
-            log_about!(
-                warn,
-                self.about_body(key),
-                "an upload ended before it was whole: its client left, or was too slow for mongrel2 (see docs/deploying.md)"
-            );
-        }
-    }
 }
 
 /// What requests and bodies say to each other.
 impl Hub {
-    /// A request whose body is not there, or not measured, is about to take its place.
-    pub(super) fn begin_body(
-        &mut self,
-        asked: &Asked<'_>,
-        (body, file): (Body, Option<PathBuf>),
-        request: RequestId,
-        persistence: Persistence,
-        now: Instant,
-    ) {
-        let begun = Beginning {
-            key: asked.key,
-            envelope: asked.envelope,
-            head: asked.head,
-            arrives: asked.body,
-            spool: asked.spool.as_deref(),
-            body,
-            file,
-            persistence,
-        };
-        self.bodies.begin(&mut self.cx, begun, request, now);
-    }
-
     /// A worker's script waits for more of a body.
-    pub(super) fn handle_want(&mut self, id: WorkerId, serial: u64, bytes: u32) {
+    pub(in crate::hub) fn handle_want(&mut self, id: WorkerId, serial: u64, bytes: u32) {
         let job = self.cx.workers.get(id).and_then(|worker| worker.jobs.get(&serial));
         let Some(Job::Request(request)) = job else { return };
         let Some(request) = self.exchange.requests.get_mut(*request) else { return };
@@ -284,13 +213,13 @@ impl Hub {
     }
 
     /// Grants what the takers of bodies have room for.
-    pub(super) fn grant_credits(&mut self, now: Instant) {
+    pub(in crate::hub) fn grant_credits(&mut self, now: Instant) {
         self.bodies.streamed.grant_credits(&mut self.cx, now);
     }
 
     /// Finds out which bodies have stopped to come though nobody said so, which come too slowly, and which have become too
     /// large, alone or all together.
-    pub(super) fn look_at_bodies(&mut self, now: Instant) {
+    pub(in crate::hub) fn look_at_bodies(&mut self, now: Instant) {
         if !self.bodies.look(&mut self.cx, now) {
             return;
         }
@@ -302,7 +231,13 @@ impl Hub {
     }
 
     /// A body has come to its end before it was whole: the log says why, and the client gets its response.
-    pub(super) fn end_body(&mut self, key: ConnKey, request: Option<RequestId>, why: BodyEnd, now: Instant) {
+    pub(in crate::hub) fn end_body(
+        &mut self,
+        key: ConnKey,
+        request: Option<RequestId>,
+        why: BodyEnd,
+        now: Instant,
+    ) {
         let status = match why {
             BodyEnd::TooLarge => {
                 self.cx.ledger.counters.refused += 1;
@@ -343,7 +278,7 @@ impl Hub {
     }
 
     /// Answers a request whose body is not taken to its end, wherever the request is, and closes its connection.
-    pub(super) fn refuse_body(&mut self, id: RequestId, status: u16, now: Instant) {
+    pub(in crate::hub) fn refuse_body(&mut self, id: RequestId, status: u16, now: Instant) {
         if let Some(request) = self.exchange.requests.get_mut(id) {
             self.bodies.refuse(&mut self.cx, id, request, status);
             self.settle(now);
@@ -351,7 +286,7 @@ impl Hub {
     }
 
     /// Under a stop no more comes of what has not come.
-    pub(super) fn give_up_bodies(&mut self, now: Instant) {
+    pub(in crate::hub) fn give_up_bodies(&mut self, now: Instant) {
         let is_arriving = |(_, request): &(RequestId, &Request)| request.body.is_arriving();
         let waiting: Vec<_> = self.exchange.requests.iter().filter(is_arriving).map(|(key, _)| key).collect();
         for key in waiting {
@@ -361,7 +296,7 @@ impl Hub {
     }
 
     /// Ends a connection whose body makes no sense any more, as if its client had left.
-    fn break_off(&mut self, key: ConnKey, now: Instant) {
+    pub(in crate::hub) fn break_off(&mut self, key: ConnKey, now: Instant) {
         self.cx.outbox.control_one(&self.cx.servers, key, Control::Cancel);
         self.drop_connection(key, now);
         self.exchange.raw_clients.forget(key);
