@@ -141,9 +141,11 @@ fn the_hub_has_its_methods_in_few_files() {
     let with = read.modules.iter().filter(|(module, contents)| {
         contents.impls.iter().any(|methods| read.resolve_type(module, &methods.of) == hub)
     });
-    let found = with.map(|(_, contents)| contents.file.clone()).collect();
+    let wanted = ["hub/mod.rs", "hub/router/", "hub/operator/"];
+    let files = with.map(|(_, contents)| contents.file.clone());
+    let found = files.filter(|file| !wanted.iter().any(|wanted| file.contains(wanted))).collect();
     let advice = "A method of Hub may touch everything. Write a type that has the state which the new code needs, with methods\n\
-                  that take `&mut self` and what they need besides, and call it from where `impl Hub` stands already.";
+                  that take `&mut self` and what they need besides, and call it from hub/mod.rs, hub/router or hub/operator.";
     compare("hub.txt", &found, advice);
 }
 

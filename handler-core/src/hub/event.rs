@@ -10,7 +10,6 @@ use kennel_http::Persistence;
 
 /// Something that happened in one part and concerns others.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub(super) enum Event {
     /// A connection is being closed: its requests get no response.
     Closing(ConnKey),

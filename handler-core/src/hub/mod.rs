@@ -20,8 +20,8 @@
 //! connections that stay: WebSockets, sockets, sessions) and `lifecycle` (workers, code and its replacement). They do not
 //! know each other: what one causes in another is an `Event`, and `settle` hands it over.
 //!
-//! `router`, `uploads`, `processes` and `links` hand what comes from outside to the parts. `operator` is for people: what
-//! there is, in numbers, and what they may do to it.
+//! `router` hands to the parts what comes from outside. `operator` is for people: what there is, in numbers, and what they
+//! may do to it. Besides this file, methods of [`Hub`] stand in these two alone.
 
 pub mod answers;
 mod apps;
@@ -66,7 +66,7 @@ use exchange::Exchange;
 use kennel_http::proxies::TrustedProxies;
 use lifecycle::{deaths, reload, stop};
 use live::Live;
-use outbox::flush::{Outcome, Source};
+use outbox::flush::Outcome;
 use servers::link::Link;
 use std::time::{Duration, Instant};
 use tracing::warn;

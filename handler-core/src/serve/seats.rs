@@ -2,9 +2,9 @@
 
 use super::files::Files;
 use crate::hub::{Hub, WorkerId};
-use crate::worker::page::Pulse;
 use crate::worker::process::{WorkerCommand, WorkerProcess};
 use crate::worker::protocol::{BATCH_HEAD, Start, encode_start, split_batch};
+use crate::worker::pulse::Pulse;
 use crate::worker::sent_file::Scratch;
 use crate::worker::standing::Standing;
 use rustix::buffer::spare_capacity;

@@ -18,6 +18,7 @@ pub mod page;
 pub mod probe;
 pub mod process;
 pub mod protocol;
+pub mod pulse;
 pub mod reader;
 pub mod restart;
 pub mod sent_file;

@@ -21,6 +21,7 @@
 
 mod words;
 
+use super::pulse::Pulse;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::io;
@@ -42,17 +43,6 @@ const SIZE: usize = STANDING + STANDING_SIZE;
 #[derive(Debug)]
 pub struct Page {
     map: MmapRaw,
-}
-
-/// What the hub can see of a living worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pulse {
-    /// The serial of the last job started.
-    pub started: u64,
-    /// Odd while a script runs; grows with every turn.
-    pub turn: u64,
-    /// The serial of the job that is running, 0 for none (a timer, say).
-    pub running: u64,
 }
 
 impl Page {

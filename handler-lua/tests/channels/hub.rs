@@ -1,12 +1,13 @@
 //! The hub that tests play.
 
 use handler_core::worker::link;
-use handler_core::worker::page::{Page, Pulse};
+use handler_core::worker::page::Page;
 use handler_core::worker::protocol::{
     Action, Handler, LoadFailure, Open, Order, Params, Registration, Start, encode_answer, encode_close,
     encode_detach, encode_job, encode_message, encode_open, encode_start, encode_stop, split_batch,
     split_frame,
 };
+use handler_core::worker::pulse::Pulse;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;

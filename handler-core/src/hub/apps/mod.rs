@@ -7,6 +7,7 @@ pub mod routes;
 pub(in crate::hub) mod sharing;
 
 use crate::hub::ids::AppId;
+use crate::mount;
 use crate::worker::protocol::ChannelSpec;
 use app::{App, AppSpec};
 use kennel_http::percent::normal_path;
@@ -26,7 +27,7 @@ pub(in crate::hub) struct Apps {
 impl Apps {
     pub fn new(specs: Vec<AppSpec>) -> Self {
         let mut order: Vec<_> = (0..specs.len() as u16).map(AppId).collect();
-        let length = |app: &AppId| specs[usize::from(app.0)].mount.trim_end_matches('/').len();
+        let length = |app: &AppId| mount::prefix(&specs[usize::from(app.0)].mount).len();
         order.sort_by_key(|app| std::cmp::Reverse(length(app)));
         Self { list: specs.into_iter().map(App::new).collect(), order, has_channels: false }
     }
@@ -88,9 +89,5 @@ impl IndexMut<AppId> for Apps {
 
 /// Whether a message's path is one of its Mongrel2 route's. Mongrel2 also hands over paths that end inside the route's key.
 pub(in crate::hub) fn is_below_route(envelope: &Envelope<'_>, head: &Head<'_>) -> bool {
-    head.pattern.is_none_or(|pattern| {
-        let pattern = pattern.bytes();
-        let literal = pattern.split(|b| *b == b'(').next().unwrap_or_default();
-        envelope.path.starts_with(literal)
-    })
+    head.pattern.is_none_or(|pattern| mount::is_below_route(&pattern.bytes(), envelope.path))
 }

@@ -1,5 +1,6 @@
 //! Which handler answers a path: a tree for each app, made of what its script registered.
 
+use crate::mount;
 use crate::worker::protocol::RouteSpec;
 use kennel_http::percent::normal_path;
 use matchit::Router;
@@ -105,7 +106,7 @@ pub struct Routes {
 impl Routes {
     /// No routes yet, below `mount`, in any spelling; `/` means none.
     pub fn below(mount: &str) -> Self {
-        Self { tree: Router::new(), mount: normal_path(mount.trim_end_matches('/').as_bytes()).into_owned() }
+        Self { tree: Router::new(), mount: normal_path(mount::prefix(mount).as_bytes()).into_owned() }
     }
 
     /// Builds the tree. `mount` is put before every path; `/` means none.
@@ -184,7 +185,7 @@ impl Routes {
 
     /// Whether `path` lies below the mount point.
     pub fn is_under_mount(&self, path: &str) -> bool {
-        path.strip_prefix(&self.mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        mount::below(&self.mount, path).is_some()
     }
 }
 

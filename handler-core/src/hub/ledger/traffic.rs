@@ -6,6 +6,7 @@
 
 use crate::hub::ids::AppId;
 use crate::metrics::Histogram;
+use crate::mount;
 use crate::worker::protocol::Registration;
 use std::time::{Duration, Instant};
 
@@ -169,7 +170,7 @@ impl Traffic {
     pub fn learn_routes(&mut self, app: AppId, mount: &str, registration: &Registration) -> Vec<MeterId> {
         let mut by_handler = Vec::new();
         for route in &registration.routes {
-            let pattern = format!("{}{}", mount.trim_end_matches('/'), route.path);
+            let pattern = mount::join(mount, &route.path);
             let known = self.meters.iter().position(|m| m.app == Some(app) && m.route == pattern);
             let at = match known {
                 Some(at) => MeterId(at as u32),
@@ -200,10 +201,7 @@ impl Traffic {
     ) -> Vec<ChannelMeterId> {
         let mut meters = Vec::new();
         for spec in &registration.channels {
-            let channel = match spec.path.starts_with('/') {
-                true => format!("{}{}", mount.trim_end_matches('/'), spec.path),
-                false => spec.path.clone(),
-            };
+            let channel = mount::join(mount, &spec.path);
             let known = self.channels.iter().position(|m| m.app == Some(app) && m.channel == channel);
             let at = match known {
                 Some(at) => at,

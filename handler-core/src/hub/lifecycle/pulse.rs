@@ -6,7 +6,7 @@ use crate::hub::effect::Effect;
 use crate::hub::event::Event;
 use crate::hub::ids::{Job, WorkerId};
 use crate::hub::workers::worker::{Stage, Worker};
-use crate::worker::page::Pulse;
+use crate::worker::pulse::Pulse;
 use std::time::Instant;
 use tracing::error;
 

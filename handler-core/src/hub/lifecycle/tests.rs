@@ -3,8 +3,8 @@
 use super::*;
 use crate::hub::event::Event;
 use crate::hub::ids::{Job, RequestId};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{LoadFailure, Registration};
+use crate::worker::pulse::Pulse;
 use slotmap::SlotMap;
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ impl Live {
             let accepted = offer.accept(protocol.as_deref(), b"");
             let carrier = Carrier::WebSocket(Session::new(accepted.deflate));
             let beginning = Beginning::Accepted;
-            let opened = self.open_live(cx, Some(key), (app, route), |_| carrier, &opening, beginning, now);
+            let opened = self.open_live(cx, Some(key), (app, route), |_| carrier, (&opening, beginning), now);
             let Some(id) = opened else {
                 return true;
             };
@@ -98,7 +98,7 @@ impl Live {
         now: Instant,
     ) {
         let carrier = Carrier::WebSocket(Session::new(None));
-        let opened = self.open_live(cx, Some(key), place, |_| carrier, opening, Beginning::Asked, now);
+        let opened = self.open_live(cx, Some(key), place, |_| carrier, (opening, Beginning::Asked), now);
         let Some(id) = opened else { return };
         let Some(channel) = self.lives.get(id) else { return };
         let due = now + cx.limits.request_timeout;
@@ -169,7 +169,7 @@ impl Live {
         };
         // What the message says is a message of its own; the opening is only who says it.
         let opening = without_body(message, envelope);
-        let id = self.open_live(cx, Some(key), (app, route), |_| carrier, &opening, beginning, now)?;
+        let id = self.open_live(cx, Some(key), (app, route), |_| carrier, (&opening, beginning), now)?;
         self.begin_work(cx, id, now);
         Some(id)
     }

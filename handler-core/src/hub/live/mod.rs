@@ -1,14 +1,17 @@
 //! Live connections: those that stay and speak, WebSockets and JSON and XML sockets, and sessions of those who only ask.
 //!
-//! * `table`: all of them, small; `routes`: which channel takes one
-//! * `opening`: how one begins, also when the hub was restarted and the client was not; `intake`: what comes from it
-//! * `deciding`: handshakes that the script accepts or refuses
+//! From the ground up, each uses only those before it:
+//!
+//! * `carrier`: what carries a conversation; `pending`: what its worker has to do; `table`: all of them, small
+//! * `glimpse`, `about`, `watched`: what others may see of one; `admission`: whether one more may begin
 //! * `work`: its messages to the worker that has it, in order, and to another one when that dies
+//! * `session`: what waits for those who only ask, by event streams, long polls, BOSH and WebSockets of `kennel.js`
 //! * `sending`: messages to it, and to all in a room, within what Mongrel2 and the client bear
-//! * `ending`: every way to end, and `close` exactly once
-//! * `heartbeat`: pings, and Mongrel2's idle clock
-//! * `by_http`: sessions by event streams, long polls and BOSH
-//! * `asking`: what scripts ask about connections and rooms; `glimpse`: what others may see of one
+//! * `ending`: every way to end, and `close` exactly once; `session_limits`: sessions that make room for others
+//! * `heartbeat`: pings that are planned; `deciding`: handshakes that the script accepts or refuses
+//! * `closing`: closing from our side; `opening`: how one begins; `deaths`: what becomes of it when its worker dies
+//! * `requests`: what requests and WebSockets do to sessions
+//! * `beat`, `handshake`, `receive`, `orders`, `roll_call`: time, clients, workers and Mongrel2 have something to say
 
 mod about;
 mod admission;

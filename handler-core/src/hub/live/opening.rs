@@ -31,8 +31,7 @@ impl Live {
         key: Option<ConnKey>,
         (app, route): (AppId, u16),
         carrier: impl FnOnce(u64) -> Carrier,
-        message: &[u8],
-        beginning: Beginning,
+        (message, beginning): (&[u8], Beginning),
         now: Instant,
     ) -> Option<LiveId> {
         let asked = beginning == Beginning::Asked;

@@ -5,7 +5,6 @@ use crate::hub::exchange::raw_clients::disconnect;
 use crate::hub::ids::ConnKey;
 use crate::hub::ids::LinkId;
 use crate::hub::outbox::connection::Conn;
-use crate::hub::outbox::flush::Source;
 use mongrel2_wire::{Envelope, Head};
 use std::time::Instant;
 use tracing::info;

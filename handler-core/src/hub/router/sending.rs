@@ -61,7 +61,7 @@ impl Hub {
         self.cx.outbox.end_flush(&self.cx.servers);
     }
 
-    pub(in crate::hub) fn flush_with(
+    fn flush_with(
         &mut self,
         flush: impl FnOnce(&mut Outbox, &mut Sending<'_, FromLive<'_>>, Instant),
         now: Instant,
@@ -80,7 +80,7 @@ impl Hub {
         self.outcomes = outcomes;
     }
 
-    pub(in crate::hub) fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
+    fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Ready(key) => self.cx.events.push(Event::Ready(key)),
             Outcome::Closed(key) => {

@@ -2,8 +2,8 @@
 
 use super::site::*;
 use crate::hub::{Effect, Hub, Limits};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{Action, ChannelSpec, Registration};
+use crate::worker::pulse::Pulse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

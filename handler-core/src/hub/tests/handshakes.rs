@@ -3,8 +3,8 @@
 use super::mongrel2::{self, Form};
 use super::site::*;
 use crate::hub::{Limits, WorkerId};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{Action, ChannelSpec, Question, Registration};
+use crate::worker::pulse::Pulse;
 
 fn channel(path: &str, handler: u32) -> ChannelSpec {
     ChannelSpec { path: path.into(), handler, ping: 0.0, ..ChannelSpec::default() }

@@ -2,10 +2,10 @@
 
 use super::site::*;
 use crate::hub::{Effect, Hub, Limits};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{
     Action, ChannelSpec, Ids, Question, Registration, Slow, encode_action, encode_ids,
 };
+use crate::worker::pulse::Pulse;
 
 fn channel(path: &str, handler: u32) -> ChannelSpec {
     ChannelSpec { path: path.into(), handler, ping: 0.0, ..ChannelSpec::default() }

@@ -3,8 +3,8 @@
 use super::site::{APP, FIRST, LINK, SECOND, Site, app, millis, registration, route};
 use crate::hub::{AppSpec, Limits};
 use crate::metrics::{Value, text};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{Action, ChannelSpec, Level, Registration};
+use crate::worker::pulse::Pulse;
 
 impl Site {
     /// The number of a series: its family, and its labels in their order.

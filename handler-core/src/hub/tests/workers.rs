@@ -2,8 +2,8 @@
 
 use super::site::*;
 use crate::hub::{Effect, Limits, WorkerId};
-use crate::worker::page::Pulse;
 use crate::worker::protocol::Action;
+use crate::worker::pulse::Pulse;
 
 fn pulse(site: &mut Site, worker: WorkerId, started: u64, turn: u64, running: u64) {
     site.hub.handle_pulse(worker, Pulse { started, turn, running }, site.now);

@@ -5,7 +5,7 @@ use crate::hub::ids::Job;
 use crate::hub::ids::LiveId;
 use crate::hub::ledger::about::About;
 use crate::hub::workers::pace::Pace;
-use crate::worker::page::Pulse;
+use crate::worker::pulse::Pulse;
 use crate::worker::standing::Standing;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;

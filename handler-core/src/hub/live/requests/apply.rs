@@ -50,7 +50,7 @@ impl Live {
         let body = body.as_deref().unwrap_or(envelope.body);
         match call {
             Call::Open if body.trim_ascii_start().starts_with(b"<") => {
-                self.answer_bosh(cx, called, cors, place, (&envelope, &message), body, now);
+                self.answer_bosh(cx, (called, cors), place, (&envelope, &message), body, now);
             }
             Call::Stream | Call::Open if !cx.takes_clients(place.0) => {
                 cx.events.push(Event::Fail(request, 503))
@@ -129,7 +129,7 @@ impl Live {
         let due = now + cx.limits.inactivity;
         let tickets = self.sessions.tickets.clone()?;
         let carrier = |number| Carrier::Http(Box::new(ByHttp::new(tickets.write(number), by, due)));
-        let id = self.open_live(cx, None, place, carrier, opening, Beginning::Accepted, now)?;
+        let id = self.open_live(cx, None, place, carrier, (opening, Beginning::Accepted), now)?;
         self.look_at(id, due);
         if by == Carried::Polls {
             self.note_unused(cx, id);

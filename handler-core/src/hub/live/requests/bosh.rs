@@ -33,8 +33,7 @@ impl Live {
     pub(in crate::hub::live) fn answer_bosh(
         &mut self,
         cx: &mut Context,
-        called: Called,
-        cors: &str,
+        (called, cors): (Called, &str),
         place: (AppId, u16),
         (envelope, message): (&Envelope<'_>, &[u8]),
         body: &[u8],
@@ -64,7 +63,7 @@ impl Live {
             }
         };
         let Some(sid) = body.sid() else {
-            return self.open_bosh(cx, called, cors, place, (envelope, message), (&body, &settings), now);
+            return self.open_bosh(cx, (called, cors), place, (envelope, message), (&body, &settings), now);
         };
         let Some(id) = self.bosh_session(sid.as_bytes(), place) else {
             return self.refuse_bosh(cx, called.request, cors, Condition::ItemNotFound.refusal(true));
@@ -81,8 +80,7 @@ impl Live {
     fn open_bosh(
         &mut self,
         cx: &mut Context,
-        called: Called,
-        cors: &str,
+        (called, cors): (Called, &str),
         place: (AppId, u16),
         (envelope, message): (&Envelope<'_>, &[u8]),
         (body, settings): (&Body<'_>, &Settings),
@@ -107,7 +105,7 @@ impl Live {
             Carrier::Bosh(Box::new(ByBosh { session, held: Vec::new(), unsent: Vec::new(), planned: None }))
         };
         let opening = without_body(message, envelope);
-        let Some(id) = self.open_live(cx, None, place, carrier, &opening, Beginning::Accepted, now) else {
+        let Some(id) = self.open_live(cx, None, place, carrier, (&opening, Beginning::Accepted), now) else {
             return cx.events.push(Event::Fail(called.request, 503));
         };
         self.hold_for(cx, id, called, cors);

@@ -6,12 +6,10 @@
 //! or a stream of events or a WebSocket that stays open. Each ends at any time, and the session does not: it waits for the next one for
 //! `limits.inactivity`, also when Mongrel2 itself was restarted meanwhile.
 //!
-//! * `calls`: requests to a channel's path, read and checked; `asking`: what they do to a session
-//! * `delivering`: messages to polls and streams; `lines`: the same for WebSockets, and what comes from them
-//! * `publishing`: messages of a room to many sessions
+//! * `answers`: answers to their requests; `deliver`: messages to polls and streams; `line`: the same for WebSockets
+//! * `publish`: messages of a room to many sessions
 //! * `bosh`: the same for BOSH, whose state is a protocol of its own
-//! * `unused`: those that no client has come back to
-//! * `agenda`: what is due when; `passing`: how a session's time goes by, and ends
+//! * `unused`: those that no client has come back to; `agenda`: what is due when
 
 mod agenda;
 mod answers;

@@ -2,8 +2,8 @@
 
 use super::super::site::{FakeWorker, Job, Told};
 use crate::hub::AppId;
-use crate::worker::page::Pulse;
 use crate::worker::protocol::{Handler, Registration};
+use crate::worker::pulse::Pulse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
