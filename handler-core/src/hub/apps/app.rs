@@ -3,8 +3,7 @@
 use crate::hub::apps::channels::Channels;
 use crate::hub::apps::routes::Routes;
 use crate::hub::apps::sharing::Sharing;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{RequestId, WorkerId};
+use crate::hub::ids::{LiveId, RequestId, WorkerId};
 use crate::hub::ledger::traffic::{Beside, ChannelMeterId, MeterId};
 use crate::worker::protocol::{Handler, Registration};
 use crate::worker::restart::Backoff;

@@ -26,6 +26,7 @@ use crate::hub::context::Context;
 use crate::hub::effect::Effect;
 use crate::hub::event::Event;
 use crate::hub::ids::{ConnKey, RequestId, WorkerId};
+use crate::hub::outbox::connection::Ending;
 use crate::hub::request::{Body, BodyEnd, Place, Plan, Request, Share};
 use crate::worker::protocol::{encode_gone, encode_grown};
 use kennel_http::Persistence;
@@ -222,7 +223,7 @@ impl Bodies {
                 request.body = Body::Whole;
                 self.streamed.forget_of(id, key);
                 if let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
-                    conn.deaf = true;
+                    conn.take_no_more();
                 }
                 cx.events.push(Event::FailInTurn(id, status));
                 return;
@@ -315,9 +316,11 @@ pub(in crate::hub) fn complete(
     let Some(conn) = cx.outbox.conns.map.get_mut(&request.conn) else { return };
     if !request.begun {
         request.deadline = Some(now + cx.limits.request_timeout);
-        if !conn.deaf {
+        if conn.ending == Ending::Open {
             request.persistence = persistence;
-            conn.deaf = persistence == Persistence::Close && !request.raw;
+            if persistence == Persistence::Close && !request.raw {
+                conn.take_no_more();
+            }
         }
     }
     let goes_on = matches!(request.plan, Plan::Run { .. } | Plan::Call(_));

@@ -5,7 +5,7 @@ use crate::hub::answers::own_page;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
 use crate::hub::ids::{ConnKey, RequestId};
-use crate::hub::outbox::connection::Conn;
+use crate::hub::outbox::connection::{Conn, Ending};
 use crate::hub::request::{Body, Place, Plan, Request};
 use kennel_http::Persistence;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ impl Exchange {
     /// Starts the next request of a connection, if the one before is answered.
     pub(in crate::hub) fn advance(&mut self, cx: &mut Context, key: ConnKey, now: Instant) {
         while let Some(conn) = cx.outbox.conns.map.get_mut(&key) {
-            let full = conn.closing || conn.out.len() > OUT_HIGH;
+            let full = conn.is_closing() || conn.out.len() > OUT_HIGH;
             if conn.current.is_some() || full {
                 return;
             }
@@ -72,7 +72,9 @@ impl Exchange {
         let last = self.requests.get(request).is_some_and(Request::is_last);
         cx.hold(now);
         let conn = cx.outbox.conns.map.entry(key).or_default();
-        conn.deaf |= last;
+        if last {
+            conn.take_no_more();
+        }
         conn.waiting.push_back(request);
         self.advance(cx, key, now);
     }
@@ -102,7 +104,7 @@ impl Exchange {
         match last.and_then(|last| self.requests.get_mut(last)).filter(|last| last.http) {
             Some(last) => {
                 last.persistence = Persistence::Close;
-                conn.deaf = true;
+                conn.take_no_more();
             }
             None => cx.close(key),
         }
@@ -113,7 +115,7 @@ impl Exchange {
     pub(in crate::hub) fn make_room_for_next(&self, cx: &mut Context, key: ConnKey) {
         let Some(conn) = cx.outbox.conns.map.get(&key).filter(|conn| {
             // One that was broken off is not gone: its number is not given again so soon.
-            conn.gone && !conn.closed && conn.waiting.is_empty()
+            conn.ending == Ending::Gone && conn.waiting.is_empty()
         }) else {
             return;
         };
@@ -171,7 +173,12 @@ impl Exchange {
         let Some(conn) = cx.outbox.conns.map.remove(&key) else { return };
         cx.outbox.conns.released.extend(conn.live.map(|id| (id, 0)));
         if conn.current.is_some() || !conn.waiting.is_empty() {
-            let rest = Conn { current: conn.current, waiting: conn.waiting, gone: true, ..Conn::default() };
+            let rest = Conn {
+                current: conn.current,
+                waiting: conn.waiting,
+                ending: Ending::Gone,
+                ..Conn::default()
+            };
             cx.outbox.conns.map.insert(key, rest);
             // What waited for its turn to be written to need not wait any more.
             cx.outbox.mark_dirty(key);

@@ -1,8 +1,7 @@
 //! Who answers a request: a worker by a route, a page or the raw handler; or the hub itself.
 
-use super::Exchange;
 use super::calls::{is_call, plan_call};
-use super::client_library;
+use super::{Exchange, client_library};
 use crate::hub::answers::{own_answer, own_page};
 use crate::hub::apps::affinity::Near;
 use crate::hub::apps::app::App;

@@ -4,7 +4,7 @@ use super::Exchange;
 use crate::hub::context::Context;
 use crate::hub::ids::{ConnKey, LinkId, RequestId};
 use crate::hub::ledger::counters::Complaint;
-use crate::hub::outbox::connection::Conn;
+use crate::hub::outbox::connection::{Conn, Ending};
 use crate::hub::request::Request;
 use crate::hub::servers::link::Link;
 use crate::worker::protocol::{Handler, Ids};
@@ -62,7 +62,12 @@ impl Exchange {
         let plan = self.job(cx, (app, Handler::Raw), key, [].into_iter(), b"", message);
         let request =
             Request { http: false, raw: true, ..Request::new(key, plan, now, cx.limits.request_timeout) };
-        let conn = cx.outbox.conns.map.entry(key).or_insert_with(|| Conn { gone: true, ..Conn::default() });
+        let conn = cx
+            .outbox
+            .conns
+            .map
+            .entry(key)
+            .or_insert_with(|| Conn { ending: Ending::Gone, ..Conn::default() });
         let request = self.requests.insert(request);
         conn.waiting.push_back(request);
         Some(request)

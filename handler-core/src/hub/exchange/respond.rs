@@ -8,6 +8,7 @@ use crate::hub::context::Context;
 use crate::hub::ids::RequestId;
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
+use crate::hub::outbox::connection::Ending;
 use crate::hub::request::{Called, Place, Plan, Request};
 use kennel_http::Persistence;
 use kennel_http::response::{Form, Response};
@@ -162,11 +163,11 @@ impl Exchange {
         cx.ledger.counters.answers += 1;
         cx.ledger.traffic.answered(request.meter, request.since, response.status, now);
         let persistence = cx.persistence(request.persistence);
-        let conn = cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.gone && !conn.closed);
+        let conn = cx.outbox.conns.map.get_mut(&request.conn).filter(|conn| !conn.is_over());
         if let Some(conn) = conn {
             let form = Form { head_only: request.head_only, persistence, date: &cx.date };
             if conn.out.append(|out| response.encode(out, form)) == Persistence::Close {
-                conn.closing = true;
+                conn.ending = Ending::Closing;
                 for waiting in std::mem::take(&mut conn.waiting) {
                     self.remove_request(cx, waiting);
                 }
@@ -222,7 +223,7 @@ impl Exchange {
             }
         }
         if !complete || request.persistence == Persistence::Close || cx.stopping.is_some() {
-            conn.closing = true;
+            conn.ending = Ending::Closing;
             for waiting in std::mem::take(&mut conn.waiting) {
                 self.remove_request(cx, waiting);
             }

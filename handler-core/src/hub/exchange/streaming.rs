@@ -76,7 +76,7 @@ impl Exchange {
 
     /// A client is gone. When it had a part of a response, the server may have cut it off.
     pub(in crate::hub) fn note_cut(&self, cx: &mut Context, key: ConnKey, now: Instant) {
-        let has_part = |conn: &&Conn| conn.stream.is_some() && !conn.gone && !conn.closed;
+        let has_part = |conn: &&Conn| conn.stream.is_some() && !conn.is_over();
         let Some(conn) = cx.outbox.conns.map.get(&key).filter(has_part) else { return };
         if !cx.servers[key.link].flow_control && cx.ledger.complaints.pass(Complaint::Cut, now) {
             let request = conn.current.and_then(|current| self.requests.get(current));

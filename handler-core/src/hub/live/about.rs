@@ -3,8 +3,7 @@
 use super::Live;
 use crate::hub::context::Context;
 use crate::hub::ids::{ConnKey, LiveId};
-use crate::hub::ledger::about::About;
-use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use mongrel2_wire::Envelope;
 use std::time::Instant;

@@ -2,12 +2,10 @@
 
 use crate::hub::apps::channels::Channels;
 use crate::hub::context::Context;
-use crate::hub::ids::AppId;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, LiveId};
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
-use crate::hub::live::table::PATIENCE;
-use crate::hub::live::table::{Channel, Stage};
+use crate::hub::live::table::{Channel, PATIENCE, Stage};
 use kennel_http::websocket::CloseCode;
 use std::time::Instant;
 

@@ -1,8 +1,7 @@
 //! What becomes of live connections whose worker has died.
 
 use crate::hub::context::Context;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::WorkerId;
+use crate::hub::ids::{LiveId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::live::Live;
 use crate::hub::live::pending::Pending;

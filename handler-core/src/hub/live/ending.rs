@@ -1,15 +1,13 @@
 //! Every way in which a live connection ends, and `close` exactly once.
 //!
 //! A client closes, or is gone without a word; a script closes, fails, or the app no longer has the channel;
-//! Mongrel2 goes away, or we do. Each way leads to [`Hub::finish_live`] or [`Hub::end_live`] once: from then
+//! Mongrel2 goes away, or we do. Each way leads to [`Live::finish_live`] or [`Live::end_live`] once: from then
 //! on the connection is over, its rooms know it no more, and behind all its messages the script's
 //! `close` runs.
 
 use crate::hub::apps::channels::Channels;
 use crate::hub::context::Context;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::NO_LINK;
-use crate::hub::ids::{AppId, ConnKey, LinkId};
+use crate::hub::ids::{AppId, ConnKey, LinkId, LiveId, NO_LINK};
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
@@ -124,7 +122,7 @@ impl Live {
     /// An answer that ends a connection before it has begun.
     pub(in crate::hub::live) fn send_last_words(&mut self, cx: &mut Context, key: ConnKey, response: &[u8]) {
         let conn: &mut Conn = cx.outbox.conns.map.entry(key).or_default();
-        if conn.closing || conn.closed || conn.gone {
+        if conn.is_ending() {
             return;
         }
         conn.out.extend(response);

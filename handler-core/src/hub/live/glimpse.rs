@@ -3,8 +3,7 @@
 use super::Live;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, ConnKey, WorkerId};
+use crate::hub::ids::{AppId, ConnKey, LiveId, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
 use crate::hub::live::carrier::Carrier;
 use crate::hub::live::table::{Lives, Stage};

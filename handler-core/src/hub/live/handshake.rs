@@ -3,14 +3,12 @@
 use super::admission::refusal;
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, ConnKey};
+use crate::hub::ids::{AppId, ConnKey, LiveId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
-use crate::hub::live::opening::Beginning;
-use crate::hub::live::opening::without_body;
+use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::outbox::connection::Conn;
 use crate::worker::protocol::ChannelSpec;
 use kennel_http::websocket::{Offer, Opcode, Policy, Refusal, Session, handshake};

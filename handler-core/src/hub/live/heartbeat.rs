@@ -5,8 +5,7 @@
 //! to it in time, in batches, which resets its clock and brings a notice for each that is gone already.
 
 use crate::hub::context::Context;
-use crate::hub::ids::ConnKey;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{ConnKey, LiveId};
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
 use crate::hub::live::table::Stage;
@@ -116,5 +115,5 @@ impl Live {
 /// Whether its client waits for an answer. One that was closed from here is not asked about: what is still under way of
 /// it must find that it is closed.
 pub(in crate::hub) fn waits(conn: &Conn) -> bool {
-    (conn.current.is_some() || conn.carries.is_some()) && !conn.gone && !conn.closed
+    (conn.current.is_some() || conn.carries.is_some()) && !conn.is_over()
 }

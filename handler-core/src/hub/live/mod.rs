@@ -34,6 +34,8 @@ mod sending;
 mod session;
 mod session_limits;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watched;
 mod work;
 

@@ -1,8 +1,7 @@
 //! How a live connection begins.
 
 use crate::hub::context::Context;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, ConnKey};
+use crate::hub::ids::{AppId, ConnKey, LiveId};
 use crate::hub::ledger::taps::Passing;
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;

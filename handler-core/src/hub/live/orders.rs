@@ -2,8 +2,7 @@
 
 use crate::channel::bounds::check_data;
 use crate::hub::context::Context;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::WorkerId;
+use crate::hub::ids::{LiveId, WorkerId};
 use crate::hub::live::Live;
 use crate::worker::protocol::{Action, Question, encode_answer};
 use kennel_http::response::Response;

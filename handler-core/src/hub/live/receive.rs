@@ -1,8 +1,7 @@
 //! What comes from a live connection.
 
 use crate::hub::context::Context;
-use crate::hub::ids::ConnKey;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{ConnKey, LiveId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;

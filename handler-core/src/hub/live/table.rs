@@ -1,10 +1,20 @@
 //! All live connections, small: a hundred thousand idle ones are the usual case.
+//!
+//! The [stage](Stage) of one, and what moves it:
+//!
+//! | from | what happens | to |
+//! | --- | --- | --- |
+//! | – | a handshake on a channel whose script decides | `Asked` |
+//! | – | any other handshake, a socket's first message, a new session, a frame that another hub's WebSocket sends | `Open` |
+//! | `Asked` | the script accepts | `Open` |
+//! | `Asked` | the script refuses or closes, nobody decides in time, two workers die over it, the client leaves | `Over` |
+//! | `Open` | we close, and the client has to hear of it or to answer | `Closing` |
+//! | `Open`, `Closing` | the client has closed, is gone or breaks the protocol, or does not answer our close in time | `Over` |
+//! | `Over` | its script's `close` has run, or need not | – |
 
 use crate::channel::framing::Framing;
 use crate::channel::opening::Kept;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::NO_LINK;
-use crate::hub::ids::{AppId, ConnKey, LinkId, WorkerId};
+use crate::hub::ids::{AppId, ConnKey, LinkId, LiveId, NO_LINK, WorkerId};
 use crate::hub::ledger::traffic::ChannelMeterId;
 use crate::hub::live::carrier::Carrier;
 use crate::hub::live::pending::Work;
@@ -13,8 +23,7 @@ use crate::hub::outbox::pacing::Pacer;
 use mongrel2_wire::ConnId;
 use rustc_hash::FxHashMap;
 use slab::Slab;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How long a client has to answer our close.
 pub(in crate::hub::live) const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,9 +6,7 @@
 
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::ids::Job;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, WorkerId};
+use crate::hub::ids::{AppId, Job, LiveId, WorkerId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::live::Live;
 use crate::hub::live::pending::Pending;

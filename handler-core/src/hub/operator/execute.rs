@@ -3,8 +3,7 @@
 use crate::channel::bounds::{BoundError, check_close};
 use crate::hub::Hub;
 use crate::hub::effect::Effect;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{AppId, LinkId, WorkerId};
+use crate::hub::ids::{AppId, LinkId, LiveId, WorkerId};
 use crate::hub::ledger::taps::{Passing, TapFilter};
 use crate::hub::lifecycle::reload;
 use crate::hub::live::Pending;

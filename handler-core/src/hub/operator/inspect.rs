@@ -5,8 +5,7 @@
 
 use crate::hub::Hub;
 use crate::hub::apps::app::App;
-use crate::hub::ids::NO_LINK;
-use crate::hub::ids::{AppId, WorkerId};
+use crate::hub::ids::{AppId, NO_LINK, WorkerId};
 use crate::hub::ledger::traffic::Meter;
 use crate::hub::request::{Place, Plan};
 use mongrel2_wire::Envelope;

@@ -4,14 +4,37 @@
 //! it has no entry here: ten thousand open keep-alive connections cost no memory. An entry lives
 //! from a request until shortly after its answer, longer while bytes wait to be sent.
 
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{ConnKey, RequestId};
+use crate::hub::ids::{ConnKey, LiveId, RequestId};
 use crate::hub::outbox::output::Output;
 use crate::hub::outbox::pacing::{Allowance, Pacer};
 use crate::hub::outbox::stream::Stream;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::time::Instant;
+
+/// How far the end of a connection is.
+///
+/// | from | what happens | to |
+/// | --- | --- | --- |
+/// | `Open` | a request comes whose response closes, or a session's events begin | `LastRequest` |
+/// | `Open`, `LastRequest` | a part closes it, or its response does | `Closing` |
+/// | `Closing` | all is sent, and the close behind it | `Closed` |
+/// | `Open`, `LastRequest`, `Closing` | its client is gone, and its script has to hear of that | `Gone` |
+/// | any | its server is told to drop it | `Closed` |
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::hub) enum Ending {
+    /// Both sides go on.
+    #[default]
+    Open,
+    /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.
+    LastRequest,
+    /// It is closed once what waits for it is sent. Nothing further is read from it.
+    Closing,
+    /// The close is sent; the entry remains for a moment, to recognise what was under way.
+    Closed,
+    /// The client is gone; nothing is sent.
+    Gone,
+}
 
 /// What is left to be done for a connection.
 #[derive(Debug, Default)]
@@ -22,17 +45,11 @@ pub(in crate::hub) struct Conn {
     pub waiting: VecDeque<RequestId>,
     /// What is to be sent.
     pub out: Output,
-    /// Close it once `out` is sent. Nothing further is read from it.
-    pub closing: bool,
-    /// Its last request is in: an answer that closes is on its way, and what comes behind is ignored.
-    pub deaf: bool,
+    /// How far its end is.
+    pub ending: Ending,
     /// Its client has sent a request while another one was under way: a further request does not prove that the client has
     /// read the responses.
     pub pipelines: bool,
-    /// The close is sent; the entry remains for a moment, to recognise what was under way.
-    pub closed: bool,
-    /// The client is gone; nothing is sent.
-    pub gone: bool,
     /// It is on the list of connections to flush at the end of the turn.
     pub dirty: bool,
     /// It is on the list of idle connections.
@@ -89,14 +106,15 @@ impl Conn {
     pub fn is_free_for(&self, bytes: usize, flow_control: bool, now: Instant) -> bool {
         let allowance = self.pacer.allowance(flow_control, now);
         self.out.is_empty()
-            && !self.closing
+            && !self.is_closing()
             && !self.queued
             && matches!(allowance, Allowance::Send(allowed) if allowed >= self.bill(bytes))
     }
 
     /// Whether everything for it is sent, and written as far as Mongrel2 tells.
     pub fn is_delivered(&self) -> bool {
-        self.gone || (self.out.is_empty() && !self.closing && self.pacer.is_all_written())
+        self.ending == Ending::Gone
+            || (self.out.is_empty() && !self.is_closing() && self.pacer.is_all_written())
     }
 
     /// Whether nothing is left to do.
@@ -107,22 +125,39 @@ impl Conn {
             && self.carries.is_none()
             && !self.dirty
             && !self.queued
-            && !self.closing
+            && !self.is_closing()
+    }
+
+    /// Whether it is closed once what waits for it is sent.
+    pub fn is_closing(&self) -> bool {
+        self.ending == Ending::Closing
+    }
+
+    /// Whether its close is sent, or its client is gone.
+    pub fn is_over(&self) -> bool {
+        matches!(self.ending, Ending::Closed | Ending::Gone)
+    }
+
+    /// Nothing that comes behind what has come is answered.
+    pub fn take_no_more(&mut self) {
+        if self.ending == Ending::Open {
+            self.ending = Ending::LastRequest;
+        }
     }
 
     /// Whether nothing more may be written for it.
     pub fn is_ending(&self) -> bool {
-        self.closing || self.closed || self.gone
+        matches!(self.ending, Ending::Closing | Ending::Closed | Ending::Gone)
     }
 
     /// Whether nothing that comes from it is of interest any more.
     pub fn is_finished(&self) -> bool {
-        self.is_ending() || self.deaf
+        self.ending != Ending::Open
     }
 
     /// Whether an answer in pieces has some that are to be sent.
     pub fn has_pieces(&self) -> bool {
-        !self.closing && self.stream.as_ref().is_some_and(|stream| stream.waiting() > 0)
+        !self.is_closing() && self.stream.as_ref().is_some_and(|stream| stream.waiting() > 0)
     }
 
     /// Bytes of memory that what waits for it takes, without messages that others wait for, too.
@@ -172,7 +207,7 @@ impl Connections {
     /// Ends a connection at once. What is under way from it says nothing any more.
     pub fn end(&mut self, key: ConnKey, now: Instant) {
         let conn = self.map.entry(key).or_default();
-        conn.closed = true;
+        conn.ending = Ending::Closed;
         conn.pacer.sent(0, false, now);
         self.list_if_idle(key, now);
     }
@@ -192,7 +227,7 @@ impl Connections {
                 conn.listed = false;
                 if conn.pacer.is_lost(now) {
                     swept.lost.push(key);
-                } else if conn.is_idle() && conn.pacer.is_settled(conn.closed, now) {
+                } else if conn.is_idle() && conn.pacer.is_settled(conn.ending == Ending::Closed, now) {
                     self.released.extend(conn.live.map(|id| (id, conn.pacer.unproven())));
                     self.map.remove(&key);
                 } else if conn.is_idle() || conn.is_stalled() {

@@ -14,6 +14,7 @@ use super::connection::Conn;
 use super::output::{Front, Merger};
 use super::pacing::{Allowance, Pacer};
 use crate::hub::ids::{ConnKey, LinkId, LiveId};
+use crate::hub::outbox::connection::Ending;
 use crate::hub::servers::Servers;
 use crate::hub::servers::link::Link;
 use crate::hub::workers::Workers;
@@ -146,8 +147,7 @@ impl Outgoing {
             Front::Nothing => {
                 self.reply(key.link, |out| reply::encode_close(out, sender, targets));
                 conn.pacer.sent(0, link.flow_control, now);
-                conn.closing = false;
-                conn.closed = true;
+                conn.ending = Ending::Closed;
                 return Step::Closed;
             }
             Front::Own(bytes) => {
@@ -184,7 +184,8 @@ impl Outgoing {
             link.waiting_for_room.push_back(key);
             return Step::Waits;
         }
-        let is_last = conn.out.is_empty() && conn.carries.is_none() && conn.stream.is_none() && !conn.closing;
+        let is_last =
+            conn.out.is_empty() && conn.carries.is_none() && conn.stream.is_none() && !conn.is_closing();
         if is_last { Step::Nothing } else { Step::Sent }
     }
 }
@@ -320,7 +321,7 @@ impl Outbox {
         if conn.queued {
             return;
         }
-        if link.sender.is_some() && link.incarnation == key.incarnation && !conn.gone {
+        if link.sender.is_some() && link.incarnation == key.incarnation && conn.ending != Ending::Gone {
             let mut in_turn = in_turn;
             loop {
                 match self.send_next(key, in_turn, with, now) {
@@ -366,7 +367,7 @@ impl Outbox {
         }
         with.source.fill(conn, now);
         let mut allowance = conn.pacer.allowance(link.flow_control, now);
-        if let Some(stream) = conn.stream.as_mut().filter(|_| !conn.closing) {
+        if let Some(stream) = conn.stream.as_mut().filter(|_| conn.ending != Ending::Closing) {
             if let Allowance::Send(room) = allowance
                 && conn.out.is_empty()
             {
@@ -385,12 +386,12 @@ impl Outbox {
                 encode_taken(&mut worker.orders, stream.serial, bytes);
             }
         }
-        if conn.out.is_empty() && !conn.has_pieces() && !conn.closing {
+        if conn.out.is_empty() && !conn.has_pieces() && !conn.is_closing() {
             return Step::Nothing;
         }
         let allowed = match allowance {
             // A close takes no credits, but a place among the sixteen.
-            Allowance::WaitForCredits if conn.out.is_empty() && conn.closing => 0,
+            Allowance::WaitForCredits if conn.out.is_empty() && conn.is_closing() => 0,
             Allowance::Send(bytes) => bytes,
             Allowance::Wait(due) => {
                 if conn.due.is_none_or(|at| at > due) {

@@ -15,6 +15,7 @@ pub(in crate::hub) mod stream;
 
 use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::limits::Limits;
+use crate::hub::outbox::connection::Ending;
 use crate::hub::servers::Servers;
 use connection::{Conn, Connections};
 use flush::Outgoing;
@@ -68,10 +69,10 @@ impl Outbox {
     /// closed, or gone.
     pub fn close(&mut self, key: ConnKey) -> bool {
         let conn = self.conns.map.entry(key).or_default();
-        if conn.closed || conn.gone {
+        if conn.is_over() {
             return false;
         }
-        conn.closing = true;
+        conn.ending = Ending::Closing;
         self.mark_dirty(key);
         true
     }

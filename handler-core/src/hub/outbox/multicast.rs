@@ -4,6 +4,7 @@ use super::Outbox;
 use super::connection::Conn;
 use super::output::{Bound, Pushed, Shared};
 use crate::hub::ids::ConnKey;
+use crate::hub::outbox::connection::Ending;
 use crate::hub::servers::Servers;
 use crate::worker::protocol::Slow;
 use mongrel2_wire::ConnId;
@@ -46,7 +47,7 @@ impl Outbox {
             if let Pushed::TooMuch { waiting } = conn.out.push(Shared::message(bytes, None), bound) {
                 // A client that does not read must not fill our memory; it is not left in the dark either.
                 conn.out = Default::default();
-                conn.closing = true;
+                conn.ending = Ending::Closing;
                 overflowed.push((*key, waiting));
             }
             self.mark_dirty(*key);

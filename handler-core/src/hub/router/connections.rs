@@ -4,13 +4,13 @@ use crate::hub::Hub;
 use crate::hub::ids::ConnKey;
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
-use crate::hub::outbox::connection::Conn;
+use crate::hub::outbox::connection::{Conn, Ending};
 use std::time::Instant;
 
 impl Hub {
     /// A client is gone.
     pub(in crate::hub) fn handle_disconnect(&mut self, key: ConnKey, message: &[u8], now: Instant) {
-        let ours = self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.closed);
+        let ours = self.cx.outbox.conns.map.get(&key).is_some_and(|conn| conn.ending == Ending::Closed);
         self.exchange.note_cut(&mut self.cx, key, now);
         self.note_broken_upload(key, now);
         if self.with_live(now, |live, cx| live.live_disconnected(cx, key, now)) {

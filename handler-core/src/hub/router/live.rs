@@ -2,8 +2,7 @@
 
 use crate::hub::Hub;
 use crate::hub::exchange::raw_clients::disconnect;
-use crate::hub::ids::ConnKey;
-use crate::hub::ids::LinkId;
+use crate::hub::ids::{ConnKey, LinkId};
 use crate::hub::outbox::connection::Conn;
 use mongrel2_wire::{Envelope, Head};
 use std::time::Instant;
@@ -23,7 +22,7 @@ impl Hub {
     }
 
     /// The numbers of all connections that the server of `link` had when it was asked, after
-    /// [`AskWhoIsThere`](Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
+    /// [`AskWhoIsThere`](crate::hub::Effect::AskWhoIsThere). Those that were held and are not among them end as if it had told.
     pub fn handle_roll_call(&mut self, link: LinkId, present: &[u32], now: Instant) {
         let Some(sender) = self.cx.servers[link].sender.clone() else { return };
         let Some((gone, others)) = self.live.take_roll_call(&self.cx, link, present) else { return };

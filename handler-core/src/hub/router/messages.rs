@@ -149,7 +149,7 @@ impl Hub {
         link.under_way.credited(bytes);
         if let Some(conn) = self.cx.outbox.conns.map.get_mut(&key) {
             conn.credited(bytes, now);
-            if !conn.out.is_empty() || conn.has_pieces() || conn.closing {
+            if !conn.out.is_empty() || conn.has_pieces() || conn.is_closing() {
                 self.cx.outbox.mark_dirty(key);
             }
         }

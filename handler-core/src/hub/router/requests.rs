@@ -1,20 +1,16 @@
 //! HTTP requests: let in, and given to the parts that have to do with them.
 
 use crate::hub::Hub;
-use crate::hub::answers::own_answer;
-use crate::hub::answers::own_page;
-use crate::hub::bodies::Beginning;
-use crate::hub::bodies::NotIn;
+use crate::hub::answers::{own_answer, own_page};
+use crate::hub::bodies::{Beginning, NotIn};
 use crate::hub::exchange::complain_of_overload;
 use crate::hub::ids::RequestId;
-use crate::hub::ledger::about::About;
-use crate::hub::ledger::about::log_about;
+use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::traffic::MeterId;
 use crate::hub::request::{Asked, Body, Planned};
 use kennel_http::Persistence;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 impl Hub {
@@ -58,7 +54,7 @@ impl Hub {
         self.settle(now);
     }
 
-    /// What [`Effect::ReadFile`] came to: what is in the file, or why that cannot be had.
+    /// What [`Effect::ReadFile`](crate::hub::Effect::ReadFile) came to: what is in the file, or why that cannot be had.
     pub fn handle_read(
         &mut self,
         request: RequestId,

@@ -2,8 +2,7 @@
 
 use crate::hub::Hub;
 use crate::hub::event::Event;
-use crate::hub::ids::LinkId;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{LinkId, LiveId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;

@@ -6,8 +6,7 @@ use crate::hub::ledger::counters::Complaint;
 use crate::hub::{Capacity, Hub, Present};
 use mongrel2_wire::{ConnId, Sender, Targets, reply};
 use std::time::Instant;
-use tracing::info;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How many there may be.
 impl Hub {

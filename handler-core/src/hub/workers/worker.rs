@@ -1,8 +1,6 @@
 //! A worker as the hub knows it.
 
-use crate::hub::ids::AppId;
-use crate::hub::ids::Job;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, Job, LiveId};
 use crate::hub::ledger::about::About;
 use crate::hub::workers::pace::Pace;
 use crate::worker::pulse::Pulse;

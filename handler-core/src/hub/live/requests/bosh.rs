@@ -3,14 +3,12 @@
 use crate::channel::bosh::{Body, Condition, Refusal, Session, Settings};
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::ids::AppId;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, LiveId};
 use crate::hub::ledger::about::{About, log_about};
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::live::Live;
 use crate::hub::live::admission::refusal;
-use crate::hub::live::carrier::ByBosh;
-use crate::hub::live::carrier::Carrier;
+use crate::hub::live::carrier::{ByBosh, Carrier};
 use crate::hub::live::opening::{Beginning, without_body};
 use crate::hub::request::Called;
 use mongrel2_wire::Envelope;

@@ -7,8 +7,7 @@ use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sessions by when to look at them.
 #[derive(Debug, Default)]

@@ -4,8 +4,7 @@
 use crate::channel::bosh::{Condition, End, Output, Refusal};
 use crate::hub::context::Context;
 use crate::hub::event::Event;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::RequestId;
+use crate::hub::ids::{LiveId, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::ledger::taps::Passing;

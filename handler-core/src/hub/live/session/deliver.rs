@@ -3,17 +3,14 @@
 use crate::channel::mailbox::{Letter, Posted};
 use crate::channel::{event_stream, poll};
 use crate::hub::context::Context;
-use crate::hub::ids::LiveId;
-use crate::hub::ids::{ConnKey, RequestId};
+use crate::hub::ids::{ConnKey, LiveId, RequestId};
 use crate::hub::ledger::about::log_about;
 use crate::hub::ledger::counters::Complaint;
 use crate::hub::limits::Limits;
 use crate::hub::live::Live;
-use crate::hub::live::carrier::ByHttp;
-use crate::hub::live::carrier::Carrier;
-use crate::hub::live::table::PATIENCE;
-use crate::hub::live::table::Stage;
-use crate::hub::outbox::connection::Conn;
+use crate::hub::live::carrier::{ByHttp, Carrier};
+use crate::hub::live::table::{PATIENCE, Stage};
+use crate::hub::outbox::connection::{Conn, Ending};
 use std::time::Instant;
 
 /// Bytes of events that are written to a connection before it has sent those that were.
@@ -41,7 +38,7 @@ impl Live {
         if is_closing && session.mailbox.is_all_sent() {
             let (code, reason) = self.our_closes.get(&id).map_or((1000, ""), |(code, why)| (*code, why));
             conn.out.extend(&event_stream::close(code, reason));
-            conn.closing = true;
+            conn.ending = Ending::Closing;
             conn.carries = None;
             session.stream = None;
             session.due = *session.told.get_or_insert(now + PATIENCE);

@@ -21,12 +21,9 @@ mod unused;
 
 use crate::channel::mailbox::Bounds;
 use crate::hub::context::Context;
-use crate::hub::ids::AppId;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{AppId, LiveId};
 use crate::hub::live::Live;
-use crate::hub::live::carrier::ByBosh;
-use crate::hub::live::carrier::ByHttp;
-use crate::hub::live::carrier::Carrier;
+use crate::hub::live::carrier::{ByBosh, ByHttp, Carrier};
 use crate::hub::live::table::Stage;
 use crate::worker::protocol::Slow;
 use std::time::Duration;

@@ -7,8 +7,7 @@
 use crate::channel::line;
 use crate::channel::mailbox::Letter;
 use crate::hub::context::Context;
-use crate::hub::ids::ConnKey;
-use crate::hub::ids::LiveId;
+use crate::hub::ids::{ConnKey, LiveId};
 use crate::hub::live::Live;
 use crate::hub::live::carrier::Carrier;
 use crate::hub::live::session::LEAST_WINDOW;
