@@ -20,7 +20,7 @@ pub fn arrows() -> BTreeMap<Module, Arrows> {
     let is_there = |module: &[String]| texts.contains_key(module);
     let used = texts.iter().flat_map(|(module, (package, text))| {
         imports(text, package).into_iter().map(move |mut imported| {
-            // What is no module is a name in one.
+            // A path that does not name a module names something inside one.
             while !is_there(&imported) {
                 imported.pop();
             }

@@ -24,7 +24,7 @@ pub(crate) const FRAMES: Target = Target {
     },
 };
 
-/// A stream of frames, whole and in pieces of such sizes, with messages of so many bytes at most.
+/// A stream of frames, whole and in pieces of the given sizes; a message has at most the given number of bytes.
 pub fn check_frames(stream: &[u8], most: usize, piece: impl FnMut() -> usize) {
     let whole = decoded(stream, most, || usize::MAX);
     assert_eq!(decoded(stream, most, piece), whole);

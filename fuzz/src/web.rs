@@ -31,7 +31,7 @@ pub(crate) const MULTIPART: Target = Target {
     },
 };
 
-/// A form of several parts, whole and in pieces of such sizes. `true`: it is one.
+/// A form of several parts, whole and in pieces of the given sizes. Returns whether it is one.
 pub fn check_form(body: &[u8], limits: &FormLimits, piece: impl FnMut() -> usize) -> bool {
     let (whole, pieces) = (form(body, limits, || usize::MAX), form(body, limits, piece));
     match (&whole, &pieces) {
@@ -106,7 +106,7 @@ pub(crate) const FILES: Target = Target {
     },
 };
 
-/// A value of any header that asks about a file of so many bytes.
+/// A value of any header that asks about a file of the given size, in bytes.
 pub fn check_value(value: &[u8], size: u64) {
     if let Wanted::Spans(spans) = ranges::parse(value, size) {
         assert!(!spans.is_empty() && spans.len() <= ranges::MAX_RANGES);

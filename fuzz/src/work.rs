@@ -134,7 +134,7 @@ pub struct Site {
 
 impl Site {
     /// A site with one app, a route and a channel.
-    #[expect(clippy::new_without_default, reason = "it is no value but a whole site")]
+    #[expect(clippy::new_without_default, reason = "it starts a whole site")]
     pub fn new() -> Self {
         let app = AppSpec { name: "app.lua".into(), mount: "/".into(), workers: 1 };
         let now = Instant::now();
