@@ -227,11 +227,22 @@ impl Hub {
 impl Hub {
     /// Hands what the parts have to tell each other to those whom it concerns. What an event causes comes before the next
     /// one, as if the parts had called each other.
+    #[inline]
     fn settle(&mut self, now: Instant) {
-        // The events are a stack: the next one is the last. Those below `base` wait for a call of this that is under way.
+        if self.cx.events.len() > self.settled {
+            self.handle_events(now);
+        }
+    }
+
+    /// The events are a stack: the next one is the last. Those below `settled` wait for a call of this that is under way.
+    fn handle_events(&mut self, now: Instant) {
         let base = self.settled;
         loop {
-            self.cx.events[self.settled..].reverse();
+            if let Some(caused) = self.cx.events.get_mut(self.settled..)
+                && caused.len() > 1
+            {
+                caused.reverse();
+            }
             if self.cx.events.len() <= base {
                 break;
             }

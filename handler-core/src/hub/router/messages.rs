@@ -17,7 +17,7 @@ impl Hub {
     /// One message of a Mongrel2.
     pub fn handle_message(&mut self, link: LinkId, message: &[u8], now: Instant) {
         self.cx.ledger.counters.messages += 1;
-        let restated = self.cx.clients.restated_request(message, self.cx.apps.raw().is_some());
+        let restated = self.cx.clients.restated_request(message, || self.cx.apps.raw().is_some());
         self.read_message(link, restated.as_deref().unwrap_or(message), now);
     }
 

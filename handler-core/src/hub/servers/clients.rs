@@ -23,10 +23,10 @@ impl Clients {
 
     /// The same for a message whose headers are looked at. Those of a frame are the headers of its handshake, and only the
     /// raw handler looks at them again.
-    pub fn restated_request(&self, message: &[u8], has_raw: bool) -> Option<Vec<u8>> {
+    pub fn restated_request(&self, message: &[u8], has_raw: impl FnOnce() -> bool) -> Option<Vec<u8>> {
         let proxies = self.proxies.as_ref()?;
         let envelope = Envelope::parse(message).ok()?;
-        if !has_raw && envelope.headers.get(b"FLAGS").is_some() {
+        if envelope.headers.get(b"FLAGS").is_some() && !has_raw() {
             return None;
         }
         proxies.restate(&envelope)
