@@ -74,7 +74,7 @@ impl Live {
                     due.push(id);
                     self.heartbeat.plan_ping(interval, id, generation, now);
                 }
-                Stage::Asked | Stage::Closing | Stage::Over => {}
+                Stage::Asked | Stage::CutOff | Stage::Closing | Stage::Over => {}
             }
         }
         let idle = |list: &VecDeque<Due>| list.is_empty();

@@ -24,9 +24,8 @@ impl Live {
             self.close_undecided(cx, id, code, reason, now);
             return;
         }
-        let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) else {
-            return;
-        };
+        let can_close = |channel: &&mut Channel| matches!(channel.stage, Stage::Open | Stage::CutOff);
+        let Some(channel) = self.lives.get_mut(id).filter(can_close) else { return };
         let key = channel.key;
         let session = match &mut channel.carrier {
             Carrier::WebSocket(session) => session,

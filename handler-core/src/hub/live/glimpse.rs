@@ -39,7 +39,7 @@ impl Live {
             state: match channel.stage {
                 Stage::Asked => "asked",
                 Stage::Open => "open",
-                Stage::Closing => "closing",
+                Stage::CutOff | Stage::Closing => "closing",
                 Stage::Over => "over",
             },
             heard: channel.heard,

@@ -8,8 +8,9 @@
 //! | – | any other handshake, a socket's first message, a new session, a frame that another hub's WebSocket sends | `Open` |
 //! | `Asked` | the script accepts | `Open` |
 //! | `Asked` | the script refuses or closes, nobody decides in time, two workers die over it, the client leaves | `Over` |
-//! | `Open` | we close, and the client has to hear of it or to answer | `Closing` |
-//! | `Open`, `Closing` | the client has closed, is gone or breaks the protocol, or does not answer our close in time | `Over` |
+//! | `Open` | more waits for its client than its channel bears, and something was dropped | `CutOff` |
+//! | `Open`, `CutOff` | we close, and the client has to hear of it or to answer | `Closing` |
+//! | `Open`, `CutOff`, `Closing` | the client has closed, is gone or breaks the protocol, or does not answer our close in time | `Over` |
 //! | `Over` | its script's `close` has run, or need not | – |
 
 use crate::channel::framing::Framing;
@@ -35,6 +36,8 @@ pub(in crate::hub::live) enum Stage {
     Asked,
     /// Both sides speak.
     Open,
+    /// Its client does not read, so it is about to be closed: nothing more is queued for it.
+    CutOff,
     /// We said the last word and wait for the client's.
     Closing,
     /// It is over; the script has yet to hear of it.

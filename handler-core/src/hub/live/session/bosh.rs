@@ -77,6 +77,7 @@ impl Live {
                 let text = "dropped and closed: the client does not come for what is sent to it";
                 log_about!(warn, about, waiting = bytes, "{text}");
             }
+            self.queue_no_more(id);
             self.to_end(cx, id, 1008, "too slow");
         } else if is_first {
             self.sessions.ready.push(id);

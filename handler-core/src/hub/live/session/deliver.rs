@@ -92,6 +92,7 @@ impl Live {
                         "dropped and closed: the client does not come for what is sent to it"
                     );
                 }
+                self.queue_no_more(id);
                 self.to_end(cx, id, 1008, "too slow");
                 return;
             }
