@@ -121,6 +121,15 @@ impl Live {
         cx.events.extend(self.lives.get(id).map(|live| Event::EndLive(live.number, code, reason)));
     }
 
+    /// Something was dropped that was meant for a client, and its connection is to be closed: what follows in the same turn
+    /// is not for it any more.
+    pub(in crate::hub::live) fn queue_no_more(&mut self, id: LiveId) {
+        if let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) {
+            channel.stage = Stage::CutOff;
+            self.rooms.leave_all(id);
+        }
+    }
+
     /// The script has run its `open` for it, or died with it.
     pub(in crate::hub::live) fn opened(&self, cx: &mut Context, id: LiveId) {
         cx.events.extend(self.lives.get(id).map(|live| Event::Opened(live.number)));

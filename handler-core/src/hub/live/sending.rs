@@ -184,15 +184,6 @@ impl Live {
         self.to_end(cx, id, 1008, "too slow");
     }
 
-    /// Something was dropped that was meant for a client, and its connection is to be closed: what follows in the same turn
-    /// is not for it any more.
-    pub(in crate::hub::live) fn queue_no_more(&mut self, id: LiveId) {
-        if let Some(channel) = self.lives.get_mut(id).filter(|channel| channel.stage == Stage::Open) {
-            channel.stage = Stage::CutOff;
-            self.rooms.leave_all(id);
-        }
-    }
-
     /// A script's message to a room.
     pub(in crate::hub) fn publish(
         &mut self,

@@ -212,3 +212,31 @@ fn when_too_much_waits_for_all_clients_together_the_slowest_are_dropped() {
     let cancelled: Vec<_> = site.replies.iter().filter(|reply| is_cancel(reply)).map(|r| r.ids[0]).collect();
     assert_eq!(cancelled, (1..=dropped as u32).collect::<Vec<_>>(), "those that were silent for longest");
 }
+
+#[test]
+fn a_client_that_is_cut_off_gets_nothing_from_behind_the_gap() {
+    let limits = Limits { connection_output: 200 << 10, ..Limits::default() };
+    let spec = ChannelSpec { path: "/ws".into(), ping: 0.0, ..ChannelSpec::default() };
+    let registration = Registration { channels: vec![spec], ..registration() };
+    let mut site = Site::with(limits, 1, registration);
+    let credits = [("DOWNLOAD_CREDITS", "102400")];
+    site.message(&mongrel2::websocket(Form::Tnetstring, SENDER, 7, "/ws", None, &credits, b""));
+    let [Told::Open { conn, .. }] = site.told(FIRST)[..] else { panic!("not opened") };
+    let messages: Vec<Vec<u8>> =
+        [150 << 10, 150 << 10, 150 << 10, 10, 10].iter().map(|size| vec![b'x'; *size]).collect();
+    let mut batch = vec![Action::Join { conn, room: b"r" }];
+    batch.extend(messages.iter().map(|payload| Action::Publish {
+        except: 0,
+        binary: false,
+        room: b"r",
+        payload,
+    }));
+    site.act(FIRST, &batch);
+    while !site.closed(7) {
+        let size = site.to(7).last().map_or(1, |reply| reply.payload.len());
+        site.credits(7, size);
+        site.turn();
+    }
+    let frames: Vec<_> = site.frames(7).into_iter().map(|(first, _)| first).collect();
+    assert_eq!((frames, site.hub.counters().overflowed), (vec![0x88], 1), "the first messages were dropped");
+}

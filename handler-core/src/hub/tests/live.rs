@@ -254,34 +254,6 @@ fn a_flood_into_a_room_is_paced_and_whole() {
 }
 
 #[test]
-fn a_client_that_is_cut_off_gets_nothing_from_behind_the_gap() {
-    let limits = Limits { connection_output: 200 << 10, ..Limits::default() };
-    let registration = Registration { channels: vec![channel("/ws", 0)], ..registration() };
-    let mut site = Site::with(limits, 1, registration);
-    let credits = [("DOWNLOAD_CREDITS", "102400")];
-    let form = super::mongrel2::Form::Tnetstring;
-    site.message(&super::mongrel2::websocket(form, SENDER, 7, "/ws", None, &credits, b""));
-    let conn = conn_of(&site.told(FIRST));
-    let messages: Vec<Vec<u8>> =
-        [150 << 10, 150 << 10, 150 << 10, 10, 10].iter().map(|size| vec![b'x'; *size]).collect();
-    let mut batch = vec![Action::Join { conn, room: b"r" }];
-    batch.extend(messages.iter().map(|payload| Action::Publish {
-        except: 0,
-        binary: false,
-        room: b"r",
-        payload,
-    }));
-    site.act(FIRST, &batch);
-    while !site.closed(7) {
-        let size = site.to(7).last().map_or(1, |reply| reply.payload.len());
-        site.credits(7, size);
-        site.turn();
-    }
-    let frames: Vec<_> = site.frames(7).into_iter().map(|(first, _)| first).collect();
-    assert_eq!((frames, site.hub.counters().overflowed), (vec![0x88], 1), "the first messages were dropped");
-}
-
-#[test]
 fn a_client_that_does_not_read_gets_what_its_channel_says() {
     for (slow, code) in [(Slow::Wait, 1008), (Slow::Close, 1008), (Slow::DropOldest, 0)] {
         let limits = Limits { connection_output: 400 << 10, ..Limits::default() };

@@ -28,6 +28,8 @@ pub(super) struct Streaming {
     pub under_way: usize,
     /// Nobody waits for it.
     pub gone: bool,
+    /// Its script has read the request's body: a worker that wants more of one hears again that the client is gone.
+    pub has_read: bool,
 }
 
 /// What of a live connection a worker was given.
@@ -142,9 +144,8 @@ impl Worker {
         self.reader.grown.clear();
         for serial in self.reader.gone.drain(..) {
             if let Some(stream) = self.streams.iter_mut().find(|stream| stream.serial == serial) {
-                // A worker that wants more of a body is told again: it may not have known the body the first time.
                 let is_new = !std::mem::replace(&mut stream.gone, true);
-                assert!(is_new || self.reading.contains_key(&serial), "gone twice");
+                assert!(is_new || stream.has_read, "gone twice");
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::worker::protocol::{Action, STREAM_WINDOW, encode_action};
 
 impl World {
     /// Begins to answer with the tag and so many dots.
-    pub(super) fn begin_stream(&mut self, id: WorkerId, job: Begun, dots: usize) {
+    pub(super) fn begin_stream(&mut self, id: WorkerId, job: Begun, dots: usize, has_read: bool) {
         let tag = job.tag.to_string();
         let dots = if self.random.percent(10) { dots * 4 } else { dots };
         let total = tag.len() + dots;
@@ -27,7 +27,7 @@ impl World {
         encode_action(&mut worker.outbox, &begins);
         encode_action(&mut worker.outbox, &Action::Piece { serial: job.serial, bytes: tag.as_bytes() });
         let (serial, under_way) = (job.serial, tag.len());
-        worker.streams.push(Streaming { serial, left: dots, under_way, gone: false });
+        worker.streams.push(Streaming { serial, left: dots, under_way, gone: false, has_read });
     }
 
     /// Goes on with one of its answers, if there is room for more of it.

@@ -195,9 +195,9 @@ impl World {
         let streams = self.random.percent(20);
         let worker = self.workers.get_mut(&id).expect("it lives");
         let job = worker.begun.swap_remove(which);
-        worker.reading.remove(&job.serial);
+        let has_read = worker.reading.remove(&job.serial).is_some();
         if streams && matches!(job.handler, Handler::Route(_)) && !job.raw {
-            return self.begin_stream(id, job, size);
+            return self.begin_stream(id, job, size, has_read);
         }
         worker.enter(job.serial);
         worker.leave();
