@@ -1,6 +1,6 @@
 //! Every message taken from a real Mongrel2 decodes to what its index says.
 
-use crate::{Envelope, Head, Kind};
+use crate::{Envelope, Head, Kind, compose};
 use base64::prelude::*;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -46,6 +46,23 @@ fn every_capture_decodes_to_what_its_index_says() {
             let values: Vec<Value> = values.iter().map(|v| text(&v.as_sent()).into()).collect();
             assert_eq!(values, *expect["headers"][latin1(name)].as_array().unwrap(), "{file} {expected}");
         }
+    }
+}
+
+#[test]
+fn every_capture_is_written_again_as_mongrel2_wrote_it() {
+    let mut again = Vec::new();
+    for (message, entry) in captures() {
+        let got = Envelope::parse(&message).unwrap();
+        again.clear();
+        let mut writer =
+            compose::Writer::begin(&mut again, got.sender, got.conn_id, got.path, got.headers.protocol());
+        for header in got.headers.iter() {
+            let (name, values) = header.unwrap();
+            writer.headers(name, values.iter().map(|value| value.as_sent()));
+        }
+        writer.finish(got.body);
+        assert_eq!(again.escape_ascii().to_string(), message.escape_ascii().to_string(), "{}", entry["file"]);
     }
 }
 

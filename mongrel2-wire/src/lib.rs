@@ -4,7 +4,8 @@
 //! reads its header block in either form without copying, and [`Head`] says what kind of message it is. [`reply`]
 //! writes replies, from a [`Sender`] and [`Targets`] only, so that a reply which Mongrel2 would punish cannot be
 //! written. [`zmtp`] carries both between the sockets, and an
-//! [`Address`](address::Address) says where those are.
+//! [`Address`](address::Address) says where those are. A server in Mongrel2's place writes requests with [`compose`]
+//! and reads replies with [`reply::parse`].
 //!
 //! ```
 //! use mongrel2_wire::{ConnId, Envelope, Head, Kind, Sender, Targets, reply};
@@ -23,6 +24,7 @@
 //! `examples/hello.rs` is a whole handler.
 
 pub mod address;
+pub mod compose;
 mod envelope;
 mod faults;
 mod headers;

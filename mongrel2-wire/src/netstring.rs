@@ -136,6 +136,21 @@ pub fn encode_marked(out: &mut Vec<u8>, data: &[u8], mark: u8) {
     out.push(mark);
 }
 
+/// Writes the size of what stands from `from` on before it, with a colon, and the byte that ends it behind it.
+/// For data whose size is known only when it is written.
+pub(crate) fn enclose(out: &mut Vec<u8>, from: usize, mark: u8) {
+    let (end, mut number) = (out.len(), itoa::Buffer::new());
+    let size = number.format(end - from).as_bytes();
+    let data = from + size.len() + 1;
+    out.extend_from_slice(size);
+    out.extend_from_slice(&[b':', mark]);
+    out.copy_within(from..end, data);
+    out[from..data - 1].copy_from_slice(size);
+    out[data - 1] = b':';
+    let last = out.len() - 1;
+    out[last] = mark;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +162,18 @@ mod tests {
             encode(&mut out, data);
             out.extend_from_slice(b"rest");
             assert_eq!(parse(&out), Ok((data, &b"rest"[..])));
+        }
+    }
+
+    #[test]
+    fn data_of_any_size_is_enclosed_where_it_stands() {
+        for size in [0, 1, 9, 10, 99, 100, 12_345] {
+            let data: Vec<u8> = (0..size).map(|at| at as u8).collect();
+            let mut out = [b"before", &data[..]].concat();
+            enclose(&mut out, 6, b']');
+            let mut expected = b"before".to_vec();
+            encode_marked(&mut expected, &data, b']');
+            assert_eq!(out, expected, "{size}");
         }
     }
 

@@ -3,9 +3,17 @@
 //! A payload reaches every target as it is; an empty one closes them. A reply whose ids begin with
 //! `X` is extended: its payload is a tnetstring list of a key and a value, here always `ctl`.
 //! There is no way to write an empty payload but [`encode_close`].
+//!
+//! A server reads what handlers send with [`parse`] and [`Order::parse`].
 
 use crate::ids::{ConnId, Sender, Targets};
 use crate::tnetstring::Value;
+
+mod order;
+mod parse;
+
+pub use order::{Order, OrderError};
+pub use parse::{Ids, Reply, ReplyError, parse};
 
 /// What an extended `ctl` reply asks of Mongrel2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,91 +1,11 @@
-//! ZMTP 3.0, ZeroMQ's wire protocol (rfc.zeromq.org/spec/23), as far as a PULL, an XPUB and a REQ need it:
-//! greeting, the NULL mechanism, frames. Bytes only; sockets are `connection`'s, and those of who else speaks it.
-//!
-//! We announce version 3.0, so that a newer peer sends subscriptions as messages, not as commands.
+//! What the two sides of a connection say to each other: greeting, READY, then messages.
 
-use thiserror::Error;
+use super::error::ZmtpError;
+use super::frame::{COMMAND, MORE, encode_frame, split_frame};
+use super::role::Role;
 
 /// The greeting's size, bytes: signature 10, version 2, mechanism 20, as-server 1, filler 31.
 const GREETING: usize = 64;
-/// The largest message that is accepted, bytes. Mongrel2 holds a whole body in memory too.
-const MAX_MESSAGE: u64 = 512 << 20;
-
-const MORE: u8 = 1;
-const LONG: u8 = 2;
-const COMMAND: u8 = 4;
-
-/// What a peer did that ZMTP does not allow, or that we cannot deal with.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ZmtpError {
-    /// Another protocol is spoken at this address.
-    #[error("no ZeroMQ socket answers there")]
-    NotZmtp,
-    /// libzmq before version 4.
-    #[error("the peer speaks ZMTP {major}, at least 3 (libzmq 4) is needed")]
-    TooOld {
-        /// Its version.
-        major: u8,
-    },
-    /// A peer with passwords or keys.
-    #[error("the peer wants the security mechanism `{mechanism}`, Mongrel2 knows none")]
-    Mechanism {
-        /// What it asked for.
-        mechanism: String,
-    },
-    /// A socket of another type: probably the two addresses are swapped.
-    #[error("the socket there is a {found}, expected a {expected}; are send_spec and recv_spec swapped?")]
-    SocketType {
-        /// What it says it is.
-        found: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// The peer refused us.
-    #[error("the peer refused: {reason}")]
-    Refused {
-        /// Its words.
-        reason: String,
-    },
-    /// Bytes that are no frame.
-    #[error("the peer sent a malformed frame")]
-    BadFrame,
-    /// A frame beyond the bound.
-    #[error("a message of {size} bytes, at most {MAX_MESSAGE} are accepted")]
-    TooLarge {
-        /// The size announced.
-        size: u64,
-    },
-}
-
-/// What we are, and so what the peer must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Takes messages from a PUSH.
-    Pull,
-    /// Sends messages to a SUB and hears its subscriptions.
-    Xpub,
-    /// Asks a REP, one question at a time. Each message is an empty part, then the content.
-    Req,
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pull => "PULL",
-            Self::Xpub => "XPUB",
-            Self::Req => "REQ",
-        }
-    }
-
-    fn peer(self) -> &'static str {
-        match self {
-            Self::Pull => "PUSH",
-            Self::Xpub => "SUB",
-            Self::Req => "REP",
-        }
-    }
-}
 
 /// How far the conversation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +13,23 @@ enum Stage {
     Greeting,
     Ready,
     Open,
+}
+
+/// What has come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A message, or a part of one.
+    Part {
+        /// Its bytes.
+        bytes: &'a [u8],
+        /// No further part of this message follows.
+        is_last: bool,
+    },
+    /// A heartbeat. A peer that sends them ends the connection when [`encode_pong`](super::encode_pong) does not answer.
+    Ping {
+        /// What the answer has to repeat.
+        context: &'a [u8],
+    },
 }
 
 /// One conversation, from our side.
@@ -105,17 +42,25 @@ pub struct Conversation {
 impl Conversation {
     /// Begins a conversation; the bytes are to be sent first.
     pub fn begin(role: Role) -> (Self, Vec<u8>) {
+        Self::begin_with(role, &[])
+    }
+
+    /// The same with further properties of ours, `Identity` for example. ZeroMQ's own have names without `X-`; peers
+    /// ignore properties that they do not know. A name has at most 255 bytes.
+    pub fn begin_with(role: Role, properties: &[(&str, &[u8])]) -> (Self, Vec<u8>) {
         let mut out = vec![0; GREETING];
         out[0] = 0xff;
         out[9] = 0x7f;
         out[10] = 3;
         out[12..16].copy_from_slice(b"NULL");
-        let mut ready = b"\x05READY\x0bSocket-Type".to_vec();
-        ready.extend_from_slice(&(role.name().len() as u32).to_be_bytes());
-        ready.extend_from_slice(role.name().as_bytes());
-        out.push(COMMAND);
-        out.push(ready.len() as u8);
-        out.extend_from_slice(&ready);
+        let mut ready = b"\x05READY".to_vec();
+        for (name, value) in [("Socket-Type", role.name().as_bytes())].iter().chain(properties) {
+            ready.push(name.len() as u8);
+            ready.extend_from_slice(name.as_bytes());
+            ready.extend_from_slice(&(value.len() as u32).to_be_bytes());
+            ready.extend_from_slice(value);
+        }
+        encode_frame(&mut out, COMMAND, &ready);
         (Self { role, stage: Stage::Greeting }, out)
     }
 
@@ -132,6 +77,20 @@ impl Conversation {
     /// [`ZmtpError`]; the connection is of no use any more.
     #[inline]
     pub fn read(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, ZmtpError> {
+        self.read_all(input, |incoming| {
+            if let Incoming::Part { bytes, .. } = incoming {
+                sink(bytes);
+            }
+        })
+    }
+
+    /// The same with all that a side that listens has to know: which part of a message is its last, and heartbeats.
+    ///
+    /// # Errors
+    ///
+    /// [`ZmtpError`]; the connection is of no use any more.
+    #[inline]
+    pub fn read_all(&mut self, input: &[u8], mut sink: impl FnMut(Incoming<'_>)) -> Result<usize, ZmtpError> {
         let mut rest = input;
         if self.stage == Stage::Greeting {
             check_greeting(rest)?;
@@ -142,10 +101,14 @@ impl Conversation {
         while let Some((flags, body, after)) = split_frame(rest)? {
             rest = after;
             match (self.stage, flags & COMMAND != 0) {
-                (Stage::Open, false) => sink(body),
+                (Stage::Open, false) => sink(Incoming::Part { bytes: body, is_last: flags & MORE == 0 }),
                 (Stage::Ready, true) => self.check_ready(body)?,
-                // Commands that came with later versions: heartbeats and the like.
-                (Stage::Open, true) => {}
+                // Other commands came with later versions.
+                (Stage::Open, true) => {
+                    if let Some(context) = body.strip_prefix(b"\x04PING").and_then(|body| body.get(2..)) {
+                        sink(Incoming::Ping { context });
+                    }
+                }
                 _ => return Err(ZmtpError::BadFrame),
             }
         }
@@ -160,9 +123,7 @@ impl Conversation {
         let mut properties = body.strip_prefix(b"\x05READY").ok_or(ZmtpError::BadFrame)?;
         while let Some((name, value, rest)) = split_property(properties) {
             properties = rest;
-            let fits = value == self.role.peer().as_bytes()
-                || matches!((self.role, value), (Role::Xpub, b"XSUB") | (Role::Req, b"ROUTER"));
-            if name.eq_ignore_ascii_case(b"Socket-Type") && !fits {
+            if name.eq_ignore_ascii_case(b"Socket-Type") && !self.role.fits(value) {
                 let found = String::from_utf8_lossy(value).into_owned();
                 return Err(ZmtpError::SocketType { found, expected: self.role.peer() });
             }
@@ -190,38 +151,6 @@ fn check_greeting(input: &[u8]) -> Result<(), ZmtpError> {
     Ok(())
 }
 
-/// A frame's flags and body, and what follows it.
-type Frame<'a> = (u8, &'a [u8], &'a [u8]);
-
-/// Splits a whole frame off. `None`: more is to come.
-#[inline]
-fn split_frame(input: &[u8]) -> Result<Option<Frame<'_>>, ZmtpError> {
-    let Some((&flags, rest)) = input.split_first() else { return Ok(None) };
-    if flags > (MORE | LONG | COMMAND) {
-        return Err(ZmtpError::BadFrame);
-    }
-    let (size, rest) = if flags & LONG != 0 {
-        let Some((size, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        (u64::from_be_bytes(*size), rest)
-    } else {
-        let Some((&size, rest)) = rest.split_first() else { return Ok(None) };
-        (u64::from(size), rest)
-    };
-    if size > MAX_MESSAGE {
-        return Err(ZmtpError::TooLarge { size });
-    }
-    Ok(rest.split_at_checked(size as usize).map(|(body, rest)| (flags, body, rest)))
-}
-
-/// How many bytes the frame at the front of `input` has in all, as far as its head tells.
-pub fn frame_size(input: &[u8]) -> Option<usize> {
-    let (&flags, rest) = input.split_first()?;
-    match flags & LONG != 0 {
-        true => rest.first_chunk().map(|size| 9 + u64::from_be_bytes(*size).min(MAX_MESSAGE) as usize),
-        false => rest.first().map(|size| 2 + usize::from(*size)),
-    }
-}
-
 fn split_property(input: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (&size, rest) = input.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(size))?;
@@ -230,32 +159,10 @@ fn split_property(input: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((name, value, rest))
 }
 
-/// Appends a message as a frame.
-#[inline]
-pub fn encode(out: &mut Vec<u8>, message: &[u8]) {
-    encode_frame(out, 0, message);
-}
-
-/// Appends a part of a message that others follow.
-pub fn encode_part(out: &mut Vec<u8>, part: &[u8]) {
-    encode_frame(out, MORE, part);
-}
-
-#[inline]
-fn encode_frame(out: &mut Vec<u8>, flags: u8, message: &[u8]) {
-    match u8::try_from(message.len()) {
-        Ok(size) => out.extend_from_slice(&[flags, size]),
-        Err(_) => {
-            out.push(flags | LONG);
-            out.extend_from_slice(&(message.len() as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(message);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zmtp::{encode, encode_part, encode_pong, is_command};
 
     /// What a libzmq 4.3 PUSH with an identity sends: version 3.1, READY with two properties.
     fn push_opening() -> Vec<u8> {
@@ -307,16 +214,60 @@ mod tests {
     fn nonsense_after_the_handshake_is_an_error_and_no_memory() {
         let with = |more: &[u8]| read_all(&[&push_opening(), more].concat(), Role::Pull);
         assert_eq!(with(&[0xff]), Err(ZmtpError::BadFrame));
-        let huge = [&[LONG][..], &u64::MAX.to_be_bytes()].concat();
+        let huge = [&[2][..], &u64::MAX.to_be_bytes()].concat();
         assert_eq!(with(&huge), Err(ZmtpError::TooLarge { size: u64::MAX }));
         assert_eq!(with(&[COMMAND, 5, 4, b'P', b'I', b'N', b'G']).unwrap().0.len(), 0);
     }
 
+    /// What both sides of a connection say, one after the other, until nothing is left to say.
+    fn meet(one: Role, other: Role) -> Result<(), ZmtpError> {
+        let (mut here, opening) = Conversation::begin_with(one, &[("Identity", &[b'i'; 255])]);
+        let (mut there, answer) = Conversation::begin(other);
+        assert_eq!(there.read(&opening, |_| panic!("no message yet")), Ok(opening.len()));
+        assert_eq!(here.read(&answer, |_| panic!("no message yet"))?, answer.len());
+        assert!(here.is_open() && there.is_open());
+        Ok(())
+    }
+
     #[test]
-    fn the_size_of_a_frame_is_known_from_its_head() {
-        let mut bytes = Vec::new();
-        encode(&mut bytes, &[0; 1000]);
-        assert_eq!(frame_size(&bytes), Some(bytes.len()));
-        assert_eq!(frame_size(&bytes[..5]), None);
+    fn the_sides_that_fit_understand_each_other() {
+        for (one, other) in [(Role::Push, Role::Pull), (Role::Sub, Role::Xpub), (Role::Rep, Role::Req)] {
+            meet(one, other).unwrap();
+            meet(other, one).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_names_the_peer_that_it_does_not_expect() {
+        let (_, pull) = Conversation::begin(Role::Pull);
+        for (role, expected) in [(Role::Sub, "PUB"), (Role::Rep, "REQ")] {
+            let problem = read_all(&pull, role).unwrap_err();
+            assert_eq!(problem, ZmtpError::SocketType { found: "PULL".into(), expected });
+        }
+        let swapped = read_all(&Conversation::begin(Role::Xpub).1, Role::Push).unwrap_err();
+        assert_eq!(swapped, ZmtpError::SocketType { found: "XPUB".into(), expected: "PULL" });
+    }
+
+    #[test]
+    fn parts_and_heartbeats_are_told_apart() {
+        let (mut server, _) = Conversation::begin(Role::Rep);
+        let (_, mut bytes) = Conversation::begin(Role::Req);
+        encode_part(&mut bytes, b"");
+        encode(&mut bytes, b"question");
+        encode_frame(&mut bytes, COMMAND, b"\x04PING\0\x0acontext");
+        encode_frame(&mut bytes, COMMAND, b"\x04PING\0");
+        let mut found = Vec::new();
+        let used = server.read_all(&bytes, |incoming| found.push(format!("{incoming:?}"))).unwrap();
+        assert_eq!(used, bytes.len());
+        let expected = [
+            Incoming::Part { bytes: b"", is_last: false },
+            Incoming::Part { bytes: b"question", is_last: true },
+            Incoming::Ping { context: b"context" },
+        ];
+        assert_eq!(found, expected.map(|incoming| format!("{incoming:?}")));
+        let mut pong = Vec::new();
+        encode_pong(&mut pong, b"context");
+        assert_eq!(pong, b"\x04\x0c\x04PONGcontext");
+        assert!(is_command(&pong));
     }
 }
