@@ -4,7 +4,7 @@ use crate::exceptions;
 use std::collections::BTreeMap;
 
 /// The crates of the workspace from the ground up, each with those that it may use. [`TEST_TOOLS`] may be used in tests by all.
-pub const CRATES: [(&str, &[&str]); 14] = [
+pub const CRATES: [(&str, &[&str]); 15] = [
     ("snapshot", &[]),
     ("architecture", &["snapshot"]),
     ("libpython", &[]),
@@ -13,6 +13,7 @@ pub const CRATES: [(&str, &[&str]); 14] = [
     ("kennel-http", &["mongrel2-wire"]),
     ("handler-core", &["kennel-http", "mongrel2-wire"]),
     ("mongrel2-conf", &["kennel-http", "mongrel2-wire"]),
+    ("mongrel2-front", &["kennel-http", "mongrel2-conf", "mongrel2-wire"]),
     ("handler-exec", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-lua", &["handler-core", "kennel-http", "mongrel2-wire"]),
     ("handler-py", &["handler-core", "kennel-http", "mongrel2-wire"]),
@@ -24,11 +25,12 @@ pub const CRATES: [(&str, &[&str]); 14] = [
             "handler-lua",
             "kennel-http",
             "mongrel2-conf",
+            "mongrel2-front",
             "mongrel2-guard",
             "mongrel2-wire",
         ],
     ),
-    ("fuzz", &["handler-core", "kennel-http", "mongrel2-conf", "mongrel2-wire"]),
+    ("fuzz", &["handler-core", "kennel-http", "mongrel2-conf", "mongrel2-front", "mongrel2-wire"]),
     ("tests", &["mongrel2-conf", "mongrel2-wire"]),
 ];
 
@@ -36,7 +38,7 @@ pub const CRATES: [(&str, &[&str]); 14] = [
 pub const TEST_TOOLS: [&str; 2] = ["libpython", "snapshot"];
 
 /// Crates whose modules are in an order.
-pub const ORDERED: [&str; 8] = [
+pub const ORDERED: [&str; 9] = [
     "mongrel2-wire",
     "kennel-http",
     "handler-core",
@@ -44,6 +46,7 @@ pub const ORDERED: [&str; 8] = [
     "handler-exec",
     "handler-lua",
     "handler-py",
+    "mongrel2-front",
     "kennel",
 ];
 

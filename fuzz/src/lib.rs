@@ -8,6 +8,7 @@
 pub mod bosh;
 mod configuration;
 pub mod corpus;
+mod front;
 pub mod talk;
 pub mod web;
 pub mod wire;
@@ -45,6 +46,12 @@ pub const TARGETS: &[Target] = &[
     configuration::CONFIGURATION,
     configuration::PATTERN,
     configuration::CONTROL,
+    front::FRONT_HEADS,
+    front::FRONT_BODIES,
+    front::FRONT_FRAMES,
+    front::FRONT_SOCKETS,
+    front::FRONT_REPLIES,
+    front::FRONT,
 ];
 
 /// The target of this name.

@@ -114,7 +114,7 @@ pub(crate) const PEER: Target = Target {
     name: "peer",
     check: |bytes| {
         let Some((piece, bytes)) = bytes.split_first() else { return };
-        for role in [Role::Pull, Role::Xpub] {
+        for role in [Role::Pull, Role::Xpub, Role::Push, Role::Sub, Role::Rep] {
             assert!(heard(bytes, role, usize::from(*piece) + 1) <= bytes.len());
         }
     },
@@ -129,7 +129,7 @@ pub(crate) const PEER: Target = Target {
             zmtp::encode(&mut stream, b"m2 1 / 2:{},0:,");
             stream
         };
-        vec![seed("PUSH"), seed("SUB")]
+        ["PUSH", "SUB", "PULL", "PUB", "REQ"].map(seed).to_vec()
     },
 };
 

@@ -8,6 +8,7 @@
 
 mod bosh;
 mod chance;
+mod front;
 mod talk;
 mod visitors;
 mod web;

@@ -1,0 +1,142 @@
+//! Ends of connections: who hears of them, and what is still written.
+
+use super::*;
+use std::time::Duration;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const WEBSOCKET: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+fn disconnects(run: &mut Run) -> usize {
+    run.messages().iter().filter(|message| message.contains("disconnect")).count()
+}
+
+#[test]
+fn every_handler_that_knows_a_connection_hears_of_its_end_once() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, GET);
+    run.receive(client, b"GET /raw HTTP/1.1\r\nHost: a\r\n\r\n");
+    run.messages.clear();
+    run.front.lost(client);
+    run.front.lost(client);
+    run.settle();
+    let handlers: Vec<_> = run.messages.iter().map(|(handler, _)| *handler).collect();
+    assert_eq!((handlers, run.closed.len()), (vec![HandlerId(0), HandlerId(1)], 1));
+}
+
+#[test]
+fn a_client_that_sent_nothing_to_a_handler_ends_in_silence() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, b"GET / HT");
+    run.front.end_of_input(client);
+    run.settle();
+    assert_eq!((run.messages().len(), run.closed.len()), (0, 1));
+}
+
+#[test]
+fn a_client_that_shut_its_side_down_gets_its_response() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, GET);
+    run.front.end_of_input(client);
+    run.settle();
+    assert_eq!((disconnects(&mut run), run.closed.len()), (0, 0));
+    run.reply(b"m2cap-t 1:1, HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+    assert_eq!(run.written(client).len(), 40);
+    assert_eq!(run.closed.len(), 0);
+    run.reply(b"m2cap-t 1:1, cd");
+    assert_eq!(run.closed.len(), 0);
+    run.written(client);
+    assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+}
+
+#[test]
+fn a_half_closed_client_without_a_request_is_gone() {
+    for is_websocket in [true, false] {
+        let mut run = Run::plain(&[]);
+        let client = run.accept();
+        run.receive(client, if is_websocket { WEBSOCKET } else { b"@chat {}\0" });
+        run.front.end_of_input(client);
+        run.settle();
+        assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+    }
+}
+
+#[test]
+fn a_handler_that_closes_gets_no_notice_and_what_it_sent_before_is_written() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, GET);
+    run.reply(b"m2cap-t 1:1, bye");
+    run.reply(b"m2cap-t 1:1, ");
+    run.reply(b"m2cap-t 1:1, more");
+    assert_eq!((run.closed.len(), run.written(client)), (0, b"bye".to_vec()));
+    assert_eq!((disconnects(&mut run), run.closed.len()), (0, 1));
+}
+
+#[test]
+fn a_refused_request_is_answered_behind_the_responses_that_are_owed() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, &[GET, b"BAD\r\n\r\n", GET].concat());
+    assert_eq!((run.messages().len(), run.written(client).len()), (1, 0));
+    run.reply(b"m2cap-t 1:1, HTTP/1.1 204 No Content\r\n\r\n");
+    let written = run.written(client).escape_ascii().to_string();
+    assert!(written.starts_with("HTTP/1.1 204 No Content\\r\\n\\r\\nHTTP/1.1 400 "), "{written}");
+    assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+}
+
+#[test]
+fn a_broken_frame_ends_a_websocket() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, WEBSOCKET);
+    assert!(run.messages()[0].contains("WEBSOCKET_HANDSHAKE"));
+    run.receive(client, b"\x81\x01x");
+    assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+}
+
+#[test]
+fn slow_clients_are_closed_as_their_settings_say() {
+    let mut run = Run::plain(&[("limits.min_ping", "20"), ("limits.tick_timer", "10")]);
+    let (idle, kept, late) = (run.accept(), run.accept(), run.accept());
+    run.receive(idle, GET);
+    run.receive(kept, GET);
+    run.receive(late, b"GET / HTTP/1.1\r\n");
+    for _ in 0..7 {
+        run.now += Duration::from_secs(10);
+        run.reply(b"m2cap-t 3:X 2, 31:3:ctl,21:10:keep-alive,4:true!}]");
+        // Each byte is a sign of life, but the head has to end.
+        run.receive(late, b"A");
+        run.front.handle_timeout(run.now);
+        run.settle();
+    }
+    assert_eq!((disconnects(&mut run), &run.closed[..]), (1, &[idle, late][..]));
+}
+
+#[test]
+fn a_server_that_stops_owes_responses_but_no_further_requests() {
+    let mut run = Run::plain(&[]);
+    let (busy, idle, websocket) = (run.accept(), run.accept(), run.accept());
+    run.receive(busy, GET);
+    run.receive(websocket, WEBSOCKET);
+    run.front.stop();
+    run.settle();
+    assert_eq!((disconnects(&mut run), &run.closed[..]), (1, &[idle, websocket][..]));
+    run.reply(b"m2cap-t 1:1, HTTP/1.1 204 No Content\r\n\r\n");
+    run.written(busy);
+    assert_eq!((disconnects(&mut run), run.front.len()), (1, 0));
+}
+
+#[test]
+fn an_operator_ends_a_connection_by_its_id() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, GET);
+    assert!(run.front.kill(1));
+    assert!(!run.front.kill(1));
+    run.settle();
+    assert_eq!((disconnects(&mut run), run.closed.len(), run.front.has(client)), (1, 1, false));
+}
