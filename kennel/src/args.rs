@@ -1,7 +1,12 @@
 //! What can be typed.
 
 pub(crate) mod conf;
+mod front;
+mod log;
 pub(crate) mod usage;
+
+pub(crate) use front::{Addresses, Front, FrontArgs, TlsFiles};
+pub(crate) use log::{LogFormat, LogLevel};
 
 use crate::language::Language;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -43,12 +48,13 @@ impl Args {
 pub(crate) enum Command {
     /// Serve apps
     #[command(after_help = "Examples:
-  kennel run app.lua                           with a Mongrel2 of its own, on 127.0.0.1:6767
+  kennel run app.lua                           with a server of its own, on 127.0.0.1:6767
   kennel run app.py                            with the Python of .venv, or python3
   kennel run --threads 8 mysite.wsgi:application    a WSGI or ASGI application, by its module
   kennel run 'shop:create_app()'               one that a function makes
   kennel run --workers 4 --affinity cookie chat:app    one that keeps sessions in memory
   kennel run --listen 0.0.0.0:80 app.lua
+  kennel run --front kennel app.lua            without any Mongrel2
   kennel run site/                             every script in site/handlers, each at its name
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
   kennel run --mongrel2 config.sqlite --route /chat app.lua    behind yours, found in its database
@@ -60,6 +66,19 @@ pub(crate) enum Command {
   kennel dev site/                             every script in site/handlers
   kennel dev --listen 0.0.0.0:6767 --allow-host laptop.local app.lua    for a phone in this network")]
     Dev(Dev),
+    /// Be a server that speaks Mongrel2's protocol, with Mongrel2's configuration
+    #[command(
+        long_about = "Serves HTTP, WebSockets and message sockets in the place of `mongrel2 CONFIG.sqlite UUID`: same \
+        configuration, same messages for handlers, same control port.\n\n\
+        Paths in the configuration count from the working directory. SIGHUP reads the configuration and the certificates \
+        again and reopens the logs, SIGTERM and SIGINT stop. Filters, xrequests and Proxy routes are not supported; \
+        `kennel check --front kennel --mongrel2 CONFIG.sqlite` names what a configuration has of them.",
+        after_help = "Examples:
+  kennel front config.sqlite                   the only server of the database
+  kennel front config.sqlite main              by its name or uuid
+  kennel front --log-format json /etc/mongrel2/config.sqlite main"
+    )]
+    Front(FrontArgs),
     /// Make an app to begin with: a page, a chat room and tests that pass
     #[command(after_help = "Examples:
   kennel new hello                             in Lua
@@ -73,7 +92,8 @@ pub(crate) enum Command {
   kennel check --limits                        and the limits in force
   kennel check --strict                        warnings are errors, for a deployment
   kennel check --json                          what kennel.toml says, for machines
-  kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there")]
+  kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there
+  kennel check --front kennel --mongrel2 config.sqlite app.lua    and whether `kennel front` can serve it")]
     Check(CheckAll),
     /// Show what an app answers to
     #[command(after_help = "Examples:
@@ -182,24 +202,6 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// For machines, one object a line
-    Json,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -323,28 +325,6 @@ pub(crate) struct ConfigFile {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Addresses {
-    /// Where Kennel's own Mongrel2 listens [default: 127.0.0.1:6767]
-    #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_LISTEN", conflicts_with_all = ["send_spec", "recv_spec", "mongrel2"])]
-    pub(crate) listen: Option<String>,
-    /// An existing Mongrel2 handler's send_spec; repeat for several, each with its --recv-spec
-    #[arg(
-        long,
-        value_name = "SPEC",
-        env = "KENNEL_SEND_SPEC",
-        value_delimiter = ',',
-        conflicts_with = "mongrel2"
-    )]
-    pub(crate) send_spec: Vec<String>,
-    /// The same handler's recv_spec
-    #[arg(long, value_name = "SPEC", env = "KENNEL_RECV_SPEC", value_delimiter = ',')]
-    pub(crate) recv_spec: Vec<String>,
-    /// Its recv_ident, to be checked against what Mongrel2 subscribes to
-    #[arg(long, value_name = "IDENT", env = "KENNEL_RECV_IDENT", value_delimiter = ',')]
-    pub(crate) recv_ident: Vec<String>,
-}
-
-#[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
     /// Scripts (.lua, .py, .py:NAME), Python modules (MODULE:NAME, MODULE:NAME()) or a directory of handlers; the apps of
     /// kennel.toml if there is none
@@ -438,6 +418,15 @@ pub(crate) struct CheckAll {
     /// Warnings are errors: exit with 2 if there is one
     #[arg(long)]
     pub(crate) strict: bool,
+    /// The server to check for; with `kennel`, what `kennel front` does not support is an error [default: mongrel2]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "kennel|mongrel2",
+        env = "KENNEL_FRONT"
+    )]
+    pub(crate) front: Option<Front>,
     #[command(flatten)]
     pub(crate) database: Database,
 }

@@ -11,7 +11,7 @@ mod values;
 pub(crate) use mistake::{ConfigError, Mistake};
 pub(crate) use mongrel2::{Mongrel2, Place};
 
-use crate::args::Interface;
+use crate::args::{Front, Interface};
 use crate::toml_words::Worded;
 use handler_core::hub::{Affinity, HostPattern, Limits};
 use handler_core::object;
@@ -29,12 +29,14 @@ pub(crate) const DEFAULT_FILE: &str = "kennel.toml";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where Kennel's own Mongrel2 listens.
+    /// Which server Kennel starts.
+    pub(crate) front: Option<Front>,
+    /// Where the server that Kennel starts listens.
     #[serde(default, deserialize_with = "values::own_address")]
     pub(crate) listen: Option<String>,
-    /// Whether that Mongrel2 counts what its clients have not read yet.
+    /// Whether a Mongrel2 that Kennel starts counts what its clients have not read yet.
     pub(crate) flow_control: Option<bool>,
-    /// How that Mongrel2 hands large bodies over.
+    /// How that server hands large bodies over.
     pub(crate) uploads: Option<Uploads>,
     /// Proxies that name the client of a request.
     #[serde(default, deserialize_with = "values::networks")]

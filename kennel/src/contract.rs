@@ -1,6 +1,6 @@
 //! What users type, as snapshots: keys of `kennel.toml` (`snapshots/kennel.toml.txt`) and help (`snapshots/help.txt`).
 
-use crate::args::Args;
+use crate::args::{Args, Front};
 use crate::config::{App, Cgi, Config};
 use crate::listen;
 use clap::{Command, CommandFactory};
@@ -34,6 +34,19 @@ fn help_of_every_command_stays() {
     let mut text = format!("What `--help` says, {WIDTH} columns wide.\n");
     write_help(&mut text, &mut command);
     snapshot::check!("help.txt", &text);
+}
+
+#[test]
+fn help_names_the_server_that_is_started_by_default() {
+    let mut command = Args::command();
+    command.build();
+    let default = format!("[default: {:?}]", Front::DEFAULT).to_lowercase();
+    for name in ["run", "dev", "check"] {
+        let command = command.find_subcommand_mut(name).expect("a command");
+        let front = command.get_arguments().find(|argument| argument.get_id() == "front");
+        let help = front.and_then(|front| front.get_help()).expect("a flag with help").to_string();
+        assert!(help.ends_with(&default), "{name}: {help}");
+    }
 }
 
 /// The tables of the file, each with what makes it complete.
@@ -78,6 +91,7 @@ fn default(table: &str, key: &str) -> Option<String> {
     let cgi = handler_exec::cgi::Settings::default();
     let program = handler_exec::Settings::default();
     Some(match (table, key) {
+        ("", "front") => format!("{:?}", Front::DEFAULT).to_lowercase(),
         ("", "listen") => listen::MONGREL2.to_owned(),
         ("app", "factory") => App::default().factory.to_string(),
         ("app", "processes") => program.processes.to_string(),

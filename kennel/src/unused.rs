@@ -1,7 +1,7 @@
 //! Flags, settings and variables that have no effect, in words: they are typed by mistake, or for another app.
 
 use crate::apps;
-use crate::args::{Args, Python};
+use crate::args::{Args, Front, Python};
 use crate::config::Config;
 use crate::guard;
 use crate::language::Language;
@@ -10,9 +10,15 @@ use clap::CommandFactory;
 use handler_core::serve::App;
 use handler_core::worker::process;
 
-/// What is said of the apps' languages, and of servers that are not started. `overridden`: the servers of kennel.toml are
-/// not used, since others were typed.
-pub(crate) fn settings(apps: &[App], typed: &Python, config: &Config, overridden: bool) -> Vec<String> {
+/// What is said of the apps' languages, and of servers that are not started. `front`: the server that would be started.
+/// `overridden`: the servers of kennel.toml are not used, since others were typed.
+pub(crate) fn settings(
+    apps: &[App],
+    typed: &Python,
+    config: &Config,
+    front: Front,
+    overridden: bool,
+) -> Vec<String> {
     let mut found = Vec::new();
     // One that could not be read has no language.
     let is_readable = |app: &&App| app.command.arguments.first().is_none_or(|first| first != WORKER_UNABLE);
@@ -47,16 +53,24 @@ pub(crate) fn settings(apps: &[App], typed: &Python, config: &Config, overridden
     }
     if !config.mongrel2.is_empty() && !overridden {
         for (key, is_set) in [
+            ("front", config.front.is_some()),
             ("listen", config.listen.is_some()),
             ("flow_control", config.flow_control.is_some()),
             ("uploads", config.uploads.is_some()),
         ] {
             if is_set {
                 found.push(format!(
-                    "`{key}` in kennel.toml has no effect: it is for Kennel's own Mongrel2, and `[[mongrel2]]` names another"
+                    "`{key}` in kennel.toml has no effect: it is for a server that Kennel starts, and `[[mongrel2]]` names another"
                 ));
             }
         }
+    }
+    let starts_front = front == Front::Kennel && config.mongrel2.is_empty() && !overridden;
+    if starts_front && config.flow_control == Some(false) {
+        found.push(
+            "`flow_control = false` in kennel.toml has no effect: Kennel's front always counts what clients have not read"
+                .to_owned(),
+        );
     }
     let cgi = &config.cgi;
     if !cgi.enabled && (cgi.timeout.is_some() || cgi.at_once.is_some() || cgi.output.is_some()) {

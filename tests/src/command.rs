@@ -1,6 +1,7 @@
 //! `kennel` run to its end.
 
 use crate::binary::kennel;
+use crate::server;
 use crate::wait::PATIENCE;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -21,6 +22,8 @@ pub struct Finished {
 }
 
 /// The program with arguments, in a folder, free of settings from outside.
+///
+/// A server that it starts by itself is the one that the tests' own environment [selects](server::front).
 pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(kennel());
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
@@ -30,11 +33,25 @@ pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item
             command.env_remove(name);
         }
     }
+    if starts_a_server(folder, &command) {
+        command.env(server::FRONT, server::front().name());
+    }
     command.env_remove("NOTIFY_SOCKET").env_remove("VIRTUAL_ENV");
     if std::env::var_os("KENNEL_TEST_COLLECT").is_some() {
         command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/collector"));
     }
     command
+}
+
+/// Whether the command starts a server of its own: neither its arguments nor `kennel.toml` name an existing one.
+fn starts_a_server(folder: &Path, command: &Command) -> bool {
+    let mut arguments = command.get_args().filter_map(OsStr::to_str);
+    let serves = arguments.next().is_some_and(|first| matches!(first, "run" | "dev"));
+    let named = arguments.any(|argument| {
+        ["--front", "--send-spec", "--recv-spec", "--mongrel2"].iter().any(|flag| argument.starts_with(flag))
+    });
+    let config = std::fs::read_to_string(folder.join("kennel.toml")).unwrap_or_default();
+    serves && !named && !config.contains("[[mongrel2]]") && !config.contains("front =")
 }
 
 /// Runs `kennel` in a folder and waits for its end.

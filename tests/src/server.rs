@@ -1,8 +1,10 @@
-//! A real Mongrel2 that is not Kennel's own: configured by the test, killed and started again by it.
+//! A Mongrel2 that is not Kennel's own, or `kennel front` in its place: configured by the test, killed and started again
+//! by it. [`front`] says which of the two.
 //!
 //! Mongrel2 accepts nobody in its first half second, so tests that do not care which server they
 //! have borrow one that runs [already](warm).
 
+use crate::binary::kennel;
 use crate::client::Client;
 use crate::folder::Folder;
 use crate::port::Port;
@@ -18,6 +20,69 @@ use std::sync::{Mutex, PoisonError};
 
 pub use mongrel2_conf::model::Protocol as HeaderProtocol;
 
+/// The environment variable that selects the server of all tests: `kennel` or `mongrel2`.
+pub const FRONT: &str = "KENNEL_FRONT";
+
+/// A program that speaks Mongrel2's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// `kennel front`.
+    Kennel,
+    /// A real Mongrel2.
+    Mongrel2,
+}
+
+impl Front {
+    /// Its name, as `--front` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kennel => "kennel",
+            Self::Mongrel2 => "mongrel2",
+        }
+    }
+
+    /// What the log of a kennel that starts it calls it.
+    pub fn name_in_log(self) -> &'static str {
+        match self {
+            Self::Kennel => "kennel front",
+            Self::Mongrel2 => "mongrel2",
+        }
+    }
+
+    /// Whether a process is such a server, by its command line.
+    pub fn is_server(self, pid: u32) -> bool {
+        let line = process::command_line(pid);
+        match self {
+            Self::Kennel => line.split(' ').nth(1) == Some("front"),
+            Self::Mongrel2 => line.starts_with("mongrel2 "),
+        }
+    }
+
+    /// Whether it can be started on this machine.
+    pub fn is_installed(self) -> bool {
+        match self {
+            Self::Kennel => true,
+            Self::Mongrel2 => std::env::var_os("PATH").is_some_and(|path| {
+                std::env::split_paths(&path).any(|folder| folder.join("mongrel2").is_file())
+            }),
+        }
+    }
+}
+
+/// The server that runs in this run of the tests, by [`FRONT`]; a real Mongrel2 without it. Tests about a defect of
+/// Mongrel2 ask for it.
+///
+/// # Panics
+///
+/// When the variable has another value.
+pub fn front() -> Front {
+    match std::env::var(FRONT).as_deref() {
+        Ok("kennel") => Front::Kennel,
+        Ok("mongrel2") | Err(_) => Front::Mongrel2,
+        Ok(other) => panic!("{FRONT} is `{other}`; write kennel or mongrel2"),
+    }
+}
+
 /// How a server is to be.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -31,17 +96,31 @@ pub struct Setup {
     pub raw_payload: bool,
     /// Settings beyond the few that tests need.
     pub settings: Vec<(String, String)>,
+    /// Which program it is.
+    pub front: Front,
 }
 
 impl Default for Setup {
-    /// One Handler at `/`, JSON headers, Mongrel2's default settings.
+    /// One Handler at `/`, JSON headers, Mongrel2's default settings, the [server](front) of this run.
     fn default() -> Self {
-        let (protocol, routes) = (Protocol::Json, vec!["/".to_owned()]);
-        Self { protocol, routes, recv_ident: String::new(), raw_payload: true, settings: Vec::new() }
+        Self {
+            protocol: Protocol::Json,
+            routes: vec!["/".to_owned()],
+            recv_ident: String::new(),
+            raw_payload: true,
+            settings: Vec::new(),
+            front: front(),
+        }
     }
 }
 
 impl Setup {
+    /// Of this program, whichever is selected for the other tests.
+    pub fn by(mut self, front: Front) -> Self {
+        self.front = front;
+        self
+    }
+
     /// With a setting.
     pub fn setting(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -78,6 +157,7 @@ pub struct Mongrel2 {
     folder: Folder,
     port: Port,
     uuid: String,
+    front: Front,
     running: Option<Running>,
     specs: Vec<(String, String)>,
     preload: Option<PathBuf>,
@@ -91,8 +171,8 @@ struct Running {
 }
 
 /// The shell's standard input is a pipe from here: its end is ours. Then nobody needs the files.
-const GUARD: &str =
-    "mongrel2 config.sqlite \"$0\" > output.log 2>&1 & read line; kill -9 $!; rm -rf \"$PWD\"";
+/// `$0` is the server's uuid, what follows the command without its arguments.
+const GUARD: &str = "\"$@\" config.sqlite \"$0\" > output.log 2>&1 & read line; kill -9 $!; rm -rf \"$PWD\"";
 
 const UUID: &str = "site";
 
@@ -144,13 +224,13 @@ impl Mongrel2 {
         let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
         store::write(&config, &folder.path().join("config.sqlite"))
             .expect("a configuration that can be written");
-        Self { folder, port, uuid: UUID.into(), running: None, specs, preload: None }
+        Self { folder, port, uuid: UUID.into(), front: setup.front, running: None, specs, preload: None }
     }
 
     /// One on a database `config.sqlite` that is in `folder`, whose server of this uuid listens on `port`;
     /// `specs` are the addresses of its Handlers.
     pub fn on_database(folder: Folder, port: Port, uuid: &str, specs: Vec<(String, String)>) -> Self {
-        Self { folder, port, uuid: uuid.into(), running: None, specs, preload: None }
+        Self { folder, port, uuid: uuid.into(), front: front(), running: None, specs, preload: None }
     }
 
     /// With this library preloaded at its next start.
@@ -171,8 +251,12 @@ impl Mongrel2 {
         if let Some(library) = &self.preload {
             guard.env("LD_PRELOAD", library);
         }
+        guard.args(["-c", GUARD, &self.uuid]);
+        match self.front {
+            Front::Kennel => guard.arg(kennel()).arg("front"),
+            Front::Mongrel2 => guard.arg("mongrel2"),
+        };
         let guard = guard
-            .args(["-c", GUARD, &self.uuid])
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -180,8 +264,7 @@ impl Mongrel2 {
             .spawn();
         let guard = guard.expect("there is a shell");
         let server = wait::until_some("mongrel2 starts (is mongrel2-core installed?)", || {
-            let is_server = |pid: &u32| process::command_line(*pid).starts_with("mongrel2 ");
-            process::children(guard.id()).into_iter().find(is_server)
+            process::children(guard.id()).into_iter().find(|pid| self.front.is_server(*pid))
         });
         self.running = Some(Running { guard, server });
         let port = self.port.number();

@@ -367,10 +367,9 @@ impl Site {
         children
     }
 
-    /// The process of its own Mongrel2, once it is one.
+    /// The process of its own server, Mongrel2 or [another](server::front), once it is one.
     pub fn own_mongrel2(&self) -> Option<u32> {
-        let is_server = |pid: &u32| process::command_line(*pid).starts_with("mongrel2 ");
-        process::children(self.hub()).into_iter().find(is_server)
+        process::children(self.hub()).into_iter().find(|pid| server::front().is_server(*pid))
     }
 
     /// Sends a signal to the hub.

@@ -240,6 +240,11 @@ mod tests {
                 "`wsig` is not a value of `--interface <INTERFACE>`; write kennel or asgi or wsgi",
             ),
             ("new", "`kennel new` needs `<DIR>` as well; `kennel new --help` has examples"),
+            ("front", "`kennel front` needs `<CONFIG.sqlite>` as well; `kennel front --help` has examples"),
+            (
+                "run --front nginx app.lua",
+                "`nginx` is not a value of `--front <kennel|mongrel2>`; write kennel or mongrel2",
+            ),
             ("check --strict=x app.lua", "`--strict` takes no value, and has `x`; write `--strict` alone"),
             ("guard --path --json", "`--path` and `--json` exclude each other; write one of them"),
             ("run --listen a:1 --listen b:1", "`--listen <ADDR:PORT>` is there twice; write it once"),

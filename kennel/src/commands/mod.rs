@@ -5,6 +5,7 @@ mod conf;
 mod console;
 mod ctl;
 mod decode;
+mod front;
 mod guard;
 mod new;
 mod routes;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Run(args) => serve::run(&args, serve::Mode::Run, &[]),
         Command::Dev(args) => serve::run(&args.serve, serve::Mode::Dev, &args.allow_host),
+        Command::Front(args) => front::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::New(args) => new::run(&args),

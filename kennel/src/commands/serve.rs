@@ -4,7 +4,7 @@ use super::check::with_traceback;
 use crate::apps::site_folder::addresses::Addresses;
 use crate::apps::site_folder::{self, SiteFolder, Typed};
 use crate::apps::{self, cgi};
-use crate::args::{LogLevel, Serve as Args};
+use crate::args::{Front, LogLevel, Serve as Args};
 use crate::config::Uploads;
 use crate::exit::{WRONG_INPUT, unreachable, wrong_input};
 use crate::guard;
@@ -12,7 +12,7 @@ use crate::listen::{self, METRICS};
 use crate::log;
 use crate::mongrel2::existing::{self, CUTS};
 use crate::mongrel2::handler_lock::HandlerLocks;
-use crate::mongrel2::own::{OwnServer, Ways, await_answer};
+use crate::mongrel2::own::{OwnServer, Ways};
 use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
@@ -80,7 +80,11 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
     let typed = &args.addresses;
     let overridden =
         typed.listen.is_some() || !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
-    unused::settings(&apps, &args.python, &config, overridden).iter().for_each(|text| warn!("{text}"));
+    let front = typed.front.or(config.front).unwrap_or(Front::DEFAULT);
+    unused::settings(&apps, &args.python, &config, front, overridden).iter().for_each(|text| warn!("{text}"));
+    if typed.tls.is_some() && front != Front::Kennel {
+        return Err(wrong_input("--tls needs the front of Kennel: write --front kennel as well"));
+    }
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
     let _locks = HandlerLocks::take(&existing)?;
@@ -117,14 +121,25 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
     let (own, _files) = match existing.is_empty() {
         true => {
             let ways = Ways {
-                flow_control: config.flow_control.unwrap_or(true),
+                front,
+                flow_control: front == Front::Kennel || config.flow_control.unwrap_or(true),
                 stream_uploads: config.uploads == Some(Uploads::Stream),
                 keep_forwarded: config.trusted_proxies.is_some(),
             };
             if !ways.flow_control {
                 warn!("`flow_control` is false: {CUTS}");
             }
-            (Some(OwnServer::start(files, address, ways, public.as_deref())?), None)
+            (
+                Some(OwnServer::start(
+                    files,
+                    address,
+                    ways,
+                    public.as_deref(),
+                    (args.log_format, args.log_level),
+                    typed.tls.clone(),
+                )?),
+                None,
+            )
         }
         false => (None, Some(files)),
     };
@@ -172,6 +187,9 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
         }
         _ => named.map(Hosts::Only),
     };
+    if own.is_none() && typed.front.is_some() {
+        warn!("--front has no effect: an existing server is named, so Kennel starts none");
+    }
     if own.is_none() && !allowed.is_empty() {
         warn!("--allow-host has no effect: the server is not Kennel's own");
     }
@@ -326,14 +344,14 @@ impl Observer for Host {
         let (looks, ready) = (std::mem::take(&mut self.looks), self.ready.clone());
         let own = self.own.as_mut().map(|own| {
             own.note_served();
-            (own.address(), own.url())
+            (own.await_answer(), format!("{} by {}", own.url(), own.name()))
         });
         beside_the_loop(move || {
             looks.into_iter().for_each(|look| look());
             let place = match own {
-                Some((address, url)) => {
-                    await_answer(address);
-                    url
+                Some((await_answer, place)) => {
+                    await_answer();
+                    place
                 }
                 None => "mongrel2 is connected".to_owned(),
             };
@@ -344,16 +362,20 @@ impl Observer for Host {
     }
 
     fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>) {
-        self.looks.push(match &self.own {
-            Some(own) => Box::new(own.look_for_guard()),
+        match &self.own {
+            Some(own) => {
+                if let Some(look) = own.look_for_guard() {
+                    self.looks.push(Box::new(look));
+                }
+            }
             None => {
                 let (what, control) = (endpoint.send_spec.to_string(), endpoint.control_port.clone());
-                Box::new(move || {
+                self.looks.push(Box::new(move || {
                     let process = process.or_else(|| process_at(control.as_ref()?));
                     guard::tell_about_other(&what, process);
-                })
+                }));
             }
-        });
+        }
     }
 
     fn reloaded(&mut self, hub: &Hub, app: AppId) {
@@ -379,10 +401,10 @@ impl Observer for Host {
             (Mode::Dev, _) => {
                 error!("{name} did not load: {text}");
                 if let Some(own) = self.own.as_ref().filter(|_| first) {
-                    let (address, url, ready, name) =
-                        (own.address(), own.url(), self.ready.clone(), name.clone());
+                    let (await_answer, url, ready, name) =
+                        (own.await_answer(), own.url(), self.ready.clone(), name.clone());
                     beside_the_loop(move || {
-                        await_answer(address);
+                        await_answer();
                         ready.tell_of_error(&format!(
                             "{url} shows the error of {name}; save the file when it is repaired"
                         ));

@@ -1,5 +1,6 @@
 //! How many connections a Mongrel2 holds before replies stall: its descriptors, divided as its settings say.
 
+use crate::args::Front;
 use handler_core::hub::Capacity;
 use mongrel2_conf::deployed::Deployment;
 use mongrel2_conf::model::Server;
@@ -18,18 +19,22 @@ pub(crate) const OWN_DIVIDEND: u64 = 2;
 pub(crate) struct Places {
     /// Descriptors that the process may have, or `superpoll.max_fd` where that is not known.
     pub(crate) descriptors: u64,
-    /// `superpoll.hot_dividend`.
+    /// `superpoll.hot_dividend`; 1 for Kennel's front, which keeps all descriptors for clients.
     pub(crate) dividend: u64,
     /// `superpoll.max_fd`.
     pub(crate) max_fd: u64,
 }
 
 impl Places {
-    /// The places of a Mongrel2 that Kennel starts: as many as the hard limit of descriptors allows and Mongrel2 can use.
-    pub(crate) fn own() -> Self {
-        let most = OWN_DIVIDEND * Capacity::MAX as u64;
+    /// The places of a server that Kennel starts: as many as the hard limit of descriptors allows and the server can use.
+    pub(crate) fn own(front: Front) -> Self {
+        let dividend = match front {
+            Front::Kennel => 1,
+            Front::Mongrel2 => OWN_DIVIDEND,
+        };
+        let most = dividend * Capacity::MAX as u64;
         let max_fd = getrlimit(Resource::Nofile).maximum.unwrap_or(most).min(most);
-        Self { descriptors: max_fd, dividend: OWN_DIVIDEND, max_fd }
+        Self { descriptors: max_fd, dividend, max_fd }
     }
 
     /// The places of a server of a database. If it runs, its process tells how many descriptors it has: Mongrel2 keeps
@@ -66,6 +71,14 @@ mod tests {
         let ours = getrlimit(Resource::Nofile).current;
         assert_eq!(descriptors_of(std::process::id() as i32), ours);
         assert_eq!(descriptors_of(0), None);
+    }
+
+    #[test]
+    fn kennels_front_keeps_all_descriptors_for_clients() {
+        let places = |front| Places::own(front).capacity().places() as u64;
+        let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        assert_eq!(places(Front::Kennel), hard.min(Capacity::MAX as u64));
+        assert_eq!(places(Front::Mongrel2), (hard / 2).min(Capacity::MAX as u64));
     }
 
     #[test]

@@ -136,7 +136,10 @@ fn what_cannot_be_reached_is_said_with_exit_code_3() {
     let at = folder(&[("app.lua", &script(APP))]);
     let port = Port::free();
     let taken = std::net::TcpListener::bind(port.address()).expect("a port of its own");
-    let run = || command::command(at.path(), ["run", "--listen", &port.address(), "app.lua"]);
+    let run = || {
+        let arguments = ["run", "--front=mongrel2", "--listen", &port.address(), "app.lua"];
+        command::command(at.path(), arguments)
+    };
     expect_error(&command::finish(run(), b""), 3, &[&port.number().to_string(), "taken", "--listen"]);
     drop(taken);
 
@@ -145,7 +148,7 @@ fn what_cannot_be_reached_is_said_with_exit_code_3() {
     expect_error(
         &command::finish(without, b""),
         3,
-        &["mongrel2 is not installed", "apt install mongrel2-core", "--send-spec"],
+        &["mongrel2 is not installed", "apt install mongrel2-core", "--front kennel", "--send-spec"],
     );
 
     // One that is there but does not run.

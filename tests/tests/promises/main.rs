@@ -81,6 +81,8 @@ mod forged;
 mod forms;
 /// Frameworks: Django, FastAPI and Starlette, with their packages from PyPI.
 mod frameworks;
+/// `kennel front` and `--front`: which server is started, and what it does not support.
+mod front;
 /// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.
 mod guard;
 /// Heartbeats: idle connections stay open, dead ones are found.

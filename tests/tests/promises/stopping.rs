@@ -3,6 +3,7 @@ use tests::client::{Client, get};
 use tests::in_each_language;
 use tests::language::{Language, Scripts};
 use tests::process::{self, Signal};
+use tests::server;
 use tests::wait::{self, PATIENCE};
 
 const APP: Scripts<'_> = Scripts {
@@ -186,7 +187,8 @@ fn a_killed_hub_leaves_nobody_behind(language: Language) {
 in_each_language!(a_hub_killed_while_it_starts_leaves_nobody_behind_either);
 fn a_hub_killed_while_it_starts_leaves_nobody_behind_either(language: Language) {
     // Often, since it is a matter of chance which step the kill hits.
-    for wait_for in ["mongrel2 starts", "mongrel2 listens"].repeat(5) {
+    let starts = format!("{} starts", server::front().name_in_log());
+    for wait_for in [starts.as_str(), "mongrel2 listens"].repeat(5) {
         let mut site = language.plan(APP).workers(4).spawn();
         site.log().expect(wait_for);
         process::kill(site.hub());

@@ -1,8 +1,8 @@
 //! How many live connections each Mongrel2 gets from the hub.
 
-use crate::args::Database;
+use crate::args::{Database, Front};
 use crate::config::{Config, Place};
-use crate::mongrel2::capacity::Places;
+use crate::mongrel2::capacity::{OWN_DIVIDEND, Places};
 use crate::mongrel2::existing;
 use handler_core::hub::{Capacity, Limits};
 use serde_json::{Value, json};
@@ -30,6 +30,9 @@ impl Bound {
         let capacity = places.capacity();
         let why = match *live < capacity.live() {
             true => "as `connections` says".to_owned(),
+            false if places.dividend < OWN_DIVIDEND => {
+                format!("{} descriptors, less {} for plain HTTP", capacity.places(), capacity.room())
+            }
             false => format!(
                 "{} descriptors / superpoll.hot_dividend {}, less {} for plain HTTP",
                 places.descriptors.min(places.dividend * Capacity::MAX as u64),
@@ -46,8 +49,13 @@ impl Bound {
     }
 }
 
-/// The bound of each Mongrel2 that was named, or of Kennel's own if none was.
-pub(super) fn bounds(typed: &Database, config: &Config, limits: &Limits) -> anyhow::Result<Vec<Bound>> {
+/// The bound of each Mongrel2 that was named, or of the server that Kennel starts (`front`) if none was.
+pub(super) fn bounds(
+    typed: &Database,
+    front: Front,
+    config: &Config,
+    limits: &Limits,
+) -> anyhow::Result<Vec<Bound>> {
     let in_database = |database: &Database| {
         let Some(path) = &database.mongrel2 else { return Ok(None) };
         let deployment = existing::open(path, database.workdir.as_deref())?;
@@ -68,7 +76,11 @@ pub(super) fn bounds(typed: &Database, config: &Config, limits: &Limits) -> anyh
         }
     }
     if bounds.is_empty() {
-        bounds.push(Bound::new("Kennel's own mongrel2".to_owned(), Some(Places::own()), limits));
+        let name = match front {
+            Front::Kennel => "Kennel's front",
+            Front::Mongrel2 => "Kennel's own mongrel2",
+        };
+        bounds.push(Bound::new(name.to_owned(), Some(Places::own(front)), limits));
     }
     Ok(bounds)
 }

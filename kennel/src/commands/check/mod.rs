@@ -7,7 +7,7 @@ mod sockets;
 
 use crate::apps;
 use crate::apps::site_folder::{self, SiteFolder, Typed};
-use crate::args::CheckAll as Args;
+use crate::args::{CheckAll as Args, Front};
 use crate::config::{Config, Place};
 use crate::exit::{WRONG_INPUT, note};
 use crate::listen::{self, METRICS};
@@ -53,7 +53,7 @@ struct Found {
 }
 
 pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
-    let Args { check: args, database, .. } = all;
+    let Args { check: args, database, front: typed_front, .. } = all;
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let mut found = Found::default();
@@ -74,7 +74,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     let mounted = apps::refuse_shared_mounts(found.loaded.iter().map(|(app, _)| &app.spec));
     found.errors.extend(mounted.err().map(|problem| problem.to_string()));
     let apps: Vec<_> = found.loaded.iter().map(|(app, _)| app.clone()).collect();
-    found.warnings.extend(unused::settings(&apps, &args.python, &config, database.mongrel2.is_some()));
+    let front = typed_front.or(config.front).unwrap_or(Front::DEFAULT);
+    let is_named = database.mongrel2.is_some();
+    found.warnings.extend(unused::settings(&apps, &args.python, &config, front, is_named));
     found.addresses(&config);
 
     let origin = match secret::look(&config.sessions) {
@@ -84,8 +86,9 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let Report { findings, guarded } = mongrel2::check(database, &config, &found.loaded, &limits)?;
-    let bounds = connections::bounds(database, &config, &limits)?;
+    let Report { findings, guarded } =
+        mongrel2::check(database, *typed_front, &config, &found.loaded, &limits)?;
+    let bounds = connections::bounds(database, front, &config, &limits)?;
     let of = |severity| findings.iter().filter(move |f| f.severity == severity).map(Finding::text);
     found.errors.extend(of(Severity::Error));
     found.warnings.extend(of(Severity::Warning));

@@ -5,7 +5,7 @@
 
 use super::app_routes;
 use super::sockets::{self, Seen};
-use crate::args::Database;
+use crate::args::{Database, Front};
 use crate::config::{Config, Place};
 use crate::guard;
 use crate::mongrel2::capacity::{OWN_DIVIDEND, Places};
@@ -78,6 +78,7 @@ impl Finding {
 /// Looks at each Mongrel2 whose database was named, on the command line or else in kennel.toml.
 pub(super) fn check(
     typed: &Database,
+    front: Option<Front>,
     config: &Config,
     apps: &[(App, Registration)],
     limits: &Limits,
@@ -94,7 +95,8 @@ pub(super) fn check(
         }
     }
     let mut report = Report::default();
-    if list.is_empty() && config.mongrel2.is_empty() && config.flow_control == Some(false) {
+    let is_mongrel2 = front.or(config.front).unwrap_or(Front::DEFAULT) == Front::Mongrel2;
+    if list.is_empty() && config.mongrel2.is_empty() && is_mongrel2 && config.flow_control == Some(false) {
         let message = format!("`flow_control` is false in kennel.toml: {CUTS}");
         report.findings.push(Finding { severity: Severity::Warning, name: "no-flow-control", message });
     }
@@ -118,6 +120,7 @@ pub(super) fn check(
         about.limits(limits);
         about.descriptors();
         about.protocol();
+        about.unsupported(front);
         about.routes(apps);
         report.findings.append(&mut about.report.findings);
         report.guarded.append(&mut about.report.guarded);
@@ -506,6 +509,17 @@ impl About<'_> {
                 "json",
                 "headers come as JSON; protocol='tnetstring' is faster and exact for all bytes".to_owned(),
             );
+        }
+    }
+
+    /// What `kennel front` would refuse to start with: an error for who wants to start it, else worth knowing.
+    fn unsupported(&mut self, front: Option<Front>) {
+        for found in mongrel2_front::unsupported(self.server) {
+            match front {
+                Some(Front::Kennel) => self.error("front-unsupported", found.to_string()),
+                Some(Front::Mongrel2) => {}
+                None => self.note("front-unsupported", found.to_string()),
+            }
         }
     }
 
