@@ -232,7 +232,7 @@ fn dev_in_a_network_warns_and_its_address_can_be_opened() {
     folder.write("app.lua", script(r#"app:get("/", function() return "x" end)"#));
     let (kennel, log) = dev_at(&folder, &format!("0.0.0.0:{}", port.number()), &[]);
     let ready = log.expect("ready:");
-    assert!(ready.contains(&format!("http://127.0.0.1:{},", port.number())), "{ready}");
+    assert!(ready.contains(&format!("http://127.0.0.1:{} by ", port.number())), "{ready}");
     assert!(log.expect("kennel dev listens on 0.0.0.0").contains("WARN"));
     stop(kennel);
 }
