@@ -21,7 +21,7 @@ pub(crate) enum Effect {
     AppendUpload(ClientKey, Vec<u8>),
     /// The body is whole. Answered by [`Front::upload_finished`](crate::front::Front::upload_finished).
     FinishUpload(ClientKey),
-    /// Nobody wants the file.
+    /// Remove the file: the upload was aborted.
     RemoveUpload(ClientKey),
     /// Look for a file. Answered by [`Front::file_answer`](crate::front::Front::file_answer).
     File(ClientKey, files::Request),

@@ -50,7 +50,7 @@ impl To<'_> {
         self.write_pairs(ABOUT, &[(b"METHOD", b"JSON")], br#"{"type":"disconnect"}"#)
     }
 
-    /// So many bytes of a reply are written.
+    /// Tells how many bytes of a reply were written.
     pub(crate) fn credits(&self, bytes: u64) -> Vec<u8> {
         let bytes = bytes.to_string();
         let pairs: [(&[u8], &[u8]); 2] = [(b"METHOD", b"JSON"), (b"DOWNLOAD_CREDITS", bytes.as_bytes())];

@@ -79,7 +79,7 @@ impl Output {
         }
     }
 
-    /// So many bytes from the front are written.
+    /// Removes this number of written bytes from the front.
     pub(crate) fn advance(&mut self, mut written: u64) {
         while let Some(piece) = self.pieces.front_mut() {
             let left = match &mut piece.content {

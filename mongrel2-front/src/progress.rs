@@ -18,7 +18,7 @@ enum Now {
     /// Between responses.
     #[default]
     Between,
-    /// So many bytes of the body are missing.
+    /// Bytes of the body that have not been sent.
     Body(u64),
     /// In a body of chunks.
     Chunks(Chunks),

@@ -16,7 +16,7 @@ enum State {
     /// At the line with a chunk's size.
     #[default]
     Size,
-    /// So many bytes of the chunk are missing.
+    /// Bytes of the chunk that have not arrived.
     Data(u64),
     /// Behind a chunk, at its CRLF.
     End,

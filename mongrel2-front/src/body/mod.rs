@@ -8,7 +8,7 @@ use chunks::Chunks;
 /// Takes a body apart.
 #[derive(Debug)]
 pub(crate) enum Decoder {
-    /// So many bytes are missing.
+    /// Bytes that have not arrived.
     Length(u64),
     /// Chunks.
     Chunked(Chunks),

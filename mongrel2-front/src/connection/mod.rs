@@ -27,7 +27,7 @@ use std::time::Instant;
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It used so many bytes, and the next step may follow.
+    /// Bytes that it used. The next step may follow.
     Used(usize),
     /// It waits: for more input, or for something else.
     Waits,

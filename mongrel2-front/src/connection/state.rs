@@ -92,7 +92,7 @@ impl Activity {
     }
 }
 
-/// While something else than input is waited for, so many bytes of input may wait too.
+/// The most bytes of input that a connection keeps while it waits for something else.
 const INPUT_WHILE_WAITING: usize = 64 << 10;
 
 impl Connection {

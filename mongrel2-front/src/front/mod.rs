@@ -93,7 +93,7 @@ impl Front {
         Some(&mut connection.output)
     }
 
-    /// So many bytes of the output were written, and the [`Output`] knows it.
+    /// This number of bytes was written. The caller has told the [`Output`].
     pub(crate) fn written(&mut self, client: ClientKey, bytes: u64, now: Instant) {
         self.with(client, |connection, cx| {
             connection.activity.bytes_out += bytes;

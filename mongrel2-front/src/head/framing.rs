@@ -5,7 +5,7 @@ use super::{Head, Refusal};
 /// The body that follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// So many bytes, often 0.
+    /// Its length in bytes, often 0.
     Length(u64),
     /// Chunks.
     Chunked,

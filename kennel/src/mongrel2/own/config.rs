@@ -36,7 +36,7 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// What fits the paths of CGI scripts, in all the ways in which they can be encoded (an encoded dot never reaches a
-/// folder anyway): their text is nobody's business, whether they are run or not.
+/// folder anyway): clients must not read their source, whether they are run or not.
 const SCRIPTS: [&str; 6] =
     [r"/(cgi\-bin)", r"/(cgi%2[dD]bin)", r"/(.*\.cgi)", r"/(.*\.%)", r"/(.*\.c%)", r"/(.*\.cg%)"];
 
