@@ -366,7 +366,7 @@ fn main() {
     }
     world.rest();
     let each = (ALLOCATED.load(Ordering::Relaxed) - before) as f64 / held as f64;
-    judge("memory of an idle connection in one of four rooms", each, 400.0, "bytes");
+    judge("memory of an idle connection in one of four rooms", each, 410.0, "bytes");
     let most = world.conns.clone();
     for (n, room) in [&b"a"[..], b"b", b"c", b"d"].into_iter().enumerate() {
         for part in most.chunks(1000) {
