@@ -26,6 +26,8 @@ pub(crate) struct Output {
     pieces: VecDeque<Piece>,
     /// Bytes that wait, without those in files.
     queued: u64,
+    /// How many of the pieces are parts of files.
+    files: usize,
     /// Replies that were written since the last [`take_credits`](Self::take_credits).
     credits: Vec<(HandlerId, u64)>,
 }
@@ -42,6 +44,7 @@ impl Output {
     /// Adds a part of a file.
     pub(crate) fn push_file(&mut self, file: Arc<File>, offset: u64, length: u64) {
         if length > 0 {
+            self.files += 1;
             self.pieces
                 .push_back(Piece { content: Content::File { file, offset, left: length }, credit: None });
         }
@@ -60,6 +63,11 @@ impl Output {
     /// Pieces that wait: a reply each.
     pub(crate) fn len(&self) -> usize {
         self.pieces.len()
+    }
+
+    /// Whether a part of a file waits.
+    pub(crate) fn has_file(&self) -> bool {
+        self.files > 0
     }
 
     /// The bytes in front of the first part of a file. Returns how many slices they are.
@@ -102,6 +110,7 @@ impl Output {
                 return;
             }
             let piece = self.pieces.pop_front().expect("the front was just looked at");
+            self.files -= usize::from(matches!(piece.content, Content::File { .. }));
             self.credits.extend(piece.credit);
         }
     }
@@ -149,11 +158,12 @@ mod tests {
         output.push(b"head"[..].into(), None);
         output.push_file(file, 10, 100);
         output.push(b"tail"[..].into(), None);
-        assert_eq!(front(&output), b"head");
+        assert_eq!((front(&output), output.has_file()), (b"head".to_vec(), true));
         output.advance(4 + 30);
         assert_eq!(output.file().map(|(_, offset, left)| (offset, left)), Some((40, 70)));
         assert_eq!(front(&output), b"");
         output.advance(70);
-        assert_eq!((output.file().is_none(), front(&output)), (true, b"tail".to_vec()));
+        assert_eq!((output.has_file(), output.file().is_none()), (false, true));
+        assert_eq!(front(&output), b"tail");
     }
 }
