@@ -21,13 +21,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let tls = args.tls.clone().map(|files| (files.certificate, files.key));
     let options = Options { config: args.config.clone(), server: Some(server.uuid.clone()), tls };
-    // Dropped at the end, which writes what waits.
+    // The log has threads, and only a process with one thread can become another user. Dropped at the end, it writes
+    // what waits.
+    let started = serve::start(&options).map_err(in_words)?;
     let (_log, _) = log::start(args.log_format, args.log_level, Limits::default().log_queue)?;
-    serve::run(&options).map_err(|problem| match problem {
+    started.run().map_err(in_words)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_words(problem: ServeError) -> anyhow::Error {
+    match problem {
         ServeError::Choice(_) | ServeError::Configuration(_) => wrong_input(problem.to_string()),
         problem => unreachable(problem),
-    })?;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// The server with this uuid or name, or the only one. A uuid wins, as Mongrel2 takes nothing else.

@@ -110,7 +110,7 @@ fn judge(server: &Server, pid_file: PathBuf) -> Process {
         return Process::Stale { pid_file, why: Stale::Gone { pid } };
     }
     match fs::read(format!("/proc/{pid}/cmdline")) {
-        Ok(line) if !is_server(pid, &line, &server.uuid) => {
+        Ok(line) if !is_server(pid, &line, server) => {
             let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
             Process::Stale { pid_file, why: Stale::Other { pid, command: words.join(" ").trim().to_owned() } }
         }
@@ -119,14 +119,33 @@ fn judge(server: &Server, pid_file: PathBuf) -> Process {
     }
 }
 
-/// Whether a process is this server: a mongrel2 with its uuid among the arguments.
-fn is_server(pid: i32, command_line: &[u8], uuid: &str) -> bool {
-    let mut words = command_line.split(|byte| *byte == 0);
+/// Whether a process is this server: a mongrel2 with its uuid among the arguments, or `kennel front`.
+fn is_server(pid: i32, command_line: &[u8], server: &Server) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     let program = words.next().unwrap_or_default();
     let program = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    (program.starts_with(b"mongrel2") || name.starts_with(b"mongrel2"))
-        && words.any(|word| word == uuid.as_bytes())
+    if program.starts_with(b"mongrel2") || name.starts_with(b"mongrel2") {
+        return words.any(|word| word == server.uuid.as_bytes());
+    }
+    words.next() == Some(b"front") && is_front_of(words, server)
+}
+
+/// Whether these arguments of `kennel front` choose the server: by its uuid, by its name, or by not choosing, since it is
+/// the only one then.
+fn is_front_of<'a>(words: impl Iterator<Item = &'a [u8]>, server: &Server) -> bool {
+    let mut chosen = Vec::new();
+    let mut is_value = false;
+    for word in words {
+        let is_option = word.starts_with(b"-");
+        if !is_option && !is_value {
+            chosen.push(word);
+        }
+        is_value = is_option && !word.contains(&b'=');
+    }
+    // The first is the database.
+    let mut chosen = chosen.into_iter().skip(1);
+    chosen.next().is_none_or(|word| word == server.uuid.as_bytes() || word == server.name.as_bytes())
 }
 
 fn is_zombie(pid: i32) -> bool {
@@ -201,8 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_a_mongrel2_with_its_uuid() {
-        let is = |line: &[u8]| is_server(0, line, "main");
+    fn a_server_is_a_mongrel2_or_a_front_with_its_uuid() {
+        let server = Server { uuid: "main".into(), name: "web".into(), ..Server::default() };
+        let is = |line: &[u8]| is_server(0, line, &server);
+        assert!(is(b"kennel\0front\0config.sqlite\0"));
+        assert!(is(b"/usr/bin/kennel\0front\0config.sqlite\0web\0"));
+        assert!(is(b"kennel\0front\0--log-level\0debug\0--tls=a,b\0config.sqlite\0main\0"));
+        assert!(!is(b"kennel\0front\0config.sqlite\0other\0"));
+        assert!(!is(b"kennel\0run\0front\0main\0"));
         assert!(is(b"mongrel2\0config.sqlite\0main\0"));
         assert!(is(b"/usr/local/bin/mongrel2\0/etc/config.sqlite\0main\0"));
         assert!(!is(b"mongrel2\0config.sqlite\0other\0"));

@@ -76,7 +76,9 @@ fn tables_are_those_of_mongrel2() {
         ),
         (
             "28:6:status,15:4:what,5:tasks,}]",
-            "62:7:headers,38:2:id,6:system,4:name,5:state,6:status,]4:rows,0:]}",
+            "167:7:headers,38:2:id,6:system,4:name,5:state,6:status,]4:rows,103:\
+             47:1:1#4:true!6:server,16:one loop for all,4:runs,]\
+             48:1:2#4:true!7:control,16:one loop for all,4:runs,]]}",
         ),
         ("21:4:kill,10:2:id,2:58#}]", "40:7:headers,9:6:status,]4:rows,8:5:2:OK,]]}"),
         (
@@ -190,7 +192,8 @@ fn our_own_client_reads_every_answer() {
     let rows = control.status_net().unwrap();
     assert_eq!((rows[0].id, rows[0].kind, rows[0].bytes_read), (Some(58), ConnectionKind::Http, 29));
     assert_eq!((rows[1].id, rows[1].kind), (None, ConnectionKind::New));
-    assert_eq!(control.status_tasks().unwrap(), []);
+    let tasks = control.status_tasks().unwrap();
+    assert_eq!(tasks.iter().map(|task| &*task.name).collect::<Vec<_>>(), ["server", "control"]);
     control.kill(58).unwrap();
     let again = control.kill(58).unwrap_err();
     assert!(

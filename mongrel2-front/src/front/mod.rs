@@ -187,11 +187,15 @@ impl Front {
     }
 
     /// The clients, for the control port.
-    pub(crate) fn connections(&self, now: Instant) -> impl Iterator<Item = ConnectionRow> {
+    pub(crate) fn connections(
+        &self,
+        now: Instant,
+        descriptor: impl Fn(ClientKey) -> i64,
+    ) -> impl Iterator<Item = ConnectionRow> {
         let since = move |then: Instant| now.saturating_duration_since(then).as_secs();
-        self.clients.values().map(move |connection| ConnectionRow {
+        self.clients.iter().map(move |(client, connection)| ConnectionRow {
             id: connection.id.map_or(-1, i64::from),
-            fd: 0,
+            fd: descriptor(client),
             kind: connection.kind(),
             last_ping: since(connection.activity.heard),
             last_read: since(connection.activity.read),

@@ -6,6 +6,7 @@ use super::transport::Transport;
 use crate::ids::ClientKey;
 use slotmap::{Key, KeyData, SecondaryMap, SlotMap};
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 slotmap::new_key_type! {
@@ -118,6 +119,12 @@ impl Clients {
     #[inline]
     pub(super) fn socket_of(&self, client: ClientKey) -> Option<SocketKey> {
         self.by_client.get(client).copied()
+    }
+
+    /// The number of a connection's descriptor, for operators; -1: its socket is closed.
+    pub(super) fn descriptor(&self, client: ClientKey) -> i64 {
+        let client = self.socket_of(client).and_then(|key| self.sockets.get(key));
+        client.map_or(-1, |client| client.transport.as_fd().as_raw_fd().into())
     }
 
     /// The descriptor closes with it.

@@ -8,7 +8,7 @@
 //! * `temp_store`, `uploads`: files of bodies.
 //! * `passage`, `secure`, `transport`, `clients`: what reads and writes come to, sockets with TLS, sockets of both kinds, and all
 //!   of them by key.
-//! * `signals`: SIGHUP, SIGTERM and SIGINT.
+//! * `signals`, `supervisor`: SIGHUP, SIGTERM and SIGINT, and what systemd is told.
 //! * `server`: the loop; `start` is how it comes to run, `traffic` what it does with clients' sockets, `orders` what it
 //!   does for operators.
 
@@ -23,6 +23,7 @@ mod secure;
 mod server;
 mod signals;
 mod start;
+mod supervisor;
 mod temp_store;
 #[cfg(test)]
 mod tests;
@@ -93,11 +94,27 @@ in_words! {
     crate::process::privileges::PrivilegeError => Process,
 }
 
-/// Serves until SIGTERM or SIGINT ends it. SIGHUP reads the configuration again.
+/// A server that listens, and serves nobody yet.
+#[derive(Debug)]
+pub struct Started(Server);
+
+/// Listens, enters the chroot and becomes its owner. The process must have one thread: threads that are started
+/// afterwards have the owner's rights.
 ///
 /// # Errors
 ///
 /// [`ServeError`] when the configuration or the system do not allow it.
-pub fn run(options: &Options) -> Result<(), ServeError> {
-    Server::start(options, Signals::register()?)?.run()
+pub fn start(options: &Options) -> Result<Started, ServeError> {
+    Ok(Started(Server::start(options, Signals::register()?)?))
+}
+
+impl Started {
+    /// Serves until SIGTERM or SIGINT ends it. SIGHUP reads the configuration again.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::System`] when the system refuses to wait for events.
+    pub fn run(self) -> Result<(), ServeError> {
+        self.0.run()
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::ServeError;
 use super::choice::Choice;
+use super::clients::Clients;
 use super::server::Server;
 use super::start::temp_store;
 use crate::control::{self, ConnectionRow, Order, Running};
@@ -16,7 +17,7 @@ impl Server {
     /// Reads the configuration again and opens log files again. What does not load changes nothing.
     pub(super) fn reload(&mut self) {
         if let Ok(time) = NotifyState::monotonic_usec_now() {
-            let _ = sd_notify::notify(&[NotifyState::Reloading, time]);
+            self.supervisor.tell(&[NotifyState::Reloading, time]);
         }
         match self.load() {
             Ok(()) => info!("configuration was read again"),
@@ -26,7 +27,7 @@ impl Server {
             error!("access log was not opened again, the old file stays in use: {problem}");
         }
         self.reload_certificates();
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        self.supervisor.tell(&[NotifyState::Ready]);
     }
 
     /// Loads certificates again. Those of before stay when that fails.
@@ -60,12 +61,12 @@ impl Server {
     /// Answers what is asked at the control port. Returns what the server is to do.
     pub(super) fn service_control(&mut self, token: u64, now: Instant) -> Vec<Order> {
         let Some(control) = &mut self.control else { return Vec::new() };
-        let (front, poller) = (&mut self.front, &self.poller);
+        let (front, clients, poller) = (&mut self.front, &self.clients, &self.poller);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let site = front.site().clone();
         let mut orders = Vec::new();
         control.service(poller, token, now, |request| {
-            let mut running = Facts { front, server: site.server(), now };
+            let mut running = Facts { front, clients, server: site.server(), now };
             let (answer, order) = control::answer(request, &mut running, unix.cast_signed());
             orders.extend(order);
             answer
@@ -77,6 +78,7 @@ impl Server {
 /// The server as the control port sees it.
 struct Facts<'a> {
     front: &'a mut Front,
+    clients: &'a Clients,
     server: &'a model::Server,
     now: Instant,
 }
@@ -87,7 +89,7 @@ impl Running for Facts<'_> {
     }
 
     fn connections(&self) -> Vec<ConnectionRow> {
-        self.front.connections(self.now).collect()
+        self.front.connections(self.now, |client| self.clients.descriptor(client)).collect()
     }
 
     fn kill(&mut self, id: u32) -> bool {

@@ -8,6 +8,7 @@ use super::clients::{Clients, SocketKey};
 use super::descriptors::Descriptors;
 use super::listener::Listener;
 use super::signals::{self, Signals};
+use super::supervisor::Supervisor;
 use super::uploads::{Done, Uploads};
 use super::{Options, ServeError};
 use crate::control::Order;
@@ -22,6 +23,7 @@ use crate::tls::Certificates;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use sd_notify::NotifyState;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -67,6 +69,9 @@ pub(super) struct Server {
     /// When lines that wait are written.
     pub(super) log_due: Option<Instant>,
     pub(super) pid_file: Option<PidFile>,
+    pub(super) supervisor: Supervisor,
+    /// What the start has to say. The log begins behind it.
+    pub(super) notices: Vec<String>,
     /// Where relative paths of folders begin.
     pub(super) root: PathBuf,
     pub(super) buffer: Vec<u8>,
@@ -88,8 +93,13 @@ pub(super) struct Stop {
 impl Server {
     /// Serves until it is told to stop.
     pub(super) fn run(mut self) -> Result<(), ServeError> {
-        // Without systemd there is nothing to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        for notice in std::mem::take(&mut self.notices) {
+            warn!("{notice}");
+        }
+        for listener in &self.listeners {
+            info!("listens at {}", listener.describe());
+        }
+        self.supervisor.tell(&[NotifyState::Ready]);
         let mut events = Vec::with_capacity(EVENTS);
         let mut now = Instant::now();
         loop {
@@ -306,7 +316,7 @@ impl Server {
             return;
         }
         info!("stops");
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.supervisor.tell(&[NotifyState::Stopping]);
         self.listeners.clear();
         self.front.stop();
         self.stop = Some(Stop { deadline: now + STOP_TIME, is_done: false });

@@ -7,6 +7,7 @@ use super::descriptors::{self, Descriptors};
 use super::listener::Listener;
 use super::server::{self, Server};
 use super::signals::Signals;
+use super::supervisor::Supervisor;
 use super::temp_store::TempStore;
 use super::uploads::Uploads;
 use super::{Options, ServeError};
@@ -24,7 +25,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tracing::{info, warn};
 
 /// The control port's address when the configuration names none.
 const CONTROL_PORT: &str = "ipc://run/control";
@@ -50,6 +50,8 @@ impl Server {
         let keepalive = is_on(config, "net.tcp_keepalive");
         let listeners = Listener::bind_all(&server.bind_addr, server.port, keepalive)?;
 
+        let supervisor = Supervisor::from_environment();
+        let inside = inside(&options.config, &server.chroot);
         let chroot = Some(Path::new(&server.chroot));
         let ground = privileges::enter(chroot)?;
         let root = root(&ground);
@@ -62,7 +64,9 @@ impl Server {
         if let Some(pid_file) = &mut pid_file {
             pid_file.is_now_at(ground.path(&server.pid_file));
         }
+        let mut options = options.clone();
         if let Ground::Chrooted(owner) = &ground {
+            options.config = inside.unwrap_or(options.config);
             if let Some(certificates) = &certificates {
                 certificates.enter_chroot();
             }
@@ -73,18 +77,17 @@ impl Server {
 
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let handlers = HandlerSockets::bind(site.handlers(), &poller, server::HANDLERS)?;
-        let control = bind_control(config, server, &poller)?;
+        let (control, without_control) = bind_control(config, server, &poller)?;
         let uploads = Uploads::new(store)?;
         watch(&poller, &signals.stop, server::STOP)?;
         watch(&poller, &signals.reload, server::RELOAD)?;
         watch(&poller, &uploads, server::UPLOADS)?;
         for (token, listener) in (server::LISTENERS..).zip(&listeners) {
             watch(&poller, listener, token)?;
-            info!("listens at {}", listener.describe());
         }
         let congested = vec![false; site.handlers().len()];
         Ok(Self {
-            options: options.clone(),
+            options,
             poller,
             signals,
             listeners,
@@ -101,6 +104,8 @@ impl Server {
             access_log,
             log_due: None,
             pid_file,
+            supervisor,
+            notices: without_control.into_iter().collect(),
             root,
             buffer: vec![0; READ_SIZE],
             ready: Vec::new(),
@@ -139,21 +144,24 @@ fn outside(server: &model::Server, path: &str) -> PathBuf {
     }
 }
 
-/// The control port. Without one in the configuration it is at Mongrel2's place, if that can be.
+/// The configuration's place as it is seen from inside the chroot; `None`: it is outside.
+fn inside(config: &Path, chroot: &str) -> Option<PathBuf> {
+    let (config, chroot) = (config.canonicalize().ok()?, Path::new(chroot).canonicalize().ok()?);
+    Some(Path::new("/").join(config.strip_prefix(chroot).ok()?))
+}
+
+/// The control port, or why there is none. Without one in the configuration it is at Mongrel2's place, if that can be.
 fn bind_control(
     config: &Config,
     server: &model::Server,
     poller: &OwnedFd,
-) -> Result<Option<ControlSocket>, ServeError> {
+) -> Result<(Option<ControlSocket>, Option<String>), ServeError> {
     let own = Some(&*server.control_port).filter(|address| !address.is_empty());
     match own.or_else(|| config.setting("control_port").filter(|address| !address.is_empty())) {
-        Some(address) => Ok(Some(ControlSocket::bind(address, poller, server::CONTROL)?)),
+        Some(address) => Ok((Some(ControlSocket::bind(address, poller, server::CONTROL)?), None)),
         None => match ControlSocket::bind(CONTROL_PORT, poller, server::CONTROL) {
-            Ok(control) => Ok(Some(control)),
-            Err(problem) => {
-                warn!("the server runs without a control port: {problem}");
-                Ok(None)
-            }
+            Ok(control) => Ok((Some(control), None)),
+            Err(problem) => Ok((None, Some(format!("the server runs without a control port: {problem}")))),
         },
     }
 }

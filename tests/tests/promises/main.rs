@@ -83,6 +83,8 @@ mod forms;
 mod frameworks;
 /// `kennel front` and `--front`: which server is started, and what it does not support.
 mod front;
+/// `kennel front` as a process: its chroot and its user.
+mod front_process;
 /// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.
 mod guard;
 /// Heartbeats: idle connections stay open, dead ones are found.
