@@ -29,6 +29,8 @@ pub(super) const STOP_TIME: Duration = Duration::from_secs(10);
 /// Bytes of messages that may wait for a handler before clients must wait, and when they may send again.
 pub(super) const HANDLER_QUEUE: usize = 16 << 20;
 pub(super) const HANDLER_QUEUE_LOW: usize = 4 << 20;
+/// Bytes of a client's body that may wait for the disk before the client has to wait, too.
+pub(super) const UPLOAD_QUEUE: usize = 1 << 20;
 /// How long a stopping server waits for clients to read the last bytes once every response is written.
 pub(super) const STOP_LINGER: Duration = Duration::from_secs(1);
 /// How long lines of the access log may wait to be written.

@@ -241,8 +241,12 @@ impl Server {
                     }
                     self.front.upload_created(client, result, now);
                 }
-                Done::Appended(Ok(())) => {}
-                Done::Appended(Err(problem)) => {
+                Done::Appended(_) => {
+                    if let Some(key) = self.clients.socket_of(client) {
+                        self.queue(key);
+                    }
+                }
+                Done::Failed(problem) => {
                     warn!("cannot write the file of an upload: {problem}");
                     self.front.upload_failed(client, problem, now);
                 }

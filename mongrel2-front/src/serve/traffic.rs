@@ -156,8 +156,8 @@ impl Server {
                     }
                 },
             };
-            if !self.front.wants_input(id) {
-                // `is_readable` stays, for when it does.
+            if !self.front.wants_input(id) || self.uploads.is_full(id) {
+                // `is_readable` stays, for when it is to be read again.
                 if client.has_hung_up {
                     self.lose(key);
                 }

@@ -1,6 +1,7 @@
 //! Files of uploads. A disk may take longer than the loop may wait, so a thread writes them, one step after the other: a
 //! file is not removed before what was to be written to it.
 
+use super::bounds::UPLOAD_QUEUE;
 use super::temp_store::TempStore;
 use crate::ids::ClientKey;
 use rustix::event::{EventfdFlags, eventfd};
@@ -18,7 +19,10 @@ use tracing::warn;
 pub(super) enum Done {
     /// The file is there, under this name.
     Created(io::Result<String>),
-    Appended(io::Result<()>),
+    /// So many bytes are in the file.
+    Appended(usize),
+    /// Bytes cannot be added.
+    Failed(io::Error),
     Finished(io::Result<()>),
 }
 
@@ -37,6 +41,8 @@ enum Step {
 pub(super) struct Uploads {
     store: Option<TempStore>,
     thread: Option<Thread>,
+    /// Bytes that the disk has not taken yet, by client.
+    waiting: HashMap<ClientKey, usize>,
     /// Readable when a step was done.
     wake: Arc<OwnedFd>,
 }
@@ -51,7 +57,7 @@ struct Thread {
 impl Uploads {
     pub(super) fn new(store: Option<TempStore>) -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { store, thread: None, wake: Arc::new(wake) })
+        Ok(Self { store, thread: None, waiting: HashMap::new(), wake: Arc::new(wake) })
     }
 
     /// Where the next files are made.
@@ -67,7 +73,13 @@ impl Uploads {
 
     /// Appends to the client's file, soon.
     pub(super) fn append(&mut self, client: ClientKey, bytes: Vec<u8>) {
+        *self.waiting.entry(client).or_default() += bytes.len();
         self.give(client, Step::Append(bytes));
+    }
+
+    /// Whether so much of the client's body waits for the disk that the client has to wait, too.
+    pub(super) fn is_full(&self, client: ClientKey) -> bool {
+        !self.waiting.is_empty() && self.waiting.get(&client).is_some_and(|bytes| *bytes >= UPLOAD_QUEUE)
     }
 
     /// The client's file is whole.
@@ -98,9 +110,23 @@ impl Uploads {
     }
 
     /// What was done since the last time.
-    pub(super) fn take_done(&self) -> Vec<(ClientKey, Done)> {
+    pub(super) fn take_done(&mut self) -> Vec<(ClientKey, Done)> {
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
-        self.thread.iter().flat_map(|thread| thread.done.try_iter()).collect()
+        let all: Vec<_> = self.thread.iter().flat_map(|thread| thread.done.try_iter()).collect();
+        for (client, done) in &all {
+            let written = match done {
+                Done::Appended(bytes) => *bytes,
+                Done::Failed(_) => usize::MAX,
+                Done::Created(_) | Done::Finished(_) => continue,
+            };
+            if let Some(waiting) = self.waiting.get_mut(client) {
+                *waiting = waiting.saturating_sub(written);
+                if *waiting == 0 {
+                    self.waiting.remove(client);
+                }
+            }
+        }
+        all
     }
 }
 
@@ -123,6 +149,8 @@ impl Drop for Uploads {
 struct Upload {
     name: String,
     file: Option<File>,
+    /// Not all could be written.
+    has_failed: bool,
 }
 
 fn work(steps: &Receiver<(ClientKey, Step)>, done: &Sender<(ClientKey, Done)>, wake: &OwnedFd) {
@@ -130,7 +158,10 @@ fn work(steps: &Receiver<(ClientKey, Step)>, done: &Sender<(ClientKey, Done)>, w
     for (client, step) in steps {
         let result = match step {
             Step::Create(store) => Done::Created(create(&mut uploads, client, store.as_ref())),
-            Step::Append(bytes) => Done::Appended(append(&mut uploads, client, &bytes)),
+            Step::Append(bytes) => match append(&mut uploads, client, &bytes) {
+                Ok(()) => Done::Appended(bytes.len()),
+                Err(problem) => Done::Failed(problem),
+            },
             Step::Finish => Done::Finished(finish(&mut uploads, client)),
             Step::Remove => {
                 uploads.remove(&client).iter().for_each(remove);
@@ -156,18 +187,22 @@ fn create(
     let store =
         store.ok_or_else(|| io::Error::new(ErrorKind::Unsupported, "`upload.temp_store` is not set"))?;
     let (name, file) = store.create()?;
-    uploads.insert(client, Upload { name: name.clone(), file: Some(file) });
+    uploads.insert(client, Upload { name: name.clone(), file: Some(file), has_failed: false });
     Ok(name)
 }
 
+/// What comes behind a failure, or for a file that is removed, is of no use and counts as written.
 fn append(uploads: &mut HashMap<ClientKey, Upload>, client: ClientKey, bytes: &[u8]) -> io::Result<()> {
-    let file = uploads.get_mut(&client).and_then(|upload| upload.file.as_mut()).ok_or(ErrorKind::NotFound)?;
-    file.write_all(bytes)
+    let Some(upload) = uploads.get_mut(&client) else { return Ok(()) };
+    let Some(file) = upload.file.as_mut().filter(|_| !upload.has_failed) else { return Ok(()) };
+    let written = file.write_all(bytes);
+    upload.has_failed = written.is_err();
+    written
 }
 
 /// Closing may tell of an error, too, but the file's length is known by now: nothing is synced, as Mongrel2 does it.
 fn finish(uploads: &mut HashMap<ClientKey, Upload>, client: ClientKey) -> io::Result<()> {
-    let upload = uploads.get_mut(&client).ok_or(ErrorKind::NotFound)?;
+    let upload = uploads.get_mut(&client).filter(|upload| !upload.has_failed).ok_or(ErrorKind::NotFound)?;
     upload.file.take().map(drop).ok_or_else(|| ErrorKind::NotFound.into())
 }
 
@@ -202,7 +237,7 @@ mod tests {
             Self { folder, uploads: Uploads::new(Some(store)).unwrap(), clients: SlotMap::with_key() }
         }
 
-        fn next(&self) -> Done {
+        fn next(&mut self) -> Done {
             let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
             let ready = poll(&mut [PollFd::new(&self.uploads, PollFlags::IN)], Some(&patience)).unwrap();
             assert_eq!(ready, 1);
@@ -223,9 +258,22 @@ mod tests {
         fn append(&mut self, client: ClientKey, bytes: &[u8]) -> io::Result<()> {
             self.uploads.append(client, bytes.to_vec());
             match self.next() {
-                Done::Appended(result) => result,
+                Done::Appended(size) if size == bytes.len() => Ok(()),
+                Done::Failed(problem) => Err(problem),
                 other => panic!("{other:?}"),
             }
+        }
+
+        /// Takes this many appends that were done, and finishes the file.
+        fn finish_behind(&mut self, appends: usize, client: ClientKey) {
+            self.uploads.finish(client);
+            let mut done = Vec::new();
+            while done.len() <= appends {
+                let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+                poll(&mut [PollFd::new(&self.uploads, PollFlags::IN)], Some(&patience)).unwrap();
+                done.extend(self.uploads.take_done());
+            }
+            assert!(matches!(done.last(), Some((_, Done::Finished(Ok(()))))));
         }
 
         fn finish(&mut self, client: ClientKey) {
@@ -255,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn a_client_waits_while_too_much_of_its_body_waits_for_the_disk() {
+        let mut bench = Bench::new("slow");
+        let (client, name) = bench.create();
+        let other = bench.clients.insert(());
+        bench.uploads.append(client, vec![b'x'; UPLOAD_QUEUE - 1]);
+        assert!(!bench.uploads.is_full(client));
+        bench.uploads.append(client, b"y".to_vec());
+        assert!(bench.uploads.is_full(client) && !bench.uploads.is_full(other));
+        bench.finish_behind(2, client);
+        assert!(!bench.uploads.is_full(client));
+        assert_eq!(std::fs::metadata(name).unwrap().len(), UPLOAD_QUEUE as u64);
+    }
+
+    #[test]
     fn a_file_is_removed_whether_it_is_whole_or_not() {
         let mut bench = Bench::new("removed");
         let (half, first) = bench.create();
@@ -264,7 +326,7 @@ mod tests {
         bench.finish(whole);
         bench.uploads.remove(whole);
         // One step after the other: this one is behind those.
-        assert!(bench.append(half, b"def").is_err());
+        bench.append(half, b"def").unwrap();
         assert!(!PathBuf::from(first).exists() && !PathBuf::from(second).exists());
     }
 

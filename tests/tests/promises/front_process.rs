@@ -1,8 +1,9 @@
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, store};
 use std::os::unix::fs::{chown, symlink};
-use std::process::{Child, Stdio};
-use tests::client::Client;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use tests::client::{Client, request};
 use tests::command;
 use tests::folder::Folder;
 use tests::log::Log;
@@ -38,6 +39,10 @@ impl Jail {
 
     /// Writes the configuration, with the pages at this route.
     fn configure(&self, pages: &str) {
+        self.write(pages, &[]);
+    }
+
+    fn write(&self, pages: &str, settings: &[(&str, &str)]) {
         let jail = self.folder.path().join("jail");
         let handler = Handler {
             send_spec: "ipc://run/requests".into(),
@@ -62,7 +67,8 @@ impl Jail {
             hosts: vec![Host::new("localhost", routes)],
             ..Server::default()
         };
-        let config = Config { servers: vec![server], mimetypes: mimetypes::defaults(), ..Config::default() };
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let config = Config { servers: vec![server], settings, mimetypes: mimetypes::defaults() };
         let _ = std::fs::remove_file(jail.join("config.sqlite"));
         store::write(&config, &jail.join("config.sqlite")).expect("a configuration that can be written");
     }
@@ -134,4 +140,55 @@ fn as_root_the_front_enters_its_chroot_and_becomes_its_owner() {
         let lines = std::fs::read_to_string(jail.folder.path().join("jail/logs/access.log"));
         lines.is_ok_and(|lines| lines.contains("/other/"))
     });
+}
+
+/// A file system of 1 MiB; gone with the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`: this user may not mount.
+    fn mount(at: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&at).expect("a folder");
+        let options = format!("size=1m,mode=700,uid={NOBODY}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "kennel-test"]).arg(&at).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// Skipped by those who may not mount a file system.
+#[test]
+fn an_upload_for_which_the_disk_has_no_room_is_refused_and_the_next_one_is_served() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let jail = Jail::new();
+    let Some(disk) = SmallDisk::mount(jail.folder.path().join("jail/uploads")) else { return };
+    jail.write("/pages/", &[("upload.temp_store", "/uploads/body.XXXXXX")]);
+    let (_front, log) = jail.kennel(&["front", "jail/config.sqlite"]);
+    log.expect("listens at");
+    let app = r#"app:post("/", function(req) return tostring(req.body_size or #req.body) end)"#;
+    jail.folder.write("app.lua", script(app));
+    let (_hub, hub_log) = jail.kennel(&["run", "--mongrel2=jail/config.sqlite", "app.lua"]);
+    hub_log.expect("ready:");
+
+    let post = |size: usize| {
+        let mut client = Client::connect(jail.port.number());
+        let _ = client.try_send(request("POST", "/", &[], &vec![b'x'; size]));
+        client.read()
+    };
+    assert_eq!(post(500_000).status, 200);
+    let refused = post(3_000_000);
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    log.expect("cannot write the file of an upload: No space left on device");
+    wait::until("the disk is empty again", || {
+        std::fs::read_dir(&disk.0).is_ok_and(|files| files.count() == 0)
+    });
+    assert_eq!(post(500_000).status, 200);
 }
