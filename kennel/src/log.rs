@@ -12,6 +12,7 @@ use crate::args::{LogFormat, LogLevel};
 use crate::exit::takes_colours;
 use anyhow::Context;
 use intake::Intake;
+use mongrel2_front::serve::ErrorLog;
 use queue::LogQueue;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,8 +80,14 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Sets logging up; called once. `bound`: the most bytes of lines that wait to be written.
-pub(crate) fn start(format: LogFormat, level: LogLevel, bound: usize) -> anyhow::Result<(Log, SetLevel)> {
+/// Sets logging up; called once. `bound`: the most bytes of lines that wait to be written. Warnings and errors go to `errors`,
+/// too.
+pub(crate) fn start(
+    format: LogFormat,
+    level: LogLevel,
+    bound: usize,
+    errors: Option<ErrorLog>,
+) -> anyhow::Result<(Log, SetLevel)> {
     let colours = takes_colours(io::stderr().is_terminal());
     let target = io::stderr().as_fd().try_clone_to_owned().context("cannot log to standard error")?;
     let dropped = Arc::default();
@@ -97,8 +104,20 @@ pub(crate) fn start(format: LogFormat, level: LogLevel, bound: usize) -> anyhow:
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
         LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
     };
+    let errors = errors.map(|file| {
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || file.clone())
+            .log_internal_errors(false)
+            .with_ansi(false)
+            .with_target(false);
+        let layer = match format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+            LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
+        };
+        layer.with_filter(LevelFilter::WARN)
+    });
     let (level, handle) = reload::Layer::new(filter(level));
-    tracing_subscriber::registry().with(level).with(layer).init();
+    tracing_subscriber::registry().with(level).with(layer).with(errors).init();
     // It fails only when nothing is logged any more.
     let set_level = Box::new(move |level| drop(handle.reload(filter(level))));
 

@@ -24,7 +24,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // The log has threads, and only a process with one thread can become another user. Dropped at the end, it writes
     // what waits.
     let started = serve::start(&options).map_err(in_words)?;
-    let (_log, _) = log::start(args.log_format, args.log_level, Limits::default().log_queue)?;
+    let bound = Limits::default().log_queue;
+    let (_log, _) = log::start(args.log_format, args.log_level, bound, started.error_log())?;
     started.run().map_err(in_words)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
         apps.iter_mut().for_each(|app| app.sharing.affinity = Some(affinity.clone()));
     }
     // The last to be dropped: what the others say at their end is written, too.
-    let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
+    let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue, None)?;
     site.iter().for_each(SiteFolder::warn);
     let typed = &args.addresses;
     let overridden =

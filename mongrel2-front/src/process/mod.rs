@@ -5,6 +5,7 @@
 //! exists.
 
 pub(crate) mod access_log;
+pub(crate) mod error_log;
 pub(crate) mod log_file;
 pub(crate) mod pid_file;
 pub(crate) mod privileges;

@@ -31,6 +31,7 @@ mod traffic;
 mod transport;
 mod uploads;
 
+pub use crate::process::error_log::ErrorLog;
 pub use choice::ChoiceError;
 pub use listener::ListenError;
 
@@ -109,6 +110,11 @@ pub fn start(options: &Options) -> Result<Started, ServeError> {
 }
 
 impl Started {
+    /// The file for warnings and errors that the configuration names; none: it names none.
+    pub fn error_log(&self) -> Option<ErrorLog> {
+        self.0.error_log.clone()
+    }
+
     /// Serves until SIGTERM or SIGINT ends it. SIGHUP reads the configuration again.
     ///
     /// # Errors

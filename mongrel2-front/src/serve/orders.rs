@@ -7,6 +7,7 @@ use super::server::Server;
 use super::start::temp_store;
 use crate::control::{self, ConnectionRow, Order, Running};
 use crate::front::Front;
+use crate::process::error_log::ErrorLog;
 use crate::site::Site;
 use mongrel2_conf::model;
 use sd_notify::NotifyState;
@@ -25,6 +26,9 @@ impl Server {
         }
         if let Err(problem) = self.access_log.reopen() {
             error!("access log was not opened again, the old file stays in use: {problem}");
+        }
+        if let Some(Err(problem)) = self.error_log.as_ref().map(ErrorLog::reopen) {
+            error!("error log was not opened again, the old file stays in use: {problem}");
         }
         self.reload_certificates();
         self.supervisor.tell(&[NotifyState::Ready]);
@@ -106,6 +110,7 @@ fn warn_of_restart(old: &model::Server, new: &model::Server) {
         ("chroot", old.chroot != new.chroot),
         ("pid_file", old.pid_file != new.pid_file),
         ("access_log", old.access_log != new.access_log),
+        ("error_log", old.error_log != new.error_log),
         ("control_port", old.control_port != new.control_port),
     ];
     for (name, _) in changes.iter().filter(|(_, has_changed)| *has_changed) {

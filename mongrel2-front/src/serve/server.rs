@@ -17,6 +17,7 @@ use crate::files;
 use crate::front::Front;
 use crate::ids::{ClientKey, HandlerId};
 use crate::process::access_log::AccessLog;
+use crate::process::error_log::ErrorLog;
 use crate::process::pid_file::PidFile;
 use crate::sockets::{ControlSocket, HandlerSockets, TOKENS};
 use crate::tls::Certificates;
@@ -66,6 +67,7 @@ pub(super) struct Server {
     /// When certificates are looked at.
     pub(super) certificates_due: Option<Instant>,
     pub(super) access_log: AccessLog,
+    pub(super) error_log: Option<ErrorLog>,
     /// When lines that wait are written.
     pub(super) log_due: Option<Instant>,
     pub(super) pid_file: Option<PidFile>,

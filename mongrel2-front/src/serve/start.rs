@@ -13,6 +13,7 @@ use super::uploads::Uploads;
 use super::{Options, ServeError};
 use crate::front::Front;
 use crate::process::access_log::AccessLog;
+use crate::process::error_log::ErrorLog;
 use crate::process::log_file::LogFile;
 use crate::process::pid_file::PidFile;
 use crate::process::privileges::{self, Ground};
@@ -61,6 +62,10 @@ impl Server {
             false => Some(LogFile::open(ground.path(&server.access_log))?),
         };
         let access_log = AccessLog::new(log);
+        let error_log = match server.error_log.is_empty() {
+            true => None,
+            false => Some(ErrorLog::open(ground.path(&server.error_log))?),
+        };
         if let Some(pid_file) = &mut pid_file {
             pid_file.is_now_at(ground.path(&server.pid_file));
         }
@@ -71,6 +76,7 @@ impl Server {
                 certificates.enter_chroot();
             }
             access_log.give_to(owner)?;
+            error_log.as_ref().map_or(Ok(()), |log| log.give_to(owner))?;
             pid_file.as_ref().map_or(Ok(()), |file| file.give_to(owner))?;
             owner.become_owner()?;
         }
@@ -102,6 +108,7 @@ impl Server {
             certificates_due: certificates.as_ref().map(|_| Instant::now() + CERTIFICATE_CHECK),
             certificates,
             access_log,
+            error_log,
             log_due: None,
             pid_file,
             supervisor,

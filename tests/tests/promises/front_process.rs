@@ -186,7 +186,12 @@ fn an_upload_for_which_the_disk_has_no_room_is_refused_and_the_next_one_is_serve
     assert_eq!(post(500_000).status, 200);
     let refused = post(3_000_000);
     assert_eq!(refused.status, 503, "{}", refused.text());
-    log.expect("cannot write the file of an upload: No space left on device");
+    const NO_ROOM: &str = "cannot write the file of an upload: No space left on device";
+    log.expect(NO_ROOM);
+    let errors =
+        || std::fs::read_to_string(jail.folder.path().join("jail/logs/error.log")).expect("the error log");
+    assert_eq!(errors().matches(NO_ROOM).count(), 1, "{}", errors());
+    assert!(!errors().contains("INFO"), "{}", errors());
     wait::until("the disk is empty again", || {
         std::fs::read_dir(&disk.0).is_ok_and(|files| files.count() == 0)
     });
