@@ -54,6 +54,7 @@ pub(crate) fn settings(
     if !config.mongrel2.is_empty() && !overridden {
         for (key, is_set) in [
             ("front", config.front.is_some()),
+            ("tls", config.tls.is_some()),
             ("listen", config.listen.is_some()),
             ("flow_control", config.flow_control.is_some()),
             ("uploads", config.uploads.is_some()),

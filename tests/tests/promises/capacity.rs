@@ -94,7 +94,7 @@ fn check_says_how_many_connections_fit_and_what_keeps_mongrel2_from_them() {
     let folder = tests::folder::Folder::new();
     folder.write("kennel.toml", "[limits]\nconnections = 40\n");
     let finished = tests::command::run(folder.path(), ["check"]);
-    assert!(finished.stdout.contains("40  Kennel's own mongrel2: as `connections` says"), "{finished:?}");
+    assert!(finished.stdout.contains("40  Kennel's front: as `connections` says"), "{finished:?}");
     let finished = tests::command::run(folder.path(), ["check", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
     assert_eq!(report["connections"][0]["live"], 40, "{report}");

@@ -144,7 +144,12 @@ fn https_takes_the_front_and_two_files_that_are_there() {
     let start = |front: &'static str, tls: &'static str| {
         ["run", "--front", front, "--listen", "127.0.0.1:1", "--tls", tls, "app.lua"]
     };
-    fails(&folder, &start("mongrel2", "cert.pem,key.pem"), 2, &["--tls needs the front of Kennel"]);
+    fails(
+        &folder,
+        &start("mongrel2", "cert.pem,key.pem"),
+        2,
+        &["--tls needs Kennel's own front", "leave out --front mongrel2"],
+    );
     fails(&folder, &start("kennel", "cert.pem"), 2, &["write two PEM files: CERT,KEY"]);
     fails(
         &folder,
