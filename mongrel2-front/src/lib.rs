@@ -3,8 +3,8 @@
 //!
 //! From the ground up:
 //!
-//! * `limits`, `ids`: bounds with names and defaults; what connections and handlers are called.
-//! * [`limits()`]: these bounds for people to read.
+//! * `limits`, `described`, `ids`: bounds with names and defaults, for the server and for people; what connections and
+//!   handlers are called.
 //! * [`unsupported`]: what a configuration asks for in vain.
 //! * `head`, `body`, `frames`, `socket_message`: what clients send, read strictly.
 //! * `files`: files of a folder, with index, types, validators and ranges.

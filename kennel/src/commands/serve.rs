@@ -79,10 +79,14 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
     let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue)?;
     site.iter().for_each(SiteFolder::warn);
     let typed = &args.addresses;
-    let overridden =
-        typed.listen.is_some() || !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
+    let is_named = !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
+    let overridden = typed.listen.is_some() || is_named;
+    let starts_own = !is_named && (config.mongrel2.is_empty() || overridden);
     let front = typed.own.front.or(config.front).unwrap_or(Front::DEFAULT);
-    unused::settings(&apps, &args.python, &config, front, overridden).iter().for_each(|text| warn!("{text}"));
+    let started = starts_own.then_some(front);
+    unused::settings(&apps, &args.python, &config, started, overridden)
+        .iter()
+        .for_each(|text| warn!("{text}"));
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
     let _locks = HandlerLocks::take(&existing)?;

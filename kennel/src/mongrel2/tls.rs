@@ -27,7 +27,7 @@ impl Tls {
         };
         if front != Front::Kennel {
             let choice = match typed.front {
-                Some(_) => "leave out --front mongrel2",
+                Some(_) => "leave out --front mongrel2 or KENNEL_FRONT",
                 None => "leave out `front = \"mongrel2\"` in kennel.toml",
             };
             return Err(wrong_input(format!(

@@ -78,7 +78,8 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     let apps: Vec<_> = found.loaded.iter().map(|(app, _)| app.clone()).collect();
     let front = own.front.or(config.front).unwrap_or(Front::DEFAULT);
     let is_named = database.mongrel2.is_some();
-    found.warnings.extend(unused::settings(&apps, &args.python, &config, front, is_named));
+    let started = (!is_named && config.mongrel2.is_empty()).then_some(front);
+    found.warnings.extend(unused::settings(&apps, &args.python, &config, started, is_named));
     found.addresses(&config);
 
     let origin = match secret::look(&config.sessions) {
@@ -89,7 +90,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let Report { findings, guarded } = mongrel2::check(database, own.front, &config, &found.loaded, &limits)?;
-    let started = OwnServer::look(&mut found, own, front, &config, is_named);
+    let started = started.map(|front| OwnServer::look(&mut found, own, front, &config));
     let bounds = connections::bounds(database, front, &config, &limits)?;
     let of = |severity| findings.iter().filter(move |f| f.severity == severity).map(Finding::text);
     found.errors.extend(of(Severity::Error));

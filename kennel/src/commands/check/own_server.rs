@@ -17,18 +17,8 @@ pub(super) struct OwnServer {
 }
 
 impl OwnServer {
-    /// Looks at it, and tells what is wrong with its certificate. `None`: an existing server is named, by `is_named` in the
-    /// arguments.
-    pub(super) fn look(
-        found: &mut Found,
-        typed: &OwnFront,
-        front: Front,
-        config: &Config,
-        is_named: bool,
-    ) -> Option<Self> {
-        if is_named || !config.mongrel2.is_empty() {
-            return None;
-        }
+    /// Looks at it, and tells what is wrong with its certificate.
+    pub(super) fn look(found: &mut Found, typed: &OwnFront, front: Front, config: &Config) -> Self {
         let tls = Tls::chosen(typed, config, front);
         let looked =
             tls.and_then(|tls| tls.map(|tls| tls.look().map(|certificate| (tls, certificate))).transpose());
@@ -42,7 +32,7 @@ impl OwnServer {
                 "the certificate in `{path}` {problem}; clients refuse it until you replace it"
             ));
         }
-        Some(Self { front, https })
+        Self { front, https }
     }
 
     /// A line about the certificate.
