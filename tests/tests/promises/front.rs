@@ -308,14 +308,15 @@ while data := tls.recv(65536): sys.stdout.write(data.decode())";
 
 #[test]
 fn kennel_run_speaks_https_and_reads_a_new_certificate_when_it_reloads() {
-    let plan = Site::plan(APP).config("tls = { cert = \"cert.pem\", key = \"key.pem\" }\n");
+    let app = r#"app:get("/", function(req) return "here by " .. req.scheme end)"#;
+    let plan = Site::plan(app).config("tls = { cert = \"cert.pem\", key = \"key.pem\" }\n");
     certify(plan.folder().path());
     let site = plan.argument("--front=kennel").start();
     let begun = Instant::now();
     let path = |name: &str| site.folder().path().join(name);
     let ready = site.log().expect("ready:");
     assert!(ready.contains(&format!("https://127.0.0.1:{} by kennel front", site.port())), "{ready}");
-    assert_eq!(ask(site.port(), &path("cert.pem")).as_deref(), Some("here"));
+    assert_eq!(ask(site.port(), &path("cert.pem")).as_deref(), Some("here by https"));
 
     fs::rename(path("cert.pem"), path("old.pem")).expect("a new name");
     certify(site.folder().path());
@@ -325,7 +326,7 @@ fn kennel_run_speaks_https_and_reads_a_new_certificate_when_it_reloads() {
     // The front looks by itself, too, but says this only after a signal.
     site.log().expect("configuration was read again");
     site.log().expect("certificates were loaded again");
-    assert_eq!(ask(site.port(), &path("cert.pem")).as_deref(), Some("here"));
+    assert_eq!(ask(site.port(), &path("cert.pem")).as_deref(), Some("here by https"));
     assert_eq!(ask(site.port(), &path("old.pem")), None);
 
     fs::rename(path("cert.pem"), path("new.pem")).expect("a new name");
@@ -333,7 +334,7 @@ fn kennel_run_speaks_https_and_reads_a_new_certificate_when_it_reloads() {
     assert_eq!(site.kennel(&["reload"]).code, Some(0));
     site.log().expect("certificates were not replaced");
     site.log().expect("does not belong to the certificate");
-    assert_eq!(ask(site.port(), &path("new.pem")).as_deref(), Some("here"), "the one before stays");
+    assert_eq!(ask(site.port(), &path("new.pem")).as_deref(), Some("here by https"), "the one before stays");
 }
 
 #[test]
@@ -375,8 +376,10 @@ fn a_certificate_that_cannot_be_used_keeps_kennel_from_starting_and_check_reads_
         command.env_remove(server::FRONT);
         let Finished { code, stderr, .. } = command::finish(command, b"");
         assert_eq!(code, Some(2), "{stderr}");
-        let words =
-            ["`tls` in kennel.toml needs Kennel's own front", "leave out `front = \"mongrel2\"` in kennel.toml"];
+        let words = [
+            "`tls` in kennel.toml needs Kennel's own front",
+            "leave out `front = \"mongrel2\"` in kennel.toml",
+        ];
         assert!(words.iter().all(|words| stderr.contains(words)), "{stderr}");
     }
     let existing = "tls = \"a,b\"\n[[mongrel2]]\nsend_spec = \"ipc://a\"\nrecv_spec = \"ipc://b\"\n";
