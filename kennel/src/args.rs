@@ -13,7 +13,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use handler_core::hub::{Affinity, HostPattern};
 use std::path::PathBuf;
 
-/// Runs Mongrel2 handlers written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
+/// Serves web apps written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
 #[derive(Debug, Parser)]
 #[command(
     name = "kennel",

@@ -253,7 +253,8 @@ impl OwnServer {
                 if let Some(tls) = &self.tls {
                     command.args(["--tls", &tls.to_string()]);
                 }
-                command.stdout(Stdio::null());
+                // Whoever waits for kennel to be ready must not take the front for it.
+                command.stdout(Stdio::null()).env_remove("NOTIFY_SOCKET");
             }
             Some(guard) => {
                 if find_program(PROGRAM).is_none() {

@@ -3,6 +3,7 @@ use mongrel2_conf::{mimetypes, store};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -225,6 +226,25 @@ fn with_mongrel2_chosen_a_mongrel2_has_to_be_installed_and_the_error_names_the_d
     kennel.log.expect("or serve without it: --front kennel, the default");
     let status = kennel.child.wait().expect("its end");
     assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn systemd_hears_of_kennel_and_not_of_the_front() {
+    let plan = Site::plan(APP).argument("--front=kennel");
+    let at = plan.folder().path().join("notify");
+    let socket = UnixDatagram::bind(&at).expect("a socket");
+    let mut site = plan.variable("NOTIFY_SOCKET", at).spawn();
+    socket.set_read_timeout(Some(wait::PATIENCE)).expect("a socket");
+    let hear = || {
+        let mut buffer = [0; 1024];
+        socket.recv(&mut buffer).ok().map(|size| String::from_utf8_lossy(&buffer[..size]).trim().to_owned())
+    };
+    assert_eq!(hear().as_deref(), Some("READY=1"));
+    site.log().expect("ready:");
+    site.signal(Signal::TERM);
+    assert_eq!(site.exit_code(), Some(0));
+    socket.set_nonblocking(true).expect("a socket");
+    assert_eq!(hear(), None, "the front says nothing beside it");
 }
 
 #[test]
