@@ -1,18 +1,20 @@
 # Two commands for a fresh Debian or Ubuntu: `make demo` and `make test`. Both install what is missing
-# first, and say what.
+# first, and say what. KENNEL_NO_MONGREL2=1 lets them behave as on a system that has no package of Mongrel2.
 
 export CARGO_TERM_COLOR ?= auto
 LISTEN ?= 127.0.0.1:6767
+FRONT ?= kennel
 
 .PHONY: demo test test-long check bench fuzz asan autobahn needs test-needs clean
 
-## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C
-demo: needs
+## Build, and serve examples/chat on http://127.0.0.1:6767 until ^C. Behind a real Mongrel2: make demo FRONT=mongrel2
+demo:
+	@FRONT=$(FRONT) scripts/install-missing
 	@scripts/build-demo
 	@echo
 	@echo "Open http://$(LISTEN) in two windows and talk. ^C ends it."
 	@echo
-	@cd examples/chat && ../../target/demo/kennel dev --listen $(LISTEN)
+	@cd examples/chat && ../../target/demo/kennel dev --front $(FRONT) --listen $(LISTEN)
 
 ## Run every check and every test, and name the slowest. RETRY=1 gives each test that failed one more run, alone
 test: test-needs check
@@ -32,7 +34,8 @@ check: test-needs
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 ## Measure: parse and encode alone, a worker alone, and the whole way beside a bare handler
-bench: needs
+bench:
+	@scripts/install-missing bench
 	scripts/bench-python
 	cargo build --release -p kennel -p handler-py
 	cargo bench -p handler-core --bench wire

@@ -5,7 +5,7 @@ mod front;
 mod log;
 pub(crate) mod usage;
 
-pub(crate) use front::{Addresses, Front, FrontArgs, TlsFiles};
+pub(crate) use front::{Addresses, Front, FrontArgs, OwnFront, TlsFiles};
 pub(crate) use log::{LogFormat, LogLevel};
 
 use crate::language::Language;
@@ -13,7 +13,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use handler_core::hub::{Affinity, HostPattern};
 use std::path::PathBuf;
 
-/// Runs Mongrel2 handlers written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
+/// Serves web apps written in Lua or Python, so that no client notices when code crashes, hangs or is replaced.
 #[derive(Debug, Parser)]
 #[command(
     name = "kennel",
@@ -54,7 +54,8 @@ pub(crate) enum Command {
   kennel run 'shop:create_app()'               one that a function makes
   kennel run --workers 4 --affinity cookie chat:app    one that keeps sessions in memory
   kennel run --listen 0.0.0.0:80 app.lua
-  kennel run --front kennel app.lua            without any Mongrel2
+  kennel run --listen 0.0.0.0:443 --tls cert.pem,key.pem app.lua    https
+  kennel run --front mongrel2 app.lua          with a Mongrel2 instead of its own front
   kennel run site/                             every script in site/handlers, each at its name
   kennel run --send-spec tcp://127.0.0.1:9999 --recv-spec tcp://127.0.0.1:9998 app.lua
   kennel run --mongrel2 config.sqlite --route /chat app.lua    behind yours, found in its database
@@ -93,7 +94,8 @@ pub(crate) enum Command {
   kennel check --strict                        warnings are errors, for a deployment
   kennel check --json                          what kennel.toml says, for machines
   kennel check --mongrel2 config.sqlite app.lua    and whether anything would arrive from there
-  kennel check --front kennel --mongrel2 config.sqlite app.lua    and whether `kennel front` can serve it")]
+  kennel check --front kennel --mongrel2 config.sqlite app.lua    and whether `kennel front` can serve it
+  kennel check --tls cert.pem,key.pem app.lua    and until when the certificate is valid")]
     Check(CheckAll),
     /// Show what an app answers to
     #[command(after_help = "Examples:
@@ -418,15 +420,8 @@ pub(crate) struct CheckAll {
     /// Warnings are errors: exit with 2 if there is one
     #[arg(long)]
     pub(crate) strict: bool,
-    /// The server to check for; with `kennel`, what `kennel front` does not support is an error [default: mongrel2]
-    #[arg(
-        long,
-        value_enum,
-        hide_possible_values = true,
-        value_name = "kennel|mongrel2",
-        env = "KENNEL_FRONT"
-    )]
-    pub(crate) front: Option<Front>,
+    #[command(flatten)]
+    pub(crate) own: OwnFront,
     #[command(flatten)]
     pub(crate) database: Database,
 }

@@ -1,17 +1,18 @@
 //! `kennel.toml`: what it may say.
 //!
-//! `mongrel2` and `limits` are tables of their own, `values` reads single values, and `mistake` shows what is wrong where,
+//! `mongrel2`, `limits` and `tls` are tables of their own, `values` reads single values, and `mistake` shows what is wrong where,
 //! with the nearest known key.
 
 mod limits;
 mod mistake;
 mod mongrel2;
+mod tls;
 mod values;
 
 pub(crate) use mistake::{ConfigError, Mistake};
 pub(crate) use mongrel2::{Mongrel2, Place};
 
-use crate::args::{Front, Interface};
+use crate::args::{Front, Interface, TlsFiles};
 use crate::toml_words::Worded;
 use handler_core::hub::{Affinity, HostPattern, Limits};
 use handler_core::object;
@@ -34,6 +35,9 @@ pub(crate) struct Config {
     /// Where the server that Kennel starts listens.
     #[serde(default, deserialize_with = "values::own_address")]
     pub(crate) listen: Option<String>,
+    /// With what Kennel's front speaks https. Relative paths count from the file's folder.
+    #[serde(default, deserialize_with = "tls::files")]
+    pub(crate) tls: Option<TlsFiles>,
     /// Whether a Mongrel2 that Kennel starts counts what its clients have not read yet.
     pub(crate) flow_control: Option<bool>,
     /// How that server hands large bodies over.
@@ -192,6 +196,10 @@ impl Config {
             (app.source.into_inner(), Mistake::new(path, text, span, Worded::default()))
         };
         config.sources = sources.app.into_iter().map(place).collect();
+        if let (Some(tls), Some(folder)) = (&mut config.tls, path.parent()) {
+            tls.certificate = folder.join(&tls.certificate);
+            tls.key = folder.join(&tls.key);
+        }
         Ok(config)
     }
 

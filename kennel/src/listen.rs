@@ -4,7 +4,7 @@ use crate::exit::{unreachable, wrong_input};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-/// Where Kennel's own Mongrel2 listens unless told otherwise.
+/// Where the server that Kennel starts listens unless told otherwise.
 pub(crate) const MONGREL2: &str = "127.0.0.1:6767";
 
 /// An address for the metrics, as an example: the port is the usual one of such exporters.
@@ -21,7 +21,7 @@ pub(crate) fn parse(typed: &str, example: &str) -> anyhow::Result<SocketAddr> {
     typed.to_socket_addrs().map_err(|_| unknown())?.next().ok_or_else(unknown)
 }
 
-/// The address that was typed for Kennel's own Mongrel2.
+/// The address that was typed for the server that Kennel starts.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub(crate) fn spelled(typed: &str, example: &str) -> Result<(), String> {
     }
 }
 
-/// The same of an address for Kennel's own Mongrel2.
+/// The same of an address for the server that Kennel starts.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ pub(crate) fn spelled_for_mongrel2(typed: &str) -> Result<(), String> {
 }
 
 fn no_port(typed: &str) -> String {
-    format!("`{typed}`: Mongrel2 cannot choose a port by itself; write one, as in {MONGREL2}")
+    format!("`{typed}`: the server does not choose a port by itself; write one, as in {MONGREL2}")
 }
 
 /// Listens there. `flag` is the one by which another address can be chosen.

@@ -5,3 +5,4 @@ pub(crate) mod existing;
 pub(crate) mod handler_lock;
 pub(crate) mod own;
 pub(crate) mod servers;
+pub(crate) mod tls;

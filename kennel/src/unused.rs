@@ -10,13 +10,13 @@ use clap::CommandFactory;
 use handler_core::serve::App;
 use handler_core::worker::process;
 
-/// What is said of the apps' languages, and of servers that are not started. `front`: the server that would be started.
-/// `overridden`: the servers of kennel.toml are not used, since others were typed.
+/// What is said of the apps' languages, and of servers that are not started. `front`: the server that Kennel starts, if it
+/// starts one. `overridden`: the servers of kennel.toml are not used, since others were typed.
 pub(crate) fn settings(
     apps: &[App],
     typed: &Python,
     config: &Config,
-    front: Front,
+    front: Option<Front>,
     overridden: bool,
 ) -> Vec<String> {
     let mut found = Vec::new();
@@ -54,6 +54,7 @@ pub(crate) fn settings(
     if !config.mongrel2.is_empty() && !overridden {
         for (key, is_set) in [
             ("front", config.front.is_some()),
+            ("tls", config.tls.is_some()),
             ("listen", config.listen.is_some()),
             ("flow_control", config.flow_control.is_some()),
             ("uploads", config.uploads.is_some()),
@@ -65,8 +66,7 @@ pub(crate) fn settings(
             }
         }
     }
-    let starts_front = front == Front::Kennel && config.mongrel2.is_empty() && !overridden;
-    if starts_front && config.flow_control == Some(false) {
+    if front == Some(Front::Kennel) && config.flow_control == Some(false) {
         found.push(
             "`flow_control = false` in kennel.toml has no effect: Kennel's front always counts what clients have not read"
                 .to_owned(),

@@ -3,12 +3,13 @@
 //!
 //! From the ground up:
 //!
-//! * `limits`, `ids`: bounds with names and defaults; what connections and handlers are called.
+//! * `limits`, `described`, `ids`: bounds with names and defaults, for the server and for people; what connections and
+//!   handlers are called.
 //! * [`unsupported`]: what a configuration asks for in vain.
 //! * `head`, `body`, `frames`, `socket_message`: what clients send, read strictly.
 //! * `files`: files of a folder, with index, types, validators and ranges.
 //! * `control`: the answers of the control port.
-//! * `tls`: certificates, and TLS sessions as bytes in and bytes out.
+//! * `tls`: certificates, and TLS sessions as bytes in and bytes out; [`inspect_certificate`] looks at one beforehand.
 //! * `sockets`: the ZeroMQ sockets that a server binds for its handlers and its control port.
 //! * `process`: pid file, chroot, privileges, log files, signals.
 //! * `site`: the configuration of one server, ready for requests: hosts, routes, handlers and folders.
@@ -20,6 +21,7 @@ mod body;
 mod connection;
 mod context;
 mod control;
+mod described;
 mod effect;
 mod files;
 mod frames;
@@ -41,4 +43,6 @@ mod sockets;
 mod tls;
 mod unsupported;
 
+pub use described::{Amount, limits};
+pub use tls::{Certificate, inspect as inspect_certificate};
 pub use unsupported::{Unsupported, unsupported};

@@ -161,12 +161,12 @@ impl Limits {
             (
                 "spill",
                 LimitValue::Size(self.spill),
-                "handed to one Mongrel2 and not taken yet, then the rest waits with its connections",
+                "handed to one server and not taken yet, then the rest waits with its connections",
             ),
             (
                 "server_output",
                 LimitValue::Size(self.server_output),
-                "what waits for all connections of one Mongrel2, then the slowest are closed",
+                "what waits for all connections of one server, then the slowest are closed",
             ),
             (
                 "connection_output",
@@ -178,7 +178,7 @@ impl Limits {
                 LimitValue::Size(self.channel_queue),
                 "messages of one connection that wait for the script",
             ),
-            ("upload", LimitValue::Size(self.upload), "a body that Mongrel2 puts into a file, then 413"),
+            ("upload", LimitValue::Size(self.upload), "a body that comes as a file or in parts, then 413"),
             (
                 "upload_total",
                 LimitValue::Size(self.upload_total),
@@ -200,7 +200,7 @@ impl Limits {
                 "large bodies of one client address that arrive at once, then 503",
             ),
             ("rooms", LimitValue::Count(self.rooms), "rooms that one connection may be in"),
-            ("keep_alive", LimitValue::Time(self.keep_alive), "how often Mongrel2 is told what is held"),
+            ("keep_alive", LimitValue::Time(self.keep_alive), "how often the server is told what is held"),
             (
                 "handler_targets",
                 LimitValue::Count(self.handler_targets),
@@ -219,7 +219,7 @@ impl Limits {
             (
                 "connections",
                 LimitValue::Count(self.connections),
-                "live connections at one Mongrel2, or as many as that holds; then 503",
+                "live connections at one server, or as many as that holds; then 503",
             ),
             (
                 "sessions",

@@ -40,6 +40,7 @@ struct Quiet;
 impl Observer for Quiet {
     fn ready(&mut self, _: &Hub) {}
     fn connected(&mut self, _: &Endpoint, _: Option<u32>) {}
+    fn reload_asked(&mut self) {}
     fn reloaded(&mut self, _: &Hub, _: AppId) {}
     fn load_failed(&mut self, _: &mut Hub, _: AppId, _: &LoadFailure, _: bool) -> ControlFlow<()> {
         ControlFlow::Continue(())

@@ -400,6 +400,7 @@ impl Loop {
             RELOAD => {
                 if words(&mut self.inputs.reload) > 0 {
                     info!("loading the newest code");
+                    observer.reload_asked();
                     for app in self.hub.app_ids() {
                         self.hub.load_app(app, now);
                     }

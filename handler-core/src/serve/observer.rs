@@ -19,6 +19,8 @@ pub trait Observer {
     /// This server listens, as the start needs; its process, if that is known. Called once, before
     /// [`ready`](Self::ready).
     fn connected(&mut self, endpoint: &Endpoint, process: Option<u32>);
+    /// The newest code is asked for, by the signal or at the console, and begins to load.
+    fn reload_asked(&mut self);
     /// Newer code of an app is in charge, or after all was ready its first.
     fn reloaded(&mut self, hub: &Hub, app: AppId);
     /// An app's code did not load. `first`: there is no older code that serves. `Break` ends the loop.

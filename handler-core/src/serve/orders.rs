@@ -135,6 +135,7 @@ pub(super) fn reload(app: Option<&str>, desk: &mut Desk<'_>) -> Result<Vec<(AppI
     }
     let app = app.or_else(|| desk.only.and(chosen.first()).map(|(_, name)| name.as_str()));
     info!(app, "loading the newest code, as the console asked");
+    desk.observer.reload_asked();
     for (app, _) in &chosen {
         desk.hub.load_app(*app, desk.now);
     }

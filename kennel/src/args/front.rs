@@ -18,7 +18,15 @@ pub(crate) enum Front {
 
 impl Front {
     /// The server when none is named.
-    pub(crate) const DEFAULT: Self = Self::Mongrel2;
+    pub(crate) const DEFAULT: Self = Self::Kennel;
+
+    /// Its name, as typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kennel => "kennel",
+            Self::Mongrel2 => "mongrel2",
+        }
+    }
 }
 
 /// A certificate with its chain, and its key: two PEM files.
@@ -32,8 +40,9 @@ impl FromStr for TlsFiles {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(',') {
-            Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+        let files: Vec<_> = text.split(',').map(str::trim).collect();
+        match files[..] {
+            [certificate, key] if !certificate.is_empty() && !key.is_empty() => {
                 Ok(Self { certificate: certificate.into(), key: key.into() })
             }
             _ => Err("write two PEM files: CERT,KEY"),
@@ -66,9 +75,10 @@ pub(crate) struct FrontArgs {
     pub(crate) log_level: LogLevel,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Addresses {
-    /// The server to start: `kennel front`, or a guarded `mongrel2`, which has to be installed [default: mongrel2]
+/// Which server Kennel starts, and whether it speaks https.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct OwnFront {
+    /// The server that Kennel starts: its own front, or a guarded `mongrel2`, which has to be installed [default: kennel]
     #[arg(
         long,
         value_enum,
@@ -77,9 +87,15 @@ pub(crate) struct Addresses {
         env = "KENNEL_FRONT"
     )]
     pub(crate) front: Option<Front>,
-    /// Speak https with this certificate and key (PEM files); needs --front kennel
+    /// Speak https with this certificate, its chain and its key (PEM files); Kennel's own front only
     #[arg(long, value_name = "CERT,KEY", env = "KENNEL_TLS")]
     pub(crate) tls: Option<TlsFiles>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Addresses {
+    #[command(flatten)]
+    pub(crate) own: OwnFront,
     /// Where the server that Kennel starts listens [default: 127.0.0.1:6767]
     #[arg(long, value_name = "ADDR:PORT", env = "KENNEL_LISTEN", conflicts_with_all = ["send_spec", "recv_spec", "mongrel2"])]
     pub(crate) listen: Option<String>,

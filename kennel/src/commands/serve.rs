@@ -13,6 +13,7 @@ use crate::log;
 use crate::mongrel2::existing::{self, CUTS};
 use crate::mongrel2::handler_lock::HandlerLocks;
 use crate::mongrel2::own::{OwnServer, Ways};
+use crate::mongrel2::tls::Tls;
 use crate::private_socket::{self, Found};
 use crate::run_files::{self, CONSOLE, RunFiles};
 use crate::secret;
@@ -78,16 +79,22 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
     let (log, set_level) = log::start(args.log_format, args.log_level, limits.log_queue, None)?;
     site.iter().for_each(SiteFolder::warn);
     let typed = &args.addresses;
-    let overridden =
-        typed.listen.is_some() || !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
-    let front = typed.front.or(config.front).unwrap_or(Front::DEFAULT);
-    unused::settings(&apps, &args.python, &config, front, overridden).iter().for_each(|text| warn!("{text}"));
-    if typed.tls.is_some() && front != Front::Kennel {
-        return Err(wrong_input("--tls needs the front of Kennel: write --front kennel as well"));
-    }
+    let is_named = !typed.send_spec.is_empty() || args.database.mongrel2.is_some();
+    let overridden = typed.listen.is_some() || is_named;
+    let starts_own = !is_named && (config.mongrel2.is_empty() || overridden);
+    let front = typed.own.front.or(config.front).unwrap_or(Front::DEFAULT);
+    let started = starts_own.then_some(front);
+    unused::settings(&apps, &args.python, &config, started, overridden)
+        .iter()
+        .for_each(|text| warn!("{text}"));
     secret::look(&config.sessions)?;
     let existing = existing::endpoints(&args.addresses, &args.database, &config)?;
     let _locks = HandlerLocks::take(&existing)?;
+    let tls = match existing.is_empty() {
+        true => Tls::chosen(&typed.own, &config, front)?,
+        false => None,
+    };
+    let tls = tls.map(|tls| tls.look().map(|_| tls.files)).transpose()?;
 
     let metrics = args.metrics.as_deref().or(config.metrics.listen.as_deref());
     let metrics = metrics.map(listen_for_scrapers).transpose()?;
@@ -136,7 +143,7 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
                     ways,
                     public.as_deref(),
                     (args.log_format, args.log_level),
-                    typed.tls.clone(),
+                    tls,
                 )?),
                 None,
             )
@@ -187,8 +194,10 @@ pub(super) fn run(args: &Args, mode: Mode, allowed: &[HostPattern]) -> anyhow::R
         }
         _ => named.map(Hosts::Only),
     };
-    if own.is_none() && typed.front.is_some() {
-        warn!("--front has no effect: an existing server is named, so Kennel starts none");
+    for (flag, is_set) in [("--front", typed.own.front.is_some()), ("--tls", typed.own.tls.is_some())] {
+        if own.is_none() && is_set {
+            warn!("{flag} has no effect: an existing server is named, so Kennel starts none");
+        }
     }
     if own.is_none() && !allowed.is_empty() {
         warn!("--allow-host has no effect: the server is not Kennel's own");
@@ -375,6 +384,13 @@ impl Observer for Host {
                     guard::tell_about_other(&what, process);
                 }));
             }
+        }
+    }
+
+    fn reload_asked(&mut self) {
+        // Under `kennel dev` every saved file asks for it.
+        if let Some(own) = self.own.as_ref().filter(|_| self.mode == Mode::Run) {
+            own.reload();
         }
     }
 

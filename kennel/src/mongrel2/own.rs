@@ -5,7 +5,7 @@
 
 mod config;
 
-pub(crate) use config::Ways;
+pub(crate) use config::{Ways, front_limits};
 
 use super::capacity::Places;
 use crate::args::{Front, LogFormat, LogLevel, TlsFiles};
@@ -143,6 +143,15 @@ impl OwnServer {
         Some(move || guard::warn_about_own(process, why.as_deref()))
     }
 
+    /// Lets a server that speaks https read its certificate again, at once rather than when it looks the next time.
+    pub(crate) fn reload(&self) {
+        let Some((child, _)) = self.process.as_ref().filter(|_| self.tls.is_some()) else { return };
+        // One that has just started has just read it, and may not know the signal yet, which would end it.
+        if self.has_served && self.started.elapsed() >= MIN_LIFE {
+            let _ = kill_process(Pid::from_child(child), Signal::HUP);
+        }
+    }
+
     /// It serves: from now on it is started again whenever it ends.
     pub(crate) fn note_served(&mut self) {
         self.has_served = true;
@@ -244,13 +253,14 @@ impl OwnServer {
                 if let Some(tls) = &self.tls {
                     command.args(["--tls", &tls.to_string()]);
                 }
-                command.stdout(Stdio::null());
+                // Whoever waits for kennel to be ready must not take the front for it.
+                command.stdout(Stdio::null()).env_remove("NOTIFY_SOCKET");
             }
             Some(guard) => {
                 if find_program(PROGRAM).is_none() {
                     return Err(unreachable(
                         "mongrel2 is not installed; on Debian and Ubuntu: apt install mongrel2-core\n  \
-                         or serve without it: --front kennel\n  \
+                         or serve without it: --front kennel, the default\n  \
                          or serve an existing one: --send-spec and --recv-spec",
                     ));
                 }

@@ -289,6 +289,6 @@ fn stamps(place: &Place, chain: Option<&Path>) -> Vec<Stamp> {
     stamps
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }

@@ -35,7 +35,7 @@ pub(crate) enum TlsError {
         path: PathBuf,
     },
     /// A file or folder cannot be read.
-    #[error("cannot read {what} `{}`: {source}; let the user of this process read it", path.display())]
+    #[error("cannot read {what} `{}`: {}; let the user of this process read it", path.display(), source.kind())]
     Unreadable {
         /// `certificate`, `private key`, ...
         what: &'static str,
@@ -43,6 +43,14 @@ pub(crate) enum TlsError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A folder stands where a file should.
+    #[error("`{}` is a folder; name the file of the {what}", path.display())]
+    Folder {
+        /// `certificate`, `private key`, ...
+        what: &'static str,
+        /// The folder.
+        path: PathBuf,
     },
     /// A file is much longer than certificates are.
     #[error("`{}` is longer than {limit} bytes, which is too long for a {what}", path.display())]

@@ -150,6 +150,7 @@ pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError>
         }
         Ok(_) => Ok(bytes),
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => Err(TlsError::Missing { what, path }),
+        Err(problem) if problem.kind() == io::ErrorKind::IsADirectory => Err(TlsError::Folder { what, path }),
         Err(source) => Err(TlsError::Unreadable { what, path, source }),
     }
 }

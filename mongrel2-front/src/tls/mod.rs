@@ -7,6 +7,7 @@
 //! * `folder`: which files there are, read whole, and whether they changed.
 //! * `clients`: which certificates of clients count.
 //! * `certificates`: all of a server's certificates, loaded and loaded again.
+//! * [`inspect`]: what there is to say about one certificate before a server uses it.
 //! * `session`: one client's TLS session.
 
 mod certificates;
@@ -14,6 +15,7 @@ mod clients;
 mod digests;
 mod error;
 mod folder;
+mod inspect;
 mod pair;
 mod session;
 mod x509;
@@ -21,6 +23,7 @@ mod x509;
 pub(crate) use certificates::Certificates;
 pub(crate) use digests::CertDigests;
 pub(crate) use error::{SessionError, TlsError};
+pub use inspect::{Certificate, inspect};
 pub(crate) use session::Session;
 
 #[cfg(test)]

@@ -44,6 +44,11 @@ impl Pair {
         Ok(Self { certified: Arc::new(CertifiedKey::new(chain, key)), facts })
     }
 
+    /// Until when the certificate is valid, in seconds since 1970.
+    pub(super) fn not_after(&self) -> i64 {
+        self.facts.not_after
+    }
+
     /// Why the certificate is not valid at this time; `None` if it is.
     pub(super) fn why_not_valid(&self, now: i64) -> Option<String> {
         self.facts.why_not_valid(now)

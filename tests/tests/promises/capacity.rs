@@ -57,14 +57,14 @@ fn one_websocket_too_many_gets_503_and_plain_http_goes_on() {
     for _ in 0..10 {
         assert!(is_refused(&site));
     }
-    site.log().expect_exactly("mongrel2 is nearly full", 1);
-    site.log().expect_exactly("mongrel2 is full", 1);
+    site.log().expect_exactly("server is nearly full", 1);
+    site.log().expect_exactly("server is full", 1);
     all_speak(&mut all);
     let time = plain_request(&site);
     assert!(time < Duration::from_millis(250), "{time:?}");
     all.truncate(30);
     wait::until("those that left make room", || !is_refused(&site));
-    site.log().expect_exactly("mongrel2 is nearly full", 1);
+    site.log().expect_exactly("server is nearly full", 1);
 }
 
 /// This Mongrel2 really stalls when clients have nearly all of its 64 places: measured, each reply took 0.5 ms with 56
@@ -80,7 +80,7 @@ fn a_server_of_a_database_is_never_filled() {
         .start();
     let mut all = open(&site, 48);
     assert!(is_refused(&site));
-    site.log().expect_exactly("mongrel2 is nearly full", 1);
+    site.log().expect_exactly("server is nearly full", 1);
     all_speak(&mut all);
     let time = plain_request(&site);
     assert!(time < Duration::from_millis(250), "{time:?}");
@@ -94,7 +94,7 @@ fn check_says_how_many_connections_fit_and_what_keeps_mongrel2_from_them() {
     let folder = tests::folder::Folder::new();
     folder.write("kennel.toml", "[limits]\nconnections = 40\n");
     let finished = tests::command::run(folder.path(), ["check"]);
-    assert!(finished.stdout.contains("40  Kennel's own mongrel2: as `connections` says"), "{finished:?}");
+    assert!(finished.stdout.contains("40  Kennel's front: as `connections` says"), "{finished:?}");
     let finished = tests::command::run(folder.path(), ["check", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
     assert_eq!(report["connections"][0]["live"], 40, "{report}");

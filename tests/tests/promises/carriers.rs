@@ -319,7 +319,7 @@ fn sessions_outlive_their_mongrel2() {
     session.read(1);
     session.send("before");
     server.kill();
-    site.log().expect("mongrel2 is gone");
+    site.log().expect("server is gone");
     server.start_again();
     assert_eq!(site.get("/chat").text(), "the page");
     session.send("after");

@@ -435,9 +435,9 @@ fn an_id_from_before_a_restart_or_of_another_kennel_is_nobody(language: Language
         assert_eq!(found(unknown), "nobody", "{unknown:?}");
     }
     server.kill();
-    site.log().expect("mongrel2 is gone");
+    site.log().expect("server is gone");
     server.start_again();
-    site.log().expect_times("mongrel2 listens", 2);
+    site.log().expect_times("server listens", 2);
     let mut new = site.websocket("/talk");
     let new_id = new.ask("");
     assert_ne!(old_id, new_id);
@@ -784,7 +784,7 @@ fn when_mongrel2_dies_all_of_its_connections_close_with_1006(language: Language)
         site.log().expect(&format!("[close n{n} 1006 "));
     }
     one.start_again();
-    site.log().expect_times("mongrel2 listens", 3);
+    site.log().expect_times("server listens", 3);
     let mut new = WebSocket::open(one.port(), "/talk?name=new");
     assert_eq!(new.ask("y"), "re: y");
     assert_eq!(kept.ask("y"), "re: y");
@@ -815,9 +815,9 @@ fn a_message_to_a_client_of_a_dead_mongrel2_reaches_nobody(language: Language) {
         ws.send("the old");
     }
     server.kill();
-    site.log().expect("mongrel2 is gone");
+    site.log().expect("server is gone");
     server.start_again();
-    site.log().expect_times("mongrel2 listens", 2);
+    site.log().expect_times("server listens", 2);
     let mut new: Vec<WebSocket> = (0..5).map(|_| site.websocket("/")).collect();
     for ws in &mut new {
         ws.send("the new");

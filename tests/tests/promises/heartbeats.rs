@@ -215,7 +215,7 @@ fn the_dead_are_found_by_asking_where_mongrel2_tells_nothing(language: Language)
     for id in 1..=3 {
         mongrel2.send(Message::handshake(id, "/chat"));
     }
-    site.log().expect("1 connection is gone, of which mongrel2 has not told");
+    site.log().expect("1 connection is gone, of which the server has not told");
     site.log().expect("[close websocket 1006]");
     site.log().expect_exactly("[close ", 1);
 }

@@ -518,7 +518,7 @@ fn a_server_that_dies_takes_only_its_own_members(language: Language) {
         assert_eq!(ws.read_text(), "still here");
     }
     one.start_again();
-    site.log().expect_times("mongrel2 listens", 3);
+    site.log().expect_times("server listens", 3);
     let mut new = WebSocket::open(one.port(), "/");
     assert_eq!(new.ask("count all"), "6");
 }

@@ -107,7 +107,7 @@ fn two_servers_and_several_handlers_are_served_at_once() {
         assert_eq!(one.get("/sender").text(), "one-site-0");
         assert_eq!(two.get("/sender").text(), "two-site-0");
     }
-    site.log().expect_exactly("mongrel2 listens", 3);
+    site.log().expect_exactly("server listens", 3);
 }
 
 /// A resolver that takes 10 s for one name.
@@ -141,7 +141,7 @@ fn a_server_whose_name_takes_10_s_to_resolve_delays_no_request_of_another_one() 
         .argument("--recv-spec=tcp://slow.example:9998")
         .variable("LD_PRELOAD", library)
         .spawn();
-    site.log().expect("mongrel2 listens");
+    site.log().expect("server listens");
     let mut client = site.client();
     assert_eq!(client.get("/hello/first").status, 200);
     let mut times: Vec<_> = (0..1000)
@@ -166,11 +166,11 @@ fn one_server_that_dies_takes_nothing_from_the_other() {
     let mut client = Client::connect(two.port());
     client.send(get("/sleep/0.5/kept"));
     one.kill();
-    site.log().expect("mongrel2 is gone");
+    site.log().expect("server is gone");
     assert_eq!(client.read().text(), "kept");
     assert_eq!(client.get("/hello/x").text(), "x -");
     one.start_again();
-    site.log().expect_times("mongrel2 listens", 3);
+    site.log().expect_times("server listens", 3);
     assert_eq!(Client::connect(one.port()).get("/hello/x").text(), "x -");
 }
 
@@ -186,9 +186,9 @@ fn answers_of_a_dead_server_never_reach_the_next_one() {
         }
         assert_eq!(site.get("/hello/x").text(), "x -", "all are under way");
         server.kill();
-        site.log().expect_times("mongrel2 is gone", round + 1);
+        site.log().expect_times("server is gone", round + 1);
         server.start_again();
-        site.log().expect_times("mongrel2 listens", round + 2);
+        site.log().expect_times("server listens", round + 2);
         let mut new: Vec<Client> = (0..8).map(|_| site.client()).collect();
         for (n, client) in new.iter_mut().enumerate() {
             client.send(get(&format!("/sleep/2/new{n}")));
@@ -207,7 +207,7 @@ fn its_own_mongrel2_is_started_again_when_it_dies() {
     let first = site.own_mongrel2().expect("it has one");
     tests::process::kill(first);
     site.log().expect("starting it again");
-    site.log().expect_times("mongrel2 listens", 2);
+    site.log().expect_times("server listens", 2);
     assert_eq!(site.get("/hello/2").text(), "2 -");
     assert_ne!(site.own_mongrel2(), Some(first));
 }

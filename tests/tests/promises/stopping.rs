@@ -188,7 +188,7 @@ in_each_language!(a_hub_killed_while_it_starts_leaves_nobody_behind_either);
 fn a_hub_killed_while_it_starts_leaves_nobody_behind_either(language: Language) {
     // Often, since it is a matter of chance which step the kill hits.
     let starts = format!("{} starts", server::front().name_in_log());
-    for wait_for in [starts.as_str(), "mongrel2 listens"].repeat(5) {
+    for wait_for in [starts.as_str(), "server listens"].repeat(5) {
         let mut site = language.plan(APP).workers(4).spawn();
         site.log().expect(wait_for);
         process::kill(site.hub());

@@ -130,7 +130,7 @@ const SETTINGS: &[Wrong] = &[
     settings!("[cgi]\nx = 1\n", "2:1", "unknown key `x`; known here: enabled"),
     settings!("listen = 8080\n", "1:10", "the number 8080", "a text in quotes"),
     settings!("listen = \"8080\"\n", "1:10", "write 127.0.0.1:8080"),
-    settings!("listen = \"127.0.0.1:0\"\n[[app]]\nsource = \"app.lua\"\n", "1:10", "cannot choose a port"),
+    settings!("listen = \"127.0.0.1:0\"\n[[app]]\nsource = \"app.lua\"\n", "1:10", "does not choose a port"),
     settings!("[metrics]\nlisten = \"9464\"\n", "2:10", "write 127.0.0.1:9464"),
     settings!("flow_control = \"yes\"\n", "1:16", "the text \"yes\"", "true or false"),
     settings!("uploads = \"disk\"\n", "1:11", "`disk`", "\"file\" or \"stream\""),

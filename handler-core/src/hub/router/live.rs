@@ -38,7 +38,7 @@ impl Hub {
         if found > 0 {
             self.cx.ledger.counters.untold += found;
             let connections = if found == 1 { "connection is" } else { "connections are" };
-            info!(link = link.0, "{found} {connections} gone, of which mongrel2 has not told");
+            info!(link = link.0, "{found} {connections} gone, of which the server has not told");
         }
     }
 

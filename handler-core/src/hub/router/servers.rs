@@ -100,14 +100,14 @@ impl Hub {
     pub fn handle_server_up(&mut self, link: LinkId, subscription: &[u8]) {
         let state = &mut self.cx.servers[link];
         state.begin(subscription);
-        info!(link = link.0, recv_ident = %subscription.escape_ascii(), "mongrel2 listens");
+        info!(link = link.0, recv_ident = %subscription.escape_ascii(), "server listens");
         self.begin_search(link);
     }
 
     /// A reply could not be handed to a server, since that is gone. Its connections end when the hub hears of it.
     pub fn handle_undelivered(&mut self, link: LinkId, now: Instant) {
         if self.cx.ledger.complaints.pass(Complaint::Undelivered, now) {
-            warn!(link = link.0, "dropped a reply: mongrel2 is gone");
+            warn!(link = link.0, "dropped a reply: the server is gone");
         }
     }
 
@@ -145,6 +145,6 @@ impl Hub {
         }
         self.cx.ledger.counters.purged += keys.len() as u64;
         let connections = keys.len().max(lives);
-        warn!(link = link.0, connections, "mongrel2 is gone; its connections are closed");
+        warn!(link = link.0, connections, "server is gone; its connections are closed");
     }
 }

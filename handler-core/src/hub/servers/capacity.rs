@@ -93,7 +93,7 @@ impl Load {
                 link = link.0,
                 connections = count,
                 bound = most,
-                "mongrel2 is nearly full: beyond the bound, new live connections get 503 (see `connections` in docs/config.md)"
+                "server is nearly full: beyond the bound, new live connections get 503 (see `connections` in docs/config.md)"
             );
         }
         if count < most {
@@ -105,7 +105,7 @@ impl Load {
                 link = link.0,
                 connections = count,
                 bound = most,
-                "mongrel2 is full: new live connections get 503"
+                "server is full: new live connections get 503"
             );
         }
         false

@@ -3,6 +3,7 @@
 mod app_routes;
 mod connections;
 mod mongrel2;
+mod own_server;
 mod sockets;
 
 use crate::apps;
@@ -22,6 +23,7 @@ use handler_core::serve::App;
 use handler_core::worker::probe::{self, ProbeError};
 use handler_core::worker::protocol::{Level, LoadFailure, Registration};
 use mongrel2::{Finding, Report, Severity};
+use own_server::OwnServer;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ struct Found {
 }
 
 pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
-    let Args { check: args, database, front: typed_front, .. } = all;
+    let Args { check: args, database, own, .. } = all;
     let Typed { apps: named, config, site } = site_folder::read(&args.apps, args.config.config.as_deref())?;
     let limits = config.limits();
     let mut found = Found::default();
@@ -74,9 +76,10 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
     let mounted = apps::refuse_shared_mounts(found.loaded.iter().map(|(app, _)| &app.spec));
     found.errors.extend(mounted.err().map(|problem| problem.to_string()));
     let apps: Vec<_> = found.loaded.iter().map(|(app, _)| app.clone()).collect();
-    let front = typed_front.or(config.front).unwrap_or(Front::DEFAULT);
+    let front = own.front.or(config.front).unwrap_or(Front::DEFAULT);
     let is_named = database.mongrel2.is_some();
-    found.warnings.extend(unused::settings(&apps, &args.python, &config, front, is_named));
+    let started = (!is_named && config.mongrel2.is_empty()).then_some(front);
+    found.warnings.extend(unused::settings(&apps, &args.python, &config, started, is_named));
     found.addresses(&config);
 
     let origin = match secret::look(&config.sessions) {
@@ -86,8 +89,8 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
             None
         }
     };
-    let Report { findings, guarded } =
-        mongrel2::check(database, *typed_front, &config, &found.loaded, &limits)?;
+    let Report { findings, guarded } = mongrel2::check(database, own.front, &config, &found.loaded, &limits)?;
+    let started = started.map(|front| OwnServer::look(&mut found, own, front, &config));
     let bounds = connections::bounds(database, front, &config, &limits)?;
     let of = |severity| findings.iter().filter(move |f| f.severity == severity).map(Finding::text);
     found.errors.extend(of(Severity::Error));
@@ -104,6 +107,7 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         let report = json!({
             "apps": found.apps_as_json(), "limits": limits, "connections": connections, "errors": found.errors,
             "warnings": found.warnings, "mongrel2": findings, "guarded": guarded, "secret": origin, "hosts": hosts,
+            "front": started.as_ref().map(OwnServer::as_json),
         });
         print_json(&mut out, &report)?;
         return Ok(found.exit_code(all.strict));
@@ -122,6 +126,12 @@ pub(super) fn run(all: &Args) -> anyhow::Result<ExitCode> {
         for (name, value, meaning) in limits.described() {
             writeln!(out, "  {name:17} {value:>8}  {meaning}")?;
         }
+        if let Some(started) = &started {
+            started.write_limits(&mut out)?;
+        }
+    }
+    if let Some(text) = started.as_ref().and_then(OwnServer::https) {
+        writeln!(out, "\n{text}")?;
     }
     writeln!(out, "\nlive connections at once:")?;
     for bound in &bounds {

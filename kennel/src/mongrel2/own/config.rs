@@ -2,8 +2,10 @@
 
 use crate::args::Front;
 use crate::mongrel2::capacity::Places;
+use handler_core::hub::LimitValue;
 use mongrel2_conf::model::{Config, Dir, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, public_files, store};
+use mongrel2_front::Amount;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
@@ -105,8 +107,7 @@ pub(super) fn write(
         hosts: vec![Host::new("localhost", routes)],
         ..Server::default()
     };
-    let mut settings: Vec<_> =
-        SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let mut settings = fixed_settings();
     settings.push(("download.flow_control".to_owned(), u8::from(ways.flow_control).to_string()));
     settings.push(("upload.stream".to_owned(), u8::from(ways.stream_uploads).to_string()));
     settings.push(("no_clobber_xff".to_owned(), u8::from(ways.keep_forwarded).to_string()));
@@ -123,6 +124,25 @@ pub(super) fn write(
     // It keeps the mode of the file that it replaces; there was none.
     fs::set_permissions(&database, Permissions::from_mode(0o600))?;
     Ok(())
+}
+
+/// The settings that every server has.
+fn fixed_settings() -> Vec<(String, String)> {
+    SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The bounds of Kennel's front as it is started here: names, values and what they mean.
+pub(crate) fn front_limits() -> Vec<(&'static str, LimitValue, &'static str)> {
+    let config = Config { settings: fixed_settings(), ..Config::default() };
+    let ours = |amount| match amount {
+        Amount::Time(time) => LimitValue::Time(time),
+        Amount::Bytes(bytes) => LimitValue::Size(bytes as usize),
+        Amount::Count(count) => LimitValue::Count(count as usize),
+    };
+    mongrel2_front::limits(&config)
+        .into_iter()
+        .map(|(name, amount, means)| (name, ours(amount), means))
+        .collect()
 }
 
 /// Raises this process's soft limit of descriptors, which workers inherit. Mongrel2 raises its own.

@@ -6,7 +6,7 @@ use mongrel2_conf::model::Server;
 
 use super::client::{BOTH, Connection, client};
 use super::files::{Files, UUID};
-use crate::tls::{Certificates, TlsError};
+use crate::tls::{Certificates, TlsError, inspect};
 
 fn shown(certificates: &Certificates, host: &str) -> Vec<u8> {
     let mut connection = Connection::new(certificates, &client(BOTH[1], None), host);
@@ -240,4 +240,28 @@ fn another_authority_ends_what_the_old_one_vouched_for() {
     assert!(certificates.changed());
     assert!(certificates.reload().unwrap());
     assert!(!has_certificate());
+}
+
+#[test]
+fn a_certificate_is_inspected_before_a_server_uses_it() {
+    let files = Files::with_server("inspect");
+    let (certificate, key) = (files.path("f400bf85.crt"), files.path("f400bf85.key"));
+    let found = inspect(&certificate, &key).unwrap();
+    let until = files.openssl("x509 -in f400bf85.crt -noout -enddate -dateopt iso_8601");
+    assert_eq!(found.until, until["notAfter=".len()..][..10]);
+    assert_eq!(found.problem, None);
+    files.make_expired("old", "localhost");
+    let found = inspect(&files.path("old.crt"), &files.path("old.key")).unwrap();
+    assert_eq!(found.until, "2021-01-01");
+    assert_eq!(found.problem.as_deref(), Some("expired on 2021-01-01"));
+    for (certificate, key, words) in [
+        (&key, &key, "holds no certificate"),
+        (&certificate, &certificate, "holds no private key"),
+        (&files.path("old.crt"), &key, "does not belong to the certificate"),
+        (&files.path(""), &key, "is a folder; name the file of the certificate"),
+        (&certificate, &files.path("none"), "no private key at `"),
+    ] {
+        let problem = inspect(certificate, key).unwrap_err();
+        assert!(problem.contains(words), "{problem}");
+    }
 }
