@@ -25,6 +25,11 @@ impl Connection {
         cx.effects.push_back(Effect::Close(self.key));
     }
 
+    /// Whether a request or a frame waits for room at its handler, or for the output before it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// Closes once what is queued is written. `by`: the handler that wants it so, and needs no notice.
     pub(super) fn close(&mut self, cx: &mut Context, by: Option<HandlerId>) {
         self.known_by.retain(|handler| Some(*handler) != by);

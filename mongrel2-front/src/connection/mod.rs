@@ -109,7 +109,10 @@ impl Connection {
     /// What comes next is told from its first byte.
     fn begin_next(&mut self, cx: &mut Context, input: &[u8], now: Instant) -> Step {
         match input {
-            [] | [b'\r'] => Step::Waits,
+            [] => Step::Waits,
+            // The client said that its last request was the last one (RFC 9112, 9.6).
+            _ if self.was_last => Step::Used(input.len()),
+            [b'\r'] => Step::Waits,
             // An empty line before a request (RFC 9112, 2.2).
             [b'\r', b'\n', ..] => Step::Used(2),
             [b'@' | b'<', ..] => self.take_socket_message(cx, input, now),

@@ -85,6 +85,7 @@ impl Connection {
             return Ok(None);
         }
         self.is_socket = false;
+        self.was_last = !head.keeps_alive();
         let expects = expects && head.is_http_11() && framing != Framing::Length(0) && rest.is_empty();
         let limits = cx.site.limits();
         match framing {

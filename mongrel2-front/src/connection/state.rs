@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     pub(super) searched: usize,
     /// What comes next has to wait: for room at its handler, or, when it asks for a file, for output to be written.
     pub(super) is_held: bool,
+    /// A request said that it is the client's last one.
+    pub(super) was_last: bool,
     /// The client shut its side down, and is owed something.
     pub(super) half_closed: bool,
     /// The loop was told not to read.
@@ -106,6 +108,7 @@ impl Connection {
             input: Vec::new(),
             searched: 0,
             is_held: false,
+            was_last: false,
             half_closed: false,
             is_paused: false,
             output: Output::default(),

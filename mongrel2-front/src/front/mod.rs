@@ -45,8 +45,14 @@ impl Front {
     }
 
     /// Another configuration, made by [`Site::after`]. Connections stay; requests that come from now on are of it.
-    pub(crate) fn replace_site(&mut self, site: Site) {
+    pub(crate) fn replace_site(&mut self, site: Site, now: Instant) {
         self.cx.site = Arc::new(site);
+        // A request that was held for a handler may lead to another one now.
+        let held: Vec<_> =
+            self.clients.iter().filter(|(_, client)| client.is_held()).map(|(key, _)| key).collect();
+        for client in held {
+            self.with(client, |connection, cx| connection.go_on(cx, now));
+        }
     }
 
     #[cfg(test)]

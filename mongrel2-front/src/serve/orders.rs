@@ -58,7 +58,7 @@ impl Server {
         self.congested.resize(site.handlers().len(), false);
         warn_of_restart(old.server(), server);
         self.uploads.set_store(store);
-        self.front.replace_site(site);
+        self.front.replace_site(site, Instant::now());
         Ok(())
     }
 

@@ -24,6 +24,36 @@ impl Run {
 }
 
 #[test]
+fn nothing_behind_the_request_that_a_client_calls_its_last_is_taken() {
+    let mut run = Run::plain(&[]);
+    let lasts = ["GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /1 HTTP/1.0\r\n\r\n"];
+    for (last, id) in lasts.iter().zip(["1", "2"]) {
+        let client = run.accept();
+        run.receive(client, last.as_bytes());
+        run.receive(client, b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n");
+        assert_eq!(run.messages().len(), 1);
+        run.reply(format!("m2cap-t 1:{id}, HTTP/1.1 204 No Content\r\n\r\n").as_bytes());
+        assert_eq!(run.written(client), b"HTTP/1.1 204 No Content\r\n\r\n");
+    }
+}
+
+#[test]
+fn a_reload_frees_a_request_whose_new_handler_has_room() {
+    let mut run = Run::plain(&[]);
+    run.congest(0, true);
+    let client = run.accept();
+    run.receive(client, GET);
+    assert_eq!(run.messages().len(), 0);
+    let (config, mut server) = Run::configuration(Protocol::Tnetstring, &[]);
+    let routes = &mut server.hosts[0].routes;
+    routes[0].target = routes.iter().find(|route| route.path == "/raw").unwrap().target.clone();
+    let old = run.front.site().clone();
+    run.front.replace_site(Site::after(&old, &config, &server, Path::new("/")).unwrap(), run.now);
+    run.settle();
+    assert_eq!(run.messages().len(), 1);
+}
+
+#[test]
 fn a_request_that_waited_for_its_handler_has_its_time_for_the_response() {
     let mut run = Run::plain(&[]);
     let client = run.accept();

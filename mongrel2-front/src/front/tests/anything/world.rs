@@ -325,7 +325,7 @@ impl World {
     fn reload(&mut self) {
         let (config, server) = Run::configuration(self.protocol, &self.settings);
         let old = self.front.site().clone();
-        self.front.replace_site(Site::after(&old, &config, &server, Path::new("/")).unwrap());
+        self.front.replace_site(Site::after(&old, &config, &server, Path::new("/")).unwrap(), self.now);
     }
 
     fn control(&mut self, handler: usize, at: usize, control: reply::Control) {
