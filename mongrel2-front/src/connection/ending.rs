@@ -51,7 +51,14 @@ impl Connection {
 
     /// Ends a connection whose client has shut its side down, once it has got what it is owed.
     pub(super) fn check_half_closed(&mut self, cx: &mut Context) {
-        if !self.half_closed || self.life != Life::Open || self.is_waiting() {
+        if !self.half_closed || self.life != Life::Open {
+            return;
+        }
+        // While there is something to write, writing it tells whether the client has left.
+        if self.has_left && self.output.is_empty() {
+            return self.lose(cx);
+        }
+        if self.is_waiting() {
             return;
         }
         let is_over = match self.state {

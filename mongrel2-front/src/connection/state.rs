@@ -28,8 +28,12 @@ pub(crate) struct Connection {
     pub(super) is_held: bool,
     /// The client shut its side down, and is owed something.
     pub(super) half_closed: bool,
+    /// The client shut its side down long after its last byte: it waited, and has left.
+    pub(super) has_left: bool,
     /// The loop was told not to read.
     pub(super) is_paused: bool,
+    /// The loop was told so since the last byte came, so the time of the client's end is not known.
+    pub(super) was_paused: bool,
     pub(crate) output: Output,
     /// The loop was told that there is output.
     pub(super) is_marked: bool,
@@ -107,7 +111,9 @@ impl Connection {
             searched: 0,
             is_held: false,
             half_closed: false,
+            has_left: false,
             is_paused: false,
+            was_paused: false,
             output: Output::default(),
             is_marked: false,
             is_socket: false,

@@ -84,7 +84,7 @@ fn a_client_that_leaves_or_a_handler_that_closes_during_an_upload_removes_the_fi
         run.effects();
         run.messages();
         if is_client {
-            run.front.end_of_input(client);
+            run.front.end_of_input(client, run.now);
         } else {
             run.reply(b"m2cap-t 1:1, ");
         }

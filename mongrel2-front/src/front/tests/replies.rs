@@ -105,7 +105,7 @@ fn a_handler_without_room_holds_its_requests_and_no_others() {
     // The client's requests wait, and it may even shut its side down.
     run.receive(client, &[b'x'; 65_536]);
     assert!(!run.front.wants_input(client));
-    run.front.end_of_input(client);
+    run.front.end_of_input(client, run.now);
     run.front.set_congested(HandlerId(0), false, run.now);
     run.settle();
     assert_eq!(run.messages().len(), 2);

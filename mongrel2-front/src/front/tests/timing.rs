@@ -9,7 +9,7 @@ const WEBSOCKET: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n
 
 impl Run {
     /// So many seconds pass, in which nothing happens.
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds.div_ceil(10) {
             self.now += Duration::from_secs(10);
             self.front.handle_timeout(self.now);
@@ -116,7 +116,7 @@ fn a_client_that_shut_its_side_down_within_a_request_gets_the_responses_before_i
         let mut run = Run::plain(&[]);
         let client = run.accept();
         run.receive(client, &[GET, rest].concat());
-        run.front.end_of_input(client);
+        run.front.end_of_input(client, run.now);
         run.settle();
         run.wait(100);
         assert_eq!((run.messages().len(), run.closed.len()), (1, 0));
