@@ -120,13 +120,14 @@ impl Connection {
         }
     }
 
-    /// The client has shut its side down. One that left looks the same to us as one that still reads: who does so right
-    /// behind a request reads, who does so while it waits has left, and handlers hear of that at once.
+    /// The client has shut its side down. One that left looks the same to us as one that still reads, so only who does so
+    /// right behind a request that says to be the last one is taken to read. Browsers say no such thing, and they leave
+    /// at any time: handlers hear of that at once.
     pub(crate) fn end_of_input(&mut self, cx: &mut Context, now: Instant) {
         if self.life == Life::Open {
             self.half_closed = true;
             let silence = now.saturating_duration_since(self.activity.read);
-            self.has_left = !self.was_paused && silence > Limits::HALF_CLOSE;
+            self.has_left = !self.says_last || (!self.was_paused && silence > Limits::HALF_CLOSE);
             self.check_half_closed(cx);
         }
     }

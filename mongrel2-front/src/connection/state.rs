@@ -28,7 +28,9 @@ pub(crate) struct Connection {
     pub(super) is_held: bool,
     /// The client shut its side down, and is owed something.
     pub(super) half_closed: bool,
-    /// The client shut its side down long after its last byte: it waited, and has left.
+    /// The last request says that no other follows.
+    pub(super) says_last: bool,
+    /// The client shut its side down as one does that leaves.
     pub(super) has_left: bool,
     /// The loop was told not to read.
     pub(super) is_paused: bool,
@@ -111,6 +113,7 @@ impl Connection {
             searched: 0,
             is_held: false,
             half_closed: false,
+            says_last: false,
             has_left: false,
             is_paused: false,
             was_paused: false,

@@ -96,6 +96,25 @@ fn a_client_that_leaves_or_a_handler_that_closes_during_an_upload_removes_the_fi
 }
 
 #[test]
+fn an_upload_that_came_whole_reaches_its_handler_although_its_client_has_left() {
+    let mut run = Run::plain(&[("limits.content_length", "4"), ("upload.temp_store", "/tmp/m.XXXXXX")]);
+    let client = run.accept();
+    run.receive(client, &post("Content-Length: 5\r\n", "hello"));
+    run.front.end_of_input(client, run.now);
+    run.front.upload_created(client, Ok("/tmp/m.1".into()), run.now);
+    run.settle();
+    run.front.upload_finished(client, Ok(()), run.now);
+    run.settle();
+    assert!(!run.effects().contains(&"remove".into()));
+    let messages = run.messages();
+    assert!(
+        messages[1].contains("x-mongrel2-upload-done") && messages[2].contains("disconnect"),
+        "{messages:?}"
+    );
+    assert_eq!((messages.len(), run.closed.len()), (3, 1));
+}
+
+#[test]
 fn without_a_place_for_it_a_larger_body_is_refused() {
     for headers in ["Content-Length: 20481\r\n", "Transfer-Encoding: chunked\r\n"] {
         let mut run = Run::plain(&[]);

@@ -99,7 +99,7 @@ fn a_handler_without_room_holds_its_requests_and_no_others() {
     let mut run = Run::plain(&[]);
     let (client, other) = (run.accept(), run.accept());
     run.front.set_congested(HandlerId(0), true, run.now);
-    run.receive(client, &GET.repeat(2));
+    run.receive(client, &b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".repeat(2));
     run.receive(other, b"GET /raw HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(run.messages().len(), 1);
     // The client's requests wait, and it may even shut its side down.

@@ -4,6 +4,7 @@ use super::*;
 use std::time::Duration;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const WEBSOCKET: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
@@ -112,10 +113,11 @@ fn a_server_that_stops_takes_no_request_of_a_client_that_waits() {
 
 #[test]
 fn a_client_that_shut_its_side_down_within_a_request_gets_the_responses_before_it() {
-    for rest in [&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc"[..], b"GET /"] {
+    let post = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\nabc";
+    for rest in [&post[..], b"GET /"] {
         let mut run = Run::plain(&[]);
         let client = run.accept();
-        run.receive(client, &[GET, rest].concat());
+        run.receive(client, &[LAST, rest].concat());
         run.front.end_of_input(client, run.now);
         run.settle();
         run.wait(100);
