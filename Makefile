@@ -21,10 +21,11 @@ test: test-needs check
 	cargo build -p kennel -p handler-py --locked
 	scripts/run-tests $(if $(RETRY),--retry)
 
-## What takes too long for every time: 20,000 clients that leave in the middle of a response. Fewer: make test-long LEAVINGS=5000
+## What takes too long for every time: everything behind both servers, and 20,000 clients that leave in the middle of a
+## response of each. Fewer: make test-long LEAVINGS=5000
 test-long: test-needs
 	cargo build -p kennel -p handler-py --locked
-	LEAVINGS=$(or $(LEAVINGS),20000) cargo test -p tests --test leavings --locked -- --nocapture
+	$(if $(LEAVINGS),LEAVINGS=$(LEAVINGS)) scripts/run-tests --long $(if $(RETRY),--retry)
 
 ## Formatting, lints, documentation
 check: test-needs

@@ -51,6 +51,9 @@ pub(crate) struct Limits {
 impl Limits {
     /// So many replies of any size may always wait for a connection, as with Mongrel2.
     pub(crate) const REPLIES: usize = 16;
+    /// A client that shuts its side down later than this after the last byte of its last request has left. Earlier: it
+    /// waits for its responses, as `printf ... | nc -N` does.
+    pub(crate) const HALF_CLOSE: Duration = Duration::from_millis(10);
     /// The smallest bound on a head: browsers send cookies of this size.
     const HEAD: usize = 64 << 10;
 

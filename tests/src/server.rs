@@ -13,6 +13,7 @@ use crate::wait;
 use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Target};
 use mongrel2_conf::{mimetypes, store};
 use std::fs::File;
+use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -58,10 +59,11 @@ impl Front {
         }
     }
 
-    /// Whether it can be started on this machine.
+    /// Whether it can be started on this machine. With [`NO_MONGREL2`], no Mongrel2 can.
     pub fn is_installed(self) -> bool {
         match self {
             Self::Kennel => true,
+            Self::Mongrel2 if std::env::var_os(NO_MONGREL2).is_some_and(|value| !value.is_empty()) => false,
             Self::Mongrel2 => std::env::var_os("PATH").is_some_and(|path| {
                 std::env::split_paths(&path).any(|folder| folder.join("mongrel2").is_file())
             }),
@@ -69,7 +71,33 @@ impl Front {
     }
 }
 
-/// The server that runs in this run of the tests, by [`FRONT`]; a real Mongrel2 without it. Tests about a defect of
+/// A variable that lets tests behave as on a machine for which there is no Mongrel2.
+pub const NO_MONGREL2: &str = "KENNEL_NO_MONGREL2";
+/// A variable that names the file which [`needs_mongrel2`] appends to.
+pub const SKIPPED: &str = "KENNEL_TEST_SKIPPED";
+
+/// Whether a test that needs a real Mongrel2, whatever [`front`] says, can run. If not, the test returns at once;
+/// `scripts/run-tests` prints its name.
+///
+/// # Panics
+///
+/// When the file for its name cannot be written.
+pub fn needs_mongrel2() -> bool {
+    let is_installed = Front::Mongrel2.is_installed();
+    if !is_installed {
+        // libtest gives a test's name to its thread.
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("a test");
+        println!("skipped, since there is no mongrel2: {name}");
+        if let Some(file) = std::env::var_os(SKIPPED) {
+            let mut file = File::options().append(true).create(true).open(file).expect("a file for names");
+            file.write_all(format!("{name}\n").as_bytes()).expect("a file for names");
+        }
+    }
+    is_installed
+}
+
+/// The server that runs in this run of the tests, by [`FRONT`]; `kennel front` without it. Tests about a defect of
 /// Mongrel2 ask for it.
 ///
 /// # Panics
@@ -77,8 +105,8 @@ impl Front {
 /// When the variable has another value.
 pub fn front() -> Front {
     match std::env::var(FRONT).as_deref() {
-        Ok("kennel") => Front::Kennel,
-        Ok("mongrel2") | Err(_) => Front::Mongrel2,
+        Ok("kennel") | Err(_) => Front::Kennel,
+        Ok("mongrel2") => Front::Mongrel2,
         Ok(other) => panic!("{FRONT} is `{other}`; write kennel or mongrel2"),
     }
 }

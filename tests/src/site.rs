@@ -8,7 +8,7 @@ use crate::language::{Language, Scripts};
 use crate::log::Log;
 use crate::port::Port;
 use crate::process::{self, Signal};
-use crate::server::{self, Mongrel2, Warm};
+use crate::server::{self, Front, Mongrel2, Warm};
 use crate::slow_network::{self, SlowNetwork};
 use crate::wait;
 use crate::websocket::{self, WebSocket};
@@ -41,6 +41,8 @@ pub struct Plan {
     port: Option<u16>,
     warm: Option<Warm>,
     namespace: Option<String>,
+    /// Its own server.
+    front: Front,
     /// Where its standard error goes; none: to the [log](Site::log).
     log: Option<Stdio>,
 }
@@ -53,6 +55,7 @@ pub struct Site {
     hub: Child,
     log: Log,
     port: u16,
+    front: Front,
     _own_port: Option<Port>,
     _warm: Option<Warm>,
 }
@@ -85,6 +88,7 @@ impl Plan {
             port: None,
             warm: None,
             namespace: None,
+            front: server::front(),
             log: None,
         };
         plan.file(language.app(), &language.script(body))
@@ -187,6 +191,12 @@ impl Plan {
         self
     }
 
+    /// With this program as its own server, whichever is selected for the other tests.
+    pub fn by(mut self, front: Front) -> Self {
+        self.front = front;
+        self.variable(server::FRONT, front.name())
+    }
+
     /// On the servers' side of a network, where only clients of the other side reach it.
     pub fn in_network(mut self, network: &SlowNetwork) -> Self {
         self.namespace = Some(network.server_side().to_owned());
@@ -262,8 +272,8 @@ impl Plan {
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(target).spawn();
         let mut hub = spawned.expect("kennel can be started");
         let log = hub.stderr.take().map_or_else(Log::default, Log::collect);
-        let (language, folder) = (self.language, self.folder);
-        Site { language, folder, hub, log, port, _own_port: own_port, _warm: self.warm }
+        let (language, folder, front) = (self.language, self.folder, self.front);
+        Site { language, folder, hub, log, port, front, _own_port: own_port, _warm: self.warm }
     }
 }
 
@@ -369,7 +379,7 @@ impl Site {
 
     /// The process of its own server, Mongrel2 or [another](server::front), once it is one.
     pub fn own_mongrel2(&self) -> Option<u32> {
-        process::children(self.hub()).into_iter().find(|pid| server::front().is_server(*pid))
+        process::children(self.hub()).into_iter().find(|pid| self.front.is_server(*pid))
     }
 
     /// Sends a signal to the hub.

@@ -8,7 +8,7 @@ use std::thread;
 use mongrel2_conf::model::{Dir, Handler, Protocol, Proxy, Route, Target};
 use mongrel2_conf::public_files::{dangers, routes};
 
-use crate::server::{Folder, Mongrel2};
+use crate::server::{Folder, Mongrel2, needs_mongrel2};
 
 fn handler() -> Handler {
     Handler {
@@ -55,6 +55,9 @@ fn start(folder: &Folder) -> Mongrel2 {
 
 #[test]
 fn files_come_from_mongrel2_and_everything_else_from_the_handler() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     folder.write("public/style.css", "css");
     folder.write("public/favicon.ico", "icon");
@@ -100,6 +103,9 @@ fn files_come_from_mongrel2_and_everything_else_from_the_handler() {
 
 #[test]
 fn a_file_that_is_known_to_the_client_is_not_sent_again() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     folder.write("public/style.css", "css");
     let mongrel2 = start(&folder);
@@ -112,6 +118,9 @@ fn a_file_that_is_known_to_the_client_is_not_sent_again() {
 
 #[test]
 fn the_index_file_takes_the_root_if_there_is_one() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     folder.write("public/index.html", "index");
     let mongrel2 = start(&folder);
@@ -124,6 +133,9 @@ fn the_index_file_takes_the_root_if_there_is_one() {
 
 #[test]
 fn no_path_leads_out_of_the_folder_or_to_hidden_files() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     folder.write("public/img/logo.png", "logo");
     folder.write("public/img/.secret", "secret");
@@ -154,6 +166,9 @@ fn no_path_leads_out_of_the_folder_or_to_hidden_files() {
 
 #[test]
 fn names_may_have_any_characters() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     let names = [
         ("my file.txt", &["/my%20file.txt"][..]),
@@ -181,6 +196,9 @@ fn names_may_have_any_characters() {
 
 #[test]
 fn hundreds_of_files_are_all_found() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     for number in 0..300 {
         folder.write(&format!("public/file-{number}.txt"), &number.to_string());

@@ -42,6 +42,25 @@ impl Drop for Folder {
     }
 }
 
+/// Whether a test that needs a real Mongrel2 can run. If not, it returns at once, and `scripts/run-tests` prints its name;
+/// the crate `tests` has the same for its tests.
+pub(crate) fn needs_mongrel2() -> bool {
+    let is_hidden = env::var_os("KENNEL_NO_MONGREL2").is_some_and(|value| !value.is_empty());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_installed = !is_hidden && env::split_paths(&path).any(|folder| folder.join("mongrel2").is_file());
+    if !is_installed {
+        // libtest gives a test's name to its thread.
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("a test");
+        println!("skipped, since there is no mongrel2: {name}");
+        if let Some(file) = env::var_os("KENNEL_TEST_SKIPPED") {
+            let mut file = fs::File::options().append(true).create(true).open(file).unwrap();
+            file.write_all(format!("{name}\n").as_bytes()).unwrap();
+        }
+    }
+    is_installed
+}
+
 /// A Mongrel2 in a folder of its own, killed with the value.
 pub(crate) struct Mongrel2 {
     child: Child,

@@ -56,8 +56,13 @@ impl Connection {
 
     /// Ends a connection whose client has shut its side down, once it has got what it is owed.
     pub(super) fn check_half_closed(&mut self, cx: &mut Context) {
+        // What came whole reaches its handler, whoever has left.
         if !self.half_closed || self.life != Life::Open || self.is_waiting() {
             return;
+        }
+        // While there is something to write, writing it tells whether the client has left.
+        if self.has_left && self.output.is_empty() {
+            return self.lose(cx);
         }
         let is_over = match self.state {
             State::Between => self.output.is_empty() && (self.progress.is_done() || !self.is_http()),

@@ -20,6 +20,7 @@ pub(crate) use state::Connection;
 
 use crate::context::Context;
 use crate::files;
+use crate::limits::Limits;
 use state::{Life, State};
 use std::io;
 use std::time::Instant;
@@ -37,6 +38,7 @@ impl Connection {
     /// Bytes came in.
     pub(crate) fn receive(&mut self, cx: &mut Context, bytes: &[u8], now: Instant) {
         self.activity.received(bytes.len(), now);
+        self.was_paused = false;
         // What comes behind the end, or while the server stops, means nothing.
         if self.life != Life::Open || self.half_closed {
             return;
@@ -77,6 +79,7 @@ impl Connection {
         self.late_since = self.is_inside_request().then(|| self.late_since.unwrap_or(now));
         self.resume(cx);
         self.is_paused = !self.wants_input();
+        self.was_paused |= self.is_paused;
     }
 
     fn advance(&mut self, cx: &mut Context, input: &[u8], now: Instant) -> usize {
@@ -120,10 +123,14 @@ impl Connection {
         }
     }
 
-    /// The client has shut its side down.
-    pub(crate) fn end_of_input(&mut self, cx: &mut Context) {
+    /// The client has shut its side down. One that left looks the same to us as one that still reads, so only who does so
+    /// right behind a request that says to be the last one is taken to read. Browsers say no such thing, and they leave
+    /// at any time: handlers hear of that at once.
+    pub(crate) fn end_of_input(&mut self, cx: &mut Context, now: Instant) {
         if self.life == Life::Open {
             self.half_closed = true;
+            let silence = now.saturating_duration_since(self.activity.read);
+            self.has_left = !self.says_last || (!self.was_paused && silence > Limits::HALF_CLOSE);
             self.check_half_closed(cx);
         }
     }

@@ -40,6 +40,7 @@ impl Connection {
             Ok(head) => head,
             Err(refusal) => return self.refuse_head(cx, refusal, now),
         };
+        self.says_last = !head.keeps_alive();
         match self.dispatch(cx, head, &input[end..], now) {
             Ok(Some(used)) => {
                 self.searched = 0;

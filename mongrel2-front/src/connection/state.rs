@@ -30,8 +30,14 @@ pub(crate) struct Connection {
     pub(super) was_last: bool,
     /// The client shut its side down, and is owed something.
     pub(super) half_closed: bool,
+    /// The last request says that no other follows.
+    pub(super) says_last: bool,
+    /// The client shut its side down as one does that leaves.
+    pub(super) has_left: bool,
     /// The loop was told not to read.
     pub(super) is_paused: bool,
+    /// The loop was told so since the last byte came, so the time of the client's end is not known.
+    pub(super) was_paused: bool,
     pub(crate) output: Output,
     /// The loop was told that there is output.
     pub(super) is_marked: bool,
@@ -110,7 +116,10 @@ impl Connection {
             is_held: false,
             was_last: false,
             half_closed: false,
+            says_last: false,
+            has_left: false,
             is_paused: false,
+            was_paused: false,
             output: Output::default(),
             is_marked: false,
             is_socket: false,

@@ -73,8 +73,8 @@ impl Front {
     }
 
     /// A client has shut its side down: it sends nothing more, and may still read.
-    pub(crate) fn end_of_input(&mut self, client: ClientKey) {
-        self.with(client, |connection, cx| connection.end_of_input(cx));
+    pub(crate) fn end_of_input(&mut self, client: ClientKey, now: Instant) {
+        self.with(client, |connection, cx| connection.end_of_input(cx, now));
     }
 
     /// A client is gone: its connection was reset, or cannot be written to.

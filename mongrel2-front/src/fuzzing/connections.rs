@@ -78,7 +78,7 @@ impl Play {
         let now = self.exchange.now;
         match kind % 16 {
             0 if front.wants_input(client) => front.receive(client, bytes, now),
-            2 => front.end_of_input(client),
+            2 => front.end_of_input(client, now),
             3 => front.lost(client),
             4 => front.handle_reply(handler, bytes, now),
             5 => {

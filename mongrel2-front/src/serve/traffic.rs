@@ -184,7 +184,7 @@ impl Server {
                 Ok(Input::End) => {
                     client.is_readable = false;
                     client.stage = Stage::HalfClosed(id);
-                    self.front.end_of_input(id);
+                    self.front.end_of_input(id, now);
                     return;
                 }
                 Err(_) => return self.lose(key),

@@ -168,7 +168,10 @@ fn work(steps: &Receiver<(ClientKey, Step)>, done: &Sender<(ClientKey, Done)>, w
                 continue;
             }
             Step::Release => {
-                uploads.remove(&client);
+                // The client's next upload may have begun before the loop came to this.
+                if uploads.get(&client).is_some_and(|upload| upload.file.is_none()) {
+                    uploads.remove(&client);
+                }
                 continue;
             }
         };
@@ -314,6 +317,23 @@ mod tests {
         bench.finish_behind(2, client);
         assert!(!bench.uploads.is_full(client));
         assert_eq!(std::fs::metadata(name).unwrap().len(), UPLOAD_QUEUE as u64);
+    }
+
+    #[test]
+    fn a_file_that_is_released_late_takes_nothing_from_the_next_upload_of_its_client() {
+        let mut bench = Bench::new("next");
+        let (client, first) = bench.create();
+        bench.append(client, b"abc").unwrap();
+        bench.finish(client);
+        bench.uploads.create(client);
+        let Done::Created(Ok(second)) = bench.next() else { panic!("no file") };
+        bench.uploads.release(client);
+        bench.append(client, b"def").unwrap();
+        bench.finish(client);
+        assert_eq!(
+            (std::fs::read(first).unwrap(), std::fs::read(second).unwrap()),
+            (b"abc".into(), b"def".into())
+        );
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) enum Trait {
     ShortPath,
     /// A request stands behind one whose body comes as a file.
     BehindUpload,
+    /// A request stands behind one whose handler closes the connection.
+    BehindClose,
 }
 
 impl Case {
@@ -70,12 +72,17 @@ impl Case {
             self.traits.push(Trait::ShortPath);
             paths = &["/a"];
         }
-        let (mut bytes, mut in_file) = (Vec::new(), false);
+        let (mut bytes, mut in_file, mut closes) = (Vec::new(), false, false);
         for _ in 0..rng.usize(1..=4) {
             if in_file {
                 self.traits.push(Trait::BehindUpload);
             }
+            if closes {
+                self.traits.push(Trait::BehindClose);
+            }
+            let start = bytes.len();
             in_file |= self.request(rng, paths, &mut bytes);
+            closes |= bytes[start..].split(|byte| *byte == b' ').nth(1) == Some(b"/close");
         }
         self.send_split(rng, &bytes);
     }

@@ -4,7 +4,7 @@ use mongrel2_wire::{Envelope, Values};
 use std::fmt;
 
 /// All that a client and its handlers saw.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// In the order in which they came to each handler.
     pub(crate) messages: Vec<Message>,
@@ -45,6 +45,30 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Changes each value of a header.
+    pub(crate) fn each_value(&mut self, change: impl Fn(&mut String)) {
+        if let Self::Whole { headers, .. } = self {
+            headers.iter_mut().flat_map(|(_, values)| values).for_each(change);
+        }
+    }
+
+    /// Removes a header.
+    pub(crate) fn forget_header(&mut self, name: &str) {
+        if let Self::Whole { headers, .. } = self {
+            headers.retain(|(other, _)| other != name);
+        }
+    }
+
+    /// Removes to which route the request belongs.
+    pub(crate) fn forget_route(&mut self) {
+        self.forget_header("PATTERN");
+        if let Self::Whole { sender, .. } = self {
+            sender.clear();
+        }
+    }
+}
+
 fn texts(name: &str, values: Values<'_>) -> Vec<String> {
     if name.starts_with("x-mongrel2-upload-") {
         return values.iter().map(|_| "TEMPORARY".to_owned()).collect();
@@ -58,6 +82,13 @@ impl Outcome {
         let at =
             self.answer.windows(9).rposition(|window| window == b"HTTP/1.1 " || window == b"HTTP/1.0 ")?;
         std::str::from_utf8(self.answer.get(at + 9..at + 12)?).ok()?.parse().ok()
+    }
+
+    /// The answer without its last response.
+    pub(crate) fn before_last(&self) -> &[u8] {
+        let starts = |window: &[u8]| window == b"HTTP/1.1 " || window == b"HTTP/1.0 ";
+        let at = self.answer.windows(9).rposition(starts).unwrap_or(0);
+        &self.answer[..at]
     }
 
     /// Whether the server refused with 400 and closed.

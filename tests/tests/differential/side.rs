@@ -250,7 +250,9 @@ fn replies(message: &[u8], counts: &mut HashMap<i64, usize>) -> Vec<Vec<u8>> {
         _ if matches!(envelope.path.first(), Some(b'@' | b'<')) => format!("{count}\0").into_bytes(),
         _ => {
             let body = format!("{count} {} {size}", envelope.path.escape_ascii());
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let is_head = header("METHOD").as_deref() == Some(b"HEAD");
+            format!("{head}{}", if is_head { "" } else { &body }).into_bytes()
         }
     };
     let id = envelope.conn_id.to_string();

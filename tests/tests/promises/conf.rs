@@ -7,7 +7,7 @@ use std::process::Command;
 use tests::command::{self, Finished};
 use tests::folder::Folder;
 use tests::port::Port;
-use tests::server::Mongrel2;
+use tests::server::{Mongrel2, needs_mongrel2};
 use tests::site::Site;
 
 const SITE: &str = r#"
@@ -350,6 +350,9 @@ fn the_log_tells_of_loads_and_commits() {
 
 #[test]
 fn the_log_is_kept_as_m2sh_keeps_it() {
+    if !needs_mongrel2() {
+        return;
+    }
     let folder = Folder::new();
     folder.write("site.conf", SITE);
     let load = |db: &str| {

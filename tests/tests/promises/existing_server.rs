@@ -10,6 +10,7 @@ use tests::command::{self, Finished};
 use tests::folder::Folder;
 use tests::port::Port;
 use tests::process::{self, Signal};
+use tests::server::needs_mongrel2;
 use tests::site::{Site, script};
 use tests::wait;
 
@@ -132,6 +133,9 @@ fn handler(ident: &str) -> Handler {
 
 #[test]
 fn a_server_is_started_found_and_stopped() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     assert_eq!(at.kennel(&["running"]).code, Some(1));
     let text = at.fine(&["start"]);
@@ -150,6 +154,9 @@ fn a_server_is_started_found_and_stopped() {
 
 #[test]
 fn a_server_is_murdered_from_anywhere() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     let elsewhere = Folder::new();
     let database = at.database().display().to_string();
@@ -163,6 +170,9 @@ fn a_server_is_murdered_from_anywhere() {
 
 #[test]
 fn one_server_or_all_of_several() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main", "admin"]);
     let problem = at.fails(&["start"], 2);
     for part in ["several servers", "name `main`", "name `admin`", "--every"] {
@@ -182,6 +192,9 @@ fn one_server_or_all_of_several() {
 
 #[test]
 fn a_control_port_that_two_servers_share_is_told_by_the_one_that_lost_it() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main", "admin"]);
     at.edit("UPDATE server SET control_port = ''");
     at.fine(&["start", "--name=main"]);
@@ -194,6 +207,9 @@ fn a_control_port_that_two_servers_share_is_told_by_the_one_that_lost_it() {
 
 #[test]
 fn a_stale_pid_file_is_told_and_does_not_keep_a_server_from_starting() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     let says = || at.running()[0]["says"].as_str().expect("text").to_owned();
     at.fine(&["start"]);
@@ -220,6 +236,9 @@ fn a_stale_pid_file_is_told_and_does_not_keep_a_server_from_starting() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     let _taken = TcpListener::bind(at.ports[0].address()).expect("a port of its own");
     let problem = at.fails(&["start"], 3);
@@ -236,6 +255,9 @@ fn a_server_that_cannot_start_says_why() {
 
 #[test]
 fn a_server_without_a_daemon_stays_in_the_foreground() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::with_settings(&["main", "admin"], &[("server.daemonize", "0")]);
     let problem = at.fails(&["start", "--every"], 2);
     assert!(problem.contains("server.daemonize is 0") && problem.contains("one by one"), "{problem}");
@@ -263,6 +285,9 @@ fn stop_and_reload_are_about_the_kennel_of_this_folder_unless_a_server_is_named(
 
 #[test]
 fn a_handler_is_found_in_the_database_and_served() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main", "admin"]);
     at.fine(&["start", "--every"]);
     let database = at.database().display().to_string();
@@ -283,6 +308,9 @@ fn a_handler_is_found_in_the_database_and_served() {
 
 #[test]
 fn a_database_whose_server_was_started_elsewhere_is_found_by_its_pid_file() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     let other = Folder::new();
     at.edit(&format!(
@@ -348,6 +376,9 @@ fn has(found: &(Option<i32>, Vec<(String, String)>), severity: &str, name: &str)
 
 #[test]
 fn a_sound_server_has_no_faults() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::with_settings(
         &["main"],
         &[
@@ -450,6 +481,9 @@ fn a_mongrel2_that_overwrites_what_trusted_proxies_say_is_found() {
 
 #[test]
 fn a_socket_that_is_not_there_is_found() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     at.fine(&["start"]);
     at.edit("UPDATE handler SET send_spec = 'ipc://run/later' WHERE send_ident = 'main-app'");
@@ -459,6 +493,9 @@ fn a_socket_that_is_not_there_is_found() {
 
 #[test]
 fn a_socket_that_this_user_may_not_use_is_found() {
+    if !needs_mongrel2() {
+        return;
+    }
     use std::os::unix::fs::PermissionsExt;
     let at = Installation::new(&["main"]);
     at.fine(&["start"]);
@@ -476,6 +513,9 @@ fn a_socket_that_this_user_may_not_use_is_found() {
 
 #[test]
 fn a_control_port_that_does_not_answer_is_a_note() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     at.fine(&["start"]);
     at.fine(&["ctl", "control-stop"]);
@@ -500,6 +540,9 @@ fn an_address_that_another_program_has_is_found() {
 
 #[test]
 fn other_consumers_are_found_over_both_kinds_of_address() {
+    if !needs_mongrel2() {
+        return;
+    }
     for spec in ["ipc", "tcp"] {
         let at = Installation::new(&["main"]);
         let port = Port::free();
@@ -541,6 +584,9 @@ fn consumer(at: &Installation) -> Site {
 
 #[test]
 fn a_kennel_of_this_folder_is_no_stranger() {
+    if !needs_mongrel2() {
+        return;
+    }
     let at = Installation::new(&["main"]);
     at.fine(&["start"]);
     at.folder.write("app.lua", script(APP));

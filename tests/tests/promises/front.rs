@@ -419,7 +419,7 @@ impl Drop for InFolder<'_> {
 
 #[test]
 fn the_documented_commands_replace_a_mongrel2_by_the_front_and_go_back() {
-    if !server::Front::Mongrel2.is_installed() {
+    if !server::needs_mongrel2() {
         return;
     }
     let port = Port::free();

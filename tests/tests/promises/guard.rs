@@ -7,7 +7,7 @@ use tests::folder::Folder;
 use tests::log::Log;
 use tests::port::Port;
 use tests::process;
-use tests::server::{Mongrel2, Setup};
+use tests::server::{Front, Mongrel2, Setup, needs_mongrel2};
 use tests::site::{Site, script};
 
 const APP: &str = r#"app:get("/", function() return "fine" end)"#;
@@ -34,7 +34,10 @@ fn library() -> PathBuf {
 
 #[test]
 fn kennels_own_mongrel2_is_guarded_and_nothing_else_is_preloaded() {
-    let site = Site::plan(APP).start();
+    if !needs_mongrel2() {
+        return;
+    }
+    let site = Site::plan(APP).by(Front::Mongrel2).start();
     let server = site.own_mongrel2().expect("a mongrel2");
     assert!(is_guarded(server));
     assert_eq!(preloaded(server).as_deref(), library().to_str());
@@ -48,7 +51,10 @@ fn kennels_own_mongrel2_is_guarded_and_nothing_else_is_preloaded() {
 
 #[test]
 fn what_the_user_preloads_stays_preloaded() {
-    let site = Site::plan(APP).variable("LD_PRELOAD", "libm.so.6").start();
+    if !needs_mongrel2() {
+        return;
+    }
+    let site = Site::plan(APP).by(Front::Mongrel2).variable("LD_PRELOAD", "libm.so.6").start();
     let server = site.own_mongrel2().expect("a mongrel2");
     assert!(is_guarded(server));
     assert_eq!(preloaded(server), Some(format!("{}:libm.so.6", library().display())));
@@ -56,7 +62,10 @@ fn what_the_user_preloads_stays_preloaded() {
 
 #[test]
 fn a_start_without_the_guard_says_what_that_means() {
-    let site = Site::plan(APP).variable("KENNEL_GUARD", "off").start();
+    if !needs_mongrel2() {
+        return;
+    }
+    let site = Site::plan(APP).by(Front::Mongrel2).variable("KENNEL_GUARD", "off").start();
     assert!(!is_guarded(site.own_mongrel2().expect("a mongrel2")));
     let line = site.log().expect("mongrel2 runs without its guard (KENNEL_GUARD is `off`)");
     assert!(line.contains("WARN") && line.contains("to the client that connects next"), "{line}");
@@ -79,11 +88,14 @@ fn run(program: &Path, arguments: &[&str]) -> Finished {
 
 #[test]
 fn a_program_without_its_library_guards_its_mongrel2_all_the_same() {
+    if !needs_mongrel2() {
+        return;
+    }
     let (folder, port) = (Folder::new(), Port::free());
     let program = installed(&folder, "kennel");
     folder.write("app.lua", script(APP));
     let mut hub = Command::new(program)
-        .args(["run", "--listen", &port.address(), "app.lua"])
+        .args(["run", "--front", "mongrel2", "--listen", &port.address(), "app.lua"])
         .current_dir(folder.path())
         .stderr(Stdio::piped())
         .spawn()
@@ -146,7 +158,10 @@ fn checked(server: &Mongrel2) -> (String, Value) {
 
 #[test]
 fn other_mongrel2s_are_looked_at_by_check_and_at_the_start() {
-    let mut server = Mongrel2::start(Setup::default());
+    if !needs_mongrel2() {
+        return;
+    }
+    let mut server = Mongrel2::start(Setup::default().by(Front::Mongrel2));
     let (found, guarded) = checked(&server);
     assert!(found.contains("warning unguarded "), "{found}");
     assert_eq!(guarded, json!([]));

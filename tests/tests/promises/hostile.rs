@@ -1,6 +1,6 @@
 use tests::client::{Client, request};
 use tests::fake::{FakeMongrel2, Message, SENDER};
-use tests::server::{Mongrel2, Setup};
+use tests::server::{self, Front, Mongrel2, Setup};
 use tests::site::Site;
 
 const APP: &str = r#"
@@ -287,9 +287,18 @@ fn header_bytes_that_are_no_json_and_no_utf8_are_read_exactly() {
     let body = r#"app:get("/", function(req) return req.headers["x-odd"] end)"#;
     let site = Site::plan(body).behind(&server).start();
     let mut client = site.client();
-    let odd = b"\x01\x1f caf\xe9 \\u0041 \\ \" \xff";
-    client.send([b"GET / HTTP/1.1\r\nHost: x\r\nX-Odd: ", &odd[..], b"\r\n\r\n"].concat());
+    let with = |value: &[u8]| [b"GET / HTTP/1.1\r\nHost: x\r\nX-Odd: ", value, b"\r\n\r\n"].concat();
+    let odd = b"caf\xe9 \\u0041 \\ \" \xff";
+    client.send(with(odd));
     assert_eq!(client.read().body, odd);
+    // Mongrel2 hands control characters on, which RFC 9110 calls invalid and dangerous (5.5). The front refuses them.
+    let control = b"\x01\x1f \\";
+    client.send(with(control));
+    let answer = client.read();
+    match server::front() {
+        Front::Mongrel2 => assert_eq!(answer.body, control),
+        Front::Kennel => assert_eq!((answer.status, answer.header("connection")), (400, Some("close"))),
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use tests::client::request;
 use tests::in_each_language;
 use tests::language::{Language, Scripts};
+use tests::server::{self, Front};
 use tests::site::Site;
 use tests::wait;
 
@@ -74,6 +75,9 @@ fn head(path: &str, lines: &str) -> String {
 fn bytes_behind_a_body_of_doubtful_length_are_not_a_request() {
     let site = Site::lua(APP.lua);
     let hidden = "GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Mongrel2 reads 32 bits of a length, so large ones are doubtful, and takes `Chunked` for no coding. The front knows
+    // that these are too large for this site, which has no place for uploads.
+    let too_large = ["4294967296", "99999999999", "Transfer-Encoding: Chunked"];
     for lines in [
         "Content-Length: 0\r\nContent-Length: 35\r\n",
         "Content-Length: 0, 35\r\n",
@@ -90,7 +94,13 @@ fn bytes_behind_a_body_of_doubtful_length_are_not_a_request() {
         let mut client = site.client();
         client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n{hidden}"));
         let answer = client.read();
-        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{lines}{answer:?}");
+        let is_large = too_large.iter().any(|text| lines.contains(text));
+        let status = if is_large && server::front() == Front::Kennel { 413 } else { 400 };
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (status, Some("close")),
+            "{lines}{answer:?}"
+        );
         assert_eq!(client.read_to_end(), b"", "{lines}: what stood behind it was answered");
     }
     let mut client = site.client();
@@ -227,7 +237,18 @@ fn a_handshake_with_a_body_opens_nothing() {
                 .concat(),
             );
             let answer = client.read();
-            assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{lines}");
+            // Mongrel2 takes the body for frames. For the front, it is the body of a POST, which is no handshake: a channel
+            // does not take it, an ASGI app may, and the next request stands behind it.
+            if server::front() == Front::Kennel && lines.contains('8') {
+                assert_eq!(answer.status, if path == "/any" { 200 } else { 400 });
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{KEY}\r\n"));
+                assert_eq!(client.read_head().status, 101);
+                continue;
+            }
+            // The front has no place for uploads here.
+            let is_large = server::front() == Front::Kennel && lines.contains("chunked");
+            let status = if is_large { 413 } else { 400 };
+            assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{lines}");
             assert_eq!(client.read_to_end(), b"", "{lines}");
         }
         let mut client = site.client();

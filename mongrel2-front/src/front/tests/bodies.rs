@@ -84,7 +84,7 @@ fn a_client_that_leaves_or_a_handler_that_closes_during_an_upload_removes_the_fi
         run.effects();
         run.messages();
         if is_client {
-            run.front.end_of_input(client);
+            run.front.end_of_input(client, run.now);
         } else {
             run.reply(b"m2cap-t 1:1, ");
         }
@@ -93,6 +93,25 @@ fn a_client_that_leaves_or_a_handler_that_closes_during_an_upload_removes_the_fi
         // The handler that closes knows.
         assert_eq!((run.messages().len(), run.closed.len()), (usize::from(is_client), 1));
     }
+}
+
+#[test]
+fn an_upload_that_came_whole_reaches_its_handler_although_its_client_has_left() {
+    let mut run = Run::plain(&[("limits.content_length", "4"), ("upload.temp_store", "/tmp/m.XXXXXX")]);
+    let client = run.accept();
+    run.receive(client, &post("Content-Length: 5\r\n", "hello"));
+    run.front.end_of_input(client, run.now);
+    run.front.upload_created(client, Ok("/tmp/m.1".into()), run.now);
+    run.settle();
+    run.front.upload_finished(client, Ok(()), run.now);
+    run.settle();
+    assert!(!run.effects().contains(&"remove".into()));
+    let messages = run.messages();
+    assert!(
+        messages[1].contains("x-mongrel2-upload-done") && messages[2].contains("disconnect"),
+        "{messages:?}"
+    );
+    assert_eq!((messages.len(), run.closed.len()), (3, 1));
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Recording {
         } else if file.contains("unknown-id-negative") {
             self.run.reply(b"m2cap 10:4294967295, x");
         } else if file.contains("disconnect") {
-            self.run.front.end_of_input(client);
+            self.run.front.end_of_input(client, self.run.now);
             self.run.front.lost(client);
             self.run.settle();
         } else if file.contains("stream-part") {

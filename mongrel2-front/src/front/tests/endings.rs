@@ -4,6 +4,7 @@ use super::*;
 use std::time::Duration;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const WEBSOCKET: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
@@ -30,7 +31,7 @@ fn a_client_that_sent_nothing_to_a_handler_ends_in_silence() {
     let mut run = Run::plain(&[]);
     let client = run.accept();
     run.receive(client, b"GET / HT");
-    run.front.end_of_input(client);
+    run.front.end_of_input(client, run.now);
     run.settle();
     assert_eq!((run.messages().len(), run.closed.len()), (0, 1));
 }
@@ -39,8 +40,8 @@ fn a_client_that_sent_nothing_to_a_handler_ends_in_silence() {
 fn a_client_that_shut_its_side_down_gets_its_response() {
     let mut run = Run::plain(&[]);
     let client = run.accept();
-    run.receive(client, GET);
-    run.front.end_of_input(client);
+    run.receive(client, LAST);
+    run.front.end_of_input(client, run.now);
     run.settle();
     assert_eq!((disconnects(&mut run), run.closed.len()), (0, 0));
     run.reply(b"m2cap-t 1:1, HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
@@ -53,12 +54,61 @@ fn a_client_that_shut_its_side_down_gets_its_response() {
 }
 
 #[test]
+fn a_client_that_ends_while_it_waits_for_a_response_has_left() {
+    let half = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhalf";
+    // Who says that no request follows, and ends at once, waits for the response.
+    for (first, seconds) in [(GET, 0), (GET, 10), (LAST, 10)] {
+        for rest in [&b""[..], first, b"GET /", half] {
+            if (first, rest, seconds) == (GET, half, 0) {
+                continue;
+            }
+            let mut run = Run::plain(&[]);
+            let client = run.accept();
+            run.receive(client, &[first, rest].concat());
+            run.messages.clear();
+            run.wait(seconds);
+            run.front.end_of_input(client, run.now);
+            run.settle();
+            assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_ends_while_its_response_is_written_is_known_to_have_left_when_that_is_done() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.receive(client, GET);
+    run.reply(b"m2cap-t 1:1, HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+    run.wait(10);
+    run.front.end_of_input(client, run.now);
+    run.settle();
+    assert_eq!((disconnects(&mut run), run.closed.len()), (0, 0));
+    run.written(client);
+    assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+}
+
+#[test]
+fn when_a_client_ended_that_was_not_read_from_is_not_known() {
+    let mut run = Run::plain(&[]);
+    let client = run.accept();
+    run.front.set_congested(HandlerId(0), true, run.now);
+    run.receive(client, &LAST.repeat(2_500));
+    assert!(!run.front.wants_input(client));
+    run.wait(10);
+    run.front.set_congested(HandlerId(0), false, run.now);
+    run.front.end_of_input(client, run.now);
+    run.settle();
+    assert_eq!((disconnects(&mut run), run.closed.len()), (0, 0));
+}
+
+#[test]
 fn a_half_closed_client_without_a_request_is_gone() {
     for is_websocket in [true, false] {
         let mut run = Run::plain(&[]);
         let client = run.accept();
         run.receive(client, if is_websocket { WEBSOCKET } else { b"@chat {}\0" });
-        run.front.end_of_input(client);
+        run.front.end_of_input(client, run.now);
         run.settle();
         assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
     }

@@ -4,12 +4,13 @@ use super::*;
 use std::time::Duration;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const WEBSOCKET: &[u8] = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 impl Run {
     /// So many seconds pass, in which nothing happens.
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds.div_ceil(10) {
             self.now += Duration::from_secs(10);
             self.front.handle_timeout(self.now);
@@ -142,11 +143,12 @@ fn a_server_that_stops_takes_no_request_of_a_client_that_waits() {
 
 #[test]
 fn a_client_that_shut_its_side_down_within_a_request_gets_the_responses_before_it() {
-    for rest in [&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc"[..], b"GET /"] {
+    let post = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 5\r\n\r\nabc";
+    for rest in [&post[..], b"GET /"] {
         let mut run = Run::plain(&[]);
         let client = run.accept();
-        run.receive(client, &[GET, rest].concat());
-        run.front.end_of_input(client);
+        run.receive(client, &[LAST, rest].concat());
+        run.front.end_of_input(client, run.now);
         run.settle();
         run.wait(100);
         assert_eq!((run.messages().len(), run.closed.len()), (1, 0));

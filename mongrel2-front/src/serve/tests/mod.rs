@@ -62,7 +62,7 @@ fn a_client_that_has_shut_its_side_down_gets_its_response() {
     let bench = Bench::new(&[]);
     let peer = bench.peer();
     let mut client = bench.client();
-    client.send(b"GET /half HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(b"GET /half HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     client.stream.shutdown(Shutdown::Write).unwrap();
     let request = peer.next();
     peer.respond(&request, b"whole");

@@ -153,7 +153,7 @@ impl World {
         client.may_drop = true;
         if self.rng.bool() {
             client.has_ended = true;
-            self.front.end_of_input(client.key);
+            self.front.end_of_input(client.key, self.now);
         } else {
             client.payloads.clear();
             self.front.lost(client.key);
