@@ -21,6 +21,11 @@ impl Connection {
         let used = Step::Used(end + 1);
         let (path, body, method): (_, _, &[u8]) = match socket_message::parse(&input[..end]) {
             Ok(Message::Ping) => return used,
+            // The policy ends the connection, so it comes behind the responses that are owed.
+            Ok(Message::Policy) if self.is_http() && !self.progress.is_done() => {
+                self.is_held = true;
+                return Step::Waits;
+            }
             Ok(Message::Policy) => {
                 self.push(cx, POLICY, now);
                 self.close(cx, None);

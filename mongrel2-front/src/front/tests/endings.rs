@@ -139,6 +139,29 @@ fn a_refused_request_is_answered_behind_the_responses_that_are_owed() {
 }
 
 #[test]
+fn the_policy_is_sent_behind_the_responses_that_are_owed() {
+    for is_half_closed in [false, true] {
+        let mut run = Run::plain(&[]);
+        let client = run.accept();
+        run.receive(client, &[GET, GET, b"<policy-file-request/>\0"].concat());
+        if is_half_closed {
+            run.front.end_of_input(client);
+            run.settle();
+        }
+        assert_eq!((run.messages().len(), run.written(client).len()), (2, 0));
+        let mut written = Vec::new();
+        for _ in 0..2 {
+            run.reply(b"m2cap-t 1:1, HTTP/1.1 204 No Content\r\n\r\n");
+            written.extend(run.written(client));
+        }
+        written.extend(run.written(client));
+        let owed = b"HTTP/1.1 204 No Content\r\n\r\n".repeat(2);
+        assert_eq!(written, [&owed[..], crate::socket_message::POLICY].concat());
+        assert_eq!((disconnects(&mut run), run.closed.len()), (1, 1));
+    }
+}
+
+#[test]
 fn a_broken_frame_ends_a_websocket() {
     let mut run = Run::plain(&[]);
     let client = run.accept();
