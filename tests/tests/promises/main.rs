@@ -83,6 +83,10 @@ mod forms;
 mod frameworks;
 /// `kennel front` and `--front`: which server is started, and what it does not support.
 mod front;
+/// Handlers of others behind the front, over libzmq.
+mod front_handlers;
+/// The front's robustness: slow clients, too few descriptors, its start.
+mod front_robustness;
 /// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.
 mod guard;
 /// Heartbeats: idle connections stay open, dead ones are found.
