@@ -1,4 +1,5 @@
-//! Trouble by the hundred, with clients that count: code is replaced, workers, hubs and servers are killed, clients stall.
+//! Trouble by the hundred, with clients that count: code is replaced; workers, hubs and servers are killed; clients
+//! stall.
 //!
 //! These run one after the other, since their figures are about time. Each prints what it counted
 //! (`cargo test -p tests --test chaos -- --nocapture`), which is what the README says.
