@@ -47,6 +47,15 @@ pub fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
+/// How many descriptors it has.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("a process of ours").count()
+}
+
 /// The memory that it occupies, in bytes.
 ///
 /// # Panics

@@ -105,10 +105,18 @@ impl Connection {
             is_slow(self.activity.bytes_out, self.activity.wrote, limits.min_write_rate),
         ];
         let faults = faults.iter().filter(|fault| **fault).count() as u64;
-        if is_late || is_stuck || faults > limits.kill_limit {
+        if is_stuck || faults > limits.kill_limit || (is_late && !self.can_be_told()) {
             cx.counters.timed_out += 1;
             self.lose(cx);
+        } else if is_late {
+            cx.counters.timed_out += 1;
+            self.refuse(cx, 408, now);
         }
+    }
+
+    /// Whether a client whose request is late understands a response of HTTP, and waits for no other one.
+    fn can_be_told(&self) -> bool {
+        self.is_http() && self.progress.is_done() && !matches!(self.input.first(), Some(b'@' | b'<'))
     }
 
     /// Throws away what input has come to so far.

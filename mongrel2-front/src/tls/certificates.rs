@@ -256,6 +256,8 @@ impl Loaded {
         };
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
         config.ticketer = Arc::clone(&tickets);
+        // The strongest cipher that both have, whatever the client would rather have.
+        config.ignore_client_order = true;
         Ok(Self { default, named, chain, config: Arc::new(config), clients, tickets })
     }
 }

@@ -1,9 +1,11 @@
-//! Trouble by the hundred, with clients that count: code is replaced, workers and Mongrel2 are killed, clients stall.
+//! Trouble by the hundred, with clients that count: code is replaced; workers, hubs and servers are killed; clients
+//! stall.
 //!
 //! These run one after the other, since their figures are about time. Each prints what it counted
 //! (`cargo test -p tests --test chaos -- --nocapture`), which is what the README says.
 
 mod crowd;
+mod front_kills;
 mod memory;
 mod overload;
 mod reloads;
@@ -80,10 +82,15 @@ def slow(req, number):
 "#,
 };
 
+/// Whether these are to last as long as the promises say.
+fn is_long() -> bool {
+    std::env::var_os("KENNEL_LONG").is_some()
+}
+
 /// How often the same is done: 100 times, in Python only with `KENNEL_LONG`, since its workers take long to start.
 fn times(language: Language) -> usize {
     match language {
-        Language::Python if std::env::var_os("KENNEL_LONG").is_none() => 25,
+        Language::Python if !is_long() => 25,
         _ => 100,
     }
 }

@@ -85,6 +85,10 @@ mod frameworks;
 mod front;
 /// `kennel front` as a process: its chroot and its user.
 mod front_process;
+/// Handlers of others behind the front, over libzmq.
+mod front_handlers;
+/// The front's robustness: slow clients, too few descriptors, its start.
+mod front_robustness;
 /// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.
 mod guard;
 /// Heartbeats: idle connections stay open, dead ones are found.

@@ -174,19 +174,23 @@ fn a_broken_frame_ends_a_websocket() {
 #[test]
 fn slow_clients_are_closed_as_their_settings_say() {
     let mut run = Run::plain(&[("limits.min_ping", "20"), ("limits.tick_timer", "10")]);
-    let (idle, kept, late) = (run.accept(), run.accept(), run.accept());
+    let (idle, kept, late, message) = (run.accept(), run.accept(), run.accept(), run.accept());
     run.receive(idle, GET);
     run.receive(kept, GET);
     run.receive(late, b"GET / HTTP/1.1\r\n");
+    run.receive(message, b"@chat {");
     for _ in 0..7 {
         run.now += Duration::from_secs(10);
         run.reply(b"m2cap-t 3:X 2, 31:3:ctl,21:10:keep-alive,4:true!}]");
         // Each byte is a sign of life, but the head has to end.
         run.receive(late, b"A");
+        run.receive(message, b"1");
         run.front.handle_timeout(run.now);
         run.settle();
     }
-    assert_eq!((disconnects(&mut run), &run.closed[..]), (1, &[idle, late][..]));
+    assert_eq!((disconnects(&mut run), &run.closed[..]), (1, &[idle, message][..]));
+    assert!(run.written(late).starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
+    assert_eq!((disconnects(&mut run), &run.closed[..]), (0, &[idle, message, late][..]));
 }
 
 #[test]

@@ -60,7 +60,16 @@ pub(super) fn client(
     version: &'static SupportedProtocolVersion,
     own: Option<(&Files, &str)>,
 ) -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
+    client_with(ring::default_provider(), version, own)
+}
+
+/// The same with another choice of ciphers.
+pub(super) fn client_with(
+    provider: CryptoProvider,
+    version: &'static SupportedProtocolVersion,
+    own: Option<(&Files, &str)>,
+) -> Arc<ClientConfig> {
+    let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[version])
         .unwrap();

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use rustls::HandshakeKind;
+use rustls::crypto::ring;
 
-use super::client::{BOTH, Connection, client};
+use super::client::{BOTH, Connection, client, client_with};
 use super::files::Files;
 use crate::tls::{CertDigests, Session, SessionError};
 
@@ -20,6 +21,21 @@ fn a_request_and_a_response_go_through_with_both_versions_in_any_pieces() {
             assert_eq!(connection.client.protocol_version(), Some(version.version));
             assert_eq!(connection.session.certificate(), None);
         }
+    }
+}
+
+#[test]
+fn the_strongest_cipher_is_chosen_whichever_the_client_names_first() {
+    let files = Files::with_server("ciphers");
+    let certificates = files.load(&[]).unwrap();
+    for version in BOTH {
+        let mut provider = ring::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| format!("{:?}", suite.suite()).contains("AES_256"));
+        let config = client_with(provider, version, None);
+        let mut connection = Connection::new(&certificates, &config, "localhost");
+        connection.serve().unwrap();
+        let chosen = format!("{:?}", connection.client.negotiated_cipher_suite().unwrap().suite());
+        assert!(chosen.contains("AES_256"), "{chosen}");
     }
 }
 

@@ -143,7 +143,7 @@ impl Client {
                 texts.push((payload.clone(), true));
                 texts.push((BASE64_STANDARD.encode(payload).into_bytes(), true));
             }
-            texts.extend([400, 404, 405, 413, 417, 431, 503].map(|status| (page(status), false)));
+            texts.extend([400, 404, 405, 408, 413, 417, 431, 503].map(|status| (page(status), false)));
             texts.push((b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), false));
             texts.push((crate::socket_message::POLICY.to_vec(), false));
             if let Some(path) = self.files.front() {
