@@ -2,6 +2,7 @@ use std::path::Path;
 use std::process::Command;
 use tests::command::{self, Finished};
 use tests::folder::Folder;
+use tests::server::NO_MONGREL2;
 
 /// Stands for cargo: prints what cargo and libtest print. Its tests fail as often as the file of their name says.
 const CARGO: &str = r#"#!/bin/sh
@@ -36,6 +37,7 @@ libtest() { # TARGET NAME...
 	fi
 }
 echo "$*" >>calls
+[ ! -s skips ] || echo one::real >>"$KENNEL_TEST_SKIPPED"
 only=${*##*--exact} failed=""
 [ "$only" != "$*" ] || only=""
 only=${only# }
@@ -43,6 +45,7 @@ only=${only# }
 case "$*" in
 *--doc*) exit 0 ;;
 *--exact*) libtest "$only" "$only" ;;
+*'--test chaos'*) libtest tests/four.rs four::behind ;;
 *--skip*) libtest tests/three.rs three::collected ;;
 *--bench*) ! fails bench || exit 1 ;;
 *)
@@ -64,10 +67,15 @@ esac
 exit 101
 "#;
 
-/// Runs the tests of a workspace in which these tests fail so often.
+/// Runs the tests of a workspace in which these tests fail so often, on a machine with a Mongrel2.
 fn run_tests(failing: &[(&str, usize)], arguments: &[&str]) -> (Finished, String) {
+    run_tests_on(true, failing, arguments)
+}
+
+fn run_tests_on(has_mongrel2: bool, failing: &[(&str, usize)], arguments: &[&str]) -> (Finished, String) {
     let folder = Folder::new();
     folder.write_program("bin/cargo", CARGO);
+    folder.write_program("bin/mongrel2", "#!/bin/sh\n");
     for (name, times) in failing {
         folder.write(name, "once more\n".repeat(*times));
     }
@@ -76,6 +84,7 @@ fn run_tests(failing: &[(&str, usize)], arguments: &[&str]) -> (Finished, String
     let mut command = Command::new(script);
     command.args(arguments).current_dir(folder.path());
     command.env("PATH", format!("{}:{path}", folder.path().join("bin").display()));
+    command.env(NO_MONGREL2, if has_mongrel2 { "" } else { "1" });
     let finished = command::finish(command, b"");
     let calls = std::fs::read_to_string(folder.path().join("calls")).expect("cargo was called");
     (finished, calls)
@@ -95,8 +104,12 @@ fn a_green_run_names_its_slowest_tests() {
     for arguments in [&[][..], &["--retry"]] {
         let (finished, calls) = run_tests(&[], arguments);
         assert_eq!((finished.code, verdict(&finished)), (Some(0), vec![]), "{}", finished.stdout);
-        assert!(finished.stdout.contains("5 slowest tests:\n    0.25 s  one::fine\n"), "{}", finished.stdout);
-        assert_eq!(calls.lines().count(), 3, "{calls}");
+        assert!(
+            finished.stdout.contains("6 slowest tests:\n    0.25 s  four::behind\n"),
+            "{}",
+            finished.stdout
+        );
+        assert_eq!(calls.lines().count(), 4, "{calls}");
     }
 }
 
@@ -106,7 +119,7 @@ fn a_test_that_passes_alone_is_flaky_and_the_run_is_green_where_that_is_forgiven
     let (finished, calls) = run_tests(&failing, &["--retry"]);
     let expected = vec!["flaky: one::shaky", "flaky: two::broken", "flaky: bench"];
     assert_eq!((finished.code, verdict(&finished)), (Some(0), expected), "{}", finished.stdout);
-    let again: Vec<_> = calls.lines().skip(3).collect();
+    let again: Vec<_> = calls.lines().skip(4).collect();
     assert_eq!(again.len(), 3, "each once: {calls}");
     assert!(again[0].ends_with("--test one -- --exact one::shaky"), "{calls}");
     assert!(again[2].ends_with("--bench bench"), "{calls}");
@@ -114,7 +127,7 @@ fn a_test_that_passes_alone_is_flaky_and_the_run_is_green_where_that_is_forgiven
     let (finished, calls) = run_tests(&failing, &[]);
     let expected = vec!["failed: one::shaky", "failed: two::broken", "failed: bench"];
     assert_eq!((finished.code, verdict(&finished)), (Some(1), expected), "{}", finished.stdout);
-    assert_eq!(calls.lines().count(), 3, "{calls}");
+    assert_eq!(calls.lines().count(), 4, "{calls}");
 }
 
 #[test]
@@ -130,6 +143,19 @@ fn what_is_not_a_tests_failure_is_red_at_once() {
         let (finished, calls) = run_tests(&[(problem, 1), ("one::shaky", 1)], &["--retry"]);
         let expected = vec!["red: cargo test failed, and not by a test"];
         assert_eq!((finished.code, verdict(&finished)), (Some(1), expected), "{}", finished.stdout);
-        assert_eq!(calls.lines().count(), 3, "{calls}");
+        assert_eq!(calls.lines().count(), 4, "{calls}");
     }
+}
+
+#[test]
+fn what_needs_a_mongrel2_is_left_out_and_named_only_where_there_is_none() {
+    let (finished, calls) = run_tests_on(false, &[("skips", 1)], &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stdout);
+    let told = "skipped, since there is no mongrel2: 1 tests\n  one::real\n";
+    assert!(finished.stdout.contains(told), "{}", finished.stdout);
+    assert_eq!(calls.lines().count(), 3, "{calls}");
+
+    let (finished, _) = run_tests(&[("skips", 1)], &[]);
+    let expected = vec!["red: this machine can have a mongrel2; run: scripts/install-missing test"];
+    assert_eq!((finished.code, verdict(&finished)), (Some(1), expected), "{}", finished.stdout);
 }
