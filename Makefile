@@ -50,6 +50,7 @@ bench:
 	cargo bench -p tests --bench conf_load -- --check
 	cargo bench -p tests --bench whole_way -- --check
 	cargo bench -p tests --bench http_servers -- --check
+	cargo bench -p tests --bench front -- --check
 
 ## Look for bytes that break a parser, led by which code they reach: make fuzz SECONDS=600
 fuzz: needs

@@ -21,6 +21,7 @@ pub mod binary;
 pub mod browser;
 pub mod client;
 pub mod command;
+pub mod cpu;
 pub mod crowd;
 pub mod events;
 pub mod fake;
