@@ -3,6 +3,7 @@
 //! `mongrel2_guard` has the library. This module decides which file of it a Mongrel2 that Kennel starts is given, and says
 //! what it means when there is none.
 
+use mongrel2_conf::deployed::is_front;
 use mongrel2_guard::{FILE_NAME, Presence, VARIABLE, can_preload, find, presence, write};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -80,8 +81,12 @@ pub(crate) fn warn_about_own(pid: u32, why: Option<&str>) {
     }
 }
 
-/// Says at the start what is known about the guard of a Mongrel2 that somebody else has started. `what` names the server.
+/// Says at the start what is known about the guard of a Mongrel2 that somebody else has started; nothing about a front, which
+/// needs none. `what` names the server.
 pub(crate) fn tell_about_other(what: &str, pid: Option<u32>) {
+    if pid.is_some_and(|pid| is_front(pid.cast_signed())) {
+        return;
+    }
     match pid.map(presence) {
         Some(Presence::Loaded) => {}
         Some(Presence::Absent) => warn!(

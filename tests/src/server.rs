@@ -255,6 +255,12 @@ impl Mongrel2 {
         Self { folder, port, uuid: UUID.into(), front: setup.front, running: None, specs, preload: None }
     }
 
+    /// The same, but this program.
+    pub fn by(mut self, front: Front) -> Self {
+        self.front = front;
+        self
+    }
+
     /// One on a database `config.sqlite` that is in `folder`, whose server of this uuid listens on `port`;
     /// `specs` are the addresses of its Handlers.
     pub fn on_database(folder: Folder, port: Port, uuid: &str, specs: Vec<(String, String)>) -> Self {

@@ -17,7 +17,7 @@ use mongrel2_wire::address::{Address, AddressError};
 
 pub use choice::{ChoiceError, Selection, Wanted};
 pub use place::Place;
-pub use process::{Process, Stale};
+pub use process::{Process, Stale, is_front};
 
 use crate::model::{Config, Server};
 use crate::store::{self, Contents, StoreError};

@@ -131,6 +131,12 @@ fn is_server(pid: i32, command_line: &[u8], server: &Server) -> bool {
     words.next() == Some(b"front") && is_front_of(words, server)
 }
 
+/// Whether a process is a `kennel front`, which needs no guard.
+pub fn is_front(pid: i32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).nth(1) == Some(b"front")
+}
+
 /// Whether these arguments of `kennel front` choose the server: by its uuid, by its name, or by not choosing, since it is
 /// the only one then.
 fn is_front_of<'a>(words: impl Iterator<Item = &'a [u8]>, server: &Server) -> bool {

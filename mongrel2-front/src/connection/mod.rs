@@ -1,10 +1,12 @@
 //! One client's connection: takes its bytes, hands on what they mean, and keeps what is to be written.
 //!
-//! From the ground up: `tasks` is what it is in the middle of, `state` what it keeps; `ending` closes it; `sending` queues output; `stream`, `upload`, `frames`,
-//! `sockets` and `requests` take input of their kind; this file decides whose turn it is.
+//! From the ground up: `tasks` is what it is in the middle of, `state` what it keeps; `ending` closes it; `sending`
+//! queues output; `lateness` ends what takes too long; `stream`, `upload`, `frames`, `sockets` and `requests` take input
+//! of their kind; this file decides whose turn it is.
 
 mod ending;
 mod frames;
+mod lateness;
 mod requests;
 mod sending;
 mod sockets;

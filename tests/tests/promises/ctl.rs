@@ -187,3 +187,21 @@ fn a_wrong_database_or_server_is_told() {
     let problem = failure(server.folder().path(), &["ctl", "time", "--name", "sit"], 2);
     assert!(problem.contains("no server with name `sit`") && problem.contains("name `site`"), "{problem}");
 }
+
+#[test]
+fn kennel_needs_no_m2sh() {
+    fn sources(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("sources").filter_map(Result::ok) {
+            match entry.path() {
+                path if path.is_dir() => sources(&path, found),
+                path => found.push(std::fs::read_to_string(path).unwrap_or_default()),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../kennel/src"), &mut found);
+    assert!(found.len() > 20);
+    for source in &found {
+        assert!(!source.contains("\"m2sh") && !source.contains("/m2sh"), "it would be started");
+    }
+}

@@ -2,7 +2,6 @@ use mongrel2_conf::model::{Config, Handler, Host, Protocol, Route, Server, Targe
 use mongrel2_conf::{mimetypes, store};
 use serde_json::Value;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tests::client::Client;
@@ -27,6 +26,11 @@ struct Installation {
 impl Installation {
     fn new(names: &[&'static str]) -> Self {
         Self::with_settings(names, &[])
+    }
+
+    /// `None`: there is no Mongrel2 to start.
+    fn with_mongrel2(names: &[&'static str]) -> Option<Self> {
+        needs_mongrel2().then(|| Self::new(names))
     }
 
     fn with_settings(names: &[&'static str], settings: &[(&str, &str)]) -> Self {
@@ -133,10 +137,7 @@ fn handler(ident: &str) -> Handler {
 
 #[test]
 fn a_server_is_started_found_and_stopped() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     assert_eq!(at.kennel(&["running"]).code, Some(1));
     let text = at.fine(&["start"]);
     let pid = at.pid("main").expect("a pid file");
@@ -154,10 +155,7 @@ fn a_server_is_started_found_and_stopped() {
 
 #[test]
 fn a_server_is_murdered_from_anywhere() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     let elsewhere = Folder::new();
     let database = at.database().display().to_string();
     let started = command::run(elsewhere.path(), ["start", "--db", &database]);
@@ -170,10 +168,7 @@ fn a_server_is_murdered_from_anywhere() {
 
 #[test]
 fn one_server_or_all_of_several() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main", "admin"]);
+    let Some(at) = Installation::with_mongrel2(&["main", "admin"]) else { return };
     let problem = at.fails(&["start"], 2);
     for part in ["several servers", "name `main`", "name `admin`", "--every"] {
         assert!(problem.contains(part), "{problem}");
@@ -192,10 +187,7 @@ fn one_server_or_all_of_several() {
 
 #[test]
 fn a_control_port_that_two_servers_share_is_told_by_the_one_that_lost_it() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main", "admin"]);
+    let Some(at) = Installation::with_mongrel2(&["main", "admin"]) else { return };
     at.edit("UPDATE server SET control_port = ''");
     at.fine(&["start", "--name=main"]);
     at.fine(&["start", "--name=admin"]);
@@ -207,10 +199,7 @@ fn a_control_port_that_two_servers_share_is_told_by_the_one_that_lost_it() {
 
 #[test]
 fn a_stale_pid_file_is_told_and_does_not_keep_a_server_from_starting() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     let says = || at.running()[0]["says"].as_str().expect("text").to_owned();
     at.fine(&["start"]);
     let pid = at.pid("main").expect("a pid file");
@@ -236,10 +225,7 @@ fn a_stale_pid_file_is_told_and_does_not_keep_a_server_from_starting() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     let _taken = TcpListener::bind(at.ports[0].address()).expect("a port of its own");
     let problem = at.fails(&["start"], 3);
     assert!(problem.contains("mongrel2 does not start"), "{problem}");
@@ -285,10 +271,7 @@ fn stop_and_reload_are_about_the_kennel_of_this_folder_unless_a_server_is_named(
 
 #[test]
 fn a_handler_is_found_in_the_database_and_served() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main", "admin"]);
+    let Some(at) = Installation::with_mongrel2(&["main", "admin"]) else { return };
     at.fine(&["start", "--every"]);
     let database = at.database().display().to_string();
     let plan = Site::plan(APP)
@@ -308,10 +291,7 @@ fn a_handler_is_found_in_the_database_and_served() {
 
 #[test]
 fn a_database_whose_server_was_started_elsewhere_is_found_by_its_pid_file() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     let other = Folder::new();
     at.edit(&format!(
         "UPDATE server SET chroot = '', pid_file = '{}'; UPDATE server SET access_log = '/dev/null', error_log = \
@@ -481,10 +461,7 @@ fn a_mongrel2_that_overwrites_what_trusted_proxies_say_is_found() {
 
 #[test]
 fn a_socket_that_is_not_there_is_found() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     at.fine(&["start"]);
     at.edit("UPDATE handler SET send_spec = 'ipc://run/later' WHERE send_ident = 'main-app'");
     let found = findings(&at, &[]);
@@ -513,10 +490,7 @@ fn a_socket_that_this_user_may_not_use_is_found() {
 
 #[test]
 fn a_control_port_that_does_not_answer_is_a_note() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     at.fine(&["start"]);
     at.fine(&["ctl", "control-stop"]);
     let found = findings(&at, &[]);
@@ -584,10 +558,7 @@ fn consumer(at: &Installation) -> Site {
 
 #[test]
 fn a_kennel_of_this_folder_is_no_stranger() {
-    if !needs_mongrel2() {
-        return;
-    }
-    let at = Installation::new(&["main"]);
+    let Some(at) = Installation::with_mongrel2(&["main"]) else { return };
     at.fine(&["start"]);
     at.folder.write("app.lua", script(APP));
     let mut command =
@@ -617,22 +588,4 @@ fn routes_that_mongrel2_sends_elsewhere_are_found() {
     assert_eq!(lines.len(), 2, "{}", finished.stderr);
     assert!(lines[0].contains("`/other/page` (app.lua:3): the route `/other` of host"), "{}", lines[0]);
     assert!(lines[1].contains("`@chat`") && lines[1].contains("no route leads there"), "{}", lines[1]);
-}
-
-#[test]
-fn kennel_needs_no_m2sh() {
-    fn sources(folder: &Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).expect("sources").filter_map(Result::ok) {
-            match entry.path() {
-                path if path.is_dir() => sources(&path, found),
-                path => found.push(std::fs::read_to_string(path).unwrap_or_default()),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../kennel/src"), &mut found);
-    assert!(found.len() > 20);
-    for source in &found {
-        assert!(!source.contains("\"m2sh") && !source.contains("/m2sh"), "it would be started");
-    }
 }

@@ -83,10 +83,10 @@ mod forms;
 mod frameworks;
 /// `kennel front` and `--front`: which server is started, and what it does not support.
 mod front;
-/// `kennel front` as a process: its chroot and its user.
-mod front_process;
 /// Handlers of others behind the front, over libzmq.
 mod front_handlers;
+/// `kennel front` as a process: its chroot and its user.
+mod front_process;
 /// The front's robustness: slow clients, too few descriptors, its start.
 mod front_robustness;
 /// The guard: a preloaded library keeps Mongrel2 from writing one client's bytes to another client.

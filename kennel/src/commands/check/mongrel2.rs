@@ -15,6 +15,7 @@ use handler_core::hub::Limits;
 use handler_core::serve::App;
 use handler_core::worker::protocol::Registration;
 use mongrel2_conf::control::Control;
+use mongrel2_conf::deployed::is_front;
 use mongrel2_conf::deployed::{Deployment, Process};
 use mongrel2_conf::model::{Handler, Protocol, Server, Target};
 use mongrel2_guard::Presence;
@@ -197,9 +198,10 @@ impl About<'_> {
         }
     }
 
-    /// Whether the process has the library that keeps one client's bytes from another client.
+    /// Whether the process has the library that keeps one client's bytes from another client. A front needs none.
     fn guard(&mut self) {
-        let Some(pid) = self.process.pid().and_then(|pid| u32::try_from(pid).ok()) else { return };
+        let process = self.process.pid().filter(|pid| !is_front(*pid));
+        let Some(pid) = process.and_then(|pid| u32::try_from(pid).ok()) else { return };
         let how = "`kennel guard` says how to preload it";
         match mongrel2_guard::presence(pid) {
             Presence::Loaded => self.report.guarded.push(pid),

@@ -145,7 +145,7 @@ fn the_policy_is_sent_behind_the_responses_that_are_owed() {
         let client = run.accept();
         run.receive(client, &[GET, GET, b"<policy-file-request/>\0"].concat());
         if is_half_closed {
-            run.front.end_of_input(client);
+            run.front.end_of_input(client, run.now);
             run.settle();
         }
         assert_eq!((run.messages().len(), run.written(client).len()), (2, 0));
