@@ -2,7 +2,7 @@
 
 use crate::args::Front;
 use handler_core::hub::Capacity;
-use mongrel2_conf::deployed::Deployment;
+use mongrel2_conf::deployed::{Deployment, is_front};
 use mongrel2_conf::model::Server;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
@@ -38,14 +38,19 @@ impl Places {
     }
 
     /// The places of a server of a database. If it runs, its process tells how many descriptors it has: Mongrel2 keeps
-    /// its soft limit when the hard one is below `superpoll.max_fd`.
+    /// its soft limit when the hard one is below `superpoll.max_fd`, and a front uses them all.
     pub(crate) fn of(deployment: &Deployment, server: &Server) -> Self {
         let number = |key, default| {
             let value = deployment.setting(key).and_then(|value| value.trim().parse::<u64>().ok());
             value.filter(|value| *value > 0).unwrap_or(default)
         };
         let max_fd = number("superpoll.max_fd", MAX_FD);
-        let descriptors = deployment.process(server).pid().and_then(descriptors_of).unwrap_or(max_fd);
+        let process = deployment.process(server).pid();
+        let known = process.and_then(descriptors_of);
+        if let (Some(_), Some(descriptors)) = (process.filter(|pid| is_front(*pid)), known) {
+            return Self { descriptors, dividend: 1, max_fd: descriptors };
+        }
+        let descriptors = known.unwrap_or(max_fd);
         Self { descriptors, dividend: number("superpoll.hot_dividend", HOT_DIVIDEND), max_fd }
     }
 

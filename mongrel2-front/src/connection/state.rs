@@ -26,12 +26,12 @@ pub(crate) struct Connection {
     pub(super) searched: usize,
     /// What comes next has to wait: for room at its handler, or, when it asks for a file, for output to be written.
     pub(super) is_held: bool,
-    /// A request said that it is the client's last one.
-    pub(super) was_last: bool,
     /// The client shut its side down, and is owed something.
     pub(super) half_closed: bool,
     /// The last request says that no other follows.
     pub(super) says_last: bool,
+    /// Such a request was taken: nothing behind it is.
+    pub(super) was_last: bool,
     /// The client shut its side down as one does that leaves.
     pub(super) has_left: bool,
     /// The loop was told not to read.

@@ -57,7 +57,7 @@ const CHANGES: [Change; 4] = [
     },
 ];
 
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 7] = [
     Rule {
         name: "requests behind an upload",
         reason: "Mongrel2 writes bytes that stand behind the body into the body's file, and loses the request in them",
@@ -77,6 +77,15 @@ const RULES: [Rule; 6] = [
         reason: "LF alone, folded lines and a lone CR are read in different ways by different servers (RFC 9112, 2.2 and 5.2)",
         fits: |case, mongrel2, front| {
             case.has(Trait::LooseLines) && front.is_refusal() && is_cut_short(case, mongrel2, front)
+        },
+    },
+    Rule {
+        name: "requests behind the last one",
+        reason: "what follows the request that a client calls its last is not processed (RFC 9112, 9.6)",
+        fits: |case, mongrel2, front| {
+            case.has(Trait::BehindLast)
+                && is_part(&front.messages, &mongrel2.messages)
+                && mongrel2.answer.starts_with(&front.answer)
         },
     },
     Rule {

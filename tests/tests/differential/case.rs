@@ -45,6 +45,8 @@ pub(crate) enum Trait {
     BehindUpload,
     /// A request stands behind one whose handler closes the connection.
     BehindClose,
+    /// A request stands behind one that the client called its last.
+    BehindLast,
 }
 
 impl Case {
@@ -72,7 +74,7 @@ impl Case {
             self.traits.push(Trait::ShortPath);
             paths = &["/a"];
         }
-        let (mut bytes, mut in_file, mut closes) = (Vec::new(), false, false);
+        let (mut bytes, mut in_file, mut closes, mut was_last) = (Vec::new(), false, false, false);
         for _ in 0..rng.usize(1..=4) {
             if in_file {
                 self.traits.push(Trait::BehindUpload);
@@ -80,9 +82,13 @@ impl Case {
             if closes {
                 self.traits.push(Trait::BehindClose);
             }
+            if was_last {
+                self.traits.push(Trait::BehindLast);
+            }
             let start = bytes.len();
             in_file |= self.request(rng, paths, &mut bytes);
             closes |= bytes[start..].split(|byte| *byte == b' ').nth(1) == Some(b"/close");
+            was_last |= is_last(&bytes[start..]);
         }
         self.send_split(rng, &bytes);
     }
@@ -231,6 +237,14 @@ impl Case {
             }
         }
     }
+}
+
+/// Whether a request is the last one of its connection: `Connection: close`, or HTTP/1.0 without `keep-alive`.
+fn is_last(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let says = |what: &str| head.contains(&format!("\nconnection: {what}"));
+    says("close") || (head.contains(" http/1.0") && !says("keep-alive"))
 }
 
 impl fmt::Display for Case {

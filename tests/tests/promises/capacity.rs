@@ -1,5 +1,5 @@
 use std::time::{Duration, Instant};
-use tests::server::{Mongrel2, Setup};
+use tests::server::{Front, Mongrel2, Setup, needs_mongrel2};
 use tests::site::Site;
 use tests::wait;
 use tests::websocket::WebSocket;
@@ -70,8 +70,14 @@ fn one_websocket_too_many_gets_503_and_plain_http_goes_on() {
 /// This Mongrel2 really stalls when clients have nearly all of its 64 places: measured, each reply took 0.5 ms with 56
 /// WebSockets and 504 ms with 62.
 #[test]
-fn a_server_of_a_database_is_never_filled() {
-    let setup = Setup::default().setting("superpoll.max_fd", "256").setting("superpoll.hot_dividend", "4");
+fn a_mongrel2_of_a_database_is_never_filled() {
+    if !needs_mongrel2() {
+        return;
+    }
+    let setup = Setup::default()
+        .by(Front::Mongrel2)
+        .setting("superpoll.max_fd", "256")
+        .setting("superpoll.hot_dividend", "4");
     let server = Mongrel2::start(setup.flow_control());
     let database = server.folder().path().join("config.sqlite");
     let site = Site::plan(APP)
@@ -87,6 +93,21 @@ fn a_server_of_a_database_is_never_filled() {
     let check = site.kennel(&["check", &format!("--mongrel2={}", database.display())]);
     assert!(check.stdout.contains(" 48  server `site` of "), "{}{}", check.stdout, check.stderr);
     assert!(check.stdout.contains("256 descriptors / superpoll.hot_dividend 4, less 16"), "{}", check.stdout);
+}
+
+/// A front uses all its descriptors, whatever the settings say that keep a Mongrel2 from it.
+#[test]
+fn a_front_of_a_database_takes_as_many_clients_as_it_has_descriptors() {
+    let setup = Setup::default().by(Front::Kennel).setting("superpoll.max_fd", "256");
+    let server = Mongrel2::start(setup.setting("superpoll.hot_dividend", "1").flow_control());
+    let database = format!("--mongrel2={}", server.folder().path().join("config.sqlite").display());
+    let site = Site::plan(APP).behind_named(server.port()).argument(&database).start();
+    let mut all = open(&site, 300);
+    assert!(!is_refused(&site));
+    all_speak(&mut all);
+    let check = site.kennel(&["check", &database]);
+    assert!(check.stdout.contains(" descriptors, less "), "{}{}", check.stdout, check.stderr);
+    assert!(!check.stderr.contains("hot-dividend") && !check.stderr.contains("guard"), "{}", check.stderr);
 }
 
 #[test]

@@ -485,7 +485,11 @@ impl About<'_> {
         }
     }
 
+    /// Whether Mongrel2's settings fit its descriptors. A front does not know them.
     fn descriptors(&mut self) {
+        if self.process.pid().is_some_and(is_front) {
+            return;
+        }
         let Places { descriptors, dividend, max_fd } = Places::of(self.deployment, self.server);
         if dividend < OWN_DIVIDEND {
             self.error(
