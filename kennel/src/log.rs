@@ -20,8 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
-use tracing::{info, warn};
+use tracing::{Subscriber, info, warn};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use visible::visible;
 
@@ -95,29 +98,10 @@ pub(crate) fn start(
     let queue = LogQueue::start(target, bound, Arc::clone(&dropped), tell).context("cannot start the log")?;
 
     let lines = Lines { queue: queue.clone(), format, colours };
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(move || lines.clone())
-        .log_internal_errors(false)
-        .with_ansi(colours)
-        .with_target(false);
-    let layer = match format {
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-        LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
-    };
-    let errors = errors.map(|file| {
-        let layer = tracing_subscriber::fmt::layer()
-            .with_writer(move || file.clone())
-            .log_internal_errors(false)
-            .with_ansi(false)
-            .with_target(false);
-        let layer = match format {
-            LogFormat::Json => layer.json().flatten_event(true).boxed(),
-            LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
-        };
-        layer.with_filter(LevelFilter::WARN)
-    });
+    let all = layer(format, move || lines.clone(), colours);
+    let errors = errors.map(|file| layer(format, move || file.clone(), false).with_filter(LevelFilter::WARN));
     let (level, handle) = reload::Layer::new(filter(level));
-    tracing_subscriber::registry().with(level).with(layer).with(errors).init();
+    tracing_subscriber::registry().with(level).with(all).with(errors).init();
     // It fails only when nothing is logged any more.
     let set_level = Box::new(move |level| drop(handle.reload(filter(level))));
 
@@ -125,6 +109,23 @@ pub(crate) fn start(
     let (intake, output) =
         Intake::start(move |line| output_line(&sink, format, line)).context("cannot start the log")?;
     Ok((Log { queue, format, intake, output: Arc::new(output), dropped }, set_level))
+}
+
+/// Writes lines of this format to what `writer` makes.
+fn layer<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false)
+        .with_ansi(colours)
+        .with_target(false);
+    match format {
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => layer.compact().fmt_fields(fields::readable()).boxed(),
+    }
 }
 
 /// A line that a worker wrote by itself.

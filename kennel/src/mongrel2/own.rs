@@ -253,7 +253,7 @@ impl OwnServer {
                 if let Some(tls) = &self.tls {
                     command.args(["--tls", &tls.to_string()]);
                 }
-                // Whoever waits for kennel to be ready must not take the front for it.
+                // A program that waits for kennel to be ready must not take the front for it.
                 command.stdout(Stdio::null()).env_remove("NOTIFY_SOCKET");
             }
             Some(guard) => {
