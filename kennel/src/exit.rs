@@ -1,5 +1,5 @@
 //! What the program ends with: 0 fine, 1 failed, 2 the user's input is wrong, 3 it cannot reach what
-//! it needs, 130 interrupted. A closed pipe is no error.
+//! it needs, 130 interrupted. A closed pipe is not an error.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -55,7 +55,7 @@ impl Connection {
 
     /// Ends a connection whose client has shut its side down, once it has got what it is owed.
     pub(super) fn check_half_closed(&mut self, cx: &mut Context) {
-        // What came whole reaches its handler, whoever has left.
+        // What came whole reaches its handler, even if its client has left.
         if !self.half_closed || self.life != Life::Open || self.is_waiting() {
             return;
         }

@@ -125,9 +125,9 @@ impl Connection {
         }
     }
 
-    /// The client has shut its side down. One that left looks the same to us as one that still reads, so only who does so
-    /// right behind a request that says to be the last one is taken to read. Browsers say no such thing, and they leave
-    /// at any time: handlers hear of that at once.
+    /// The client has shut its sending side down. A client that has left looks the same as one that still reads. It is
+    /// taken to read only when it does so right behind a request that it calls its last. Browsers do not call any request
+    /// their last, and leave at any time: handlers hear of that at once.
     pub(crate) fn end_of_input(&mut self, cx: &mut Context, now: Instant) {
         if self.life == Life::Open {
             self.half_closed = true;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file that a server's `error_log` names. It is one file for all copies, and opened again by its name on SIGHUP.
 ///
-/// Whoever writes the program's log adds lines by [`Write`], a whole line at a time. A full disk costs lines and nothing else.
+/// The program's log adds lines by [`Write`], a whole line at a time. A full disk costs lines and nothing else.
 #[derive(Debug, Clone)]
 pub struct ErrorLog {
     file: Arc<Mutex<LogFile>>,

@@ -95,7 +95,7 @@ in_words! {
     crate::process::privileges::PrivilegeError => Process,
 }
 
-/// A server that listens, and serves nobody yet.
+/// A server that listens and does not serve yet.
 #[derive(Debug)]
 pub struct Started(Server);
 

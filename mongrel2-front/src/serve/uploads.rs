@@ -19,7 +19,7 @@ use tracing::warn;
 pub(super) enum Done {
     /// The file is there, under this name.
     Created(io::Result<String>),
-    /// So many bytes are in the file.
+    /// This number of bytes was added to the file.
     Appended(usize),
     /// Bytes cannot be added.
     Failed(io::Error),

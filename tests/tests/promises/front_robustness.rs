@@ -114,7 +114,7 @@ fn clients_that_are_too_slow_are_disconnected_and_others_do_not_notice() {
     wait::until("all are disconnected", || process::descriptors(server.process()) <= before + 1);
     for (number, client) in stalled.iter_mut().enumerate() {
         let said = String::from_utf8_lossy(&client.read_to_end()).into_owned();
-        // Messages of JSON and XML sockets are no requests.
+        // Messages of JSON and XML sockets are not requests.
         let is_told = said.starts_with("HTTP/1.1 408 ") && said.contains("\r\nConnection: close\r\n");
         assert!(if number < 3 { is_told } else { said.is_empty() }, "{number}: {said}");
     }
